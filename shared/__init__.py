@@ -1,0 +1,1 @@
+"""The library behind the functions: payments, Daraja, the database and the HTTP edge."""

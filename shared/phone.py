@@ -1,0 +1,28 @@
+"""Phone numbers (MSISDNs): every Kenyan way of writing one, one way of storing it, one way of showing it.
+
+Whether a number is an M-Pesa line is Safaricom's to say: numbers are ported between networks, and new prefixes appear
+(018x and 014x in August 2026), so only the shape `254` + `7` or `1` + eight digits is checked here.
+"""
+
+from __future__ import annotations
+
+import re
+
+_FILLING = re.compile(r"[ \-.()]")
+_KENYAN = re.compile(r"(?:\+?254|0)?([71][0-9]{8})", re.ASCII)
+
+
+def read_msisdn(value: object) -> str:
+    """`0712 345 678`, `712345678`, `+254 712…`, `254712…` → `254712345678`. ValueError says what is accepted."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if isinstance(value, str) and len(value) <= 30:
+        found = _KENYAN.fullmatch(_FILLING.sub("", value.strip()))
+        if found:
+            return "254" + found[1]
+    raise ValueError("must be a Kenyan mobile number, like 0712345678 or +254712345678")
+
+
+def masked(msisdn: str) -> str:
+    """`2547*****678`: enough for a customer to recognise, too little to call."""
+    return f"{msisdn[:4]}*****{msisdn[-3:]}"

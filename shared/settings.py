@@ -1,0 +1,353 @@
+"""Everything the environment says, read and checked in one place; nobody else reads it.
+
+A missing or malformed variable fails at start, named, with what it should hold and never with its value. Most functions
+need all of it. The callback function asks only for what receiving money takes (`Receiving`): Safaricom does not send a
+callback again, so a mistyped mail address must not cost one.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import hmac
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Literal
+from urllib.parse import urlsplit
+
+from shared.money import LARGEST_KES, SMALLEST_KES
+
+Environment = Literal["sandbox", "production"]
+
+DARAJA_HOSTS: Mapping[Environment, str] = {
+    "sandbox": "https://sandbox.safaricom.co.ke",
+    "production": "https://api.safaricom.co.ke",
+}
+SANDBOX_SHORTCODE = "174379"
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One variable that cannot be used, and what it should hold."""
+
+    name: str
+    should_hold: str
+
+
+class Misconfigured(Exception):
+    """Set the named environment variables (Netlify: Site configuration, Environment variables) and deploy again."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(f"{p.name} must hold {p.should_hold}" for p in problems))
+
+
+@dataclass(frozen=True)
+class DatabaseSettings:
+    url: str = field(repr=False)
+    environment: Environment
+
+
+@dataclass(frozen=True)
+class DarajaSettings:
+    environment: Environment
+    base_url: str
+    consumer_key: str = field(repr=False)
+    consumer_secret: str = field(repr=False)
+    shortcode: str
+    passkey: str = field(repr=False)
+    transaction_type: str
+    party_b: str
+
+
+@dataclass(frozen=True)
+class CallbackSettings:
+    url: str
+    """Where Safaricom calls back; a payment's own address is this plus `/{transaction id}/{token}`."""
+    secrets: tuple[str, ...] = field(repr=False)
+    """The secret that signs new addresses, then the previous one, which keeps older addresses alive."""
+    confirm_above_kes: Decimal
+
+
+@dataclass(frozen=True)
+class MailSettings:
+    from_address: str
+    reply_to: str
+    sendgrid_api_key: str | None = field(repr=False)
+    sendgrid_base_url: str
+    smtp_url: str | None = field(repr=False)
+
+
+@dataclass(frozen=True)
+class ShopSettings:
+    name: str
+    address: str | None
+    max_payment_kes: Decimal
+
+
+@dataclass(frozen=True)
+class EdgeSettings:
+    allowed_origins: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Receiving:
+    """What it takes to receive a callback."""
+
+    database: DatabaseSettings
+    callback: CallbackSettings
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Receiving:
+        reader = _Reader(environ)
+        receiving = cls(_database(reader), _callback(reader))
+        reader.check()
+        return receiving
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All of it."""
+
+    database: DatabaseSettings
+    daraja: DarajaSettings
+    callback: CallbackSettings
+    mail: MailSettings
+    shop: ShopSettings
+    edge: EdgeSettings
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Settings:
+        reader = _Reader(environ)
+        settings = cls(
+            _database(reader), _daraja(reader), _callback(reader), _mail(reader), _shop(reader), _edge(reader)
+        )
+        reader.check()
+        return settings
+
+
+@functools.cache
+def settings() -> Settings:
+    """The process's own settings. Raises `Misconfigured`."""
+    return Settings.from_environment(os.environ)
+
+
+@functools.cache
+def receiving() -> Receiving:
+    """The part of the process's own settings that the callback function needs. Raises `Misconfigured`."""
+    return Receiving.from_environment(os.environ)
+
+
+# Reading one part each ------------------------------------------------------------------------------------------------
+
+
+def _environment(reader: _Reader) -> Environment:
+    text = reader.text("MPESA_ENV", "'sandbox' or 'production'", lambda v: v in DARAJA_HOSTS)
+    return "production" if text == "production" else "sandbox"
+
+
+def _database(reader: _Reader) -> DatabaseSettings:
+    name = "NETLIFY_DB_URL" if not reader.has("DATABASE_URL") and reader.has("NETLIFY_DB_URL") else "DATABASE_URL"
+    holds = "the connection string of a PostgreSQL database, like postgresql://user:password@host:5432/name"
+    url = reader.text(name, holds)
+    if url:
+        from shared.database import connection_settings
+
+        try:
+            connection_settings(url)
+        except ValueError as refused:
+            reader.problem(name, f"{holds} ({refused})")
+    return DatabaseSettings(url, _environment(reader))
+
+
+def _daraja(reader: _Reader) -> DarajaSettings:
+    environment = _environment(reader)
+    production = environment == "production"
+    holds = f"your paybill, or the till's head-office number: 5 to 7 digits{', not the sandbox one' * production}"
+    shortcode = reader.text("MPESA_SHORTCODE", holds, lambda v: _digits(v) and not (production and v == SANDBOX_SHORTCODE))
+    kinds = ("CustomerPayBillOnline", "CustomerBuyGoodsOnline")
+    return DarajaSettings(
+        environment=environment,
+        base_url=reader.other_server("MPESA_BASE_URL", DARAJA_HOSTS[environment], production),
+        consumer_key=reader.text("MPESA_CONSUMER_KEY", "the consumer key of your app on the Daraja portal", _plain),
+        consumer_secret=_consumer_secret(reader),
+        shortcode=shortcode,
+        passkey=_passkey(reader),
+        transaction_type=reader.text("MPESA_TRANSACTION_TYPE", " or ".join(kinds), lambda v: v in kinds, default=kinds[0]),
+        party_b=reader.text("MPESA_PARTY_B", "the till number: 5 to 7 digits", _digits, default=shortcode),
+    )
+
+
+def _callback(reader: _Reader) -> CallbackSettings:
+    production = _environment(reader) == "production"
+    holds = "the https address of the callback function, like https://shop.example/api/pay/callback"
+    secrets = [reader.text("CALLBACK_SECRET", "at least 32 characters of your own choosing", _long_secret, default="")]
+    if not secrets[0]:
+        secrets = [derived_callback_secret(_passkey(reader), _consumer_secret(reader))]
+    previous = reader.text("CALLBACK_SECRET_PREVIOUS", "the callback secret used before this one", _long_secret, default="")
+    return CallbackSettings(
+        url=reader.text("MPESA_CALLBACK_URL", holds, lambda v: _callback_url(v, production)),
+        secrets=(*secrets, *([previous] if previous else [])),
+        confirm_above_kes=reader.kes("CONFIRM_ABOVE_KES", Decimal(20_000), Decimal(0)),
+    )
+
+
+def _mail(reader: _Reader) -> MailSettings:
+    production = _environment(reader) == "production"
+    smtp_url = reader.text(
+        "SMTP_URL", "smtp://user:password@host:587 or smtps://user:password@host:465", _smtp_url, default=""
+    )
+    key = reader.text(
+        "SENDGRID_API_KEY", "an API key of SendGrid, beginning with 'SG.'", lambda v: v.startswith("SG.") and _plain(v),
+        default="" if smtp_url else None,
+    )  # fmt: skip
+    return MailSettings(
+        from_address=reader.text("INVOICE_EMAIL_FROM", "the e-mail address invoices come from", _address),
+        reply_to=reader.text("INVOICE_EMAIL_REPLY_TO", "the e-mail address customers answer to", _address),
+        sendgrid_api_key=key or None,
+        sendgrid_base_url=reader.other_server("SENDGRID_BASE_URL", "https://api.sendgrid.com", production),
+        smtp_url=smtp_url or None,
+    )
+
+
+def _shop(reader: _Reader) -> ShopSettings:
+    host = urlsplit(reader.get("MPESA_CALLBACK_URL")).hostname or "the shop"
+    return ShopSettings(
+        name=reader.text("SHOP_NAME", "the shop's name as invoices show it", _one_line, default=host),
+        address=reader.text("SHOP_ADDRESS", "the shop's address on one line", _one_line, default="") or None,
+        max_payment_kes=reader.kes("MAX_PAYMENT_KES", LARGEST_KES, SMALLEST_KES),
+    )
+
+
+def _edge(reader: _Reader) -> EdgeSettings:
+    site = reader.get("URL").rstrip("/")
+    holds = "web origins separated by commas, like https://shop.example,https://www.shop.example"
+    text = reader.text("ALLOWED_ORIGINS", holds, lambda v: all(map(_origin, _listed(v))), default=site)
+    return EdgeSettings(tuple(_listed(text)))
+
+
+def derived_callback_secret(passkey: str, consumer_secret: str) -> str:
+    """The secret that signs callback addresses where CALLBACK_SECRET is not set. Changes with either credential."""
+    return hmac.new(passkey.encode(), b"lipa callback address " + consumer_secret.encode(), hashlib.sha256).hexdigest()
+
+
+def _passkey(reader: _Reader) -> str:
+    return reader.text("MPESA_PASSKEY", "the Lipa na M-Pesa Online passkey of your shortcode", _plain)
+
+
+def _consumer_secret(reader: _Reader) -> str:
+    return reader.text("MPESA_CONSUMER_SECRET", "the consumer secret of your app on the Daraja portal", _plain)
+
+
+class _Reader:
+    """Reads variables one by one and remembers every problem, so that all are told at once."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._problems: dict[str, Problem] = {}
+
+    def get(self, name: str) -> str:
+        return self._environ.get(name, "").strip()
+
+    def has(self, name: str) -> bool:
+        return bool(self.get(name))
+
+    def text(
+        self, name: str, holds: str, accepts: Callable[[str], bool] = lambda _: True, default: str | None = None
+    ) -> str:
+        value = self.get(name)
+        if not value:
+            if default is None:
+                self.problem(name, holds)
+            return default or ""
+        if not accepts(value):
+            self.problem(name, holds)
+            return ""
+        return value
+
+    def kes(self, name: str, default: Decimal, least: Decimal) -> Decimal:
+        holds = f"whole shillings from {least} to {LARGEST_KES:,}, digits only"
+        text = self.text(name, holds, lambda v: v.isascii() and v.isdigit() and least <= int(v) <= LARGEST_KES, default="")
+        return Decimal(text) if text else default
+
+    def other_server(self, name: str, default: str, production: bool) -> str:
+        if production and self.has(name):
+            self.problem(name, "nothing when MPESA_ENV is production: it is for sandboxes and simulators")
+            return default
+        return self.text(name, "an https address (http only on this machine)", _server, default=default).rstrip("/")
+
+    def problem(self, name: str, should_hold: str) -> None:
+        self._problems.setdefault(name, Problem(name, should_hold))
+
+    def check(self) -> None:
+        if self._problems:
+            raise Misconfigured(list(self._problems.values()))
+
+
+# What a value must look like ------------------------------------------------------------------------------------------
+
+
+def _plain(value: str) -> bool:
+    return bool(re.fullmatch(r"[!-~]{4,512}", value)) and value[0] not in "'\"<"
+
+
+def _long_secret(value: str) -> bool:
+    return bool(re.fullmatch(r"[!-~]{32,512}", value))
+
+
+def _digits(value: str) -> bool:
+    return bool(re.fullmatch(r"[0-9]{5,7}", value))
+
+
+def _one_line(value: str) -> bool:
+    return value.isprintable() and len(value) <= 200
+
+
+def _address(value: str) -> bool:
+    return is_email_address(value)
+
+
+def is_email_address(value: str) -> bool:
+    """One plain address: no display name, no list, nothing that could break out of a mail header."""
+    return len(value) <= 254 and bool(
+        re.fullmatch(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}", value)
+    )  # fmt: skip
+
+
+def _listed(value: str) -> list[str]:
+    return [part.strip().rstrip("/") for part in value.split(",") if part.strip()]
+
+
+def _split(value: str) -> tuple[str, str, str, str]:
+    """scheme, host, path, and what must be absent (user, query, fragment); all empty where it is no address."""
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:
+        return "", "", "", ""
+    return parts.scheme, parts.hostname or "", parts.path, f"{parts.username or ''}{parts.query}{parts.fragment}"
+
+
+def _origin(value: str) -> bool:
+    scheme, host, path, extra = _split(value)
+    return scheme in ("http", "https") and bool(host) and path == "" and not extra
+
+
+def _server(value: str) -> bool:
+    scheme, host, _, extra = _split(value)
+    return bool(host) and not extra and (scheme == "https" or (scheme == "http" and host in LOOPBACK))
+
+
+def _callback_url(value: str, production: bool) -> bool:
+    scheme, host, path, extra = _split(value)
+    reachable = scheme == "https" and host not in LOOPBACK if production else scheme in ("http", "https")
+    return reachable and bool(host) and not extra and bool(re.fullmatch(r"(/[A-Za-z0-9._-]+)*/callback", path))
+
+
+def _smtp_url(value: str) -> bool:
+    scheme, host, path, _ = _split(value)
+    return scheme in ("smtp", "smtps") and bool(host) and path in ("", "/")
