@@ -1,0 +1,67 @@
+# Lipa's commands. Each one sets up first what it needs; when all is there, that takes a blink.
+# Needed on the machine: Python 3.11 or later, and make (GNU make 3.81 or later).
+
+PYTHON3 := $(firstword $(foreach name,python3 python3.13 python3.12 python3.14 python3.11 python,$(shell command -v $(name) 2>/dev/null)))
+PYTHON := .venv/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo dev test check format bench build verify migrate lock clean system
+
+help:
+	@echo "make demo     take one payment all the way, and tell what happens on the way"
+	@echo "make dev      the shop, the virtual phone and the mailbox, left running (PORT=8888, SIM_PORT=8890)"
+	@echo "make test     every test (TESTS=tests/unit runs a part)"
+	@echo "make check    formatting, types, tests"
+	@echo "make format   let ruff format and repair the code"
+	@echo "make bench    the measurements, as ratios"
+	@echo "make build    the deployable functions, by netlify build"
+	@echo "make verify   check the invariants of the database at DATABASE_URL"
+	@echo "make migrate  bring the database at DATABASE_URL up to date"
+	@echo "make setup    only the set-up, into .venv and node_modules"
+	@echo "make lock     pin the packages again, after a change in requirements*.in"
+	@echo "make clean    remove what the commands made (the local database too)"
+
+setup:
+	@if [ -z "$(PYTHON3)" ]; then echo "Lipa needs Python 3.11 or later, best 3.13: no python3 was found on PATH. See https://www.python.org/downloads/" >&2; exit 1; fi
+	@"$(PYTHON3)" dev/setup.py
+
+system: setup
+	@$(PYTHON) -m dev.system_packages
+
+demo: setup
+	@$(PYTHON) -m dev.demo
+
+dev: setup
+	@$(PYTHON) -m dev.stack
+
+test: system
+	@$(PYTHON) -m pytest $(TESTS)
+
+check: system
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m mypy
+	@$(PYTHON) -m pytest $(TESTS)
+
+format: setup
+	@$(PYTHON) -m ruff format .
+	@$(PYTHON) -m ruff check --fix .
+
+bench: setup
+	@$(PYTHON) -m dev.bench
+
+build: setup
+	@$(PYTHON) -m dev.build
+
+verify: setup
+	@$(PYTHON) -m ops verify
+
+migrate: setup
+	@$(PYTHON) -m db.migrate
+
+lock: setup
+	@$(PYTHON) -m dev.lock
+
+clean:
+	@rm -rf .venv node_modules .lipa .netlify .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
