@@ -273,7 +273,7 @@ def tls_context() -> ssl.SSLContext:
 
 
 def system_has_authorities(paths: ssl.DefaultVerifyPaths) -> bool:
-    """A bundle, or a folder that OpenSSL can look up. One with plain bundles in it, as on Amazon Linux, is of no use."""
+    """A bundle, or a folder that OpenSSL can look up. One of plain bundles, as on Amazon Linux, is of no use."""
     if paths.cafile and os.path.getsize(paths.cafile):
         return True
     return bool(paths.capath) and any(name.endswith(".0") for name in os.listdir(paths.capath))
