@@ -1,8 +1,8 @@
 """`make lock`: pin every package with its hashes, for Python 3.11 to 3.14 on Linux and macOS.
 
 requirements.in becomes requirements.txt (what travels in every function); requirements-dev.in becomes
-requirements-dev.txt, with the same versions where both name a package. The lists name packages and hashes only: no index
-and no folder of this machine, so that everybody's own pip settings decide where packages come from.
+requirements-dev.txt, with the same versions where both name a package. The lists name packages and hashes only: no
+index and no folder of this machine, so that everybody's own pip settings decide where packages come from.
 """
 
 from __future__ import annotations
@@ -23,7 +23,17 @@ def without_sources(lines: str) -> str:
 
 
 def pin(source: str, target: str, *more: str) -> None:
-    command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--universal", "--python-version", OLDEST_PYTHON]
+    command = [
+        sys.executable,
+        "-m",
+        "uv",
+        "pip",
+        "compile",
+        "--quiet",
+        "--universal",
+        "--python-version",
+        OLDEST_PYTHON,
+    ]
     command += ["--generate-hashes", "--no-emit-index-url", "--no-emit-find-links", "--no-header", *more]
     command += [source, "--output-file", target]
     subprocess.run(command, cwd=ROOT, check=True)

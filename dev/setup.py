@@ -1,8 +1,8 @@
 """The one set-up path: a virtual environment with the pinned packages, Node, and the pinned Netlify CLI.
 
-Every `make` command runs this first. When everything is there it says nothing and takes a blink. It may be interrupted at
-any point, by Ctrl-C, a lost network or kill -9: whatever is not marked as complete is made anew by the next run. Two
-set-ups of one folder wait for each other.
+Every `make` command runs this first. When everything is there it says nothing and takes a blink. It may be interrupted
+at any point, by Ctrl-C, a lost network or kill -9: whatever is not marked as complete is made anew by the next run.
+Two set-ups of one folder wait for each other.
 
 Standard library only, and in the syntax of Python 3.6, so that an old Python can still say what is missing.
 """
@@ -18,11 +18,7 @@ import subprocess
 import sys
 import threading
 import time
-
-try:
-    from typing import IO, Dict, Iterator, List, Optional, Tuple
-except ImportError:  # pragma: no cover
-    pass
+from typing import IO, Dict, Iterator, List, Optional, Tuple
 
 WANTED = [(3, 13), (3, 12), (3, 14), (3, 11)]  # in this order; 3.13 is what the deployed functions run on
 OLDEST = (3, 11)
@@ -149,8 +145,8 @@ def find_python() -> Interpreter:
             )
         )
     raise SetupFailed(
-        "Lipa needs Python 3.11 or later, best 3.13. This is Python {}.{}.{}, and no later one was found on PATH, in pyenv "
-        "or in uv.\nInstall one, for example by\n"
+        "Lipa needs Python 3.11 or later, best 3.13. This is Python {}.{}.{}, and no later one was found on PATH, "
+        "in pyenv or in uv.\nInstall one, for example by\n"
         "  brew install python@3.13       (macOS)\n"
         "  sudo apt install python3.13 python3.13-venv       (Debian, Ubuntu; or the newest they have from 3.11 on)\n"
         "  uv python install 3.13         (anywhere uv is)\n"
@@ -176,7 +172,7 @@ class Progress:
         self.out.flush()
 
     def run(self, title: str, command: "List[str]", log: str, env: "Dict[str, str]", keep_open: int) -> None:
-        """Run one long step; its output goes to `log`. `keep_open` is a file descriptor that lives as long as it does."""
+        """Run one long step; its output goes to `log`. The step holds the file descriptor `keep_open` too."""
         started = time.monotonic()
         if not self.moves:
             self.say("  {} …".format(title))
@@ -260,16 +256,17 @@ CAUSES = [
         "something between you and the package index changes packages.",
     ),
     (
-        r"NewConnectionError|NameResolutionError|Failed to establish|Temporary failure in name resolution|ConnectTimeout|"
-        r"ReadTimeout|ConnectionReset|Read timed out|IncompleteRead|ProxyError|ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|"
-        r"ETIMEDOUT|ERR_SOCKET_TIMEOUT|network",
+        r"NewConnectionError|NameResolutionError|Failed to establish|Temporary failure in name resolution|"
+        r"ConnectTimeout|ReadTimeout|ConnectionReset|Read timed out|IncompleteRead|ProxyError|"
+        r"ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ERR_SOCKET_TIMEOUT|network",
         "The package index did not answer, or the download broke off: is this machine online? (A mirror or a proxy is "
         "set in pip's and npm's own configuration.)",
     ),
     (r"EACCES|Permission denied", "A file may not be written: does this folder belong to you?"),
     (
         r"can only install packages when your package\.json and package-lock\.json|EUSAGE",
-        "package.json and package-lock.json do not fit together: bring package-lock.json up to date (npm install --package-lock-only).",
+        "package.json and package-lock.json do not fit together: npm install --package-lock-only mends "
+        "that.",
     ),
     (
         r"No matching distribution found|Could not find a version|E404|notarget",
@@ -382,7 +379,6 @@ def link_node() -> str:
                 ("npm", os.path.join(npm, "npm-cli.js")),
                 ("npx", os.path.join(npm, "npx-cli.js")),
             ):
-                os.chmod(real, 0o755)
                 link = os.path.join(VENV, "bin", name)
                 if os.path.lexists(link):
                     os.remove(link)
