@@ -122,8 +122,8 @@ _ON_CALLBACK_AND_QUERY = (
         "1037", Status.FAILED,
         "Your phone did not answer the payment request.",
         _PHONE_ON_THEN_TRY,
-        "No answer from the phone: off, out of coverage, an old SIM, or the prompt was ignored. Money has been reported "
-        "to move after it: we ask again. Where it happens to one customer each time, a SIM toolkit update may help.",
+        "No answer from the phone: off, out of coverage, an old SIM, or the prompt was ignored. Money has been "
+        "reported to move after it: we ask again. If one customer meets it each time, a SIM toolkit update may help.",
         True, f"OFF {_PORTAL}; OBS captured callbacks, 2021 to 2026, in production too, and query answers, 2025",
     ),
     KnownCode(
@@ -153,7 +153,8 @@ _ON_CALLBACK_AND_QUERY = (
         "M-Pesa does not know the shop's till or paybill number.",
         _ASK_THE_SHOP,
         "The operator does not exist: MPESA_SHORTCODE and MPESA_PARTY_B do not belong together (for a till, the "
-        "shortcode is the head-office or store number, party B the till). No payment will work until this is corrected.",
+        "shortcode is the head-office or store number, party B the till). No payment will work until this "
+        "is corrected.",
         False, f"OFF {_PORTAL}; OBS captured callback (osenco/osen-wc-mpesa, thread 48)",
     ),
     KnownCode(
