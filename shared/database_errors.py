@@ -1,0 +1,102 @@
+"""What can go wrong with the database, named for what the caller does next.
+
+The driver's errors are translated here and nowhere else. PostgreSQL quotes values in its messages and details ("Key
+(phone)=(…) already exists"), so they never come along: an error says the SQLSTATE, the names of constraint, table and
+column, and what it means. Only for errors in the statement's own text (class 42) is PostgreSQL's sentence kept, because
+values travel apart from that text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+
+class DatabaseError(Exception):
+    """The database did not do what was asked."""
+
+
+class DatabaseUnavailable(DatabaseError):
+    """Nothing was done: there is no connection, or it was lost before COMMIT was sent. May be tried again later."""
+
+
+class CommitUnknown(DatabaseError):
+    """COMMIT was sent and its answer never came: read to learn whether it happened, never repeat blindly."""
+
+
+class Busy(DatabaseError):
+    """A lock, a timeout, a deadlock or a serialization failure: rolled back, may be tried again at once."""
+
+
+class ConstraintBroken(DatabaseError):
+    """The data would have broken a rule of the schema: rolled back, trying again changes nothing."""
+
+    def __init__(self, message: str, *, constraint: str, sqlstate: str) -> None:
+        super().__init__(message)
+        self.constraint = constraint
+        self.sqlstate = sqlstate
+
+
+class StatementFailed(DatabaseError):
+    """The statement itself is wrong for this database (syntax, type, missing table or right): rolled back."""
+
+    def __init__(self, message: str, *, sqlstate: str) -> None:
+        super().__init__(message)
+        self.sqlstate = sqlstate
+
+
+BUSY = {
+    "40001": "two transactions could not be put in an order (serialization failure)",
+    "40P01": "two transactions waited for each other (deadlock)",
+    "55P03": "a lock was not free in time (lock_timeout)",
+    "57014": "the statement took too long or was cancelled (statement_timeout)",
+}
+UNAVAILABLE = {
+    "28000": "the server refuses this user, or this user without TLS",
+    "28P01": "the server refuses the user's password",
+    "3D000": "the server has no database of this name",
+    "25006": "the database is read-only (a standby, or a full disk)",
+    "25P03": "the transaction stood still for too long and was ended (idle_in_transaction_session_timeout)",
+    "25P04": "the transaction took too long and was ended (transaction_timeout)",
+    "53100": "the server's disk is full",
+    "53200": "the server has no memory left",
+    "53300": "the server has no connection left",
+    "57P01": "the server is being shut down",
+    "57P02": "the server crashed and is restarting",
+    "57P03": "the server is starting up or shutting down",
+    "57P05": "the connection was idle for too long and was ended",
+}
+COMMIT_UNKNOWN = {"08007", "40003"}
+"""The server itself says that it does not know whether the transaction was committed."""
+BEFORE_COMMIT = {"25P03"}
+"""Ends a connection only while the server waits for the next statement: COMMIT came too late to be heard."""
+
+
+def translated(fields: Mapping[str, str], *, committing: bool = False) -> DatabaseError:
+    """The error for the fields of PostgreSQL's ErrorResponse (S, V, C, M, n, t, c, W, …)."""
+    sqlstate = fields.get("C", "")
+    ended = fields.get("V", fields.get("S", "")) in ("FATAL", "PANIC")
+    if committing and (ended or sqlstate in COMMIT_UNKNOWN) and sqlstate not in BEFORE_COMMIT:
+        return CommitUnknown(f"The connection was ended while COMMIT was being answered (SQLSTATE {sqlstate}).")
+    if sqlstate in BUSY:
+        return Busy(f"Rolled back: {BUSY[sqlstate]} (SQLSTATE {sqlstate}).")
+    if sqlstate in UNAVAILABLE or ended or sqlstate[:2] in ("08", "53", "57", "58"):
+        means = UNAVAILABLE.get(sqlstate, "the server ended the connection")
+        return DatabaseUnavailable(f"Nothing was done: {means} (SQLSTATE {sqlstate}).")
+    where = _where(fields)
+    if sqlstate[:2] == "23" or sqlstate == "P0001":
+        return ConstraintBroken(
+            f"Rolled back: a rule of the schema forbids it{where} (SQLSTATE {sqlstate}).",
+            constraint=fields.get("n", ""),
+            sqlstate=sqlstate,
+        )
+    said = f": {fields.get('M', '')}" if sqlstate[:2] == "42" else ""
+    return StatementFailed(f"The statement failed{said}{where} (SQLSTATE {sqlstate}).", sqlstate=sqlstate)
+
+
+def _where(fields: Mapping[str, str]) -> str:
+    names = {"constraint": fields.get("n"), "table": fields.get("t"), "column": fields.get("c")}
+    function = re.search(r"function (\w[\w.]*)\(", fields.get("W", ""))
+    names["function"] = function.group(1) if function else None
+    told = ", ".join(f"{kind} {name}" for kind, name in names.items() if name)
+    return f": {told}" if told else ""
