@@ -1,0 +1,199 @@
+"""M-PESA itself: a pushed payment's life from the prompt to the money and the callbacks.
+
+The story of one payment is `_live`: prompt, decision, money, callbacks, and sometimes a second thought.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+from simulator import callbacks
+from simulator.background import Background
+from simulator.clock import Clock
+from simulator.ids import Ids
+from simulator.ledger import Entry, Ledger
+from simulator.live import Live
+from simulator.payments import Delivery, Payment, Push
+from simulator.phones import PROMPT_LIMIT, WRONG_PIN, Message, Phone, Phones, failed_text, paid_text, prompt_text
+from simulator.scripts import RESULTS, Outcome, Result, Script
+from simulator.settings import Behaviour
+
+NEVER_ANSWERS = "254708374149"
+"""Safaricom's test number: "No response from user." after 14 to 30 s (observed 2026-09, three times)."""
+
+PROMPT_TOO_LONG = Result(code=1025, desc="An error occurred while sending a push request.")
+"""INF: the code is official, its text in a callback was never captured."""
+NO_SUCH_OPERATOR = Result(code="SFC_IC0003", desc="The operator does not exist.")
+"""A PartyB that is not this business's (callback reported to osen-wc-mpesa, issue 48)."""
+
+
+class NoPrompt(Exception):
+    """There is nothing to answer: no prompt is open on this phone."""
+
+
+@dataclass
+class MPesa:
+    clock: Clock
+    randomness: random.Random
+    ids: Ids
+    live: Live
+    background: Background
+    behaviour: Behaviour
+    ledger: Ledger = field(default_factory=Ledger)
+    phones: Phones = field(default_factory=Phones)
+    payments: dict[str, Payment] = field(default_factory=dict)
+
+    # --- What Daraja asks for ---
+
+    def phone(self, msisdn: str) -> Phone:
+        return self.phones.get(msisdn, at=self.clock.now(), opening_balance_kes=self.behaviour.opening_balance_kes)
+
+    def locked(self, msisdn: str) -> bool:
+        """One transaction at a time for each subscriber."""
+        phone = self.phones.find(msisdn)
+        return phone is not None and phone.payment is not None
+
+    def accept(self, push: Push, script: Script, *, prompt_after_s: float) -> Payment:
+        """The push is taken: lock the subscriber and let the payment live. The caller answers the push."""
+        payment = Payment(
+            push=push,
+            script=script,
+            merchant_request_id=self.ids.merchant_request_id(),
+            checkout_request_id=self.ids.checkout_request_id(push.msisdn),
+            pushed_at=self.clock.now(),
+            shapes_left=list(script.query),
+        )
+        self.payments[payment.checkout_request_id] = payment
+        self.phone(push.msisdn).payment = payment
+        self.background.start(self._live(payment, prompt_after_s))
+        self.live.changed("payments")
+        return payment
+
+    # --- What a person does ---
+
+    def answer(self, msisdn: str, action: Outcome | None, pin: str | None = None) -> Payment:
+        """Answer the open prompt: type a PIN (action None), or anything else an `Outcome` names."""
+        phone = self.phones.find(msisdn)
+        payment = phone.prompt if phone else None
+        if phone is None or payment is None or payment.decided.done():
+            raise NoPrompt(msisdn)
+        payment.decided.set_result(RESULTS[action] if action else self._typed(pin, phone, payment))
+        return payment
+
+    def _typed(self, pin: str | None, phone: Phone, payment: Payment) -> Result:
+        if pin == WRONG_PIN:
+            return RESULTS[Outcome.WRONG_PIN]
+        if phone.balance_kes < self._asks_kes(payment):
+            return RESULTS[Outcome.NO_FUNDS]
+        return RESULTS[Outcome.PAY]
+
+    # --- One payment's life ---
+
+    async def _live(self, payment: Payment, prompt_after_s: float) -> None:
+        try:
+            await self.clock.sleep(prompt_after_s)
+            result = self._unpromptable(payment.push) or await self._decision(payment)
+            self._finish(payment, result)
+            await self._tell(payment, result)
+        finally:
+            payment.told.set()
+        if not result.paid and payment.script.paid_later_s is not None:
+            await self.clock.sleep(payment.script.paid_later_s)
+            self._finish(payment, RESULTS[Outcome.PAY])
+            await self._tell(payment, RESULTS[Outcome.PAY])
+
+    async def _decision(self, payment: Payment) -> Result:
+        """Show the prompt and wait for a person, the script or the network's patience, whichever is first."""
+        script, now = payment.script, self.clock.now()
+        if script.outcome is None:
+            wait_s, otherwise = self._patience_s(payment.push.msisdn), RESULTS[Outcome.IGNORE]
+        else:
+            wait_s = script.after_s
+            otherwise = script.outcome if isinstance(script.outcome, Result) else RESULTS[script.outcome]
+        payment.prompted_at = now
+        payment.prompt_wait_s = wait_s
+        self.phone(payment.push.msisdn).last_used_at = now
+        self.live.changed("phones")
+        passing: asyncio.Future[Any] = asyncio.ensure_future(self.clock.sleep(wait_s))
+        decided: asyncio.Future[Any] = payment.decided
+        try:
+            await asyncio.wait({decided, passing}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            passing.cancel()
+        return payment.decided.result() if payment.decided.done() else otherwise
+
+    def _patience_s(self, msisdn: str) -> float:
+        usual_s = self.behaviour.no_answer_after_s
+        return min(usual_s, self.randomness.uniform(14, 30)) if msisdn == NEVER_ANSWERS else usual_s
+
+    def _finish(self, payment: Payment, result: Result) -> None:
+        """The outcome becomes true: the lock is released, money moves or not, the customer gets their message."""
+        now, phone = self.clock.now(), self.phone(payment.push.msisdn)
+        if phone.payment is payment:
+            phone.payment = None
+        phone.last_used_at = now
+        payment.result, payment.finished_at = result, now
+        if result.paid:
+            self._move_money(payment, phone)
+            text: str | None = paid_text(payment, self.clock.now_eat(), phone.balance_kes)
+        else:
+            text = failed_text(payment, str(result.code), phone.balance_kes)
+        if text is not None:
+            phone.messages.append(Message(now, text))
+        self.live.changed("payments")
+        self.live.changed("phones")
+
+    def _move_money(self, payment: Payment, phone: Phone) -> None:
+        amount_kes = self._asks_kes(payment)
+        phone.balance_kes = max(0, phone.balance_kes - amount_kes)  # a scripted payment succeeds whatever the balance
+        payment.amount_moved_kes = amount_kes
+        payment.balance_after_kes = phone.balance_kes
+        payment.receipt = self.ids.receipt(self.clock.now_eat())
+        self.ledger.record(
+            Entry(
+                receipt=payment.receipt,
+                amount_kes=amount_kes,
+                msisdn=phone.msisdn,
+                shortcode=payment.push.party_b,
+                account_reference=payment.push.account_reference,
+                at=self.clock.now(),
+                checkout_request_id=payment.checkout_request_id,
+                balance_after_kes=phone.balance_kes,
+            )
+        )
+
+    async def _tell(self, payment: Payment, result: Result) -> None:
+        script = payment.script
+        content = callbacks.body(payment, result, self.clock.now(), self.randomness)
+        await self.clock.sleep(script.callback_delay_s)
+        await asyncio.gather(
+            *(
+                self._deliver(payment, content, copy * script.callback_spacing_s)
+                for copy in range(script.callback_count)
+            )
+        )
+
+    async def _deliver(self, payment: Payment, content: bytes, after_s: float) -> None:
+        await self.clock.sleep(after_s)
+        sent_at = self.clock.now()
+        http_status, problem = await callbacks.post(
+            payment.push.callback_url, payment.push.merchant.shortcode, content, self.behaviour.callback_timeout_s
+        )
+        payment.deliveries.append(Delivery(sent_at, content.decode(), http_status, problem))
+        self.live.changed("payments")
+
+    @staticmethod
+    def _asks_kes(payment: Payment) -> int:
+        return payment.script.paid_amount or payment.push.amount_kes
+
+    @staticmethod
+    def _unpromptable(push: Push) -> Result | None:
+        """What M-PESA finds wrong after Daraja accepted the push."""
+        if push.party_b != push.merchant.receives:
+            return NO_SUCH_OPERATOR
+        if len(prompt_text(push.merchant.name, push.amount_kes, push.account_reference)) > PROMPT_LIMIT:
+            return PROMPT_TOO_LONG
+        return None

@@ -1,0 +1,66 @@
+"""One payment as Daraja holds it, from the accepted push to the last callback."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from simulator.scripts import QueryShape, Result, Script
+from simulator.settings import Merchant
+
+
+@dataclass(frozen=True)
+class Push:
+    """A request that passed every check."""
+
+    merchant: Merchant
+    amount_kes: int
+    msisdn: str
+    party_b: str
+    callback_url: str
+    account_reference: str
+    transaction_desc: str
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One callback and how it was received. `http_status` is None where no answer came."""
+
+    at: datetime
+    body: str
+    http_status: int | None
+    problem: str | None = None
+
+
+@dataclass
+class Payment:
+    push: Push
+    script: Script
+    merchant_request_id: str
+    checkout_request_id: str
+    pushed_at: datetime
+    prompted_at: datetime | None = None
+    prompt_wait_s: float | None = None
+    result: Result | None = None
+    receipt: str | None = None
+    amount_moved_kes: int | None = None
+    balance_after_kes: int | None = None
+    finished_at: datetime | None = None
+    deliveries: list[Delivery] = field(default_factory=list)
+    shapes_left: list[QueryShape] = field(default_factory=list)
+    decided: asyncio.Future[Result] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    """What the person did, once they did something."""
+    told: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the callbacks of the first outcome are out, or when there are none."""
+
+    @property
+    def prompt_open(self) -> bool:
+        return self.prompted_at is not None and self.result is None
+
+    @property
+    def state(self) -> Literal["prompt", "paid", "failed"]:
+        if self.result is None:
+            return "prompt"
+        return "paid" if self.result.paid else "failed"

@@ -1,0 +1,209 @@
+"""What a test may decide about one payment: every knob, declared once, with the default that was observed.
+
+A script waits until a push for its phone arrives and is then used up. An unknown knob is an error that names it.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from simulator.settings import Seconds
+
+Msisdn = Annotated[str, Field(pattern=r"^254[17]\d{8}$")]
+
+
+class Result(BaseModel):
+    """What M-PESA says became of a payment. Codes are numbers or text: 1032, "SFC_IC0003", "E3008"."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    code: int | str
+    desc: str
+
+    @property
+    def paid(self) -> bool:
+        return str(self.code) == "0"
+
+
+class Outcome(StrEnum):
+    PAY = "pay"
+    WRONG_PIN = "wrong_pin"
+    CANCEL = "cancel"
+    IGNORE = "ignore"
+    NO_FUNDS = "no_funds"
+
+
+RESULTS = {
+    Outcome.PAY: Result(code=0, desc="The service request is processed successfully."),
+    Outcome.WRONG_PIN: Result(code=2001, desc="The initiator information is invalid."),
+    Outcome.CANCEL: Result(code=1032, desc="Request cancelled by user"),
+    Outcome.IGNORE: Result(code=1037, desc="No response from user."),
+    Outcome.NO_FUNDS: Result(code=1, desc="The balance is insufficient for the transaction"),
+}
+"""The newest captured text of each (callbacks of 2021 to 2026)."""
+
+
+class PushAnswer(StrEnum):
+    """Every answer to a push that Daraja was seen, or says, to give instead of accepting it."""
+
+    INVALID_AMOUNT = "invalid_amount"
+    INVALID_BUSINESS_SHORTCODE = "invalid_business_shortcode"
+    INVALID_CALLBACK_URL = "invalid_callback_url"
+    INVALID_REQUEST_PAYLOAD = "invalid_request_payload"
+    INVALID_ACCESS_TOKEN = "invalid_access_token"
+    INVALID_AUTHENTICATION_HEADER = "invalid_authentication_header"
+    RESOURCE_NOT_FOUND = "resource_not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    MERCHANT_DOES_NOT_EXIST = "merchant_does_not_exist"
+    WRONG_CREDENTIALS = "wrong_credentials"
+    SUBSCRIBER_LOCKED = "subscriber_locked"
+    SYSTEM_BUSY = "system_busy"
+    SPIKE_ARREST_500 = "spike_arrest_500"
+    QUOTA_VIOLATION = "quota_violation"
+    INTERNAL_SERVER_ERROR = "internal_server_error"
+    SPIKE_ARREST_429 = "spike_arrest_429"
+    FIREWALL_403 = "firewall_403"
+    FIREWALL_503 = "firewall_503"
+
+
+class CustomAnswer(BaseModel):
+    """Any other error, in Daraja's envelope."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    http_status: Annotated[int, Field(ge=200, le=599)]
+    error_code: str
+    error_message: str
+
+
+class QueryShape(StrEnum):
+    """Every answer a query was seen to give that is not the terminal one, and `terminal` itself."""
+
+    STILL_PROCESSING = "still_processing"
+    BEING_PROCESSED = "being_processed"
+    EMPTY_ERROR_200 = "empty_error_200"
+    EMPTY_ERROR_500 = "empty_error_500"
+    DOES_NOT_EXIST = "does_not_exist"
+    INVALID_CHECKOUT_REQUEST_ID = "invalid_checkout_request_id"
+    SPIKE_ARREST_429 = "spike_arrest_429"
+    FIREWALL_403 = "firewall_403"
+    TERMINAL = "terminal"
+
+
+ItemName = Literal["Amount", "MpesaReceiptNumber", "Balance", "TransactionDate", "PhoneNumber"]
+
+
+class Script(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    phone: Msisdn | None = None
+    """Whose next push this is for; None: anybody's."""
+    uses: Annotated[int, Field(ge=1, le=100_000)] = 1
+    """How many pushes it serves."""
+
+    # What the customer does
+    outcome: Outcome | Result | None = None
+    """None: a person decides on the virtual phone."""
+    after_s: Seconds = 1.0
+    """From the prompt to the outcome (observed: paid after 7 to 18 s, cancelled after 14 s)."""
+    paid_amount: Annotated[int, Field(ge=1, le=500_000)] | None = None
+    """What really moves, where it is not what was asked."""
+    paid_later_s: Seconds | None = None
+    """After a failure: the money moves all the same, so much later."""
+
+    # What the push answers
+    push_latency_s: Seconds | None = None
+    """None: the simulator's own (0.9 s)."""
+    push_answer: PushAnswer | CustomAnswer | None = None
+    """Instead of accepting."""
+    reaches_phone: bool | None = None
+    """Whether a prompt goes out. None: only when the push is accepted. An unclear 500 may well have sent one."""
+    drop_response: bool = False
+    """Close the connection instead of answering."""
+    prompt_after_s: Seconds | None = None
+    """From the push to the prompt. None: with the answer."""
+
+    # What the callbacks tell
+    callback_count: Annotated[int, Field(ge=0, le=3)] = 1
+    callback_delay_s: Seconds = 0.0
+    """From the outcome to the first callback (observed: the same second)."""
+    callback_spacing_s: Seconds = 0.0
+    """Between copies. 0: all at the same moment."""
+    callback_before_response: bool = False
+    """The callback overtakes the answer to the push."""
+    callback_code: Literal["int", "str"] = "int"
+    callback_amount: Literal["1", "1.0", "1.00"] = "1"
+    """How a whole number of shillings is written."""
+    callback_amount_told: Decimal | None = None
+    """An amount that is neither asked nor paid."""
+    callback_receipt_told: str | None = None
+    """A receipt that is not the payment's own, such as another one's."""
+    callback_balance: Literal["no_value", "value", "absent"] = "no_value"
+    """`{"Name":"Balance"}` without a value in 2025-10, no such item in 2026-05."""
+    callback_phone: Literal["number", "text", "masked", "absent"] = "number"
+    """A full number in every capture; `254708***430` is a claim nobody showed."""
+    callback_metadata: Literal["ordered", "shuffled", "empty", "absent"] = "ordered"
+    callback_leave_out: tuple[ItemName, ...] = ()
+
+    # What the query tells
+    query: tuple[QueryShape, ...] = ()
+    """One shape per query, then the truth."""
+    query_stuck_s: Seconds | None = None
+    """How long after the push the query still says 4999, whatever happened (observed up to 33 min)."""
+    query_result: Result | None = None
+    """A terminal answer that disagrees with what happened."""
+
+    @field_validator("callback_amount_told")
+    @classmethod
+    def _finite(cls, amount: Decimal | None) -> Decimal | None:
+        if amount is not None and not amount.is_finite():
+            raise ValueError("an amount is a finite number")
+        return amount
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        if self.callback_before_response and (self.outcome is None or self.callback_count == 0):
+            raise ValueError("callback_before_response needs an outcome and at least one callback")
+        if self.callback_before_response and not self.sends_prompt:
+            raise ValueError("callback_before_response needs a push that reaches the phone")
+        if self.reaches_phone is False and self.push_answer is None and not self.drop_response:
+            raise ValueError(
+                "reaches_phone: false needs push_answer or drop_response, an accepted push reaches the phone"
+            )
+        return self
+
+    @property
+    def sends_prompt(self) -> bool:
+        return self.push_answer is None if self.reaches_phone is None else self.reaches_phone
+
+
+class Scripts:
+    """The scripts that wait for their push, in the order they were given."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[Script, int]] = []
+
+    def add(self, script: Script) -> None:
+        self._waiting.append((script, script.uses))
+
+    def take(self, msisdn: str) -> Script:
+        """The oldest script for this phone, else the oldest for anybody, else: a person decides."""
+        for wanted in (msisdn, None):
+            for position, (script, uses) in enumerate(self._waiting):
+                if script.phone == wanted:
+                    if uses > 1:
+                        self._waiting[position] = (script, uses - 1)
+                    else:
+                        del self._waiting[position]
+                    return script
+        return Script()
+
+    def waiting(self) -> list[Script]:
+        return [script.model_copy(update={"uses": uses}) for script, uses in self._waiting]
+
+    def clear(self) -> None:
+        self._waiting.clear()

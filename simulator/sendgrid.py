@@ -1,0 +1,257 @@
+"""SendGrid's `POST /v3/mail/send` as the real API answers it: 202 with an empty body, or its errors by field.
+
+Messages and `help` addresses are SendGrid's own (API reference "Errors" and bodies published with its clients' tests).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from simulator.clock import Clock
+from simulator.daraja import hang_up
+from simulator.faults import Faults, Kind, Where
+from simulator.ids import Ids
+from simulator.live import Live
+from simulator.mailbox import Mail, Mailbox
+
+PATH = "/v3/mail/send"
+HELP = "http://sendgrid.com/docs/API_Reference/Web_API_v3/Mail/errors.html#"
+
+_ADDRESS = re.compile(r"[^\s@<>,;\"]+@[^\s@<>,;\"]+\.[^\s@<>,;\".]+")
+
+
+@dataclass(frozen=True)
+class Wrong:
+    message: str
+    field: str | None = None
+    help: str | None = None
+
+
+UNAUTHORIZED = Wrong("The provided authorization grant is invalid, expired, or revoked")
+NOT_JSON = Wrong("Bad Request")
+NO_PERSONALIZATION = Wrong(
+    "The personalizations field is required and must have at least one personalization.",
+    "personalizations",
+    f"{HELP}-Personalizations-Errors",
+)
+NO_FROM = Wrong(
+    "The from object must be provided for every email send. It is an object that requires the email parameter, "
+    'but may also contain a name parameter.  e.g. {"email" : "example@example.com"}  or '
+    '{"email" : "example@example.com", "name" : "Example Recipient"}.',
+    "from.email",
+    f"{HELP}message.from",
+)
+BAD_FROM = Wrong("The from email does not contain a valid address.", "from.email", f"{HELP}message.from")
+BAD_REPLY_TO = Wrong(
+    "The reply_to email does not contain a valid address.", "reply_to.email", f"{HELP}message.reply_to"
+)
+NO_SUBJECT = Wrong(
+    "The subject is required. You can get around this requirement if you use a template with a subject defined or if "
+    "every personalization has a subject defined.",
+    "subject",
+    f"{HELP}message.subject",
+)
+NO_CONTENT = Wrong(
+    "Unless a valid template_id is provided, the content parameter is required. There must be at least one defined "
+    "content block. We typically suggest both text/plain and text/html blocks are included, but only one block is "
+    "required.",
+    "content",
+    f"{HELP}message.content",
+)
+CONTENT_TWICE = Wrong("If present, text/plain and text/html may only be provided once.", "content", None)
+CONTENT_ORDER = Wrong(
+    "If present, text/plain must be first, followed by text/html, followed by any other content.",
+    "content",
+    f"{HELP}message.content",
+)
+
+
+def _no_to(index: int) -> Wrong:
+    return Wrong(
+        "The to array is required for all personalization objects, and must have at least one email object with a "
+        "valid email address.",
+        f"personalizations.{index}.to",
+        f"{HELP}message.personalizations.to",
+    )
+
+
+def _bad_to(index: int, position: int) -> Wrong:
+    return Wrong(
+        "Does not contain a valid address.",
+        f"personalizations.{index}.to.{position}.email",
+        f"{HELP}message.personalizations.to",
+    )
+
+
+def _duplicate(index: int, address: str) -> Wrong:
+    return Wrong(
+        "Each email address in the personalization block should be unique between to, cc, and bcc. We found the first "
+        f"duplicate instance of [{address}] in the personalizations.{index}.to field.",
+        f"personalizations.{index}",
+        f"{HELP}message.recipient-errors",
+    )
+
+
+def _empty_value(position: int) -> Wrong:
+    return Wrong(
+        "The content value must be a string at least one character in length.",
+        f"content.{position}.value",
+        f"{HELP}message.content.value",
+    )
+
+
+@dataclass
+class SendGrid:
+    api_key: str
+    clock: Clock
+    ids: Ids
+    live: Live
+    faults: Faults
+    mailbox: Mailbox
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.post(PATH, self._send)]
+
+    async def _send(self, request: web.Request) -> web.Response:
+        fault = self.faults.take(Where.MAIL)
+        if fault is not None:
+            match fault.kind:
+                case Kind.ERROR_500:
+                    return _errors(500, [Wrong("Internal Server Error")])
+                case Kind.TOO_MANY_429:
+                    return _errors(429, [Wrong("too many requests")])
+                case Kind.FIREWALL_403 | Kind.FIREWALL_503:
+                    return web.Response(status=int(fault.kind[-3:]), text="<html></html>", content_type="text/html")
+                case Kind.DROP:
+                    return hang_up(request)
+                case Kind.DROP_AFTER:
+                    await self._take(request)
+                    return hang_up(request)
+                case Kind.SLOW:
+                    await self.clock.sleep(fault.seconds)
+        return await self._take(request)
+
+    async def _take(self, request: web.Request) -> web.Response:
+        if request.headers.get("Authorization") != f"Bearer {self.api_key}":
+            return _errors(401, [UNAUTHORIZED])
+        try:
+            message = json.loads(await request.read())
+        except (ValueError, RecursionError):
+            return _errors(400, [NOT_JSON])
+        if not isinstance(message, dict):
+            return _errors(400, [NOT_JSON])
+        if wrong := find_wrong(message):
+            return _errors(400, wrong)
+        message_id = self.ids.message_id()
+        self.mailbox.put(self._read(message, message_id))
+        self.live.changed("mail")
+        return web.Response(status=202, headers={"X-Message-Id": message_id})
+
+    def _read(self, message: dict[str, object], message_id: str) -> Mail:
+        """INF: of several personalizations each is its own e-mail in reality; here they are one with all recipients."""
+        personalizations = _dicts(message["personalizations"])
+        content = {str(block["type"]): str(block["value"]) for block in _dicts(message.get("content"))}
+        subject = message.get("subject") or personalizations[0].get("subject") or ""
+        sender, reply_to = message["from"], message.get("reply_to")
+        to = tuple(_shown(address) for block in personalizations for address in _dicts(block["to"]))
+        headers = [("From", _shown(sender)), ("To", ", ".join(to)), ("Subject", str(subject))]
+        if reply_to:
+            headers.append(("Reply-To", _shown(reply_to)))
+        headers.append(("X-Message-Id", message_id))
+        for block in [message, *personalizations]:
+            more = block.get("headers")
+            if isinstance(more, dict):
+                headers += [(str(name), str(value)) for name, value in more.items()]
+        return Mail(
+            id=message_id,
+            via="sendgrid",
+            sender=_shown(sender),
+            to=to,
+            reply_to=_shown(reply_to) if reply_to else None,
+            subject=str(subject),
+            text=content.get("text/plain"),
+            html=content.get("text/html"),
+            headers=tuple(headers),
+            received_at=self.clock.now(),
+        )
+
+
+def find_wrong(message: dict[str, object]) -> list[Wrong]:
+    """Everything SendGrid would complain about, all at once as it does."""
+    wrong = _wrong_recipients(message)
+    sender = message.get("from")
+    if not isinstance(sender, dict) or not sender.get("email"):
+        wrong.append(NO_FROM)
+    elif not _is_address(sender):
+        wrong.append(BAD_FROM)
+    if message.get("reply_to") is not None and not _is_address(message["reply_to"]):
+        wrong.append(BAD_REPLY_TO)
+    personalizations = _dicts(message.get("personalizations"))
+    everyone_has_one = bool(personalizations) and all(block.get("subject") for block in personalizations)
+    if not message.get("template_id"):
+        if not message.get("subject") and not everyone_has_one:
+            wrong.append(NO_SUBJECT)
+        wrong += _wrong_content(message)
+    return wrong
+
+
+def _wrong_recipients(message: dict[str, object]) -> list[Wrong]:
+    personalizations = _dicts(message.get("personalizations"))
+    if not personalizations:
+        return [NO_PERSONALIZATION]
+    wrong = []
+    for index, block in enumerate(personalizations):
+        recipients = _dicts(block.get("to"))
+        if not recipients:
+            wrong.append(_no_to(index))
+        wrong += [_bad_to(index, at) for at, recipient in enumerate(recipients) if not _is_address(recipient)]
+        seen: set[str] = set()
+        for recipient in recipients:
+            address = str(recipient.get("email", "")).lower()
+            if address in seen:
+                wrong.append(_duplicate(index, address))
+                break
+            seen.add(address)
+    return wrong
+
+
+def _wrong_content(message: dict[str, object]) -> list[Wrong]:
+    content = _dicts(message.get("content"))
+    if not content:
+        return [NO_CONTENT]
+    kinds = [block.get("type") for block in content]
+    wrong = [
+        _empty_value(position)
+        for position, block in enumerate(content)
+        if not isinstance(block.get("value"), str) or not block["value"]
+    ]
+    if kinds.count("text/plain") > 1 or kinds.count("text/html") > 1:
+        wrong.append(CONTENT_TWICE)
+    order = [{"text/plain": 0, "text/html": 1}.get(str(kind), 2) for kind in kinds]
+    if order != sorted(order):
+        wrong.append(CONTENT_ORDER)
+    return wrong
+
+
+def _errors(http_status: int, wrong: list[Wrong]) -> web.Response:
+    errors = [{"message": one.message, "field": one.field, "help": one.help} for one in wrong]
+    return web.json_response({"errors": errors}, status=http_status)
+
+
+def _dicts(value: object) -> list[dict[str, object]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _is_address(value: object) -> bool:
+    return isinstance(value, dict) and _ADDRESS.fullmatch(str(value.get("email", ""))) is not None
+
+
+def _shown(value: object) -> str:
+    if not isinstance(value, dict):
+        return ""
+    email, name = str(value.get("email", "")), value.get("name")
+    return f"{name} <{email}>" if name else email

@@ -1,0 +1,222 @@
+"""Puts the parts together and serves them: one event loop, one port for HTTP, one for SMTP, both on 127.0.0.1."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+
+from simulator import smtp
+from simulator.background import Background
+from simulator.client import SimulatorClient
+from simulator.clock import Clock
+from simulator.control import Control
+from simulator.daraja import Daraja, SpikeArrest
+from simulator.faults import Faults
+from simulator.ids import Ids
+from simulator.ledger import Ledger
+from simulator.live import Live
+from simulator.mailbox import Mailbox
+from simulator.mpesa import MPesa
+from simulator.scripts import Scripts
+from simulator.sendgrid import SendGrid
+from simulator.settings import SANDBOX, SimulatorSettings
+from simulator.tokens import Tokens
+
+HOST = "127.0.0.1"
+LARGEST_BODY = 30 * 1024 * 1024
+"""SendGrid's limit for one e-mail."""
+
+
+class World:
+    """One simulator's state and its application. Lives in one event loop."""
+
+    def __init__(self, settings: SimulatorSettings) -> None:
+        self.settings = settings
+        self.clock = Clock()
+        self.live = Live()
+        self.background = Background()
+        randomness = random.Random(settings.seed)
+        self.ids = Ids(randomness, self.clock)
+        self.scripts = Scripts()
+        self.faults = Faults()
+        self.mailbox = Mailbox()
+        self.mpesa = MPesa(self.clock, randomness, self.ids, self.live, self.background, settings.behaviour)
+        self.daraja = Daraja(
+            settings,
+            self.clock,
+            self.ids,
+            self.mpesa,
+            Tokens(self.ids, self.clock),
+            self.scripts,
+            self.faults,
+            SpikeArrest(self.clock),
+        )
+        self.smtp_port = 0
+
+    def application(self) -> web.Application:
+        sendgrid = SendGrid(self.settings.sendgrid_api_key, self.clock, self.ids, self.live, self.faults, self.mailbox)
+        control = Control(
+            self.clock,
+            self.live,
+            self.mpesa,
+            self.daraja,
+            self.scripts,
+            self.faults,
+            self.mailbox,
+            self.reset,
+            lambda: self.smtp_port,
+        )
+        application = web.Application(client_max_size=LARGEST_BODY)
+        application.add_routes([*control.routes(), *sendgrid.routes(), *self.daraja.routes()])
+        application.on_shutdown.append(self._shut_down)
+        return application
+
+    async def reset(self) -> None:
+        """As freshly started: nothing pushed, paid, sent or scripted. Time goes on; ids are not used again."""
+        await self.background.cancel_all()
+        self.mpesa.payments.clear()
+        self.mpesa.phones.clear()
+        self.mpesa.ledger = Ledger()
+        self.mpesa.behaviour = self.settings.behaviour
+        self.scripts.clear()
+        self.faults.clear()
+        self.mailbox.clear()
+        self.daraja.requests.clear()
+        self.daraja.spike_arrest.clear()
+        for what in ("payments", "phones", "mail"):
+            self.live.changed(what)
+
+    async def _shut_down(self, _: web.Application) -> None:
+        self.live.close()
+        await self.background.cancel_all()
+
+
+class Running:
+    """A world that is being served. Use `await Running.start(...)` inside the loop it shall live in."""
+
+    def __init__(self, world: World, runner: web.AppRunner, port: int, mail: asyncio.Server) -> None:
+        self.world = world
+        self.port = port
+        self._runner = runner
+        self._mail = mail
+
+    @classmethod
+    async def start(cls, settings: SimulatorSettings, port: int) -> Running:
+        """Raises OSError where the port is taken."""
+        world = World(settings)
+        runner = web.AppRunner(world.application(), access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, HOST, port)
+            await site.start()
+            mail = await smtp.start(smtp.MailHandler(world.clock, world.ids, world.live, world.faults, world.mailbox))
+        except BaseException:
+            await runner.cleanup()
+            raise
+        world.smtp_port = mail.sockets[0].getsockname()[1]
+        return cls(world, runner, runner.addresses[0][1], mail)
+
+    async def stop(self) -> None:
+        self._mail.close()
+        await self._runner.cleanup()
+
+
+class Simulator:
+    """Daraja on a laptop, in a background thread: `with Simulator() as daraja: ... daraja.base_url`.
+
+    Each one has its own ports, state and clock, so several may run at once.
+    """
+
+    def __init__(self, settings: SimulatorSettings | None = None, *, port: int = 0) -> None:
+        self.settings = settings or SimulatorSettings()
+        self._wanted_port = port
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._running: Running | None = None
+        self._failure: BaseException | None = None
+        self._stop: asyncio.Event | None = None
+
+    def start(self) -> Self:
+        """Returns when it serves. Raises OSError where the port is taken."""
+        if self._thread is not None:
+            raise RuntimeError("this simulator was started before")
+        ready = threading.Event()
+        self._thread = threading.Thread(target=self._serve, args=(ready,), name="simulator", daemon=True)
+        self._thread.start()
+        ready.wait()
+        if self._failure is not None:
+            self._thread.join()
+            raise self._failure
+        return self
+
+    def stop(self) -> None:
+        """Returns when everything is closed; harmless when nothing runs."""
+        if self._thread is None or self._loop is None or self._stop is None:
+            return
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join()
+
+    @property
+    def port(self) -> int:
+        return self._served.port
+
+    @property
+    def smtp_port(self) -> int:
+        return self._served.world.smtp_port
+
+    @property
+    def base_url(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+    @property
+    def client(self) -> SimulatorClient:
+        return SimulatorClient(self.base_url)
+
+    def environment(self) -> dict[str, str]:
+        """The settings of a shop that talks to this simulator; its callback address and its database are its own."""
+        return {
+            "MPESA_ENV": "sandbox",
+            "MPESA_CONSUMER_KEY": self.settings.consumer_key,
+            "MPESA_CONSUMER_SECRET": self.settings.consumer_secret,
+            "MPESA_SHORTCODE": SANDBOX.shortcode,
+            "MPESA_PASSKEY": SANDBOX.passkey,
+            "MPESA_BASE_URL": self.base_url,
+            "SENDGRID_API_KEY": self.settings.sendgrid_api_key,
+            "SENDGRID_BASE_URL": self.base_url,
+        }
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def _served(self) -> Running:
+        if self._running is None:
+            raise RuntimeError("start() comes first")
+        return self._running
+
+    def _serve(self, ready: threading.Event) -> None:
+        try:
+            asyncio.run(self._run(ready))
+        except BaseException as error:  # handed to whoever waits in start()
+            self._failure = error
+        finally:
+            ready.set()
+
+    async def _run(self, ready: threading.Event) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        self._running = await Running.start(self.settings, self._wanted_port)
+        ready.set()
+        await self._stop.wait()
+        await self._running.stop()

@@ -1,0 +1,68 @@
+"""What a simulator is told at its start: who may call it and how it behaves when no script says otherwise."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SANDBOX_PASSKEY = "bfb279f9aa9bdbcf158e97dd71a467cd2e0c893059b10f78e6b72ada1ed2c919"
+"""Published: it decodes from the Password of the official sample request (Daraja portal, M-Pesa Express)."""
+
+Seconds = Annotated[float, Field(ge=0, le=86_400 * 30)]
+
+
+class MerchantKind(StrEnum):
+    PAYBILL = "paybill"
+    TILL = "till"
+
+
+class Merchant(BaseModel):
+    """A business that may push. `receives` is the PartyB its money goes to: a till number, or the paybill itself."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    shortcode: str
+    kind: MerchantKind
+    receives: str
+    name: str
+    passkey: str = SANDBOX_PASSKEY
+
+
+SANDBOX = Merchant(shortcode="174379", kind=MerchantKind.PAYBILL, receives="174379", name="Daraja-Sandbox")
+"""The one shortcode of the sandbox; "Daraja-Sandbox" is the payee seen when real money moved (2026-10-02)."""
+
+EXAMPLE_TILL = Merchant(shortcode="600000", kind=MerchantKind.TILL, receives="600584", name="Duka la Mfano")
+"""Ours: the real sandbox has no till (174379 refuses CustomerBuyGoodsOnline), so tills could not be tried otherwise."""
+
+
+class Behaviour(BaseModel):
+    """What may be changed while it runs, through /control/settings. Defaults are what was observed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    push_latency_s: Seconds = 0.9
+    """Median of 130 sandbox pushes, 2025-04 to 2025-10."""
+    no_answer_after_s: Annotated[float, Field(gt=0, le=86_400)] = 60.0
+    """How long a prompt waits for somebody before 1037: production 60 s (2024-09-08), sandbox 14 to 30 s."""
+    query_limit_per_minute: Annotated[int, Field(ge=0, le=100_000)] = 5
+    """Spike arrest of the query, burst 1, so 5 means one every 12 s (captured 2025-10 and 2026-06). 0: no limit."""
+    refuse_banned_words: bool = False
+    """Refuse callback addresses with "mpesa" and the like: one report; the sandbox accepted them on 80 pushes."""
+    callback_timeout_s: Seconds = 30.0
+    """INF: how long Safaricom waits for the answer to a callback is not published."""
+    opening_balance_kes: Annotated[int, Field(ge=0, le=500_000)] = 500_000
+    """What a phone holds when it is first seen: the most an M-PESA account may hold."""
+
+
+class SimulatorSettings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    consumer_key: str = "lipa-dev-key"
+    consumer_secret: str = "lipa-dev-secret"
+    sendgrid_api_key: str = "SG.simulator"
+    merchants: tuple[Merchant, ...] = (SANDBOX, EXAMPLE_TILL)
+    seed: int | None = None
+    """Same seed, same ids. Unset: different each time, so that receipts never repeat in a database that outlives us."""
+    behaviour: Behaviour = Behaviour()
