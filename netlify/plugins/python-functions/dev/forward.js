@@ -1,0 +1,132 @@
+'use strict'
+
+// The handler of every function in `netlify dev`: passes the event to the supervisor of the Python functions, and starts
+// that one when there is none. Keeps nothing in memory, because the CLI may load it afresh for every request, in its own
+// process or in a worker thread; what is known about the supervisor is in a file named after the CLI's process.
+
+const { spawn } = require('node:child_process')
+const fs = require('node:fs')
+const http = require('node:http')
+const path = require('node:path')
+const { setTimeout: sleep } = require('node:timers/promises')
+
+const { problem } = require('../runtime/problems.js')
+
+const START_LIMIT_MS = 10_000
+
+/**
+ * @param {string} name
+ * @param {object} site what the supervisor must know: see `entries.js`
+ */
+function forward(name, site) {
+  const addressFile = path.join(site.root, site.state, `dev-${process.pid}.json`)
+  return async (event, context = {}) => {
+    const arrivedMs = performance.now()
+    const { timeoutMs } = site.functions[name]
+    try {
+      const supervisor = await findOrStart(addressFile, site)
+      return await call(supervisor, {
+        name,
+        event,
+        context: {
+          requestId: context.awsRequestId,
+          clientContext: context.clientContext,
+          limitMs: timeoutMs - (performance.now() - arrivedMs),
+        },
+      })
+    } catch (error) {
+      const detail = `The supervisor of the Python functions did not answer: ${error.message}. The next request starts it again.`
+      process.stderr.write(`◈ ${name}  ${detail}\n`)
+      return problem('function_unavailable', detail)
+    }
+  }
+}
+
+async function findOrStart(addressFile, site) {
+  const until = performance.now() + START_LIMIT_MS
+  const lock = `${addressFile}.lock`
+  while (performance.now() < until) {
+    const address = readAddress(addressFile)
+    if (address) return address
+    if (takeLock(lock)) {
+      try {
+        start(addressFile, site)
+        while (performance.now() < until && !readAddress(addressFile)) await sleep(10)
+      } finally {
+        fs.rmSync(lock, { force: true })
+      }
+    } else {
+      await sleep(20)
+    }
+  }
+  throw new Error('it did not start')
+}
+
+function readAddress(addressFile) {
+  try {
+    const address = JSON.parse(fs.readFileSync(addressFile, 'utf8'))
+    process.kill(address.pid, 0) // throws when it is gone
+    return address
+  } catch {
+    return null
+  }
+}
+
+/** One of many requests at once may start the supervisor; the lock of one that was cut off while it did is broken. */
+function takeLock(lock) {
+  try {
+    fs.mkdirSync(path.dirname(lock), { recursive: true })
+    fs.closeSync(fs.openSync(lock, 'wx'))
+    return true
+  } catch {
+    const stat = fs.statSync(lock, { throwIfNoEntry: false })
+    if (stat && Date.now() - stat.mtimeMs > START_LIMIT_MS) fs.rmSync(lock, { force: true })
+    return false
+  }
+}
+
+function start(addressFile, site) {
+  fs.rmSync(addressFile, { force: true })
+  const supervisor = spawn(
+    process.execPath,
+    [path.join(__dirname, 'supervisor.js'), JSON.stringify({ ...site, cliPid: process.pid, addressFile })],
+    {
+      // The terminal of `netlify dev`, but not its Ctrl-C: the supervisor ends when the CLI has ended.
+      stdio: ['ignore', 'inherit', 'inherit'],
+      detached: true,
+    },
+  )
+  supervisor.on('error', (error) => process.stderr.write(`◈ ${error.message}\n`))
+  supervisor.unref()
+}
+
+function call({ port, token }, message) {
+  return new Promise((resolve, reject) => {
+    const body = JSON.stringify(message)
+    const request = http.request(
+      {
+        host: '127.0.0.1',
+        port,
+        method: 'POST',
+        agent: false,
+        headers: { 'x-token': token, 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) },
+      },
+      (response) => {
+        const chunks = []
+        response.on('data', (chunk) => chunks.push(chunk))
+        response.on('error', reject)
+        response.on('end', () => {
+          try {
+            resolve(JSON.parse(Buffer.concat(chunks).toString('utf8')))
+          } catch (error) {
+            reject(error)
+          }
+        })
+      },
+    )
+    request.on('error', reject)
+    request.end(body)
+  })
+}
+
+module.exports = { forward }

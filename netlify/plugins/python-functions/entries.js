@@ -1,0 +1,60 @@
+'use strict'
+
+// The Node entries that stand for the Python functions. Netlify knows nothing about Python: for each NAME.py it gets one
+// small NAME.cjs, in the folder that both `netlify dev` and `netlify build` read for generated functions.
+
+const fs = require('node:fs')
+const path = require('node:path')
+
+const FOLDER = '.netlify/v1/functions'
+const WRITTEN_BY_US = '// Written by the python-functions plugin for '
+
+/** For `netlify dev`: everything is passed to the supervisor. */
+function devEntry(name, site) {
+  return [
+    `const { forward } = require(${requirable(site.root, 'dev/forward.js')})`,
+    `exports.handler = forward(${JSON.stringify(name)}, ${JSON.stringify(site)})`,
+  ]
+}
+
+/** For a deploy: the entry owns one Python process, bundled in the same zip. */
+function deployedEntry(name, { handler, timeoutMs }, { root, sitePath, pythonPath }) {
+  const up = path.relative(FOLDER, '.')
+  return [
+    `const path = require('node:path')`,
+    `const { deployed } = require(${requirable(root, 'runtime/deployed.js')})`,
+    `exports.handler = deployed({`,
+    `  name: ${JSON.stringify(name)},`,
+    `  handler: ${JSON.stringify(handler)},`,
+    `  root: path.join(__dirname, ${JSON.stringify(path.join(up, sitePath))}),`,
+    `  python: path.join(__dirname, ${JSON.stringify(path.join(up, pythonPath))}),`,
+    `  timeoutMs: ${timeoutMs},`,
+    `})`,
+  ]
+}
+
+/** A file of this plugin, as an entry requires it: relative, so that it is traced into the zip and found there. */
+function requirable(root, file) {
+  const relative = path.relative(path.join(root, FOLDER), path.join(__dirname, file))
+  return JSON.stringify(relative.split(path.sep).join('/'))
+}
+
+/**
+ * Writes the entries and removes those of functions that are gone.
+ * @param {string} root
+ * @param {Record<string, string[]>} entries lines of code by function name
+ */
+function writeEntries(root, entries) {
+  const folder = path.join(root, FOLDER)
+  fs.mkdirSync(folder, { recursive: true })
+  for (const file of fs.readdirSync(folder)) {
+    const entry = path.join(folder, file)
+    if (file.endsWith('.cjs') && fs.readFileSync(entry, 'utf8').startsWith(WRITTEN_BY_US)) fs.rmSync(entry)
+  }
+  for (const [name, lines] of Object.entries(entries)) {
+    const text = [`${WRITTEN_BY_US}${name}.py, at every start and build.`, `'use strict'`, '', ...lines, ''].join('\n')
+    fs.writeFileSync(path.join(folder, `${name}.cjs`), text)
+  }
+}
+
+module.exports = { deployedEntry, devEntry, writeEntries }

@@ -1,0 +1,111 @@
+'use strict'
+
+// Netlify build plugin: Python functions. See README.md.
+
+const { spawnSync } = require('node:child_process')
+const fs = require('node:fs')
+const path = require('node:path')
+
+const { deployedEntry, devEntry, writeEntries } = require('./entries.js')
+const { STATE, SiteError, checkPython, describeSite, findPython } = require('./site.js')
+
+const LAMBDA_ZIP_LIMIT_MB = 50
+
+/** `netlify dev`: entries that forward to the supervisor of the Python functions. */
+async function onPreDev({ inputs, constants, utils }) {
+  await sayWhatToDo(utils, () => {
+    const { include, requirements, functionsFolder, ...site } = describeSite(inputs, constants)
+    const python = findPython(inputs, site.root)
+    checkPython(python)
+    forgetTheDead(path.join(site.root, STATE, 'dev'))
+    const names = Object.keys(site.functions)
+    const known = { ...site, python, state: `${STATE}/dev` }
+    writeEntries(site.root, Object.fromEntries(names.map((name) => [name, devEntry(name, known)])))
+  })
+}
+
+/** `netlify build`: stages CPython, packages and code once, then one entry and one zip per function. */
+async function onPreBuild({ inputs, constants, netlifyConfig, utils }) {
+  await sayWhatToDo(utils, () => {
+    const site = describeSite(inputs, constants)
+    const staged = stage(site, inputs)
+    const entries = {}
+    for (const [name, about] of Object.entries(site.functions)) {
+      entries[name] = deployedEntry(name, about, { root: site.root, ...staged })
+      // Property by property: assigning an object fails where netlify.toml has a [functions.NAME] of its own.
+      netlifyConfig.functions[name] ??= {}
+      netlifyConfig.functions[name].node_bundler = 'nft'
+      netlifyConfig.functions[name].included_files = [
+        ...(netlifyConfig.functions[name].included_files ?? []),
+        ...staged.includedFiles,
+        path.relative(site.root, path.join(__dirname, 'runtime/start.py')),
+      ]
+    }
+    writeEntries(site.root, entries)
+  })
+}
+
+/** Says how large the zips are, and again when they are not for deploying. */
+async function onPostBuild({ constants, utils }) {
+  await sayWhatToDo(utils, () => {
+    const folder = constants.FUNCTIONS_DIST
+    const state = JSON.parse(fs.readFileSync(path.join(STATE, 'staged.json'), 'utf8'))
+    for (const name of state.functions) {
+      const size = fs.statSync(path.join(folder, `${name}.zip`)).size / 1e6
+      console.log(`${name}.zip ${size.toFixed(1)} MB`)
+      if (size > LAMBDA_ZIP_LIMIT_MB) {
+        throw new SiteError(`${name}.zip has more than ${LAMBDA_ZIP_LIMIT_MB} MB, AWS Lambda's limit: shorten the requirements.`)
+      }
+    }
+    if (state.notForDeploying) console.warn(`\nTHIS BUILD IS NOT FOR DEPLOYING: ${state.notForDeploying}\n`)
+  })
+}
+
+/** Runs build/stage.py, which leaves what it did in STATE/staged.json. */
+function stage(site, inputs) {
+  const python = findPython(inputs, site.root)
+  const order = {
+    root: site.root,
+    state: path.join(site.root, STATE),
+    functions: Object.keys(site.functions),
+    functions_folder: site.functionsFolder,
+    include: site.include,
+    requirements: path.resolve(site.root, site.requirements),
+    python_version: inputs.python_version ?? null,
+    runtime: process.env.PYTHON_FUNCTIONS_RUNTIME || inputs.runtime || null,
+    // `netlify deploy --build` on a laptop is a deploy too: it has a deploy id, where `netlify build` has "0".
+    for_deploying: process.env.NETLIFY === 'true' || (process.env.DEPLOY_ID ?? '0') !== '0',
+  }
+  const { status, error } = spawnSync(python, ['-I', path.join(__dirname, 'build/stage.py'), JSON.stringify(order)], {
+    stdio: ['ignore', 'inherit', 'inherit'],
+  })
+  if (error) throw new SiteError(`${python}: ${error.message}`)
+  if (status !== 0) throw new SiteError('The Python part of the functions could not be put together: the reason is above.')
+  const staged = JSON.parse(fs.readFileSync(path.join(site.root, STATE, 'staged.json'), 'utf8'))
+  const globs = [staged.python_tree, staged.site_tree].map((tree) => `${tree}/**`)
+  return { sitePath: staged.site_tree, pythonPath: staged.python, includedFiles: globs }
+}
+
+/** Removes what earlier runs of `netlify dev` left here when they were killed. */
+function forgetTheDead(folder) {
+  if (!fs.existsSync(folder)) return
+  for (const file of fs.readdirSync(folder)) {
+    try {
+      process.kill(Number(/^dev-(\d+)/.exec(file)?.[1]), 0)
+    } catch {
+      fs.rmSync(path.join(folder, file), { force: true })
+    }
+  }
+}
+
+/** Turns what a developer can mend into a failed build with that sentence, without a stack trace of this plugin. */
+async function sayWhatToDo(utils, work) {
+  try {
+    await work()
+  } catch (error) {
+    if (!(error instanceof SiteError)) throw error
+    utils.build.failBuild(error.message)
+  }
+}
+
+module.exports = { onPreDev, onPreBuild, onPostBuild }

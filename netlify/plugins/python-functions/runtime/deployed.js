@@ -1,0 +1,48 @@
+'use strict'
+
+// The handler of a deployed function: one Python process, started while the platform loads this file, kept between
+// events, replaced when it dies or hangs.
+
+const { Pool } = require('./pool.js')
+
+// Left to this side for saying so when Python has used up the platform's time.
+const MARGIN_MS = 1500
+
+/**
+ * @param {object} options
+ * @param {string} options.name
+ * @param {string} options.handler
+ * @param {string} options.root the site's Python code in the unpacked zip
+ * @param {string} options.python the interpreter in the unpacked zip
+ * @param {number} options.timeoutMs
+ */
+function deployed({ name, handler, root, python, timeoutMs }) {
+  const pool = new Pool({
+    name,
+    handler,
+    root,
+    python,
+    // Isolated: no environment variable and no folder of the machine changes what is imported.
+    pythonFlags: ['-I'],
+    // The platform's own libraries are for its Node; the bundled Python brings all it needs.
+    env: { LD_LIBRARY_PATH: null, LD_PRELOAD: null },
+    maxWorkers: 1,
+    maxWaiting: 100,
+    timeoutMs,
+    showErrors: false,
+    output: (text, stream) => process[stream].write(text),
+    log: (fields) => process.stderr.write(`${JSON.stringify(fields)}\n`),
+  })
+  pool.warm()
+  return (event, context = {}) => {
+    const left = context.getRemainingTimeInMillis?.()
+    return pool.invoke(event, {
+      requestId: context.awsRequestId,
+      functionArn: context.invokedFunctionArn,
+      clientContext: context.clientContext,
+      limitMs: left === undefined ? undefined : Math.max(left - MARGIN_MS, 0),
+    })
+  }
+}
+
+module.exports = { deployed }

@@ -1,0 +1,287 @@
+'use strict'
+
+// The Python processes of one function: how many there are, which one gets the next event, and what a caller is told
+// when one dies, hangs or does not start.
+//
+// Promises:
+// - every event gets exactly one answer, before its limit, counted from its arrival (also while it waits for a process);
+// - an event is given to Python at most once: whatever happened after that is an answer, never a repetition;
+// - never more than `maxWorkers` processes take events (those that finish their last event after a reload come on top);
+// - a process that hangs is ended with SIGKILL, and the next event gets another one.
+
+const { randomUUID } = require('node:crypto')
+
+const { problem } = require('./problems.js')
+const { Worker } = require('./worker.js')
+
+const TICK_MS = 100
+// A tick later than this means that the machine stood still (a frozen sandbox, a sleeping laptop), not that Python hung.
+const LONGEST_TICK_MS = 1000
+
+class Pool {
+  /**
+   * @param {object} options those of `Worker`, and:
+   * @param {number} options.maxWorkers
+   * @param {number} options.maxWaiting events that may wait for a process
+   * @param {number} options.timeoutMs the limit of an event from its arrival to its answer
+   * @param {boolean} options.showErrors put what Python said into the answer: for a developer's own machine only
+   * @param {(fields: object) => void} options.log takes one line's fields
+   */
+  constructor(options) {
+    this.options = options
+    this.workers = new Set()
+    this.waiting = []
+    this.running = new Map() // worker → the event it handles
+    this.awakeMs = 0 // time that passed while there was something to wait for and the machine ran
+    this.ticker = null
+  }
+
+  /**
+   * Hands an event to Python. Never throws.
+   * @param {object} event
+   * @param {object} [context] `requestId`, `functionArn`, `clientContext`, and `limitMs` where less time is left than usual
+   * @returns {Promise<{statusCode: number, headers?: object, body?: string}>}
+   */
+  invoke(event, context = {}) {
+    return new Promise((resolve) => {
+      if (this.waiting.length >= this.options.maxWaiting) {
+        this.#log('function_busy', { waiting: this.waiting.length })
+        resolve(problem('function_busy'))
+        return
+      }
+      this.#startTicking()
+      const limitMs = Math.min(this.options.timeoutMs, context.limitMs ?? Infinity)
+      this.waiting.push({
+        event,
+        context,
+        requestId: context.requestId || randomUUID(),
+        arrivedMs: this.awakeMs,
+        arrivedAt: Date.now(),
+        limitMs,
+        mayWaitForAnother: true,
+        resolve,
+      })
+      this.#dispatch()
+    })
+  }
+
+  /** Starts a process before the first event, where none is there. */
+  warm() {
+    if (this.workers.size === 0) this.#start()
+  }
+
+  /** Replaces the code: processes finish their event and are ended, later events get new processes. */
+  reload() {
+    for (const worker of [...this.workers]) {
+      worker.retired = true
+      if (worker.state !== 'busy') worker.kill()
+    }
+    this.#dispatch()
+  }
+
+  /** Ends idle processes until `keep` are left. */
+  shrink(keep) {
+    for (const worker of [...this.workers]) {
+      if (this.workers.size <= keep) return
+      if (worker.state === 'idle') worker.kill()
+    }
+  }
+
+  /** Ends everything at once. */
+  close() {
+    for (const worker of [...this.workers]) worker.kill()
+  }
+
+  #dispatch() {
+    while (this.waiting.length > 0) {
+      const idle = this.#find('idle')
+      if (idle) {
+        this.#give(idle, this.waiting.shift())
+        continue
+      }
+      const fresh = [...this.workers].filter((worker) => !worker.retired)
+      const starting = fresh.filter((worker) => worker.state === 'starting').length
+      if (fresh.length >= this.options.maxWorkers || starting >= this.waiting.length) return
+      this.#start()
+    }
+  }
+
+  #find(state) {
+    for (const worker of this.workers) if (worker.state === state && !worker.retired) return worker
+    return undefined
+  }
+
+  #start() {
+    const worker = new Worker(this.options)
+    worker.startedMs = this.awakeMs
+    this.workers.add(worker)
+    worker.on('idle', () => {
+      worker.cameUp = true
+      if (worker.retired) worker.kill()
+      this.#dispatch()
+    })
+    worker.on('answered', (requestId, answer) => this.#answered(worker, answer))
+    worker.on('dead', (why) => this.#dead(worker, why))
+  }
+
+  #give(worker, request) {
+    this.running.set(worker, request)
+    const { context } = request
+    const left = request.limitMs - (this.awakeMs - request.arrivedMs)
+    const headers = {
+      'lambda-runtime-deadline-ms': String(Math.round(Date.now() + left)),
+      'lambda-runtime-invoked-function-arn': context.functionArn || `arn:aws:lambda:local:0:function:${this.options.name}`,
+    }
+    if (process.env._X_AMZN_TRACE_ID) headers['lambda-runtime-trace-id'] = process.env._X_AMZN_TRACE_ID
+    const clientContext = context.clientContext && JSON.stringify(context.clientContext)
+    // A header holds visible ASCII only; the client context is Netlify's, and is.
+    if (clientContext && /^[\x20-\x7e]{3,8000}$/.test(clientContext)) {
+      headers['lambda-runtime-client-context'] = clientContext
+    }
+    worker.invoke(request.requestId, JSON.stringify(request.event), headers)
+  }
+
+  #answered(worker, { response, error }) {
+    const request = this.running.get(worker)
+    this.running.delete(worker)
+    if (error) {
+      this.#refuse(request, 'function_failed', { error: said(error) }, trace(error))
+      return
+    }
+    const wrong = whatIsWrongWith(response)
+    if (wrong) {
+      this.#refuse(request, 'function_failed', { error: wrong }, wrong)
+      return
+    }
+    request.resolve(response)
+  }
+
+  #dead(worker, { exitCode, signal, message }) {
+    this.workers.delete(worker)
+    const why = {
+      pid: worker.pid,
+      exit_code: exitCode,
+      signal,
+      ...(message && { reason: message }),
+      ...(worker.initError && { error: said(worker.initError) }),
+      ...(worker.stderrTail && { stderr_tail: worker.stderrTail }),
+    }
+    const shown = (worker.initError && trace(worker.initError)) || worker.stderrTail || message
+    const request = this.running.get(worker)
+    if (request) {
+      this.running.delete(worker)
+      this.#refuse(request, 'function_died', why, worker.stderrTail)
+    } else if (!worker.retired && !worker.endedByUs && worker.cameUp) {
+      this.#log('function_died', { ...why, while: 'waiting for an event' })
+    } else if (!worker.retired && !worker.endedByUs) {
+      this.#didNotComeUp(worker, why, shown)
+      return
+    }
+    this.#dispatch()
+  }
+
+  #didNotComeUp(worker, why, shown) {
+    if (this.waiting.length === 0 || [...this.workers].some((other) => !other.retired)) {
+      // Those that wait are served by the others. Starting the next one right away could fail for ever, at full speed.
+      this.#log('function_unavailable', why)
+      return
+    }
+    const waiting = this.waiting
+    this.waiting = []
+    for (const request of waiting) {
+      // Killed, rather than broken: these events have not been given to anybody, so they wait for another process, once.
+      if (!worker.initError && why.signal && request.mayWaitForAnother) {
+        request.mayWaitForAnother = false
+        this.waiting.push(request)
+      } else {
+        this.#refuse(request, 'function_unavailable', why, shown)
+      }
+    }
+    this.#dispatch()
+  }
+
+  #startTicking() {
+    if (this.ticker) return
+    let last = performance.now()
+    this.ticker = setInterval(() => {
+      const now = performance.now()
+      this.awakeMs += Math.min(now - last, LONGEST_TICK_MS)
+      last = now
+      this.#endWhatIsLate()
+    }, TICK_MS)
+    this.ticker.unref()
+  }
+
+  #endWhatIsLate() {
+    if (this.waiting.length === 0 && this.running.size === 0) {
+      clearInterval(this.ticker)
+      this.ticker = null
+      return
+    }
+    const late = (request) => this.awakeMs - request.arrivedMs >= request.limitMs
+    for (const [worker, request] of [...this.running]) {
+      if (!late(request)) continue
+      this.running.delete(worker)
+      this.#end(worker)
+      this.#refuse(request, 'function_timeout', {
+        pid: worker.pid,
+        reason: 'it did not answer and was ended with SIGKILL',
+        ...(worker.stderrTail && { stderr_tail: worker.stderrTail }),
+      })
+    }
+    const stillWaiting = this.waiting.filter((request) => !late(request))
+    for (const request of this.waiting.filter(late)) {
+      this.#refuse(request, 'function_timeout', { reason: 'no process became free' })
+    }
+    this.waiting = stillWaiting
+    for (const worker of [...this.workers]) {
+      if (worker.state !== 'starting' || this.awakeMs - worker.startedMs < this.options.timeoutMs) continue
+      this.#log('function_unavailable', { pid: worker.pid, reason: 'it did not come up and was ended with SIGKILL' })
+      this.#end(worker)
+    }
+    this.#dispatch()
+  }
+
+  #end(worker) {
+    worker.endedByUs = true
+    worker.kill()
+  }
+
+  #refuse(request, code, why, shown) {
+    this.#log(code, { request_id: request.requestId, elapsed_ms: Date.now() - request.arrivedAt, ...why })
+    request.resolve(problem(code, this.options.showErrors ? shown : undefined))
+  }
+
+  #log(code, fields) {
+    this.options.log({ level: 'ERROR', message: code, function: this.options.name, ...fields })
+  }
+}
+
+function said({ errorType = '', errorMessage = '' }) {
+  return `${errorType}: ${errorMessage}`
+}
+
+/** The traceback, as Python prints it. */
+function trace({ errorType, errorMessage, stackTrace = [] }) {
+  const lines = stackTrace.join('')
+  if (lines.startsWith('Traceback') || lines.includes('\nTraceback')) return lines
+  return `${lines && `Traceback (most recent call last):\n${lines}`}${said({ errorType, errorMessage })}`
+}
+
+/** Why Netlify would not take this as an HTTP answer, or null. */
+function whatIsWrongWith(response) {
+  if (response === null || typeof response !== 'object' || Array.isArray(response)) {
+    return 'the handler did not return a dict with a statusCode'
+  }
+  const { statusCode, body, headers } = response
+  if (!Number.isInteger(statusCode) || statusCode < 200 || statusCode > 599) {
+    return 'the handler returned no statusCode between 200 and 599'
+  }
+  if (body !== undefined && body !== null && typeof body !== 'string') return 'the handler returned a body that is no text'
+  if (headers !== undefined && (headers === null || typeof headers !== 'object' || Array.isArray(headers))) {
+    return 'the handler returned headers that are no dict'
+  }
+  return null
+}
+
+module.exports = { Pool }

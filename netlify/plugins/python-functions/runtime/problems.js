@@ -1,0 +1,39 @@
+'use strict'
+
+// The answers a caller gets when Python gave none: RFC 9457 problem details, always 502, with a stable `code`.
+// The `detail` is written for strangers. Only `netlify dev` adds what Python said (`shown`).
+
+const PROBLEMS = {
+  function_unavailable: {
+    title: 'The function could not be started',
+    detail: 'The request was not handled. It may be sent again.',
+  },
+  function_busy: {
+    title: 'The function has too many requests waiting',
+    detail: 'The request was not handled. It may be sent again in a moment.',
+  },
+  function_died: {
+    title: 'The function ended while it handled the request',
+    detail: 'Some of its work may have been done. Ask what became of it before sending the request again.',
+  },
+  function_timeout: {
+    title: 'The function did not answer in time',
+    detail: 'Some of its work may have been done. Ask what became of it before sending the request again.',
+  },
+  function_failed: {
+    title: 'The function failed',
+    detail: 'Some of its work may have been done. Ask what became of it before sending the request again.',
+  },
+}
+
+/** @returns {{statusCode: number, headers: Record<string, string>, body: string}} */
+function problem(code, shown) {
+  const { title, detail } = PROBLEMS[code]
+  return {
+    statusCode: 502,
+    headers: { 'content-type': 'application/problem+json', 'cache-control': 'no-store' },
+    body: JSON.stringify({ type: 'about:blank', title, status: 502, code, detail: shown || detail }),
+  }
+}
+
+module.exports = { problem }

@@ -1,0 +1,52 @@
+"""Starts one Python function under AWS's own runtime client.
+
+Promises, beyond what ``python -m awslambdaric HANDLER`` does:
+
+- the site's root is importable, whatever the working directory is;
+- the process never outlives its parent: it ends when its standard input, a pipe held by the parent, is closed;
+- an exception while the handler's module is imported is printed and reported with its whole traceback.
+
+Use: ``python start.py SITE_ROOT MODULE.FUNCTION`` with ``AWS_LAMBDA_RUNTIME_API`` in the environment.
+"""
+
+import importlib
+import os
+import sys
+import threading
+
+
+def end_with_the_parent() -> None:
+    """Blocks until standard input is closed, then ends the process at once, whatever it is doing."""
+    while True:
+        try:
+            if not os.read(0, 4096):
+                os._exit(0)
+        except OSError:
+            os._exit(0)
+
+
+def main(site_root: str, handler: str) -> None:
+    # The first entry is this file's own folder, which holds nothing that a handler should import.
+    sys.path[0] = site_root
+    threading.Thread(target=end_with_the_parent, name="end-with-the-parent", daemon=True).start()
+
+    from awslambdaric import bootstrap
+    from awslambdaric.lambda_runtime_client import LambdaRuntimeClient
+
+    client = LambdaRuntimeClient(os.environ["AWS_LAMBDA_RUNTIME_API"])
+    try:
+        importlib.import_module(handler.rpartition(".")[0])
+    except Exception as error:
+        import traceback
+
+        lines = traceback.format_exception(error)
+        print("".join(lines), file=sys.stderr, end="", flush=True)
+        client.post_init_error(
+            {"errorType": type(error).__name__, "errorMessage": str(error), "stackTrace": lines, "requestId": ""}
+        )
+        sys.exit(1)
+    bootstrap.run(handler, client)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])

@@ -1,0 +1,100 @@
+'use strict'
+
+// What is known about a site: its Python functions, its interpreter, the plugin's inputs made definite.
+
+const { execFileSync } = require('node:child_process')
+const fs = require('node:fs')
+const path = require('node:path')
+
+// Everything this plugin writes, besides the entries, below the site's root.
+const STATE = '.netlify/python-functions'
+
+/** An error whose message is for the developer: a sentence that says what to do. */
+class SiteError extends Error {}
+
+/**
+ * @returns {{root: string, functionsFolder: string, functions: Record<string, {handler: string, timeoutMs: number}>,
+ *   include: string[], watch: string[], requirements: string, maxWorkers: number}}
+ */
+function describeSite(inputs, constants, root = process.cwd()) {
+  const functionsFolder = path.relative(root, path.resolve(root, constants.FUNCTIONS_SRC ?? 'netlify/functions'))
+  const include = inputs.include ?? []
+  const watch = inputs.watch ?? [functionsFolder, ...include.map(fixedPart).filter(Boolean)]
+  return {
+    root,
+    functionsFolder,
+    functions: findFunctions(root, functionsFolder, inputs),
+    include,
+    watch: [...new Set(watch)],
+    requirements: inputs.requirements,
+    maxWorkers: inputs.max_workers,
+  }
+}
+
+/** Every NAME.py of the functions folder is a function, unless its name begins with `_`. */
+function findFunctions(root, folder, inputs) {
+  let names
+  try {
+    names = fs.readdirSync(path.join(root, folder))
+  } catch {
+    names = []
+  }
+  const python = names.filter((name) => name.endsWith('.py') && !name.startsWith('_')).map((name) => name.slice(0, -3))
+  const functions = {}
+  for (const name of python.sort()) {
+    if (!/^[A-Za-z0-9_-]+$/.test(name)) {
+      throw new SiteError(`${folder}/${name}.py: a function's name consists of letters, digits, hyphens and underscores.`)
+    }
+    const other = names.find((file) => /\.([cm]?[jt]s|go)$/.test(file) && path.parse(file).name === name)
+    if (other) throw new SiteError(`${folder}/${name}.py and ${folder}/${other} would be the same function: rename one.`)
+    const seconds = Number(inputs.timeouts?.[name] ?? inputs.timeout_seconds)
+    if (!(seconds > 0)) throw new SiteError(`The time limit of the function ${name} must be a number of seconds.`)
+    const module = [...folder.split(path.sep), name].join('.')
+    functions[name] = { handler: `${module}.handler`, timeoutMs: seconds * 1000 }
+  }
+  return functions
+}
+
+/** The leading folders of a glob that have no pattern in them. */
+function fixedPart(glob) {
+  const parts = glob.split('/')
+  const firstPattern = parts.findIndex((part) => /[*?[{!]/.test(part))
+  return (firstPattern === -1 ? parts.slice(0, -1) : parts.slice(0, firstPattern)).join('/')
+}
+
+/** The interpreter to work with here: the one asked for, else the project's own, else the newest on PATH. */
+function findPython(inputs, root) {
+  const asked = process.env.PYTHON_FUNCTIONS_PYTHON || inputs.python
+  if (asked) {
+    const python = asked.includes('/') ? path.resolve(root, asked) : asked
+    if (!runs(python)) throw new SiteError(`There is no Python 3.11 or later at ${asked}.`)
+    return python
+  }
+  const candidates = [path.join(root, '.venv/bin/python')]
+  for (const minor of [14, 13, 12, 11]) candidates.push(`python3.${minor}`)
+  candidates.push('python3')
+  const found = candidates.find(runs)
+  if (!found) throw new SiteError('No Python 3.11 or later was found: install one, or create .venv with it.')
+  return found
+}
+
+function runs(python) {
+  try {
+    execFileSync(python, ['-c', 'import sys; sys.exit(sys.version_info < (3, 11))'], { stdio: 'ignore', timeout: 10_000 })
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Says so where the interpreter could not run a function at all. */
+function checkPython(python) {
+  try {
+    execFileSync(python, ['-c', 'import awslambdaric'], { stdio: 'pipe', timeout: 30_000 })
+  } catch (error) {
+    const last = String(error.stderr ?? error.message).trim().split('\n').pop()
+    throw new SiteError(`${python} cannot import awslambdaric (${last}): install the site's requirements into it.`)
+  }
+}
+
+module.exports = { STATE, SiteError, checkPython, describeSite, findPython }

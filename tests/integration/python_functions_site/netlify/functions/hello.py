@@ -1,0 +1,18 @@
+"""Says a word, and what it was asked."""
+
+from typing import Any
+
+from netlify.functions._answers import answer
+from shared.greeting import WORD
+
+
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    print(f"saying {WORD}")
+    return answer(
+        word=WORD,
+        path=event["path"],
+        method=event["httpMethod"],
+        body=event.get("body"),
+        request_id=context.aws_request_id,
+        remaining_ms=context.get_remaining_time_in_millis(),
+    )

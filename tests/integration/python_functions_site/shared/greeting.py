@@ -1,0 +1,3 @@
+"""The word that `hello` says."""
+
+WORD = "Habari"
