@@ -1,8 +1,24 @@
-"""Everything that may happen to a payment, and what follows. Pure: standard library only, no socket, clock or environment."""
+"""Everything that may happen to a payment, and what follows. Pure: standard library only, no socket, clock or environment.
+
+A payment is a row that exists before M-Pesa is asked. Evidence arrives about it, often twice, late or in the wrong order: the
+answer to our push, Safaricom's callback, answers to our own queries, the passing of time, an operator's word. `decide`
+takes the payment, one such event and the circumstances, and says what becomes of it. Nothing else in the system changes a
+status, and `TRANSITIONS` is all that may follow what; the database refuses the rest.
+
+    INITIATED  committed, the push is about to leave        UNCERTAIN  the push may have arrived: wait, never repeat
+    PENDING    Daraja took it, the customer is asked        REVIEW     only a person, or agreeing evidence, may go on
+    PAID       the money is here, with evidence             REFUNDED   a person gave it back
+    FAILED, CANCELLED, EXPIRED   it did not happen; Safaricom has been seen to change its mind
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
+from typing import TypeAlias
 
 
 class Status(StrEnum):
@@ -17,3 +33,511 @@ class Status(StrEnum):
     EXPIRED = "EXPIRED"
     REVIEW = "REVIEW"
     REFUNDED = "REFUNDED"
+
+
+OPEN = frozenset({Status.INITIATED, Status.PENDING, Status.UNCERTAIN})
+"""Nobody knows yet."""
+NOT_PAID = frozenset({Status.FAILED, Status.CANCELLED, Status.EXPIRED})
+"""It did not happen, as far as we know."""
+SETTLED = frozenset({Status.PAID, Status.REFUNDED})
+"""The money came."""
+
+PUBLIC: dict[Status, str] = {
+    **dict.fromkeys(OPEN, "pending"),
+    **dict.fromkeys(NOT_PAID, "failed"),
+    Status.PAID: "paid",
+    Status.REVIEW: "under_review",
+    Status.REFUNDED: "refunded",
+}
+
+TRANSITIONS: frozenset[tuple[Status, Status]] = frozenset(
+    [(Status.INITIATED, Status.PENDING), (Status.INITIATED, Status.UNCERTAIN), (Status.UNCERTAIN, Status.PENDING)]
+    + [(was, now) for was in OPEN for now in NOT_PAID | {Status.PAID, Status.REVIEW}]
+    + [(was, now) for was in NOT_PAID for now in (Status.PAID, Status.REVIEW)]
+    + [(Status.REVIEW, now) for now in (Status.PAID, Status.FAILED, Status.REFUNDED)]
+    + [(Status.PAID, Status.REFUNDED)]
+)
+
+
+class ReviewReason(StrEnum):
+    """Why a payment waits for a person."""
+
+    SILENCE = "silence"
+    UNKNOWN_CODE = "unknown_code"
+    AMOUNT_MISMATCH = "amount_mismatch"
+    INCOMPLETE_SUCCESS = "incomplete_success"
+    IDS_DISAGREE = "ids_disagree"
+    REUSED_RECEIPT = "reused_receipt"
+    DUPLICATE_PAYMENT = "duplicate_payment"
+    UNCONFIRMED_LARGE = "unconfirmed_large"
+    CONTRADICTION = "contradiction"
+
+
+QUERY_CAN_RESOLVE = frozenset({ReviewReason.SILENCE, ReviewReason.UNKNOWN_CODE})
+CALLBACK_CANNOT_RESOLVE = frozenset({ReviewReason.DUPLICATE_PAYMENT, ReviewReason.REUSED_RECEIPT})
+
+
+class Alert(StrEnum):
+    """What an operator is told. Each at most once a payment."""
+
+    SILENCE = "silence"
+    UNKNOWN_CODE = "unknown_code"
+    AMOUNT_MISMATCH = "amount_mismatch"
+    INCOMPLETE_SUCCESS = "incomplete_success"
+    IDS_DISAGREE = "ids_disagree"
+    REUSED_RECEIPT = "reused_receipt"
+    DUPLICATE_PAYMENT = "duplicate_payment"
+    UNCONFIRMED_LARGE = "unconfirmed_large"
+    CONTRADICTION = "contradiction"
+    LATE_PAYMENT = "late_payment"
+    SECOND_RECEIPT = "second_receipt"
+
+
+class Outcome(StrEnum):
+    """The name of what an event led to; kept with the inbox entry and in the audit log."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    UNCLEAR = "unclear"
+    NOT_SENT = "not_sent"
+    PAID = "paid"
+    PAID_LATE = "paid_late"
+    RECEIPT_FILLED = "receipt_filled"
+    DECLINED = "declined"
+    TO_REVIEW = "to_review"
+    WAITS_FOR_QUERY = "waits_for_query"
+    REFUNDED = "refunded"
+    REPEATED = "repeated"
+    NOTED = "noted"
+    CONTRADICTS = "contradicts"
+    STILL_WAITING = "still_waiting"
+
+
+# A payment, and what surrounds it -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Ids:
+    """Daraja's two names for a push. Opaque; the checkout id ends in the customer's number, so neither is ever logged."""
+
+    merchant_request_id: str
+    checkout_request_id: str
+
+
+@dataclass(frozen=True)
+class Payment:
+    """One row of `transactions`, as far as deciding needs it."""
+
+    id: str
+    status: Status
+    amount_kes: Decimal
+    created_at: datetime
+    ids: Ids | None = None
+    ids_are_learnt: bool = False
+    """The ids came from a callback, not from the answer to our own push."""
+    review_reason: ReviewReason | None = None
+    receipt: str | None = None
+    """The receipt of its confirmation; None while a paid payment's receipt is missing."""
+    success_held: bool = False
+    """A callback said paid; a query has to agree first."""
+
+    @property
+    def can_be_queried(self) -> bool:
+        return self.ids is not None and not self.ids_are_learnt
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What else the decision depends on, read under the same lock as the payment."""
+
+    now: datetime
+    confirm_above_kes: Decimal
+    receipt_taken: bool = False
+    """The event's receipt confirms another payment."""
+    ids_taken: bool = False
+    """The event's ids belong to another payment."""
+    twin_paid: bool = False
+    """The same reference, phone and amount was paid within 24 h by another payment."""
+
+
+# Events ---------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PushAccepted:
+    """Daraja took the push. Not paid: the prompt is on its way."""
+
+    ids: Ids
+
+
+@dataclass(frozen=True)
+class PushRefused:
+    """Daraja said no, clearly: no prompt went out."""
+
+
+@dataclass(frozen=True)
+class PushUnanswered:
+    """Bytes may have left us, no clear answer came back."""
+
+
+@dataclass(frozen=True)
+class PushNotSent:
+    """Nothing left us."""
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """A callback with result code 0. `ids`, `amount_kes` or `receipt` are None where it did not say."""
+
+    ids: Ids | None
+    amount_kes: Decimal | None
+    receipt: str | None
+
+
+@dataclass(frozen=True)
+class Declined:
+    """A callback with a known failing code, which `becomes` FAILED, CANCELLED or EXPIRED."""
+
+    ids: Ids | None
+    becomes: Status
+
+
+@dataclass(frozen=True)
+class UnknownCode:
+    """A callback with a code that nobody has explained."""
+
+    ids: Ids | None
+
+
+@dataclass(frozen=True)
+class QueryConfirmed:
+    """An STK query for the id Daraja gave us answered success. It names no receipt."""
+
+
+@dataclass(frozen=True)
+class QueryDeclined:
+    """An STK query answered with a code of the closed terminal list."""
+
+    becomes: Status
+
+
+@dataclass(frozen=True)
+class TimePassed:
+    """Nothing happened; the sweep looked at the clock."""
+
+
+@dataclass(frozen=True)
+class OperatorPaid:
+    """A person saw the money on the statement."""
+
+    receipt: str
+
+
+@dataclass(frozen=True)
+class OperatorFailed:
+    """A person saw that no money came."""
+
+
+@dataclass(frozen=True)
+class OperatorRefunded:
+    """A person gave the whole amount back."""
+
+
+FromCallback: TypeAlias = Confirmed | Declined | UnknownCode
+Event: TypeAlias = (
+    PushAccepted
+    | PushRefused
+    | PushUnanswered
+    | PushNotSent
+    | FromCallback
+    | QueryConfirmed
+    | QueryDeclined
+    | TimePassed
+    | OperatorPaid
+    | OperatorFailed
+    | OperatorRefunded
+)
+
+# Decisions ------------------------------------------------------------------------------------------------------------
+
+
+class Evidence(StrEnum):
+    """On whose word a payment is paid."""
+
+    CALLBACK = "callback"
+    QUERY = "query"
+    OPERATOR = "operator"
+
+
+@dataclass(frozen=True)
+class Paid:
+    """The confirmation to write, with the status, in one transaction. Its amount is the payment's own."""
+
+    evidence: Evidence
+    receipt: str | None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What becomes of the payment. The gateway writes it whole, or not at all."""
+
+    status: Status
+    outcome: Outcome
+    review_reason: ReviewReason | None = None
+    alerts: tuple[Alert, ...] = ()
+    paid: Paid | None = None
+    fill_receipt: str | None = None
+    ids: Ids | None = None
+    ids_are_learnt: bool = False
+    hold_success: bool = False
+    """Keep the callback's success until a query agrees, and ask at once."""
+
+
+AN_INITIATED_PAYMENT_DIED_AFTER = timedelta(seconds=90)
+SILENCE_IS_TOLD_AFTER = timedelta(minutes=15)
+SILENCE_IS_REVIEWED_AFTER = timedelta(minutes=60)
+TWINS_ARE_WITHIN = timedelta(hours=24)
+
+
+def decide(payment: Payment, event: Event, around: Circumstances) -> Decision:
+    """What `event` makes of `payment`. Total: every status and every event has an answer, none raises."""
+    match event:
+        case PushAccepted(ids):
+            return _ids_from_push(payment, ids, around)
+        case PushRefused():
+            return _push_came_to_nothing(payment, Outcome.REFUSED)
+        case PushNotSent():
+            return _push_came_to_nothing(payment, Outcome.NOT_SENT)
+        case PushUnanswered():
+            now = Status.UNCERTAIN if payment.status is Status.INITIATED else payment.status
+            return Decision(now, Outcome.UNCLEAR, payment.review_reason)
+        case Confirmed() | Declined() | UnknownCode() if _ids_disagree(payment, event.ids, around):
+            return _not_its_evidence(payment)
+        case Confirmed():
+            return _learning(payment, event.ids, _confirmed(payment, event, around))
+        case Declined(ids, becomes):
+            return _learning(payment, ids, _declined(payment, becomes))
+        case UnknownCode(ids):
+            return _learning(payment, ids, _unknown_code(payment))
+        case QueryConfirmed():
+            return _query_confirmed(payment, around)
+        case QueryDeclined(becomes):
+            return _declined(payment, becomes) if payment.can_be_queried else _stays(payment, Outcome.NOTED)
+        case TimePassed():
+            return _time_passed(payment, around)
+        case OperatorPaid() | OperatorFailed() | OperatorRefunded():
+            return _operator(payment, event, around)
+
+
+# The push -------------------------------------------------------------------------------------------------------------
+
+
+def _ids_from_push(payment: Payment, ids: Ids, around: Circumstances) -> Decision:
+    """The push's answer writes its ids whatever the status: it may come after the callback."""
+    if around.ids_taken or (payment.ids is not None and payment.ids != ids):
+        decision = _not_its_evidence(payment)
+        return decision if around.ids_taken else replace(decision, ids=ids)
+    if payment.status in (Status.INITIATED, Status.UNCERTAIN):
+        return Decision(Status.PENDING, Outcome.ACCEPTED, ids=ids)
+    return replace(_stays(payment, Outcome.ACCEPTED), ids=ids)
+
+
+def _push_came_to_nothing(payment: Payment, outcome: Outcome) -> Decision:
+    if payment.status in (Status.INITIATED, Status.UNCERTAIN):
+        return Decision(Status.FAILED, outcome)
+    if payment.status in NOT_PAID:
+        return _stays(payment, outcome)
+    return _stays(payment, Outcome.CONTRADICTS, Alert.CONTRADICTION)
+
+
+# Evidence of success --------------------------------------------------------------------------------------------------
+
+
+def _confirmed(payment: Payment, event: Confirmed, around: Circumstances) -> Decision:
+    """A callback is evidence, not proof: it pays when ids, amount and receipt all fit, and what is large waits for a query."""
+    if payment.status in SETTLED:
+        return _confirmed_again(payment, event, around)
+    if event.amount_kes is None or event.receipt is None:
+        return _ask_first(payment, ReviewReason.INCOMPLETE_SUCCESS, Alert.INCOMPLETE_SUCCESS)
+    if event.amount_kes != payment.amount_kes:
+        return _to_review(payment, ReviewReason.AMOUNT_MISMATCH)
+    if around.receipt_taken:
+        return _to_review(payment, ReviewReason.REUSED_RECEIPT)
+    if around.twin_paid:
+        return _to_review(payment, ReviewReason.DUPLICATE_PAYMENT)
+    if payment.review_reason in CALLBACK_CANNOT_RESOLVE:
+        return _stays(payment, Outcome.NOTED)
+    if payment.amount_kes > around.confirm_above_kes:
+        return _ask_first(payment, ReviewReason.UNCONFIRMED_LARGE)
+    return _paid(payment, Paid(Evidence.CALLBACK, event.receipt))
+
+
+def _confirmed_again(payment: Payment, event: Confirmed, around: Circumstances) -> Decision:
+    """Already settled: the same news again, the receipt that was missing, or money that should not be there."""
+    if event.receipt is None or event.receipt == payment.receipt:
+        return _stays(payment, Outcome.REPEATED)
+    if event.amount_kes is not None and event.amount_kes != payment.amount_kes:
+        return _stays(payment, Outcome.CONTRADICTS, Alert.AMOUNT_MISMATCH)
+    if around.receipt_taken:
+        return _stays(payment, Outcome.CONTRADICTS, Alert.REUSED_RECEIPT)
+    if payment.receipt is None:
+        return replace(_stays(payment, Outcome.RECEIPT_FILLED), fill_receipt=event.receipt)
+    return _stays(payment, Outcome.CONTRADICTS, Alert.SECOND_RECEIPT)
+
+
+def _query_confirmed(payment: Payment, around: Circumstances) -> Decision:
+    """Counts only for the id Daraja itself gave us, never for one learnt from a callback."""
+    if payment.status in SETTLED:
+        return _stays(payment, Outcome.REPEATED)
+    if not payment.can_be_queried:
+        return _stays(payment, Outcome.NOTED)
+    if payment.status is Status.REVIEW and payment.review_reason not in QUERY_CAN_RESOLVE:
+        return _stays(payment, Outcome.NOTED)
+    if around.twin_paid:
+        return _to_review(payment, ReviewReason.DUPLICATE_PAYMENT)
+    return _paid(payment, Paid(Evidence.QUERY, None))
+
+
+def _paid(payment: Payment, paid: Paid) -> Decision:
+    if payment.status in NOT_PAID:
+        return Decision(Status.PAID, Outcome.PAID_LATE, alerts=(Alert.LATE_PAYMENT,), paid=paid)
+    return Decision(Status.PAID, Outcome.PAID, paid=paid)
+
+
+def _ask_first(payment: Payment, otherwise: ReviewReason, *alerts: Alert) -> Decision:
+    """Success that does not pay by itself: a query decides where we may ask, a person where we may not."""
+    if payment.status is Status.REVIEW and payment.review_reason not in QUERY_CAN_RESOLVE:
+        return _stays(payment, Outcome.NOTED, *alerts)
+    if not payment.can_be_queried:
+        return _to_review(payment, otherwise)
+    return replace(_stays(payment, Outcome.WAITS_FOR_QUERY, *alerts), hold_success=True)
+
+
+# Evidence of failure --------------------------------------------------------------------------------------------------
+
+
+def _declined(payment: Payment, becomes: Status) -> Decision:
+    if payment.status in SETTLED:
+        return _stays(payment, Outcome.CONTRADICTS, Alert.CONTRADICTION)
+    if payment.success_held:
+        return _to_review(payment, ReviewReason.CONTRADICTION)
+    if payment.status in OPEN:
+        return Decision(becomes, Outcome.DECLINED)
+    return _stays(payment, Outcome.REPEATED if payment.status in NOT_PAID else Outcome.NOTED)
+
+
+def _unknown_code(payment: Payment) -> Decision:
+    if payment.status in OPEN:
+        return _to_review(payment, ReviewReason.UNKNOWN_CODE)
+    return _stays(payment, Outcome.NOTED, Alert.UNKNOWN_CODE)
+
+
+# Time and people ------------------------------------------------------------------------------------------------------
+
+
+def _time_passed(payment: Payment, around: Circumstances) -> Decision:
+    """Silence is not failure: nothing fails by waiting."""
+    age = around.now - payment.created_at
+    if payment.status not in OPEN:
+        return _stays(payment, Outcome.STILL_WAITING)
+    patience = SILENCE_IS_REVIEWED_AFTER if payment.can_be_queried else SILENCE_IS_TOLD_AFTER
+    if age >= patience and payment.status is not Status.INITIATED:
+        return _to_review(payment, ReviewReason.SILENCE)
+    alerts = (Alert.SILENCE,) if age >= SILENCE_IS_TOLD_AFTER else ()
+    if payment.status is Status.INITIATED and age >= AN_INITIATED_PAYMENT_DIED_AFTER:
+        return Decision(Status.UNCERTAIN, Outcome.UNCLEAR, alerts=alerts)
+    return _stays(payment, Outcome.STILL_WAITING, *alerts)
+
+
+def _operator(
+    payment: Payment, event: OperatorPaid | OperatorFailed | OperatorRefunded, around: Circumstances
+) -> Decision:
+    """A person's word counts in REVIEW, and for giving back what was paid; elsewhere it changes nothing."""
+    match payment.status, event:
+        case Status.REVIEW, OperatorPaid(receipt) if not around.receipt_taken:
+            return Decision(Status.PAID, Outcome.PAID, paid=Paid(Evidence.OPERATOR, receipt))
+        case Status.REVIEW, OperatorFailed():
+            return Decision(Status.FAILED, Outcome.DECLINED)
+        case (Status.REVIEW | Status.PAID), OperatorRefunded():
+            return Decision(Status.REFUNDED, Outcome.REFUNDED)
+    return _stays(payment, Outcome.NOTED)
+
+
+# Whose evidence it is -------------------------------------------------------------------------------------------------
+
+
+def _ids_disagree(payment: Payment, told: Ids | None, around: Circumstances) -> bool:
+    """With no ids stored yet the callback's address alone binds it; else both ids must be the stored ones."""
+    return around.ids_taken or (payment.ids is not None and told != payment.ids)
+
+
+def _not_its_evidence(payment: Payment) -> Decision:
+    if payment.status in SETTLED or payment.status is Status.REVIEW:
+        return _stays(payment, Outcome.CONTRADICTS, Alert.IDS_DISAGREE)
+    return _to_review(payment, ReviewReason.IDS_DISAGREE)
+
+
+def _learning(payment: Payment, told: Ids | None, decision: Decision) -> Decision:
+    """Keep ids that only a callback told us, as learnt: the push's answer will confirm them or raise the alarm."""
+    if payment.ids is None and told is not None:
+        return replace(decision, ids=told, ids_are_learnt=True)
+    return decision
+
+
+def _to_review(payment: Payment, reason: ReviewReason) -> Decision:
+    if payment.status is Status.REVIEW and payment.review_reason in CALLBACK_CANNOT_RESOLVE:
+        reason = payment.review_reason
+    return Decision(Status.REVIEW, Outcome.TO_REVIEW, reason, alerts=(Alert(reason.value),))
+
+
+def _stays(payment: Payment, outcome: Outcome, *alerts: Alert) -> Decision:
+    return Decision(payment.status, outcome, payment.review_reason, alerts=alerts)
+
+
+# When to ask ----------------------------------------------------------------------------------------------------------
+
+FIRST_QUERY_AFTER = timedelta(seconds=20)
+_PATIENCE = (
+    (timedelta(minutes=5), timedelta(seconds=60)),
+    (timedelta(minutes=15), timedelta(minutes=2)),
+    (timedelta(hours=24), timedelta(minutes=15)),
+)
+ASK_AGAIN_AFTER_FAILURE = (timedelta(minutes=5), timedelta(hours=1))
+"""Failures that Safaricom has been seen to take back are asked about again this long after they were told."""
+
+
+def next_query_at(payment: Payment, asked_at: datetime) -> datetime | None:
+    """When an open or silent payment is asked about again, after an answer that settled nothing; None: no more."""
+    age = asked_at - payment.created_at
+    return next((asked_at + wait for until, wait in _PATIENCE if age < until), None)
+
+
+def queries_after_failure(failed_at: datetime, asked_at: datetime) -> datetime | None:
+    """When a failure that may be taken back is asked about again; None: it stands."""
+    return next((failed_at + wait for wait in ASK_AGAIN_AFTER_FAILURE if failed_at + wait > asked_at), None)
+
+
+# For the documentation and the tests ----------------------------------------------------------------------------------
+
+
+def every_event(payment: Payment) -> Iterator[Event]:
+    """One of each event, fitting `payment` where it can fit: enough to draw every arrow."""
+    ids = payment.ids or Ids("0000-0000-0000-00001", "ws_CO_1")
+    yield PushAccepted(ids)
+    yield PushAccepted(Ids("0000-0000-0000-00002", "ws_CO_2"))
+    yield PushRefused()
+    yield PushNotSent()
+    yield PushUnanswered()
+    yield Confirmed(ids, payment.amount_kes, "UE00000001")
+    yield Confirmed(ids, payment.amount_kes + 1, "UE00000002")
+    yield Confirmed(ids, None, None)
+    yield Confirmed(None, payment.amount_kes, "UE00000003")
+    for becomes in (Status.FAILED, Status.CANCELLED, Status.EXPIRED):
+        yield Declined(ids, becomes)
+        yield QueryDeclined(becomes)
+    yield UnknownCode(ids)
+    yield QueryConfirmed()
+    yield TimePassed()
+    yield OperatorPaid("UE00000004")
+    yield OperatorFailed()
+    yield OperatorRefunded()

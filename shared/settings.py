@@ -45,6 +45,10 @@ class Misconfigured(Exception):
         self.problems = tuple(problems)
         super().__init__("; ".join(f"{p.name} must hold {p.should_hold}" for p in problems))
 
+    @classmethod
+    def of(cls, name: str, should_hold: str) -> Misconfigured:
+        return cls([Problem(name, should_hold)])
+
 
 @dataclass(frozen=True)
 class DatabaseSettings:
@@ -271,7 +275,7 @@ class _Reader:
 
     def kes(self, name: str, default: Decimal, least: Decimal) -> Decimal:
         holds = f"whole shillings from {least} to {LARGEST_KES:,}, digits only"
-        text = self.text(name, holds, lambda v: v.isascii() and v.isdigit() and least <= int(v) <= LARGEST_KES, default="")
+        text = self.text(name, holds, lambda v: bool(re.fullmatch("[0-9]{1,9}", v)) and least <= int(v) <= LARGEST_KES, default="")
         return Decimal(text) if text else default
 
     def other_server(self, name: str, default: str, production: bool) -> str:

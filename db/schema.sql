@@ -1,0 +1,225 @@
+-- The whole schema, readable top to bottom. db/migrations builds it; a test proves that both give the same database.
+-- PostgreSQL 15 to 18. What the code promises about money is said here again, as UNIQUE, CHECK and triggers.
+-- Every instant that decides anything is a plain timestamptz column.
+
+-- Which M-Pesa this database belongs to: set once, so that sandbox and production can never mix.
+CREATE TABLE installation (
+    only_row    boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    environment text NOT NULL CHECK (environment IN ('sandbox', 'production')),
+    stamped_at  timestamptz NOT NULL DEFAULT now()
+);
+
+-- One row for each payment asked for, committed before M-Pesa is asked.
+CREATE TABLE transactions (
+    id                   uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    merchant_request_id  varchar(255) UNIQUE,
+    checkout_request_id  varchar(255) UNIQUE,
+    ids_are_learnt       boolean NOT NULL DEFAULT false,      -- from a callback, not from the answer to our push
+    phone_number         varchar(20) NOT NULL CHECK (phone_number ~ '^254[17][0-9]{8}$'),
+    amount               numeric(10, 2) NOT NULL CHECK (amount = trunc(amount) AND amount BETWEEN 1 AND 250000),
+    account_reference    varchar(255) NOT NULL CHECK (account_reference ~ '^[A-Za-z0-9]{1,12}$'),
+    transaction_desc     text,
+    customer_email       varchar(255),
+    customer_name        varchar(255),
+    status               varchar(50) NOT NULL DEFAULT 'INITIATED' CHECK (status IN (
+                             'INITIATED', 'PENDING', 'UNCERTAIN', 'PAID', 'FAILED', 'CANCELLED', 'EXPIRED', 'REVIEW', 'REFUNDED')),
+    review_reason        text,
+    response_code        varchar(50),                         -- Daraja's answer to the push
+    response_message     text,
+    result_code          varchar(50),                         -- what the customer did, by callback or query
+    result_desc          text,
+    created_at           timestamptz NOT NULL DEFAULT now(),
+    updated_at           timestamptz NOT NULL DEFAULT now(),
+    pushed_at            timestamptz,                         -- from when on a push may have left; null: it never did
+    callback_received_at timestamptz,
+    success_held_at      timestamptz,                         -- a callback said paid, a query has to agree first
+    paid_at              timestamptz,
+    paid_late            boolean NOT NULL DEFAULT false,
+    failed_at            timestamptz,
+    watched_at           timestamptz,                         -- a customer last looked at it
+    query_count          integer NOT NULL DEFAULT 0,
+    last_query_at        timestamptz,
+    next_query_at        timestamptz,
+    CONSTRAINT paid_has_evidence CHECK (status NOT IN ('PAID') OR paid_at IS NOT NULL),
+    CONSTRAINT review_has_a_reason CHECK ((status = 'REVIEW') = (review_reason IS NOT NULL)),
+    CONSTRAINT ids_come_together CHECK ((merchant_request_id IS NULL) = (checkout_request_id IS NULL)),
+    CONSTRAINT pending_was_accepted CHECK (status <> 'PENDING' OR checkout_request_id IS NOT NULL)
+);
+
+CREATE INDEX transactions_phone_number ON transactions (phone_number, created_at);
+CREATE INDEX transactions_merchant_request_id ON transactions (merchant_request_id);
+CREATE INDEX transactions_status ON transactions (status, created_at);
+CREATE INDEX transactions_next_query_at ON transactions (next_query_at) WHERE next_query_at IS NOT NULL;
+
+-- What the browser asked for, by its Idempotency-Key: the same key never makes a second payment.
+CREATE TABLE idempotency_keys (
+    key            varchar(255) PRIMARY KEY,
+    fingerprint    text NOT NULL,                             -- of the normalised request
+    transaction_id uuid NOT NULL UNIQUE REFERENCES transactions (id),
+    created_at     timestamptz NOT NULL DEFAULT now()
+);
+
+-- Every callback with a genuine address, byte for byte, before it is judged.
+CREATE TABLE callback_inbox (
+    id             uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    transaction_id uuid NOT NULL,                             -- from the address, which only we can sign; no such row is an outcome
+    received_at    timestamptz NOT NULL DEFAULT now(),
+    body           bytea NOT NULL,
+    source_address text,
+    outcome        text,                                      -- null: not judged yet
+    receipts       text[] NOT NULL DEFAULT '{}',              -- every receipt number in it, also one that does not fit
+    tries          smallint NOT NULL DEFAULT 0 CHECK (tries BETWEEN 0 AND 3),
+    next_try_at    timestamptz DEFAULT now(),                 -- null: nothing left to do
+    judged_at      timestamptz,
+    last_error     text,
+    CONSTRAINT an_outcome_or_another_try CHECK ((outcome IS NULL) = (next_try_at IS NOT NULL))
+);
+
+CREATE INDEX callback_inbox_transaction_id ON callback_inbox (transaction_id);
+CREATE INDEX callback_inbox_next_try_at ON callback_inbox (next_try_at) WHERE next_try_at IS NOT NULL;
+
+-- Why a payment is paid: exactly one row for each paid payment. A query names no receipt; it is filled in later.
+CREATE TABLE payment_confirmations (
+    id                   uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    transaction_id       uuid NOT NULL REFERENCES transactions (id),
+    evidence             text NOT NULL CHECK (evidence IN ('callback', 'query', 'operator')),
+    inbox_id             uuid REFERENCES callback_inbox (id),
+    result_code          varchar(10) NOT NULL DEFAULT '0' CHECK (result_code = '0'),
+    result_desc          text,
+    amount               numeric(10, 2) NOT NULL,
+    mpesa_receipt_number varchar(50),
+    balance_amount       numeric(10, 2),
+    transaction_date     timestamptz,
+    phone_number         varchar(20),
+    received_at          timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT one_confirmation_a_transaction UNIQUE (transaction_id),
+    CONSTRAINT one_transaction_a_receipt UNIQUE (mpesa_receipt_number),
+    CONSTRAINT only_a_query_names_no_receipt CHECK (evidence = 'query' OR mpesa_receipt_number IS NOT NULL)
+);
+
+-- One invoice for each paid payment whose customer left an address.
+CREATE SEQUENCE invoice_numbers;
+CREATE TABLE invoices (
+    id             uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    transaction_id uuid NOT NULL REFERENCES transactions (id),
+    customer_email varchar(255) NOT NULL,
+    customer_name  varchar(255),
+    customer_phone varchar(20),
+    invoice_number varchar(50) NOT NULL UNIQUE
+                   DEFAULT 'INV-' || to_char(now() AT TIME ZONE 'Africa/Nairobi', 'YYYY') || '-' || lpad(nextval('invoice_numbers')::text, 6, '0'),
+    amount         numeric(10, 2) NOT NULL,
+    invoice_date   timestamptz NOT NULL DEFAULT now(),
+    sent_at        timestamptz,
+    status         varchar(50) NOT NULL DEFAULT 'PENDING' CHECK (status IN ('PENDING', 'SENT', 'FAILED')),
+    CONSTRAINT one_invoice_a_transaction UNIQUE (transaction_id),
+    CONSTRAINT sent_has_a_time CHECK (status <> 'SENT' OR sent_at IS NOT NULL)
+);
+
+CREATE INDEX invoices_customer_email ON invoices (customer_email);
+
+-- What has to leave the house: written with the status change, sent afterwards, at most three tries.
+CREATE TABLE outbox (
+    id             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    kind           text NOT NULL CHECK (kind IN ('invoice', 'alert')),
+    topic          text NOT NULL,                             -- which alert; for invoices 'settled' or 'again'
+    transaction_id uuid REFERENCES transactions (id),
+    created_at     timestamptz NOT NULL DEFAULT now(),
+    tries          smallint NOT NULL DEFAULT 0 CHECK (tries BETWEEN 0 AND 3),
+    next_try_at    timestamptz DEFAULT now(),                 -- null: sent, or given up
+    sent_at        timestamptz,
+    last_error     text,
+    CONSTRAINT sent_is_over CHECK (sent_at IS NULL OR next_try_at IS NULL)
+);
+
+CREATE UNIQUE INDEX outbox_tells_an_alert_once ON outbox (transaction_id, topic) WHERE kind = 'alert';
+CREATE UNIQUE INDEX outbox_sends_a_first_invoice_once ON outbox (transaction_id) WHERE kind = 'invoice' AND topic = 'settled';
+CREATE INDEX outbox_next_try_at ON outbox (next_try_at) WHERE next_try_at IS NOT NULL;
+
+-- Every change of a payment: what, by whom, why. Free of personal data; rows are only ever added.
+CREATE TABLE audit_log (
+    id             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at             timestamptz NOT NULL DEFAULT now(),
+    transaction_id uuid NOT NULL REFERENCES transactions (id),
+    actor          text NOT NULL,                             -- stkpush, callback, sweep, operator …
+    event          text NOT NULL,
+    outcome        text NOT NULL,
+    from_status    varchar(50),
+    to_status      varchar(50) NOT NULL,
+    reason         text
+);
+
+CREATE INDEX audit_log_transaction_id ON audit_log (transaction_id, id);
+
+-- One access token for all instances: a new one invalidates the old.
+CREATE TABLE access_tokens (
+    app          text PRIMARY KEY,                            -- a digest of the consumer key
+    token        text,
+    expires_at   timestamptz,
+    leased_until timestamptz                                  -- somebody is fetching a new one
+);
+
+-- One budget of STK queries for all instances.
+CREATE TABLE query_budget (
+    app          text PRIMARY KEY,
+    next_slot_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- The invariants, where no code can forget them.
+
+CREATE FUNCTION refuse_forbidden_transition() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF OLD.status || ' ' || NEW.status NOT IN (
+        'INITIATED PENDING', 'INITIATED UNCERTAIN', 'INITIATED PAID', 'INITIATED FAILED', 'INITIATED CANCELLED', 'INITIATED EXPIRED', 'INITIATED REVIEW',
+        'UNCERTAIN PENDING', 'UNCERTAIN PAID', 'UNCERTAIN FAILED', 'UNCERTAIN CANCELLED', 'UNCERTAIN EXPIRED', 'UNCERTAIN REVIEW',
+        'PENDING PAID', 'PENDING FAILED', 'PENDING CANCELLED', 'PENDING EXPIRED', 'PENDING REVIEW',
+        'FAILED PAID', 'FAILED REVIEW', 'CANCELLED PAID', 'CANCELLED REVIEW', 'EXPIRED PAID', 'EXPIRED REVIEW',
+        'REVIEW PAID', 'REVIEW FAILED', 'REVIEW REFUNDED', 'PAID REFUNDED')
+    THEN
+        RAISE EXCEPTION 'a payment never goes from % to %', OLD.status, NEW.status
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'allowed_transition';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER allowed_transition BEFORE UPDATE OF status ON transactions
+    FOR EACH ROW WHEN (OLD.status <> NEW.status) EXECUTE FUNCTION refuse_forbidden_transition();
+
+CREATE FUNCTION refuse_change_of_amount() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'the amount of a payment never changes' USING ERRCODE = 'check_violation', CONSTRAINT = 'amount_is_fixed';
+END $$;
+CREATE TRIGGER amount_is_fixed BEFORE UPDATE OF amount ON transactions
+    FOR EACH ROW WHEN (OLD.amount <> NEW.amount) EXECUTE FUNCTION refuse_change_of_amount();
+
+CREATE FUNCTION require_confirmation_of_paid() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM payment_confirmations c WHERE c.transaction_id = NEW.id AND c.amount = NEW.amount) THEN
+        RAISE EXCEPTION 'a paid payment has a confirmation of its exact amount'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'paid_is_confirmed';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER paid_is_confirmed AFTER INSERT OR UPDATE OF status ON transactions
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.status = 'PAID') EXECUTE FUNCTION require_confirmation_of_paid();
+
+CREATE FUNCTION require_paid_transaction() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM transactions t
+        WHERE t.id = NEW.transaction_id AND t.status IN ('PAID', 'REFUNDED') AND t.amount = NEW.amount
+    ) THEN
+        RAISE EXCEPTION 'only a paid payment has a row in %, of its exact amount', TG_TABLE_NAME
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'only_for_paid';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER confirmation_only_for_paid AFTER INSERT OR UPDATE ON payment_confirmations
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION require_paid_transaction();
+CREATE CONSTRAINT TRIGGER invoice_only_for_paid AFTER INSERT OR UPDATE ON invoices
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION require_paid_transaction();
+
+CREATE FUNCTION refuse_change_of_history() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'rows of % are only ever added', TG_TABLE_NAME USING ERRCODE = 'check_violation', CONSTRAINT = 'history_is_kept';
+END $$;
+CREATE TRIGGER history_is_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_log
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_history();

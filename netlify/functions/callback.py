@@ -1,0 +1,41 @@
+"""POST /api/mpesa/callback/{transaction_id}/{token}: Safaricom tells what became of a payment.
+
+Whatever happens after the bytes are committed, the answer is 200: Safaricom does not send a callback again, the sweep
+judges again. This function calls nobody.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from shared.callback_address import genuine
+from shared.collaborators import receiving_gateway
+from shared.database_errors import DatabaseError
+from shared.edge import Answer, Request, answer, not_found, unavailable
+from shared.gateway.inbox import Entry
+from shared.settings import receiving
+from shared.settlement import judge, remember
+
+ACCEPTED = {"ResultCode": 0, "ResultDesc": "Accepted"}
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    return answer(event, function="callback", methods=("POST",), story=receive)
+
+
+def receive(request: Request) -> Answer:
+    transaction_id = genuine(receiving().callback, request.path)  # forged? gone before any row is read
+    if transaction_id is None:
+        raise not_found()
+    gateway = receiving_gateway()
+    entry = Entry(str(uuid.uuid4()), transaction_id, request.body)
+    try:
+        remember(gateway, entry, request.caller_address)  # on file before it is judged
+    except DatabaseError as failure:
+        raise unavailable("The callback could not be stored.") from failure
+    try:
+        outcome = judge(gateway, entry, actor="callback")  # may fail, may be repeated: it is on file
+    except DatabaseError as failure:
+        outcome = f"left to the sweep: {type(failure).__name__}"
+    return Answer(200, ACCEPTED, log={"transaction_id": transaction_id, "inbox_id": entry.id, "outcome": outcome})

@@ -1,0 +1,56 @@
+"""POST /api/mpesa/invoice: send the invoice of a paid payment again, to the address on file. The sweep sends it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from shared.collaborators import gateway
+from shared.edge import Answer, FieldError, Problem, Request, answer, invalid, not_found
+from shared.gateway.outbox import NoAddress, NotPaid, TooOften
+from shared.orders import read_email
+from shared.settings import settings
+
+A_TRANSACTION_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    return answer(
+        event, function="invoice", methods=("POST",), story=send_again, origins=lambda: settings().edge.allowed_origins
+    )
+
+
+def send_again(request: Request) -> Answer:
+    transaction_id, customer_email = _read(request.json_object())
+    match gateway().outbox.send_invoice_again(transaction_id, customer_email):
+        case None:
+            raise not_found()
+        case NotPaid():
+            raise Problem(409, "not_paid", "Not paid", "There is no invoice for a payment that is not paid.")
+        case NoAddress():
+            raise invalid(FieldError("customer_email", "must be an e-mail address: none is stored with this payment"))
+        case TooOften(retry_after_s):
+            raise Problem(
+                429, "too_often", "Too often", "The invoice was sent again three times within a day. Try tomorrow.",
+                headers={"retry-after": str(retry_after_s)}, more={"retry_after_s": retry_after_s},
+            )  # fmt: skip
+    return Answer(
+        202,
+        {"transaction_id": transaction_id, "message": "The invoice is on its way to the address stored with the payment."},
+        log={"transaction_id": transaction_id},
+    )
+
+
+def _read(body: dict[str, object]) -> tuple[str, str | None]:
+    errors: list[FieldError] = []
+    transaction_id = body.get("transaction_id")
+    if not (isinstance(transaction_id, str) and A_TRANSACTION_ID.fullmatch(transaction_id)):
+        errors.append(FieldError("transaction_id", "must be the id that the payment was given"))
+    customer_email = None
+    try:
+        customer_email = read_email(body.get("customer_email"))
+    except ValueError as refused:
+        errors.append(FieldError("customer_email", str(refused)))
+    if errors:
+        raise invalid(*errors)
+    return str(transaction_id), customer_email

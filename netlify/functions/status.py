@@ -1,0 +1,44 @@
+"""GET /api/mpesa/status/{transaction_id}: where a payment stands. Who holds the id may read it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from shared.collaborators import gateway
+from shared.edge import Answer, Request, answer, not_found
+from shared.payments import PUBLIC
+from shared.settings import settings
+from shared.wording import ask_again_after_s, words_for
+
+A_TRANSACTION_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    return answer(
+        event, function="status", methods=("GET",), story=tell, origins=lambda: settings().edge.allowed_origins
+    )
+
+
+def tell(request: Request) -> Answer:
+    transaction_id = request.last_segment
+    payment = gateway().statuses.watch(transaction_id) if A_TRANSACTION_ID.fullmatch(transaction_id) else None
+    if payment is None:
+        raise not_found()
+    words = words_for(payment)
+    optional = {
+        "mpesa_receipt_number": payment.receipt,
+        "result_code": payment.result_code,
+        "next_action": words.next_action,
+        "retry_after_s": ask_again_after_s(payment),
+    }
+    body = {
+        "transaction_id": payment.transaction_id,
+        "status": PUBLIC[payment.status],
+        "amount": int(payment.amount_kes),
+        "account_reference": payment.account_reference,
+        "message": words.message,
+        "updated_at": payment.updated_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        **{name: value for name, value in optional.items() if value is not None},
+    }
+    return Answer(200, body, log={"transaction_id": payment.transaction_id, "payment_status": payment.status.value})

@@ -1,0 +1,63 @@
+"""POST /api/mpesa/stkpush: ask a customer for money, once.
+
+The row is committed before Daraja is asked. Once bytes may have left, nothing is ever sent again: what is unclear stays
+pending until a callback, a query or a person says what became of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shared.calls_out import Deadline
+from shared.collaborators import daraja, gateway
+from shared.edge import Answer, Problem, Request, answer
+from shared.gateway.admissions import Admitted, KeyMismatch, SeenBefore, TooSoon
+from shared.orders import read_idempotency_key, read_order
+from shared.payments import PUBLIC, Status
+from shared.pushing import push
+from shared.settings import settings
+
+IN_ALL_S = 25
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    return answer(
+        event, function="stkpush", methods=("POST",), story=take_payment, origins=lambda: settings().edge.allowed_origins
+    )
+
+
+def take_payment(request: Request) -> Answer:
+    deadline = Deadline.after(IN_ALL_S)
+    mine = settings()
+    order = read_order(request.json_object(), mine.shop.max_payment_kes)
+    key = read_idempotency_key(request, order)
+    match gateway().admissions.admit(order, key):
+        case SeenBefore(transaction_id, status, checkout_request_id):
+            return _accepted(request, transaction_id, status, checkout_request_id)
+        case KeyMismatch():
+            raise Problem(
+                422, "idempotency_mismatch", "Another request had this key",
+                "This Idempotency-Key was used for a different request. Use a new key for a new payment.",
+            )  # fmt: skip
+        case TooSoon(retry_after_s):
+            raise Problem(
+                429, "too_soon", "Too soon",
+                "A payment like this one was asked for just now. Finish it on the phone, or wait and try again.",
+                headers={"retry-after": str(retry_after_s)}, more={"retry_after_s": retry_after_s},
+            )  # fmt: skip
+        case Admitted(transaction_id):
+            pushed = push(gateway(), daraja(), mine.callback, transaction_id, order, deadline)
+            return _accepted(request, transaction_id, pushed.status, pushed.checkout_request_id)
+
+
+def _accepted(request: Request, transaction_id: str, status: Status, checkout_request_id: str | None) -> Answer:
+    prefix = "/api/pay" if request.path.startswith("/api/pay/") else "/api/mpesa"
+    body = {
+        "transaction_id": transaction_id,
+        "checkout_request_id": checkout_request_id,
+        "status": PUBLIC[status],
+        "message": "Check your phone and enter your M-Pesa PIN.",
+        "status_url": f"{prefix}/status/{transaction_id}",
+        "poll_after_s": 3,
+    }
+    return Answer(202, body, log={"transaction_id": transaction_id, "payment_status": status.value})

@@ -1,0 +1,30 @@
+"""Every minute: judge what is on file, ask about what is pending, send what waits. Harmless whoever calls it, however often.
+
+Nothing is started after 18 s and no call out lasts longer than 8 s, so that the platform (30 s) never cuts it off in the
+middle. Whatever it leaves is leased to nobody for long: the next sweep goes on.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shared.calls_out import Deadline
+from shared.edge import Answer, Request, answer
+from shared.sweeping import Sweep
+
+STARTS_NOTHING_AFTER_S = 18
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    return answer(event, function="sweep", methods=(), story=sweep)
+
+
+def sweep(_: Request) -> Answer:
+    shift = Sweep(Deadline.after(STARTS_NOTHING_AFTER_S))
+    shift.judge_inbox()
+    shift.watch_the_clock()
+    shift.send_outbox()
+    while shift.ask_daraja():
+        shift.judge_inbox()
+        shift.send_outbox()
+    return Answer(200, shift.done, log=shift.done)

@@ -1,0 +1,52 @@
+"""What the functions work with, made once a process: settings, the gateway, Daraja, the mailer.
+
+Each is imported where it is made, so that a function pays at its start only for what its own story needs.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+from shared.gateway import Gateway
+from shared.settings import receiving, settings
+
+if TYPE_CHECKING:
+    from shared.daraja import Daraja
+    from shared.mailer import Mailer
+
+
+@functools.cache
+def gateway() -> Gateway:
+    """For every function that needs the whole configuration. Raises `Misconfigured`."""
+    from shared.database import Database
+
+    mine = settings()
+    return Gateway(
+        Database(mine.database.url), mine.database.environment, mine.callback.confirm_above_kes,
+        consumer_key=mine.daraja.consumer_key,
+    )  # fmt: skip
+
+
+@functools.cache
+def receiving_gateway() -> Gateway:
+    """For the callback function: it asks less of the configuration and is less patient with the database."""
+    from shared.database import Database
+
+    mine = receiving()
+    database = Database(mine.database.url, connect_timeout_s=2, statement_timeout_s=3, lock_timeout_s=2)
+    return Gateway(database, mine.database.environment, mine.callback.confirm_above_kes)
+
+
+@functools.cache
+def daraja() -> Daraja:
+    from shared.daraja import Daraja
+
+    return Daraja(settings().daraja, gateway().tokens)
+
+
+@functools.cache
+def mailer() -> Mailer:
+    from shared.mailer import Mailer
+
+    return Mailer.from_settings(settings().mail)

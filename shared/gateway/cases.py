@@ -1,0 +1,247 @@
+"""A payment under lock: read with everything a decision needs, then moved by compare-and-swap, all in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from shared.payments import (
+    FIRST_QUERY_AFTER,
+    NOT_PAID,
+    SETTLED,
+    Circumstances,
+    Decision,
+    Ids,
+    Outcome,
+    Payment,
+    ReviewReason,
+    Status,
+    queries_after_failure,
+)
+
+if TYPE_CHECKING:
+    from shared.database import Row, Transaction
+    from shared.gateway.store import Store
+
+UNREMARKABLE = frozenset({Outcome.REPEATED, Outcome.STILL_WAITING})
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What an event said, as far as it is kept: told by whom, in which inbox entry, in which words."""
+
+    actor: str
+    event: str
+    inbox_id: str | None = None
+    receipts_seen: tuple[str, ...] = ()
+    ids: Ids | None = None
+    receipt: str | None = None
+    result_code: str | None = None
+    result_desc: str | None = None
+    response_code: str | None = None
+    response_message: str | None = None
+    transaction_date: datetime | None = None
+    payer: str | None = None
+    balance_kes: Decimal | None = None
+    may_be_taken_back: bool = False
+
+
+class Cases:
+    """Payments, opened one at a time."""
+
+    def __init__(self, store: Store, confirm_above_kes: Decimal) -> None:
+        self._store = store
+        self._confirm_above_kes = confirm_above_kes
+
+    @contextmanager
+    def open(self, transaction_id: str, evidence: Evidence) -> Iterator[Case | None]:
+        """The payment under its phone's and its row's lock, with what surrounds this evidence; None: no such payment."""
+        with self._store.transaction() as tx:
+            tx.row(
+                """
+                SELECT pg_advisory_xact_lock(hashtextextended(CAST(phone_number AS text), 0))
+                FROM transactions WHERE id = CAST(:id AS uuid)
+                """,
+                id=transaction_id,
+            )
+            row = tx.row(
+                """
+                SELECT t.id, t.status, t.amount, t.created_at, t.merchant_request_id, t.checkout_request_id, t.ids_are_learnt,
+                       t.review_reason, t.success_held_at, t.failed_at, t.phone_number, c.mpesa_receipt_number,
+                       clock_timestamp() AS now,
+                       EXISTS (SELECT FROM payment_confirmations o
+                               WHERE o.mpesa_receipt_number = CAST(:receipt AS text) AND o.transaction_id <> t.id) AS receipt_taken,
+                       EXISTS (SELECT FROM transactions o
+                               WHERE (o.checkout_request_id = CAST(:checkout_id AS text)
+                                      OR o.merchant_request_id = CAST(:merchant_id AS text)) AND o.id <> t.id) AS ids_taken,
+                       EXISTS (SELECT FROM transactions o
+                               WHERE o.phone_number = t.phone_number AND o.amount = t.amount
+                                 AND o.account_reference = t.account_reference AND o.id <> t.id
+                                 AND o.paid_at > now() - interval '24 hours') AS twin_paid
+                FROM transactions t LEFT JOIN payment_confirmations c ON c.transaction_id = t.id
+                WHERE t.id = CAST(:id AS uuid)
+                FOR UPDATE OF t
+                """,
+                id=transaction_id, receipt=evidence.receipt,
+                checkout_id=evidence.ids and evidence.ids.checkout_request_id,
+                merchant_id=evidence.ids and evidence.ids.merchant_request_id,
+            )  # fmt: skip
+            yield Case(tx, row, evidence, self._confirm_above_kes) if row else None
+
+
+class Case:
+    """One payment, locked. `record` writes a decision whole."""
+
+    def __init__(self, tx: Transaction, row: Row, evidence: Evidence, confirm_above_kes: Decimal) -> None:
+        self._tx = tx
+        self._row = row
+        self._evidence = evidence
+        self.payment = _payment(row)
+        self.circumstances = Circumstances(
+            now=row["now"],
+            confirm_above_kes=confirm_above_kes,
+            receipt_taken=row["receipt_taken"],
+            ids_taken=row["ids_taken"],
+            twin_paid=row["twin_paid"],
+        )
+
+    def record(self, decision: Decision) -> bool:
+        """Status, ids, evidence, audit row, alerts, inbox outcome, confirmation and invoice together. False: nothing moved."""
+        evidence, changed = self._evidence, decision.status is not self.payment.status
+        says_more = evidence.result_code is not None and decision.status not in SETTLED | {Status.REVIEW}
+        row = self._tx.row(
+            """
+            WITH moved AS (
+                UPDATE transactions SET
+                    status = :now, review_reason = :review_reason,
+                    updated_at = CASE WHEN :changed THEN now() ELSE updated_at END,
+                    merchant_request_id = coalesce(:merchant_id, merchant_request_id),
+                    checkout_request_id = coalesce(:checkout_id, checkout_request_id),
+                    ids_are_learnt = CASE WHEN CAST(:checkout_id AS text) IS NULL THEN ids_are_learnt ELSE :learnt END,
+                    response_code = coalesce(:response_code, response_code),
+                    response_message = coalesce(:response_message, response_message),
+                    result_code = CASE WHEN :says_more THEN :result_code ELSE result_code END,
+                    result_desc = CASE WHEN :says_more THEN :result_desc ELSE result_desc END,
+                    pushed_at = CASE WHEN :never_left THEN NULL ELSE pushed_at END,
+                    callback_received_at = CASE WHEN CAST(:inbox_id AS uuid) IS NULL THEN callback_received_at
+                                                ELSE coalesce(callback_received_at, now()) END,
+                    success_held_at = CASE WHEN :hold THEN coalesce(success_held_at, now()) ELSE success_held_at END,
+                    paid_at = CASE WHEN :paid THEN now() ELSE paid_at END,
+                    paid_late = paid_late OR :late,
+                    failed_at = CASE WHEN :failed THEN now() ELSE failed_at END,
+                    next_query_at = CASE WHEN :asks THEN CAST(:next_query_at AS timestamptz) ELSE next_query_at END
+                WHERE id = CAST(:id AS uuid) AND status = :was
+                RETURNING id),
+            audited AS (
+                INSERT INTO audit_log (transaction_id, actor, event, outcome, from_status, to_status, reason)
+                SELECT id, :actor, :event, :outcome, :was, :now, :reason FROM moved WHERE :remarkable),
+            alerted AS (
+                INSERT INTO outbox (kind, topic, transaction_id)
+                SELECT 'alert', unnest(string_to_array(nullif(CAST(:alerts AS text), ''), ',')), id FROM moved
+                ON CONFLICT (transaction_id, topic) WHERE kind = 'alert' DO NOTHING),
+            released AS (
+                DELETE FROM idempotency_keys k USING moved WHERE k.transaction_id = moved.id AND :never_left),
+            judged AS (
+                UPDATE callback_inbox i SET outcome = :outcome, judged_at = now(), next_try_at = NULL, last_error = NULL,
+                       receipts = string_to_array(:receipts, ' ')
+                FROM moved WHERE i.id = CAST(:inbox_id AS uuid)),
+            judged_again AS (
+                UPDATE callback_inbox i SET outcome = NULL, next_try_at = now(), tries = 0
+                FROM moved WHERE i.transaction_id = moved.id AND i.outcome = 'waits_for_query' AND :paid)
+            SELECT id FROM moved
+            """,
+            id=self.payment.id, was=self.payment.status.value, now=decision.status.value, changed=changed,
+            review_reason=decision.review_reason.value if decision.status is Status.REVIEW and decision.review_reason else None,
+            merchant_id=decision.ids and decision.ids.merchant_request_id,
+            checkout_id=decision.ids and decision.ids.checkout_request_id, learnt=decision.ids_are_learnt,
+            response_code=evidence.response_code, response_message=evidence.response_message,
+            says_more=says_more, result_code=evidence.result_code, result_desc=evidence.result_desc,
+            never_left=decision.outcome in (Outcome.REFUSED, Outcome.NOT_SENT),
+            hold=decision.hold_success, paid=decision.paid is not None, late=decision.outcome is Outcome.PAID_LATE,
+            failed=changed and decision.status in NOT_PAID, **self._next_query(decision),
+            actor=evidence.actor, event=evidence.event, outcome=decision.outcome.value,
+            reason=decision.review_reason.value if decision.review_reason else None,
+            remarkable=changed or decision.outcome not in UNREMARKABLE,
+            alerts=",".join(alert.value for alert in decision.alerts), inbox_id=evidence.inbox_id,
+            receipts=" ".join(evidence.receipts_seen),
+        )  # fmt: skip
+        if row is not None and decision.paid is not None:
+            self._confirm(decision)
+        if row is not None and decision.fill_receipt is not None:
+            self._fill_receipt(decision.fill_receipt)
+        return row is not None
+
+    def _confirm(self, decision: Decision) -> None:
+        """The confirmation, the invoice where there is an address, and its place in the outbox."""
+        assert decision.paid is not None
+        self._tx.run(
+            """
+            WITH confirmed AS (
+                INSERT INTO payment_confirmations (transaction_id, evidence, inbox_id, result_desc, amount,
+                    mpesa_receipt_number, balance_amount, transaction_date, phone_number)
+                SELECT id, :evidence, CAST(:inbox_id AS uuid), :result_desc, amount, :receipt,
+                       CAST(:balance AS numeric), CAST(:transaction_date AS timestamptz), :payer
+                FROM transactions WHERE id = CAST(:id AS uuid)
+                RETURNING transaction_id),
+            invoiced AS (
+                INSERT INTO invoices (transaction_id, customer_email, customer_name, customer_phone, amount)
+                SELECT t.id, t.customer_email, t.customer_name, t.phone_number, t.amount
+                FROM transactions t JOIN confirmed ON confirmed.transaction_id = t.id WHERE t.customer_email IS NOT NULL
+                RETURNING transaction_id)
+            INSERT INTO outbox (kind, topic, transaction_id) SELECT 'invoice', 'settled', transaction_id FROM invoiced
+            """,
+            id=self.payment.id, evidence=decision.paid.evidence.value, receipt=decision.paid.receipt,
+            **self._told(),
+        )  # fmt: skip
+
+    def _fill_receipt(self, receipt: str) -> None:
+        self._tx.run(
+            """
+            UPDATE payment_confirmations SET mpesa_receipt_number = :receipt, inbox_id = coalesce(inbox_id, CAST(:inbox_id AS uuid)),
+                   result_desc = coalesce(result_desc, :result_desc), balance_amount = coalesce(balance_amount, CAST(:balance AS numeric)),
+                   transaction_date = coalesce(transaction_date, CAST(:transaction_date AS timestamptz)),
+                   phone_number = coalesce(phone_number, :payer)
+            WHERE transaction_id = CAST(:id AS uuid) AND mpesa_receipt_number IS NULL
+            """,
+            id=self.payment.id, receipt=receipt, **self._told(),
+        )  # fmt: skip
+
+    def _told(self) -> dict[str, object]:
+        told = self._evidence
+        return {
+            "inbox_id": told.inbox_id, "result_desc": told.result_desc, "balance": told.balance_kes,
+            "transaction_date": told.transaction_date, "payer": told.payer,
+        }  # fmt: skip
+
+    def _next_query(self, decision: Decision) -> dict[str, object]:
+        """When to ask Daraja about it, where this decision changes that."""
+        now: datetime = self._row["now"]
+        if decision.hold_success:
+            return {"asks": True, "next_query_at": now}
+        if decision.status is Status.PENDING and self.payment.status is not Status.PENDING:
+            return {"asks": True, "next_query_at": max(now, self.payment.created_at + FIRST_QUERY_AFTER)}
+        if decision.status in SETTLED:
+            return {"asks": True, "next_query_at": None}
+        if decision.status in NOT_PAID and decision.status is not self.payment.status:
+            again = queries_after_failure(now, now) if self._evidence.may_be_taken_back else None
+            return {"asks": True, "next_query_at": again}
+        return {"asks": False, "next_query_at": None}
+
+
+def _payment(row: Row) -> Payment:
+    checkout_id, merchant_id = row["checkout_request_id"], row["merchant_request_id"]
+    return Payment(
+        id=str(row["id"]),
+        status=Status(row["status"]),
+        amount_kes=row["amount"],
+        created_at=row["created_at"],
+        ids=Ids(merchant_id, checkout_id) if checkout_id is not None else None,
+        ids_are_learnt=row["ids_are_learnt"],
+        review_reason=ReviewReason(row["review_reason"]) if row["review_reason"] else None,
+        receipt=row["mpesa_receipt_number"],
+        success_held=row["success_held_at"] is not None,
+    )

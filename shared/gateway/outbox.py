@@ -1,0 +1,202 @@
+"""What has to leave the house: taken under a lease, sent outside any transaction, at most three tries each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from shared.database import Row
+    from shared.gateway.store import Store
+
+MOST_TRIES = 3
+AGAIN_A_DAY = 3
+
+
+@dataclass(frozen=True)
+class AlertDue:
+    """Something an operator should know."""
+
+    id: int
+    topic: str
+    transaction_id: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class InvoiceDue:
+    """An invoice that is to be sent, with all it says."""
+
+    id: int
+    transaction_id: str
+    invoice_number: str
+    invoice_date: datetime
+    customer_email: str
+    customer_name: str | None
+    customer_phone: str
+    amount_kes: Decimal
+    account_reference: str
+    transaction_desc: str | None
+    receipt: str | None
+    paid_at: datetime
+
+
+@dataclass(frozen=True)
+class Requested:
+    """The invoice is on its way."""
+
+
+@dataclass(frozen=True)
+class NotPaid:
+    """There is nothing to invoice."""
+
+
+@dataclass(frozen=True)
+class NoAddress:
+    """No e-mail address is stored, and none was given."""
+
+
+@dataclass(frozen=True)
+class TooOften:
+    """It was sent again three times within a day."""
+
+    retry_after_s: int
+
+
+class Outbox:
+    """Invoices and alerts."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def take(self) -> AlertDue | InvoiceDue | None:
+        """The oldest thing due, leased for a minute and counted as a try; its next try waits longer each time."""
+        with self._store.transaction() as tx:
+            row = tx.row(
+                """
+                WITH taken AS (
+                    UPDATE outbox o SET tries = o.tries + 1, next_try_at = now() + interval '1 minute' * power(5, o.tries)
+                    FROM (SELECT id FROM outbox WHERE next_try_at <= now() AND tries < :most_tries
+                          ORDER BY next_try_at, id LIMIT 1 FOR UPDATE SKIP LOCKED) due
+                    WHERE o.id = due.id
+                    RETURNING o.id, o.kind, o.topic, o.transaction_id, o.created_at)
+                SELECT taken.*, i.invoice_number, i.invoice_date, i.customer_email, i.customer_name, i.customer_phone, i.amount,
+                       t.account_reference, t.transaction_desc, t.paid_at, c.mpesa_receipt_number
+                FROM taken
+                LEFT JOIN transactions t ON t.id = taken.transaction_id
+                LEFT JOIN invoices i ON i.transaction_id = taken.transaction_id AND taken.kind = 'invoice'
+                LEFT JOIN payment_confirmations c ON c.transaction_id = taken.transaction_id
+                """,
+                most_tries=MOST_TRIES,
+            )
+            return _due(row) if row else None
+
+    def sent(self, due: AlertDue | InvoiceDue) -> None:
+        """It left; never again."""
+        with self._store.transaction() as tx:
+            tx.run(
+                """
+                WITH gone AS (
+                    UPDATE outbox SET sent_at = now(), next_try_at = NULL, last_error = NULL WHERE id = :id
+                    RETURNING kind, transaction_id)
+                UPDATE invoices i SET status = 'SENT', sent_at = coalesce(i.sent_at, now())
+                FROM gone WHERE gone.kind = 'invoice' AND i.transaction_id = gone.transaction_id
+                """,
+                id=due.id,
+            )
+
+    def failed(self, due: AlertDue | InvoiceDue, error: str, *, give_up: bool = False) -> None:
+        """It did not leave. Tried again after 1 and 5 minutes, unless that is pointless."""
+        with self._store.transaction() as tx:
+            tx.run(
+                """
+                UPDATE outbox SET last_error = :error, next_try_at = CASE WHEN :give_up THEN now() ELSE next_try_at END,
+                       tries = CASE WHEN :give_up THEN :most_tries ELSE tries END
+                WHERE id = :id AND sent_at IS NULL
+                """,
+                id=due.id, error=error[:500], give_up=give_up, most_tries=MOST_TRIES,
+            )  # fmt: skip
+
+    def give_up(self) -> int:
+        """What was tried three times is given up: the invoice is FAILED and an operator is told. Returns how many."""
+        with self._store.transaction() as tx:
+            row = tx.row(
+                """
+                WITH given_up AS (
+                    UPDATE outbox SET next_try_at = NULL WHERE next_try_at <= now() AND tries >= :most_tries
+                    RETURNING kind, topic, transaction_id),
+                failed AS (
+                    UPDATE invoices i SET status = 'FAILED' FROM given_up g
+                    WHERE g.kind = 'invoice' AND i.transaction_id = g.transaction_id AND i.status = 'PENDING'),
+                told AS (
+                    INSERT INTO outbox (kind, topic, transaction_id)
+                    SELECT DISTINCT 'alert', 'invoice_not_sent', transaction_id FROM given_up WHERE kind = 'invoice'
+                    ON CONFLICT (transaction_id, topic) WHERE kind = 'alert' DO NOTHING)
+                SELECT count(*) AS given_up FROM given_up
+                """,
+                most_tries=MOST_TRIES,
+            )
+            return int(row["given_up"]) if row else 0
+
+    def send_invoice_again(
+        self, transaction_id: str, customer_email: str | None
+    ) -> Requested | NotPaid | NoAddress | TooOften | None:
+        """To the stored address only; a given one is taken once, where none is stored. None: no such payment."""
+        with self._store.transaction() as tx:
+            row = tx.row(
+                """
+                SELECT t.status, t.customer_email, i.id AS invoice_id,
+                       (SELECT count(*) FROM outbox o WHERE o.transaction_id = t.id AND o.kind = 'invoice' AND o.topic = 'again'
+                          AND o.created_at > now() - interval '24 hours') AS lately,
+                       (SELECT extract(epoch FROM min(o.created_at) + interval '24 hours' - now()) FROM outbox o
+                        WHERE o.transaction_id = t.id AND o.kind = 'invoice' AND o.topic = 'again'
+                          AND o.created_at > now() - interval '24 hours') AS retry_after_s
+                FROM transactions t LEFT JOIN invoices i ON i.transaction_id = t.id
+                WHERE t.id = CAST(:id AS uuid) FOR UPDATE OF t
+                """,
+                id=transaction_id,
+            )
+            if row is None:
+                return None
+            if row["status"] != "PAID":
+                return NotPaid()
+            if row["customer_email"] is None and customer_email is None:
+                return NoAddress()
+            if row["lately"] >= AGAIN_A_DAY:
+                return TooOften(int(row["retry_after_s"]) + 1)
+            tx.run(
+                """
+                WITH addressed AS (
+                    UPDATE transactions SET customer_email = coalesce(customer_email, :email)
+                    WHERE id = CAST(:id AS uuid) RETURNING id, customer_email, customer_name, phone_number, amount),
+                invoiced AS (
+                    INSERT INTO invoices (transaction_id, customer_email, customer_name, customer_phone, amount)
+                    SELECT id, customer_email, customer_name, phone_number, amount FROM addressed
+                    ON CONFLICT (transaction_id) DO NOTHING)
+                INSERT INTO outbox (kind, topic, transaction_id) VALUES ('invoice', 'again', CAST(:id AS uuid))
+                """,
+                id=transaction_id, email=customer_email,
+            )  # fmt: skip
+            return Requested()
+
+
+def _due(row: Row) -> AlertDue | InvoiceDue:
+    if row["kind"] == "alert":
+        told_of = row["transaction_id"]
+        return AlertDue(row["id"], row["topic"], str(told_of) if told_of else None, row["created_at"])
+    return InvoiceDue(
+        id=row["id"],
+        transaction_id=str(row["transaction_id"]),
+        invoice_number=row["invoice_number"],
+        invoice_date=row["invoice_date"],
+        customer_email=row["customer_email"],
+        customer_name=row["customer_name"],
+        customer_phone=row["customer_phone"],
+        amount_kes=row["amount"],
+        account_reference=row["account_reference"],
+        transaction_desc=row["transaction_desc"],
+        receipt=row["mpesa_receipt_number"],
+        paid_at=row["paid_at"],
+    )

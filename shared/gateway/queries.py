@@ -1,0 +1,126 @@
+"""Which payment Daraja is asked about next, within a budget that all instances share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from shared.payments import NOT_PAID, Ids, Payment, Status, next_query_at, queries_after_failure
+
+if TYPE_CHECKING:
+    from shared.gateway.store import Store
+
+A_THROTTLED_APP_WAITS_S = 60
+
+
+@dataclass(frozen=True)
+class QueryDue:
+    """A payment to ask about, leased for a minute."""
+
+    payment: Payment
+    failed_at: datetime | None
+    asked_at: datetime
+
+    @property
+    def checkout_request_id(self) -> str:
+        assert self.payment.ids is not None
+        return self.payment.ids.checkout_request_id
+
+
+@dataclass(frozen=True)
+class Later:
+    """Nothing may be asked before so many seconds; None: nothing is due at all."""
+
+    in_s: float | None
+
+
+class Queries:
+    """The schedule and the budget."""
+
+    def __init__(self, store: Store, app: str) -> None:
+        self._store = store
+        self._app = app
+
+    def take(self, every_s: float) -> QueryDue | Later:
+        """First those waiting for confirmation, then those a customer is watching, then the oldest; one slot each."""
+        with self._store.transaction() as tx:
+            row = tx.row(
+                """
+                WITH due AS (
+                    SELECT id FROM transactions
+                    WHERE next_query_at <= now() AND checkout_request_id IS NOT NULL AND NOT ids_are_learnt
+                    ORDER BY success_held_at IS NOT NULL AND status <> 'PAID' DESC,
+                             coalesce(watched_at > now() - interval '30 seconds', false) DESC, created_at
+                    LIMIT 1 FOR UPDATE SKIP LOCKED),
+                slot AS (
+                    INSERT INTO query_budget (app, next_slot_at)
+                    SELECT :app, now() + interval '1 second' * CAST(:every_s AS float8) FROM due
+                    ON CONFLICT (app) DO UPDATE SET next_slot_at = excluded.next_slot_at
+                    WHERE query_budget.next_slot_at <= now()
+                    RETURNING app),
+                taken AS (
+                    UPDATE transactions t SET next_query_at = now() + interval '1 minute', last_query_at = now(),
+                           query_count = query_count + 1
+                    FROM due, slot WHERE t.id = due.id
+                    RETURNING t.*)
+                SELECT t.id, t.status, t.amount, t.created_at, t.merchant_request_id, t.checkout_request_id, t.failed_at,
+                       t.success_held_at, now() AS now, EXISTS (SELECT FROM due) AS any_due,
+                       (SELECT extract(epoch FROM next_slot_at - now()) FROM query_budget WHERE app = :app) AS free_in_s
+                FROM (SELECT 1) one LEFT JOIN taken t ON true
+                """,
+                app=self._app, every_s=every_s,
+            )  # fmt: skip
+        assert row is not None
+        if row["id"] is None:
+            return Later(max(float(row["free_in_s"] or 0), 0.1) if row["any_due"] else None)
+        payment = Payment(
+            id=str(row["id"]),
+            status=Status(row["status"]),
+            amount_kes=row["amount"],
+            created_at=row["created_at"],
+            ids=Ids(row["merchant_request_id"], row["checkout_request_id"]),
+            success_held=row["success_held_at"] is not None,
+        )
+        return QueryDue(payment, row["failed_at"], row["now"])
+
+    def ask_again(self, due: QueryDue) -> None:
+        """The answer settled nothing: the next one comes by the schedule."""
+        again = next_query_at(due.payment, due.asked_at)
+        if due.payment.status in NOT_PAID and not due.payment.success_held and due.failed_at is not None:
+            again = queries_after_failure(due.failed_at, due.asked_at)
+        with self._store.transaction() as tx:
+            tx.run(
+                """
+                UPDATE transactions SET next_query_at = CAST(:again AS timestamptz)
+                WHERE id = CAST(:id AS uuid) AND status NOT IN ('PAID', 'REFUNDED')
+                """,
+                id=due.payment.id, again=again,
+            )  # fmt: skip
+
+    def throttled(self) -> None:
+        """Daraja said 429: everybody waits a minute."""
+        with self._store.transaction() as tx:
+            tx.run(
+                """
+                UPDATE query_budget SET next_slot_at = greatest(next_slot_at, now() + interval '1 second' * CAST(:wait_s AS float8))
+                WHERE app = :app
+                """,
+                app=self._app, wait_s=A_THROTTLED_APP_WAITS_S,
+            )  # fmt: skip
+
+    def silent(self, most: int) -> list[str]:
+        """Open payments that the clock has something to say about: died before the push, or waiting too long."""
+        with self._store.transaction() as tx:
+            rows = tx.rows(
+                """
+                SELECT t.id FROM transactions t
+                WHERE t.status = 'INITIATED' AND t.created_at <= now() - interval '90 seconds'
+                   OR t.status IN ('PENDING', 'UNCERTAIN') AND t.created_at <= now() - interval '60 minutes'
+                   OR t.status IN ('INITIATED', 'PENDING', 'UNCERTAIN') AND t.created_at <= now() - interval '15 minutes'
+                      AND NOT EXISTS (SELECT FROM outbox o WHERE o.transaction_id = t.id AND o.kind = 'alert' AND o.topic = 'silence')
+                ORDER BY t.created_at LIMIT :most
+                """,
+                most=most,
+            )
+            return [str(row["id"]) for row in rows]

@@ -1,0 +1,64 @@
+"""What a customer may know about a payment whose id they hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from shared.payments import Status
+
+if TYPE_CHECKING:
+    from shared.gateway.store import Store
+
+
+@dataclass(frozen=True)
+class StatusView:
+    """One payment, as its customer sees it."""
+
+    transaction_id: str
+    status: Status
+    amount_kes: Decimal
+    account_reference: str
+    receipt: str | None
+    result_code: str | None
+    response_code: str | None
+    age_s: float
+    updated_at: datetime
+
+
+class Statuses:
+    """Reading, and remembering that somebody watches."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def watch(self, transaction_id: str) -> StatusView | None:
+        """The payment, marked as watched while it is open, so that the sweep asks about it first. None: no such payment."""
+        with self._store.transaction() as tx:
+            row = tx.row(
+                """
+                WITH watched AS (
+                    UPDATE transactions SET watched_at = now()
+                    WHERE id = CAST(:id AS uuid) AND status IN ('INITIATED', 'PENDING', 'UNCERTAIN'))
+                SELECT t.id, t.status, t.amount, t.account_reference, c.mpesa_receipt_number, t.result_code, t.response_code,
+                       extract(epoch FROM now() - t.created_at) AS age_s, t.updated_at
+                FROM transactions t LEFT JOIN payment_confirmations c ON c.transaction_id = t.id
+                WHERE t.id = CAST(:id AS uuid)
+                """,
+                id=transaction_id,
+            )
+        if row is None:
+            return None
+        return StatusView(
+            transaction_id=str(row["id"]),
+            status=Status(row["status"]),
+            amount_kes=row["amount"],
+            account_reference=row["account_reference"],
+            receipt=row["mpesa_receipt_number"],
+            result_code=row["result_code"],
+            response_code=row["response_code"],
+            age_s=float(row["age_s"]),
+            updated_at=row["updated_at"],
+        )

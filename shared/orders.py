@@ -1,0 +1,80 @@
+"""What a customer's browser sends, read once into an `Order`: every field checked, every wrong one named."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from typing import TypeVar
+
+from shared.edge import FieldError, Request, invalid
+from shared.gateway.admissions import IdempotencyKey, Order
+from shared.money import read_amount_kes
+from shared.phone import read_msisdn
+from shared.settings import is_email_address
+
+T = TypeVar("T")
+FIELDS = ("phone_number", "amount", "account_reference", "transaction_desc", "customer_email", "customer_name")
+LONGEST_NAME = 100
+LONGEST_DESCRIPTION = 100
+
+
+def read_order(body: dict[str, object], max_payment_kes: Decimal) -> Order:
+    """Raises a 422 `Problem` that names every field that cannot be used."""
+    errors = [FieldError(name, "is not a field of a payment") for name in sorted(set(body) - set(FIELDS))[:5]]
+
+    def read(name: str, reader: Callable[[object], T]) -> T | None:
+        try:
+            return reader(body.get(name))
+        except ValueError as refused:
+            errors.append(FieldError(name, str(refused)))
+            return None
+
+    msisdn = read("phone_number", read_msisdn)
+    amount_kes = read("amount", lambda value: read_amount_kes(value, max_payment_kes))
+    reference = read("account_reference", read_reference)
+    description = read("transaction_desc", lambda value: _read_line(value, LONGEST_DESCRIPTION))
+    email = read("customer_email", read_email)
+    name = read("customer_name", lambda value: _read_line(value, LONGEST_NAME))
+    if errors or msisdn is None or amount_kes is None or reference is None:
+        raise invalid(*errors)
+    return Order(msisdn, amount_kes, reference, description, email, name)
+
+
+def read_idempotency_key(request: Request, order: Order) -> IdempotencyKey | None:
+    """The Idempotency-Key with a fingerprint of the order as we understood it. Raises a 422 `Problem`."""
+    key = request.headers.get("idempotency-key")
+    if key is None:
+        return None
+    if not re.fullmatch(r"[!-~]{1,255}", key):
+        raise invalid(FieldError("Idempotency-Key", "must be 1 to 255 visible ASCII characters"))
+    understood = [
+        order.msisdn, str(order.amount_kes), order.account_reference, order.transaction_desc, order.customer_email,
+        order.customer_name,
+    ]  # fmt: skip
+    return IdempotencyKey(key, hashlib.sha256(json.dumps(understood).encode()).hexdigest())
+
+
+def read_reference(value: object) -> str:
+    """What the customer sees in the prompt and on the statement. Daraja prints at most 12 characters."""
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9]{1,12}", value, re.ASCII):
+        return value
+    raise ValueError("must be 1 to 12 letters and digits, like INV00042")
+
+
+def read_email(value: object) -> str | None:
+    if value is None or value == "":
+        return None
+    if isinstance(value, str) and is_email_address(value.strip()):
+        return value.strip()
+    raise ValueError("must be an e-mail address, like name@example.com")
+
+
+def _read_line(value: object, longest: int) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, str) and len(value) <= longest and value.isprintable():
+        return value.strip() or None
+    raise ValueError(f"must be one line of at most {longest} characters")

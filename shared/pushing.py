@@ -1,0 +1,112 @@
+"""One push, and the record of what came of it. Sent at most once; every answer, also none, is a state."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shared.callback_address import callback_url
+from shared.calls_out import Deadline
+from shared.database_errors import DatabaseError
+from shared.edge import Problem, unavailable
+from shared.gateway.cases import Evidence
+from shared.log import note
+from shared.payments import Decision, Event, Ids, PushAccepted, PushNotSent, PushRefused, PushUnanswered, Status
+from shared.settlement import settle
+
+if TYPE_CHECKING:
+    from shared.daraja import Daraja
+    from shared.gateway import Gateway
+    from shared.gateway.admissions import Order
+    from shared.settings import CallbackSettings
+
+LONGEST_DESCRIPTION = 13
+TO_RECORD_S = 5
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """Where the payment stands after its push."""
+
+    status: Status
+    checkout_request_id: str | None
+
+
+def push(
+    gateway: Gateway, daraja: Daraja, callback: CallbackSettings, transaction_id: str, order: Order, deadline: Deadline
+) -> Pushed:
+    """Ask Daraja to prompt the customer, and write what it answered.
+
+    Raises a `Problem` where no prompt went out: 502 `daraja_rejected`, 409 `prompt_open`, 503 `unavailable`.
+    """
+    from shared.daraja import PromptOpen, PushRequest, Rejected, Unanswered, Unavailable
+
+    request = PushRequest(
+        msisdn=order.msisdn,
+        amount_kes=order.amount_kes,
+        account_reference=order.account_reference,
+        transaction_desc=_description(order.transaction_desc),
+        callback_url=callback_url(callback, transaction_id),
+    )
+    record = _Recorder(gateway, transaction_id, deadline)
+    try:
+        accepted = daraja.push(request, Deadline(deadline.at_s - TO_RECORD_S))
+    except Unanswered as silence:
+        record(PushUnanswered(), Evidence("stkpush", "PushUnanswered", response_message=str(silence)[:500]))
+        return Pushed(Status.UNCERTAIN, None)
+    except Rejected as refusal:
+        note("push refused", transaction_id=transaction_id, daraja_code=refusal.code, daraja_says=refusal.explanation)
+        evidence = Evidence("stkpush", "PushRefused", response_code=refusal.code[:50], response_message=refusal.message[:500])
+        record(PushRefused(), evidence)
+        raise _prompt_open() if isinstance(refusal, PromptOpen) else _rejected() from refusal
+    except Unavailable as failure:
+        record(PushNotSent(), Evidence("stkpush", "PushNotSent", response_message=str(failure)[:500]))
+        raise unavailable("M-Pesa cannot be reached at the moment. Nothing was sent; try again in a minute.") from failure
+    ids = Ids(accepted.merchant_request_id, accepted.checkout_request_id)
+    decision = record(
+        PushAccepted(ids),
+        Evidence(
+            "stkpush", "PushAccepted", ids=ids, response_code=accepted.response_code,
+            response_message=accepted.response_description,
+        ),
+    )  # fmt: skip
+    return Pushed(decision.status if decision else Status.PENDING, accepted.checkout_request_id)
+
+
+class _Recorder:
+    """Writes the answer of the push, trying while there is time: the push cannot be taken back."""
+
+    def __init__(self, gateway: Gateway, transaction_id: str, deadline: Deadline) -> None:
+        self._gateway, self._transaction_id, self._deadline = gateway, transaction_id, deadline
+
+    def __call__(self, event: Event, evidence: Evidence) -> Decision | None:
+        """None: it could not be written. The row is INITIATED; the sweep will call it uncertain and wait for the callback."""
+        while True:
+            try:
+                return settle(self._gateway, self._transaction_id, event, evidence)
+            except DatabaseError as failure:
+                if self._deadline.remaining_s() < 1:
+                    note("answer of push not recorded", transaction_id=self._transaction_id, failure=type(failure).__name__)
+                    return None
+                time.sleep(0.3)
+
+
+def _description(text: str | None) -> str:
+    """At most 13 letters, digits and spaces; never empty: Daraja refuses a push without it as `Invalid Remarks`."""
+    plain = "".join(sign for sign in text or "" if sign.isascii() and (sign.isalnum() or sign == " "))
+    return plain[:LONGEST_DESCRIPTION].strip() or "Payment"
+
+
+def _rejected() -> Problem:
+    return Problem(
+        502, "daraja_rejected", "M-Pesa refused", "M-Pesa did not take this payment; nothing was charged. Please tell the shop."
+    )
+
+
+def _prompt_open() -> Problem:
+    return Problem(
+        409, "prompt_open", "A prompt is open",
+        "Another M-Pesa prompt is open on this phone. Finish or cancel it, wait a minute, and try again.",
+        headers={"retry-after": "60"}, more={"retry_after_s": 60},
+    )  # fmt: skip

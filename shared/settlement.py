@@ -1,0 +1,153 @@
+"""From evidence to settlement: each kind of news becomes an event, is decided under lock, and written whole.
+
+Everything here may be repeated: the payment is read again each time, so the same evidence twice changes it once. That is
+also how a lost answer to COMMIT is resolved: by reading.
+"""
+
+from __future__ import annotations
+
+import time
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from shared.daraja_models import (
+    CallbackFailure,
+    CallbackIds,
+    CallbackSuccess,
+    CallbackUnknownCode,
+    CallbackUnreadable,
+    read_callback,
+    receipts_seen,
+)
+from shared.database_errors import Busy, CommitUnknown, ConstraintBroken, DatabaseError
+from shared.gateway.cases import Evidence
+from shared.payments import Confirmed, Decision, Declined, Event, Ids, Outcome, QueryConfirmed, TimePassed, UnknownCode, decide
+from shared.payments import QueryDeclined as DeclinedByQuery
+from shared.result_codes import CALLBACK_FAILURES, QUERY_FAILURES
+
+if TYPE_CHECKING:
+    from shared.calls_out import Deadline
+    from shared.daraja import Daraja
+    from shared.gateway import Gateway
+    from shared.gateway.inbox import Entry
+    from shared.gateway.queries import QueryDue
+
+TRIES = 3
+LARGEST_BALANCE_KES = Decimal("99999999.99")
+
+
+def settle(gateway: Gateway, transaction_id: str, event: Event, evidence: Evidence) -> Decision | None:
+    """Decide about one payment and write the decision, in one transaction. None: there is no such payment.
+
+    A lost race is repeated with what the winner wrote. Raises what `shared.database` raises, when the third try fails.
+    """
+    for tries_left in reversed(range(TRIES)):
+        try:
+            with gateway.cases.open(transaction_id, evidence) as case:
+                if case is None:
+                    return None
+                decision = decide(case.payment, event, case.circumstances)
+                case.record(decision)
+            return decision
+        except (Busy, ConstraintBroken, CommitUnknown):
+            if not tries_left:
+                raise
+    raise AssertionError("unreachable")
+
+
+def remember(gateway: Gateway, entry: Entry, source_address: str | None, patience_s: float = 4.0) -> None:
+    """Commit a callback's bytes, trying for `patience_s`: Safaricom does not send it again. Raises the last `DatabaseError`."""
+    give_up_at = time.monotonic() + patience_s
+    while True:
+        try:
+            return gateway.inbox.remember(entry, source_address)
+        except DatabaseError:
+            if time.monotonic() >= give_up_at:
+                raise
+            time.sleep(0.2)
+
+
+def judge(gateway: Gateway, entry: Entry, actor: str) -> str:
+    """What a callback on file makes of its payment; the outcome's name. May be repeated."""
+    told = read_callback(entry.body)
+    receipts = receipts_seen(entry.body)
+    if isinstance(told, CallbackUnreadable):
+        gateway.inbox.close(entry, "unreadable", receipts)
+        return "unreadable"
+    event, evidence = _from_callback(told, entry, receipts, actor)
+    decision = settle(gateway, entry.transaction_id, event, evidence)
+    if decision is None:
+        gateway.inbox.close(entry, "unknown_transaction", receipts)
+        return "unknown_transaction"
+    return decision.outcome.value
+
+
+def ask(gateway: Gateway, daraja: Daraja, due: QueryDue, deadline: Deadline) -> str:
+    """Ask Daraja what became of a payment. Only a known, terminal answer settles; anything else is asked again later."""
+    from shared.daraja import NoAnswerYet, QueryDeclined, QuerySucceeded
+
+    answer = daraja.query(due.checkout_request_id, deadline)
+    match answer:
+        case QuerySucceeded(result_desc):
+            event: Event = QueryConfirmed()
+            evidence = Evidence("sweep", "QueryConfirmed", result_code="0", result_desc=result_desc)
+        case QueryDeclined(code, description):
+            known = QUERY_FAILURES[code]
+            event = DeclinedByQuery(known.becomes)
+            evidence = Evidence(
+                "sweep", "QueryDeclined", result_code=code, result_desc=description,
+                may_be_taken_back=known.may_be_taken_back,
+            )  # fmt: skip
+        case NoAnswerYet(reason, throttled):
+            if throttled:
+                gateway.queries.throttled()
+            gateway.queries.ask_again(due)
+            return f"no answer yet: {reason}"
+    decision = settle(gateway, due.payment.id, event, evidence)
+    if decision is None or decision.outcome in (Outcome.REPEATED, Outcome.NOTED):
+        gateway.queries.ask_again(due)
+    return decision.outcome.value if decision else "unknown_transaction"
+
+
+def look_at_the_clock(gateway: Gateway, transaction_id: str) -> str:
+    """Tell a silent payment that time has passed."""
+    decision = settle(gateway, transaction_id, TimePassed(), Evidence("sweep", "TimePassed"))
+    return decision.outcome.value if decision else "unknown_transaction"
+
+
+def _from_callback(
+    told: CallbackSuccess | CallbackFailure | CallbackUnknownCode, entry: Entry, receipts: tuple[str, ...], actor: str
+) -> tuple[Event, Evidence]:
+    """Daraja's vocabulary ends here: what a callback says, as one of our events and as what is kept of it."""
+    ids = _ids(told.ids)
+    if isinstance(told, CallbackSuccess):
+        evidence = Evidence(
+            actor, "Confirmed", inbox_id=entry.id, receipts_seen=receipts, ids=ids, receipt=told.receipt, result_code="0",
+            transaction_date=told.transaction_date, payer=told.phone, balance_kes=_storable(told.balance_kes),
+        )  # fmt: skip
+        return Confirmed(ids, told.amount_kes, told.receipt), evidence
+    if isinstance(told, CallbackUnknownCode):
+        evidence = Evidence(
+            actor, "UnknownCode", inbox_id=entry.id, receipts_seen=receipts, ids=ids, result_code=told.code[:50],
+            result_desc=told.description,
+        )  # fmt: skip
+        return UnknownCode(ids), evidence
+    known = CALLBACK_FAILURES[told.code]
+    evidence = Evidence(
+        actor, "Declined", inbox_id=entry.id, receipts_seen=receipts, ids=ids, result_code=told.code,
+        result_desc=told.description, may_be_taken_back=known.may_be_taken_back,
+    )  # fmt: skip
+    return Declined(ids, known.becomes), evidence
+
+
+def _ids(told: CallbackIds) -> Ids | None:
+    if told.merchant_request_id is None or told.checkout_request_id is None:
+        return None
+    return Ids(told.merchant_request_id, told.checkout_request_id)
+
+
+def _storable(balance_kes: Decimal | None) -> Decimal | None:
+    """A balance is nice to know; one that the column cannot hold must not cost the payment."""
+    if balance_kes is None or not balance_kes.is_finite() or abs(balance_kes) > LARGEST_BALANCE_KES:
+        return None
+    return balance_kes.quantize(Decimal("0.01"))

@@ -1,0 +1,117 @@
+"""The sweep's work, one piece at a time: each is leased, done and recorded before the next one begins."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from shared.calls_out import Deadline
+from shared.collaborators import daraja, gateway, mailer
+from shared.database_errors import DatabaseError
+from shared.gateway.outbox import AlertDue, InvoiceDue
+from shared.gateway.queries import Later, QueryDue
+from shared.log import alert_line, note, where_it_broke
+from shared.settings import settings
+from shared.settlement import ask, judge, look_at_the_clock
+
+if TYPE_CHECKING:
+    from shared.gateway.inbox import Entry
+
+A_CALL_OUT_S = 8
+A_WAIT_S = 2
+SECONDS_BETWEEN_QUERIES = {"sandbox": 12.0, "production": 2.0}
+"""The sandbox allows 5 a minute, one at a time (captured 429 answers, 2025-10). Production's limit is not published."""
+
+
+class Sweep:
+    """One shift. `done` counts what it did."""
+
+    def __init__(self, shift: Deadline) -> None:
+        self._shift = shift
+        self._gateway = gateway()
+        self.done: dict[str, int] = {}
+
+    def judge_inbox(self) -> None:
+        """Callbacks that could not be judged when they came, or whose payment has since been confirmed by a query."""
+        while not self._shift.passed() and (entries := self._gateway.inbox.take(10)):
+            for entry in entries:
+                self._attempt("judged", lambda entry=entry: self._judge(entry))
+        self._count("dead_letters", self._gateway.inbox.bury())
+
+    def watch_the_clock(self) -> None:
+        """Payments that died before their push, or have been silent for too long."""
+        for transaction_id in self._gateway.queries.silent(50):
+            if self._shift.passed():
+                return
+            self._attempt("clock", lambda it=transaction_id: look_at_the_clock(self._gateway, it))
+
+    def ask_daraja(self) -> bool:
+        """One query, or a short wait for the next slot of the shared budget. False: there is nothing more to ask."""
+        if self._shift.passed():
+            return False
+        found = self._gateway.queries.take(SECONDS_BETWEEN_QUERIES[settings().database.environment])
+        match found:
+            case QueryDue():
+                self._attempt("queries", lambda: ask(self._gateway, daraja(), found, Deadline.after(A_CALL_OUT_S)))
+                return True
+            case Later(in_s):
+                if in_s is None or in_s >= self._shift.remaining_s():
+                    return False
+                time.sleep(min(in_s, A_WAIT_S))
+                return True
+
+    def send_outbox(self) -> None:
+        """Alerts and invoices that wait."""
+        while not self._shift.passed() and (due := self._gateway.outbox.take()):
+            if isinstance(due, AlertDue):
+                alert_line(due.topic, due.transaction_id, since=due.created_at.isoformat())
+                self._gateway.outbox.sent(due)
+                self._count("alerts", 1)
+            else:
+                self._attempt("invoices", lambda due=due: self._send_invoice(due))
+        self._count("given_up", self._gateway.outbox.give_up())
+
+    def _judge(self, entry: Entry) -> None:
+        try:
+            judge(self._gateway, entry, actor="sweep")
+        except Exception as failure:  # whatever it was: it is on file, and a person will see the reason
+            self._gateway.inbox.put_back(entry, where_it_broke(failure))
+            raise
+
+    def _send_invoice(self, due: InvoiceDue) -> None:
+        from shared.invoice import InvoiceData, render
+        from shared.mailer import MailRefused, MailUnanswered
+
+        shop, mail = settings().shop, settings().mail
+        data = InvoiceData(
+            invoice_number=due.invoice_number, invoice_date=due.invoice_date, customer_name=due.customer_name,
+            customer_email=due.customer_email, customer_phone=due.customer_phone, amount_kes=due.amount_kes,
+            account_reference=due.account_reference, description=due.transaction_desc, receipt=due.receipt,
+            paid_at=due.paid_at, transaction_id=due.transaction_id, shop_name=shop.name, shop_address=shop.address,
+            reply_to=mail.reply_to,
+        )  # fmt: skip
+        try:
+            mailer().send(render(data), Deadline.after(A_CALL_OUT_S), message_id=f"{due.invoice_number}.{due.id}")
+        except MailRefused as refusal:
+            self._gateway.outbox.failed(due, str(refusal), give_up=True)
+            raise
+        except MailUnanswered as silence:
+            self._gateway.outbox.failed(due, str(silence))
+            raise
+        self._gateway.outbox.sent(due)
+
+    def _attempt(self, what: str, work: Callable[[], object]) -> None:
+        """One piece of work. What fails is logged and left to its lease; the shift goes on, unless the database is gone."""
+        try:
+            work()
+            self._count(what, 1)
+        except DatabaseError:
+            raise
+        except Exception as failure:  # one bad piece must not hold up the others
+            note(f"{what} failed", failure=where_it_broke(failure))
+            self._count(f"{what}_failed", 1)
+
+    def _count(self, what: str, how_many: int) -> None:
+        if how_many:
+            self.done[what] = self.done.get(what, 0) + how_many

@@ -1,0 +1,63 @@
+"""What a customer is told about a payment: what happened, and what to do now. Plain English, nothing technical."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shared.payments import PUBLIC, Status
+from shared.result_codes import describe
+
+if TYPE_CHECKING:
+    from shared.gateway.statuses import StatusView
+
+ASK_EVERY_S = ((60, 3), (300, 5), (3600, 15))
+"""How often a page asks: every 3 s in the first minute, and ever less often."""
+
+
+@dataclass(frozen=True)
+class Words:
+    message: str
+    next_action: str | None = None
+
+
+PENDING = Words(
+    "Waiting for you to confirm on your phone.", "Enter your M-Pesa PIN when the prompt appears. It can take a minute."
+)
+UNCERTAIN = Words(
+    "M-Pesa has not told us yet whether the prompt went out.",
+    "If a prompt appears, enter your PIN. Please do not pay a second time: we will know soon.",
+)
+PAID = Words("Paid. Thank you!")
+PAID_WITHOUT_RECEIPT = Words("Paid. Thank you! The M-Pesa receipt number follows.")
+REVIEW = Words(
+    "We are checking this payment.", "Please do not pay again. If money left your account, we have it on record and will write to you."
+)  # fmt: skip
+REFUNDED = Words("This payment was refunded.", "The money is back in your M-Pesa account.")
+NOT_TAKEN = Words("M-Pesa did not take the payment; no money moved.", "Please try again in a few minutes.")
+
+
+def words_for(payment: StatusView) -> Words:
+    """The sentence for where a payment stands, from its result code where there is one."""
+    match payment.status:
+        case Status.PAID:
+            return PAID if payment.receipt else PAID_WITHOUT_RECEIPT
+        case Status.REVIEW:
+            return REVIEW
+        case Status.REFUNDED:
+            return REFUNDED
+        case Status.UNCERTAIN:
+            return UNCERTAIN
+        case Status.INITIATED | Status.PENDING:
+            return PENDING
+    known = describe(payment.result_code) if payment.result_code else None
+    return Words(known.message, known.next_action) if known else NOT_TAKEN
+
+
+def ask_again_after_s(payment: StatusView) -> int | None:
+    """When a page should ask again; None: nothing more is to come."""
+    if PUBLIC[payment.status] not in ("pending", "under_review") and not (
+        payment.status is Status.PAID and payment.receipt is None
+    ):
+        return None
+    return next((every_s for until_s, every_s in ASK_EVERY_S if payment.age_s < until_s), 60)
