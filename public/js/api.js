@@ -1,0 +1,91 @@
+/**
+ * The two calls to the payment functions.
+ *
+ * What matters to a payment is whether an answer is definite:
+ *   Problem   the functions said no. This attempt is over.
+ *   NoAnswer  nobody can say whether the request arrived (no network, a timeout, a broken gateway).
+ *             Ask again with the same Idempotency-Key, never with a new one.
+ */
+
+const PUSH_URL = "/api/pay/stkpush";
+const PUSH_TIMEOUT_MS = 40_000;
+const STATUS_TIMEOUT_MS = 12_000;
+
+/** Server errors that promise that nothing was sent to the phone. Every other 5xx is no answer. */
+const DEFINITE_SERVER_ERRORS = new Set(["daraja_rejected", "unavailable", "misconfigured"]);
+/** Client errors that say nothing about this request: asked too slowly, too early, or too often. */
+const INDEFINITE_CLIENT_ERRORS = new Set([408, 425, 429]);
+
+/** An RFC 9457 problem: `status`, `code`, `detail`, `errors` [{field, detail}], `retryAfterS`. */
+export class Problem extends Error {
+  constructor(status, body, retryAfterS) {
+    super(body.detail || body.title || `HTTP ${status}`);
+    this.status = status;
+    this.code = body.code || "";
+    this.detail = body.detail || "";
+    this.errors = Array.isArray(body.errors) ? body.errors : [];
+    this.retryAfterS = retryAfterS;
+  }
+}
+
+export class NoAnswer extends Error {
+  constructor(reason, retryAfterS = null) {
+    super(reason);
+    this.retryAfterS = retryAfterS;
+  }
+}
+
+/** Asks for the prompt on the phone. `order` is the JSON body. */
+export async function requestPush(order, idempotencyKey) {
+  const { response, body } = await call(PUSH_URL, PUSH_TIMEOUT_MS, {
+    method: "POST",
+    headers: { "Content-Type": "application/json", "Idempotency-Key": idempotencyKey },
+    body: JSON.stringify(order),
+  });
+  if (response.ok && body.status_url) {
+    return { transactionId: body.transaction_id, statusUrl: body.status_url, pollAfterS: body.poll_after_s || 2 };
+  }
+  throw refusal(response, body);
+}
+
+/** The payment as it stands: `status`, `amount`, `message`, `mpesa_receipt_number`?, `next_action`?, `retry_after_s`? */
+export async function readStatus(statusUrl) {
+  const { response, body } = await call(statusUrl, STATUS_TIMEOUT_MS, {});
+  if (response.ok && body.status) return body;
+  throw refusal(response, body);
+}
+
+async function call(url, timeoutMs, options) {
+  const controller = new AbortController();
+  const timer = setTimeout(() => controller.abort(), timeoutMs);
+  try {
+    const headers = { Accept: "application/json", ...options.headers };
+    const response = await fetch(url, { ...options, headers, cache: "no-store", signal: controller.signal });
+    const text = await response.text();
+    return { response, body: readJson(text) };
+  } catch (error) {
+    throw new NoAnswer(String(error));
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function refusal(response, body) {
+  const { status } = response;
+  const retryAfterS = Number.parseInt(response.headers.get("Retry-After"), 10) || null;
+  const definite =
+    body.code === "too_soon" ||
+    DEFINITE_SERVER_ERRORS.has(body.code) ||
+    (status >= 400 && status < 500 && !INDEFINITE_CLIENT_ERRORS.has(status));
+  return definite ? new Problem(status, body, retryAfterS) : new NoAnswer(`HTTP ${status}`, retryAfterS);
+}
+
+/** The JSON object in `text`; an empty one where there is none (an HTML page, a cut answer). */
+function readJson(text) {
+  try {
+    const value = JSON.parse(text);
+    return value !== null && typeof value === "object" ? value : {};
+  } catch {
+    return {};
+  }
+}

@@ -1,0 +1,299 @@
+/**
+ * One payment, from the form to its end.
+ *
+ *   form → sending → waiting → paid | failed | under review | refunded
+ *             ↓         ↓
+ *       unreachable   stopped (no answer after five minutes; the customer can look again)
+ *
+ * Promises: one Idempotency-Key per attempt, used again for every repetition of it; a reload continues the same attempt;
+ * nothing is called failed that the server did not call failed; a new attempt begins only at the customer's word, and
+ * after the earlier one has been asked about once more.
+ */
+
+import { NoAnswer, Problem, readStatus, requestPush } from "./api.js";
+import { forgetAttempt, keepAttempt, keptAttempt, newAttempt } from "./attempt.js";
+import { CheckoutForm, clock } from "./form.js";
+import { pointToVirtualPhone } from "./local.js";
+import { formatKes } from "./money.js";
+import { Pause } from "./pause.js";
+import { maskPhone } from "./phone.js";
+import { wordsFor } from "./problems.js";
+import { Screens } from "./screens.js";
+
+const PATIENCE_MS = 5 * 60_000;
+const OFFER_HELP_AFTER_S = 30;
+const LONGEST_PAUSE_S = 60;
+
+export class Checkout {
+  #basket;
+  #onLeave;
+  #screens;
+  #form;
+  #attempt = null;
+  #pause = new Pause();
+  #run = 0;
+
+  /**
+   * `basket()` → {amount, reference, description} of the order to pay.
+   * `onLeave(order, closed)`: the customer goes back to the shop; `closed` when this order must not be paid again.
+   */
+  constructor({ page, root, basket, onLeave }) {
+    this.#basket = basket;
+    this.#onLeave = onLeave;
+    this.#screens = new Screens(root);
+    this.#form = new CheckoutForm(page);
+    this.#form.onSubmit(() => this.#submit());
+    root.addEventListener("click", (event) => this.#act(event.target.closest("[data-action]")?.dataset.action));
+    window.addEventListener("online", () => this.#wakeUnlessTooOld());
+    document.addEventListener("visibilitychange", () => document.hidden || this.#wakeUnlessTooOld());
+    setInterval(() => this.#tick(), 1000);
+  }
+
+  setTotal(amount) {
+    this.#form.setTotal(amount);
+  }
+
+  /** Continues what a reload interrupted. */
+  resume() {
+    const attempt = keptAttempt();
+    if (!attempt) return;
+    this.#take(attempt);
+    if (attempt.statusUrl) {
+      this.#screens.show("checking");
+      this.#follow(0);
+    } else {
+      this.#send();
+    }
+  }
+
+  // What the customer does ------------------------------------------------------------------------------------------
+
+  #submit() {
+    if (this.#screens.shown !== "form") return;
+    const order = this.#form.read(this.#basket());
+    if (order) this.#pay(order);
+  }
+
+  #act(action) {
+    if (action === "wake") this.#pause.wake();
+    if (action === "check") this.#checkAgain();
+    if (action === "retry") this.#unlessSettledSince(() => this.#pay(this.#attempt.order));
+    if (action === "edit") this.#unlessSettledSince(() => this.#backToForm());
+    if (action === "leave") this.#leave();
+  }
+
+  #pay(order) {
+    this.#form.clear();
+    this.#take(newAttempt(order));
+    this.#send();
+  }
+
+  async #checkAgain() {
+    this.#screens.show("checking");
+    await this.#follow(0, { once: true });
+  }
+
+  /** A payment that failed can still succeed late, so it is asked about before anything new is sent. */
+  async #unlessSettledSince(goOn) {
+    const run = this.#begin();
+    this.#screens.show("checking");
+    const { status } = await this.#ask();
+    if (run !== this.#run) return;
+    if (!status || status.status === "failed") goOn();
+    else {
+      this.#present(status);
+      this.#follow(this.#attempt.pollAfterS);
+    }
+  }
+
+  #leave() {
+    const closed = ["paid", "under-review", "refunded"].includes(this.#screens.shown);
+    const { order } = this.#attempt;
+    this.#backToForm();
+    this.#onLeave(order, closed);
+  }
+
+  // What happens ----------------------------------------------------------------------------------------------------
+
+  /** Sends the request until somebody answers it. Only a definite answer ends the attempt. */
+  async #send() {
+    const run = this.#begin();
+    const attempt = this.#attempt;
+    if (this.#isOld()) await this.#holdUnreachable(Infinity);
+    for (let tries = 1; run === this.#run; tries += 1) {
+      if (this.#screens.shown !== "unreachable") this.#screens.show("sending");
+      try {
+        const accepted = await requestPush(attempt.order, attempt.key);
+        if (run !== this.#run) return;
+        Object.assign(attempt, accepted);
+        keepAttempt(attempt);
+        this.#screens.show("waiting");
+        await this.#follow(attempt.pollAfterS);
+        return;
+      } catch (error) {
+        if (run !== this.#run) return;
+        if (error instanceof Problem) {
+          this.#refused(error);
+          return;
+        }
+        if (!(error instanceof NoAnswer)) throw error;
+        await this.#holdUnreachable(this.#isOld() ? Infinity : error.retryAfterS ?? Math.min(2 ** tries, 30));
+      }
+    }
+  }
+
+  /** Waits on the "cannot reach" screen. An old request is sent only at the customer's word: its prompt would surprise. */
+  async #holdUnreachable(seconds) {
+    this.#screens.show("unreachable");
+    const again = Date.now() + seconds * 1000;
+    this.#screens.slot("leave-unreachable").hidden = Number.isFinite(seconds);
+    const tell = () => {
+      const left = Math.max(0, Math.ceil((again - Date.now()) / 1000));
+      this.#screens.fill({ "next-try": Number.isFinite(seconds) ? `Next try in ${clock(left)}` : "Try again when you are back online." });
+    };
+    tell();
+    const ticking = setInterval(tell, 1000);
+    await this.#pause.for(seconds);
+    clearInterval(ticking);
+    this.#screens.fill({ "next-try": "Trying…" });
+  }
+
+  /** Asks for the status until there is nothing more to learn, patience ends, or another run begins. */
+  async #follow(firstPauseS, { once = false } = {}) {
+    const run = this.#begin();
+    for (let pauseS = firstPauseS; ; ) {
+      if (pauseS > 0) await this.#pause.for(pauseS);
+      if (run !== this.#run) return;
+      const answer = await this.#ask();
+      if (run !== this.#run) return;
+      if (answer.missing) this.#screens.show("missing");
+      else if (answer.status) this.#present(answer.status);
+      else this.#presentSilence();
+      if (answer.missing || isLast(answer.status)) return;
+      if (once || this.#isOld()) {
+        this.#stop(answer.status);
+        return;
+      }
+      pauseS = this.#nextPause(answer);
+    }
+  }
+
+  /** {status} as the server tells it, {missing: true}, or neither when there was no answer. */
+  async #ask() {
+    try {
+      return { status: await readStatus(this.#attempt.statusUrl) };
+    } catch (error) {
+      if (error instanceof Problem) return { missing: true };
+      if (error instanceof NoAnswer) return { retryAfterS: error.retryAfterS };
+      throw error;
+    }
+  }
+
+  /** What the server asked for, slower with time: 5 s after a minute, 10 s after two. */
+  #nextPause({ status, retryAfterS }) {
+    const age = this.#age();
+    const slowest = status && status.status !== "pending" ? 10 : age > 120 ? 10 : age > 60 ? 5 : status ? 1 : 3;
+    const wished = status?.retry_after_s ?? retryAfterS ?? this.#attempt.pollAfterS;
+    return Math.min(Math.max(wished, slowest), LONGEST_PAUSE_S);
+  }
+
+  // What the customer sees ------------------------------------------------------------------------------------------
+
+  #present(status) {
+    const name = { pending: "waiting", under_review: "under-review" }[status.status] ?? status.status;
+    const receipt = status.mpesa_receipt_number;
+    this.#screens.fill({
+      amount: formatKes(status.amount),
+      reference: status.account_reference,
+      message: status.message ?? "",
+      "next-action": status.next_action ?? "",
+      receipt: receipt ?? "Follows shortly",
+    });
+    this.#screens.slot("receipt-row").hidden = !receipt;
+    this.#screens.show(name);
+    this.#screens.fill({ note: name === "paid" && !receipt ? "M-Pesa has confirmed the payment. Its receipt number is still on the way." : "" });
+  }
+
+  #presentSilence() {
+    if (this.#screens.shown === "checking") this.#screens.show("waiting");
+    if (this.#screens.shown === "waiting") {
+      this.#screens.fill({ note: "No connection right now. We keep trying; your payment is not affected." });
+    }
+  }
+
+  /** The page asks no further. What it says is only what it knows. */
+  #stop(status) {
+    const waiting = !status || status.status === "pending";
+    if (waiting) this.#screens.show("stopped");
+    if (waiting || status.status === "under_review") {
+      const now = new Date().toLocaleTimeString("en-KE", { hour: "2-digit", minute: "2-digit", hour12: false });
+      this.#screens.fill({ note: status ? `Last checked at ${now}.` : `The shop could not be reached at ${now}.` });
+    }
+  }
+
+  #refused(problem) {
+    this.#backToForm();
+    this.#form.refuse(wordsFor(problem), problem.errors);
+    if (problem.code === "too_soon") this.#form.hold(problem.retryAfterS ?? 30);
+  }
+
+  #backToForm() {
+    this.#begin();
+    const attempt = this.#attempt;
+    this.#attempt = null;
+    forgetAttempt();
+    this.#screens.show("form");
+    if (attempt) this.#form.fill(attempt.order);
+  }
+
+  #tick() {
+    if (this.#screens.shown !== "waiting" || !this.#attempt) return;
+    this.#screens.fill({ elapsed: clock(Math.floor(this.#age())) });
+    const help = this.#screens.slot("help");
+    if (this.#age() > OFFER_HELP_AFTER_S && !help.dataset.offered) {
+      help.dataset.offered = "yes";
+      help.open = true;
+    }
+  }
+
+  // Helpers ---------------------------------------------------------------------------------------------------------
+
+  #take(attempt) {
+    this.#attempt = attempt;
+    const { order } = attempt;
+    this.#screens.fill({
+      amount: formatKes(order.amount),
+      phone: maskPhone(order.phone_number),
+      reference: order.account_reference,
+      elapsed: clock(Math.floor(this.#age())),
+    });
+    this.#screens.slot("invoice").hidden = !order.customer_email;
+    delete this.#screens.slot("help").dataset.offered;
+    this.#screens.slot("help").open = false;
+    pointToVirtualPhone(order.phone_number);
+  }
+
+  /** Whatever ran before finds another number and ends. */
+  #begin() {
+    this.#run += 1;
+    this.#pause.wake();
+    return this.#run;
+  }
+
+  #age() {
+    return Math.max(0, (Date.now() - this.#attempt.startedAt) / 1000);
+  }
+
+  #isOld() {
+    return this.#age() * 1000 > PATIENCE_MS;
+  }
+
+  #wakeUnlessTooOld() {
+    if (this.#attempt && (this.#attempt.statusUrl || !this.#isOld())) this.#pause.wake();
+  }
+}
+
+function isLast(status) {
+  if (!status) return false;
+  return status.status === "failed" || status.status === "refunded" || (status.status === "paid" && Boolean(status.mpesa_receipt_number));
+}

@@ -1,0 +1,46 @@
+/** What a customer reads when a payment request is refused: the answer's `code` → a title and what to do. */
+
+const WORDS = {
+  too_soon: {
+    title: "Please wait before you pay again",
+    text: "A request for this payment went to the phone a moment ago. Look for its M-Pesa prompt or message first.",
+  },
+  prompt_open: {
+    title: "An M-Pesa prompt is open on this phone",
+    text: "Finish it or cancel it on the phone, wait a moment, then pay again.",
+  },
+  daraja_rejected: {
+    title: "M-Pesa did not accept the request",
+    text: "Nothing was charged. Check the phone number and the amount, then pay again.",
+  },
+  unavailable: {
+    title: "Payments are not available right now",
+    text: "Nothing was sent to your phone and nothing was charged. Please try again in a few minutes.",
+  },
+  misconfigured: {
+    title: "This shop cannot take payments yet",
+    text: "Nothing was sent to your phone and nothing was charged. The shop has to complete its settings.",
+  },
+  idempotency_mismatch: {
+    title: "The order changed while it was being sent",
+    text: "Look for an M-Pesa prompt or message on the phone. If there is none, check the order and pay again.",
+  },
+  invalid: {
+    title: "Please check what you entered",
+    text: "",
+  },
+  other: {
+    title: "The request was not accepted",
+    text: "Nothing was sent to your phone. Please check your order and try again.",
+  },
+};
+
+/** {title, text} for a Problem. M-Pesa's own explanation of a rejection is added, because it names the cause. */
+export function wordsFor(problem) {
+  if (problem.errors.length > 0) return WORDS.invalid;
+  const words = WORDS[problem.code] || WORDS.other;
+  if (problem.code === "daraja_rejected" && problem.detail) {
+    return { title: words.title, text: `${words.text} (${problem.detail})` };
+  }
+  return words;
+}

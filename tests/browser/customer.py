@@ -1,0 +1,75 @@
+"""What a customer does at the shop and sees there, in the words of the page."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from playwright.sync_api import ConsoleMessage, Locator, Page, expect
+
+SCREENSHOTS = Path(__file__).resolve().parents[2] / ".lipa" / "screenshots"
+PHONE = "0708 374 149"
+MSISDN = "254708374149"
+
+WATCH_FOR_VIOLATIONS = """
+window.violations = [];
+document.addEventListener("securitypolicyviolation", (event) => {
+  window.violations.push(event.violatedDirective + " " + event.blockedURI);
+});
+"""
+
+# Chromium writes this for every answer of 400 and more and for every lost connection; no page can prevent it.
+NETWORK_NOTE = re.compile(r"^Failed to load resource")
+
+
+class Customer:
+    def __init__(self, page: Page, address: str) -> None:
+        self.page = page
+        self._address = address
+        self._errors: list[str] = []
+        page.on("console", self._note)
+        page.on("pageerror", lambda error: self._errors.append(str(error)))
+        page.add_init_script(WATCH_FOR_VIOLATIONS)
+
+    def opens_the_shop(self, query: str = "") -> None:
+        self.page.goto(f"{self._address}/{query}")
+
+    def chooses_coffee(self) -> None:
+        self.page.get_by_role("button", name="Add one Nyeri AA coffee").click()
+
+    def enters(self, label: str, text: str) -> None:
+        self.page.get_by_label(label, exact=False).fill(text)
+
+    def presses(self, name: str | re.Pattern[str]) -> None:
+        self.page.get_by_role("button", name=name).click()
+
+    def pays_for_coffee(self, phone: str = PHONE, *, email: str | None = None) -> None:
+        self.chooses_coffee()
+        self.enters("M-Pesa phone number", phone)
+        if email is not None:
+            self.enters("E-mail", email)
+        self.presses("Pay KES 850")
+
+    def sees(self, title: str, timeout_ms: int = 15_000) -> Locator:
+        """The screen with this title: visible, alone, and holding the focus at its title."""
+        heading = self.page.locator(".screen-title:visible")
+        expect(heading).to_have_text(title, timeout=timeout_ms)
+        return self.page.locator("[data-screen-name]:visible")
+
+    def keeps_screenshots(self, name: str) -> None:
+        """The state on a phone, on a small phone and on a desk, as NAME-WIDTH.png."""
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        for width, height in [(320, 640), (1280, 800), (390, 844)]:
+            self.page.set_viewport_size({"width": width, "height": height})
+            too_wide = self.page.evaluate("document.documentElement.scrollWidth > window.innerWidth")
+            assert not too_wide, f"{name} must fit into {width} px"
+            self.page.screenshot(path=SCREENSHOTS / f"{name}-{width}.png", full_page=True, animations="disabled")
+
+    def complaints(self) -> list[str]:
+        """Errors in the console, uncaught exceptions, violations of the content security policy."""
+        violations: list[str] = self.page.evaluate("window.violations ?? []")
+        return [*self._errors, *violations]
+
+    def _note(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning") and not NETWORK_NOTE.match(message.text):
+            self._errors.append(message.text)

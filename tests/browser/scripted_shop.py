@@ -1,0 +1,177 @@
+"""A shop whose payment API says what a test tells it to say.
+
+It serves `public/` with the very headers that netlify.toml gives to static files, over real HTTP, and answers the API
+from a script: answers are played in order, and the last one is repeated. Answers can also be held back, lost after the
+request arrived, or refused at the door.
+"""
+
+from __future__ import annotations
+
+import json
+import mimetypes
+import threading
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+PUBLIC = ROOT / "public"
+
+TRANSACTION_ID = "5f0c9a52-93f4-4c9b-8c52-0d6f3c5be001"
+STATUS_URL = f"/api/pay/status/{TRANSACTION_ID}"
+RECEIPT = "TJ3MX6CLYC"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the API says. `held` keeps the customer waiting until it is set; `lost` hangs up instead of answering."""
+
+    status: int
+    body: Mapping[str, object] | str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    held: threading.Event | None = None
+    lost: bool = False
+
+
+@dataclass(frozen=True)
+class PushRequest:
+    idempotency_key: str
+    order: dict[str, Any]
+
+
+def accepted(status_url: str = STATUS_URL, *, held: threading.Event | None = None) -> Answer:
+    body = {
+        "transaction_id": TRANSACTION_ID,
+        "checkout_request_id": None,
+        "status": "pending",
+        "message": "Check your phone and enter your M-Pesa PIN.",
+        "status_url": status_url,
+        "poll_after_s": 1,
+    }
+    return Answer(202, body, held=held)
+
+
+def standing(status: str, **more: object) -> Answer:
+    """An answer of the status function."""
+    body = {
+        "transaction_id": TRANSACTION_ID,
+        "status": status,
+        "amount": 850,
+        "account_reference": "ABCD2345",
+        "message": "Check your phone and enter your M-Pesa PIN.",
+        "updated_at": "2026-11-22T12:00:00Z",
+    }
+    return Answer(200, body | more)
+
+
+def problem(status: int, code: str, *, retry_after_s: int | None = None, **more: object) -> Answer:
+    headers = {"Content-Type": "application/problem+json"}
+    if retry_after_s is not None:
+        headers["Retry-After"] = str(retry_after_s)
+    body = {"type": "about:blank", "title": code.replace("_", " "), "status": status, "code": code}
+    return Answer(status, body | more, headers)
+
+
+LOST = Answer(0, lost=True)
+
+
+class ScriptedShop:
+    """Serves while the context is open. `pushes` and `status_reads` are what arrived."""
+
+    def __init__(self) -> None:
+        self.pushes: list[PushRequest] = []
+        self.status_reads = 0
+        self._push_answers = [accepted()]
+        self._status_answers = [standing("pending")]
+        self._lock = threading.Lock()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"shop": self}))
+        self._server.daemon_threads = True
+
+    def __enter__(self) -> ScriptedShop:
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def answers_push(self, *answers: Answer) -> None:
+        with self._lock:
+            self._push_answers = list(answers)
+
+    def answers_status(self, *answers: Answer) -> None:
+        with self._lock:
+            self._status_answers = list(answers)
+
+    def take_push(self, request: PushRequest) -> Answer:
+        with self._lock:
+            self.pushes.append(request)
+            return self._next(self._push_answers)
+
+    def take_status_read(self) -> Answer:
+        with self._lock:
+            self.status_reads += 1
+            return self._next(self._status_answers)
+
+    @staticmethod
+    def _next(answers: list[Answer]) -> Answer:
+        return answers.pop(0) if len(answers) > 1 else answers[0]
+
+
+def static_headers(path: str) -> dict[str, str]:
+    """The headers of netlify.toml for a static file at `path`."""
+    rules = tomllib.loads((ROOT / "netlify.toml").read_text(encoding="utf-8")).get("headers", [])
+    headers: dict[str, str] = {}
+    for rule in rules:
+        pattern = rule["for"]
+        if pattern == path or (pattern.endswith("*") and path.startswith(pattern[:-1])):
+            headers |= rule["values"]
+    return headers
+
+
+class _Handler(BaseHTTPRequestHandler):
+    shop: ScriptedShop
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        request = PushRequest(self.headers.get("Idempotency-Key", ""), json.loads(body))
+        self._play(self.shop.take_push(request))
+
+    def do_GET(self) -> None:
+        path = self.path.split("?")[0]
+        if path.startswith("/api/"):
+            self._play(self.shop.take_status_read())
+            return
+        found = PUBLIC / (path.lstrip("/") or "index.html")
+        status = 200 if found.is_file() else 404
+        file = found if found.is_file() else PUBLIC / "404.html"
+        kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+        self._send(status, file.read_bytes(), {"Content-Type": kind} | static_headers(path))
+
+    def _play(self, answer: Answer) -> None:
+        if answer.held is not None:
+            answer.held.wait(30)
+        if answer.lost:
+            self.close_connection = True
+            return
+        text = answer.body if isinstance(answer.body, str) else json.dumps(answer.body)
+        self._send(answer.status, text.encode(), {"Content-Type": "application/json"} | dict(answer.headers))
+
+    def _send(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Quiet: a test says what it expects."""
