@@ -56,7 +56,7 @@ class Mailer(ABC):
 
     @abstractmethod
     def send(self, email: Email, deadline: Deadline, message_id: str) -> None:
-        """Send it. `message_id` (letters, digits, . _ -) is the same whenever one message is sent: a repeat can be seen.
+        """Send it. `message_id` (letters, digits, . _ -) is the same whenever one message is sent: a repeat shows.
 
         Raises `MailRefused` or `MailUnanswered`.
         """
