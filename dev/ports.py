@@ -1,0 +1,67 @@
+"""Ports on this machine: which are free, who holds one that is not."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+
+import psutil
+
+
+class PortTaken(Exception):
+    """A server cannot have its port; the message says who holds it and what to do."""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def is_taken(port: int) -> bool:
+    """Whether somebody listens on this port, under any of this machine's own addresses."""
+    for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.settimeout(1)
+            if probe.connect_ex((address, port)) == 0:
+                return True
+    try:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+    except OSError:
+        return True
+    return False
+
+
+def holder(port: int) -> str | None:
+    """The program that listens on this port, as far as this machine tells us."""
+    with contextlib.suppress(psutil.Error, OSError, RuntimeError):
+        for connection in psutil.net_connections("tcp"):
+            listens = connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port
+            if listens and connection.pid:
+                return f"{psutil.Process(connection.pid).name()}, process {connection.pid}"
+    return None
+
+
+def require_free(port: int, variable: str, purpose: str) -> None:
+    """Raises PortTaken with a sentence that says what to do."""
+    if not is_taken(port):
+        return
+    who = holder(port)
+    other = port + 1
+    while is_taken(other) and other < 65535:
+        other += 1
+    raise PortTaken(
+        f"Port {port}, meant for {purpose}, is taken{f' by {who}' if who else ''}. "
+        f"Stop that program, or choose another port: {variable}={other} make dev"
+    )
+
+
+def port_from_environment(variable: str, default: int) -> int:
+    """The port that the environment names. Raises PortTaken where it is no port that we may have."""
+    text = os.environ.get(variable, "").strip() or str(default)
+    if not text.isdecimal() or not 1024 <= int(text) <= 65535:
+        raise PortTaken(f"{variable} must hold a port number from 1024 to 65535.")
+    return int(text)
