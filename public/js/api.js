@@ -43,7 +43,9 @@ export async function requestPush(order, idempotencyKey) {
     body: JSON.stringify(order),
   });
   if (response.ok && body.status_url) {
-    return { transactionId: body.transaction_id, statusUrl: body.status_url, pollAfterS: body.poll_after_s || 2 };
+    const { transaction_id: transactionId, status_url: statusUrl, poll_after_s: pollAfterS = 3 } = body;
+    // without Daraja's own id nobody knows yet whether the prompt went out
+    return { transactionId, statusUrl, pollAfterS, isUnclear: body.checkout_request_id === null };
   }
   throw refusal(response, body);
 }

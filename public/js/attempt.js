@@ -10,7 +10,7 @@ import { forget, keep, kept } from "./storage.js";
 const NAME = "lipa.attempt";
 
 export function newAttempt(order) {
-  const attempt = { key: randomKey(), order, startedAt: Date.now(), statusUrl: null, pollAfterS: null };
+  const attempt = { key: randomKey(), order, startedAt: Date.now(), statusUrl: null };
   keep(NAME, attempt);
   return attempt;
 }

@@ -6,8 +6,8 @@
  *       unreachable   stopped (no answer after five minutes; the customer can look again)
  *
  * Promises: one Idempotency-Key per attempt, used again for every repetition of it; a reload continues the same attempt;
- * nothing is called failed that the server did not call failed; a new attempt begins only at the customer's word, and
- * after the earlier one has been asked about once more.
+ * nothing is called failed that the server did not call failed; a failed payment that turns out paid shows as paid; a new
+ * attempt begins only at the customer's word, and after the earlier one has been asked about once more.
  */
 
 import { NoAnswer, Problem, readStatus, requestPush } from "./api.js";
@@ -23,6 +23,8 @@ import { Screens } from "./screens.js";
 const PATIENCE_MS = 5 * 60_000;
 const OFFER_HELP_AFTER_S = 30;
 const LONGEST_PAUSE_S = 60;
+/** How often an answer that may still change is looked at: a receipt that follows, a late success. */
+const SETTLING_PAUSE_S = { paid: 10, under_review: 15, failed: 20 };
 
 export class Checkout {
   #basket;
@@ -88,9 +90,9 @@ export class Checkout {
     this.#send();
   }
 
-  async #checkAgain() {
+  #checkAgain() {
     this.#screens.show("checking");
-    await this.#follow(0, { once: true });
+    this.#follow(0);
   }
 
   /** A payment that failed can still succeed late, so it is asked about before anything new is sent. */
@@ -158,8 +160,11 @@ export class Checkout {
     this.#screens.fill({ "next-try": "Trying…" });
   }
 
-  /** Asks for the status until there is nothing more to learn, patience ends, or another run begins. */
-  async #follow(firstPauseS, { once = false } = {}) {
+  /**
+   * Asks for the status until there is nothing more to learn or another run begins. When patience ends it asks only
+   * when the customer returns to the page.
+   */
+  async #follow(firstPauseS) {
     const run = this.#begin();
     for (let pauseS = firstPauseS; ; ) {
       if (pauseS > 0) await this.#pause.for(pauseS);
@@ -170,11 +175,7 @@ export class Checkout {
       else if (answer.status) this.#present(answer.status);
       else this.#presentSilence();
       if (answer.missing || isLast(answer.status)) return;
-      if (once || this.#isOld()) {
-        this.#stop(answer.status);
-        return;
-      }
-      pauseS = this.#nextPause(answer);
+      pauseS = this.#isOld() ? Infinity : this.#nextPause(answer);
     }
   }
 
@@ -189,19 +190,21 @@ export class Checkout {
     }
   }
 
-  /** What the server asked for, slower with time: 5 s after a minute, 10 s after two. */
+  /** What the server asked for, but slower with time: 5 s after a minute, 10 s after two. */
   #nextPause({ status, retryAfterS }) {
     const age = this.#age();
-    const slowest = status && status.status !== "pending" ? 10 : age > 120 ? 10 : age > 60 ? 5 : status ? 1 : 3;
-    const wished = status?.retry_after_s ?? retryAfterS ?? this.#attempt.pollAfterS;
-    return Math.min(Math.max(wished, slowest), LONGEST_PAUSE_S);
+    const shortest = age > 120 ? 10 : age > 60 ? 5 : status ? 1 : 3;
+    const wished = SETTLING_PAUSE_S[status?.status] ?? status?.retry_after_s ?? retryAfterS ?? this.#attempt.pollAfterS;
+    return Math.min(Math.max(wished, shortest), LONGEST_PAUSE_S);
   }
 
   // What the customer sees ------------------------------------------------------------------------------------------
 
   #present(status) {
-    const name = { pending: "waiting", under_review: "under-review" }[status.status] ?? status.status;
     const receipt = status.mpesa_receipt_number;
+    const pending = status.status === "pending";
+    const name = pending ? (this.#isOld() ? "stopped" : "waiting") : status.status.replace("_", "-");
+    const words = [status.message, status.next_action].filter(Boolean);
     this.#screens.fill({
       amount: formatKes(status.amount),
       reference: status.account_reference,
@@ -211,29 +214,31 @@ export class Checkout {
     });
     this.#screens.slot("receipt-row").hidden = !receipt;
     this.#screens.show(name);
-    this.#screens.fill({ note: name === "paid" && !receipt ? "M-Pesa has confirmed the payment. Its receipt number is still on the way." : "" });
+    this.#screens.fill({
+      note: {
+        waiting: this.#attempt.isUnclear ? words.join(" ") : "",
+        stopped: `Last checked at ${timeOfDay()}.`,
+        paid: receipt ? "" : "M-Pesa has confirmed the payment. Its receipt number is still on the way.",
+        "under-review": `Last checked at ${timeOfDay()}.`,
+      }[name] ?? "",
+    });
   }
 
   #presentSilence() {
+    if (this.#isOld() && ["checking", "waiting", "stopped"].includes(this.#screens.shown)) {
+      this.#screens.show("stopped");
+      this.#screens.fill({ note: `The shop could not be reached at ${timeOfDay()}.` });
+      return;
+    }
     if (this.#screens.shown === "checking") this.#screens.show("waiting");
     if (this.#screens.shown === "waiting") {
       this.#screens.fill({ note: "No connection right now. We keep trying; your payment is not affected." });
     }
   }
 
-  /** The page asks no further. What it says is only what it knows. */
-  #stop(status) {
-    const waiting = !status || status.status === "pending";
-    if (waiting) this.#screens.show("stopped");
-    if (waiting || status.status === "under_review") {
-      const now = new Date().toLocaleTimeString("en-KE", { hour: "2-digit", minute: "2-digit", hour12: false });
-      this.#screens.fill({ note: status ? `Last checked at ${now}.` : `The shop could not be reached at ${now}.` });
-    }
-  }
-
   #refused(problem) {
     this.#backToForm();
-    this.#form.refuse(wordsFor(problem), problem.errors);
+    this.#form.refuse(wordsFor(problem));
     if (problem.code === "too_soon") this.#form.hold(problem.retryAfterS ?? 30);
   }
 
@@ -294,6 +299,9 @@ export class Checkout {
 }
 
 function isLast(status) {
-  if (!status) return false;
-  return status.status === "failed" || status.status === "refunded" || (status.status === "paid" && Boolean(status.mpesa_receipt_number));
+  return status?.status === "refunded" || (status?.status === "paid" && Boolean(status.mpesa_receipt_number));
+}
+
+function timeOfDay() {
+  return new Date().toLocaleTimeString("en-KE", { hour: "2-digit", minute: "2-digit", hour12: false });
 }

@@ -48,7 +48,7 @@ export class CheckoutForm {
     if (phone === null) errors.push({ field: "phone_number", detail: "Enter a Kenyan mobile number, like 0712 345 678" });
     if (email && !EMAIL.test(email)) errors.push({ field: "customer_email", detail: "Enter an e-mail address, like wanjiku@example.com" });
     if (errors.length > 0) {
-      this.refuse({ title: "Please check what you entered", text: "" }, errors);
+      this.refuse({ title: "Please check what you entered", text: "", errors });
       return null;
     }
     const order = { phone_number: phone, amount, account_reference: reference };
@@ -67,7 +67,7 @@ export class CheckoutForm {
   }
 
   /** Shows a problem above the form and at its fields, and moves the focus there. */
-  refuse({ title, text }, errors = []) {
+  refuse({ title, text, errors }) {
     this.clear();
     this.#alert.append(element("p", title, "alert-title"));
     if (text) this.#alert.append(element("p", text));

@@ -11,7 +11,7 @@ const WORDS = {
   },
   daraja_rejected: {
     title: "M-Pesa did not accept the request",
-    text: "Nothing was charged. Check the phone number and the amount, then pay again.",
+    text: "Nothing was charged. Check the phone number, then pay again. If it happens again, please tell the shop.",
   },
   unavailable: {
     title: "Payments are not available right now",
@@ -35,12 +35,9 @@ const WORDS = {
   },
 };
 
-/** {title, text} for a Problem. M-Pesa's own explanation of a rejection is added, because it names the cause. */
+/** {title, text, errors} for a Problem. The server's own faults name its settings: they are not for customers. */
 export function wordsFor(problem) {
-  if (problem.errors.length > 0) return WORDS.invalid;
-  const words = WORDS[problem.code] || WORDS.other;
-  if (problem.code === "daraja_rejected" && problem.detail) {
-    return { title: words.title, text: `${words.text} (${problem.detail})` };
-  }
-  return words;
+  const errors = problem.status < 500 ? problem.errors : [];
+  const words = WORDS[errors.length > 0 ? "invalid" : problem.code] ?? WORDS.other;
+  return { ...words, errors };
 }

@@ -15,8 +15,8 @@ const REFERENCE = "lipa.reference";
 const REFERENCE_FORM = /^[A-Za-z0-9]{1,12}$/;
 const LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
 const MOST_OF_ONE = 20;
-/** Daraja's limit for the text that describes a payment. */
-const LONGEST_DESCRIPTION = 13;
+/** The API's limit for the text that describes a payment. */
+const LONGEST_DESCRIPTION = 100;
 
 const ownAmount = document.querySelector("#own-amount");
 const lines = document.querySelector('[data-slot="lines"]');
@@ -84,11 +84,10 @@ function sum() {
   return products.reduce((soFar, { id, price }) => soFar + (quantities[id] ?? 0) * price, own);
 }
 
+/** What is bought, for the invoice. The customer's phone shows its first 13 letters and digits. */
 function describe() {
   const chosen = products.filter(({ id }) => quantities[id] > 0);
-  const count = chosen.reduce((soFar, { id }) => soFar + quantities[id], 0);
-  if (count === 0) return "";
-  return count === 1 ? chosen[0].id.slice(0, LONGEST_DESCRIPTION) : `${count} items`;
+  return chosen.map(({ id, name }) => (quantities[id] > 1 ? `${quantities[id]} × ${name}` : name)).join(", ").slice(0, LONGEST_DESCRIPTION);
 }
 
 /** The same for every attempt to pay this order, so that the shop can see a double payment. */

@@ -42,10 +42,15 @@ class PushRequest:
     order: dict[str, Any]
 
 
-def accepted(status_url: str = STATUS_URL, *, held: threading.Event | None = None) -> Answer:
+def accepted(
+    status_url: str = STATUS_URL,
+    *,
+    checkout_request_id: str | None = "ws_CO_22112026150000123708374149",
+    held: threading.Event | None = None,
+) -> Answer:
     body = {
         "transaction_id": TRANSACTION_ID,
-        "checkout_request_id": None,
+        "checkout_request_id": checkout_request_id,
         "status": "pending",
         "message": "Check your phone and enter your M-Pesa PIN.",
         "status_url": status_url,
@@ -173,5 +178,5 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+    def log_message(self, format: str, *args: object) -> None:
         """Quiet: a test says what it expects."""
