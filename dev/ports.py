@@ -41,7 +41,8 @@ def holder(port: int) -> str | None:
         for connection in psutil.net_connections("tcp"):
             listens = connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port
             if listens and connection.pid:
-                return f"{psutil.Process(connection.pid).name()}, process {connection.pid}"
+                program = os.path.basename(psutil.Process(connection.pid).exe())
+                return f"{program} (process {connection.pid})"
     return None
 
 

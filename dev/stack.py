@@ -65,8 +65,8 @@ class FolderBusy(StackFault):
     def __init__(self, about: Mapping[str, int]) -> None:
         self.about = about
         super().__init__(
-            f"Another local stack of this folder is running (process {about.get('pid', 'unknown')}, "
-            f"port {about.get('port', 'unknown')}): stop it, or give this one other ports: "
+            f"The local stack of this folder is running already: http://127.0.0.1:{about.get('port', '?')}/ "
+            f"(process {about.get('pid', '?')}). Use that one, or stop it, or start a second one on other ports: "
             "PORT=8898 SIM_PORT=8899 make dev"
         )
 
@@ -75,8 +75,8 @@ class LocalStack:
     """The platform on this machine, as a context manager: inside, everything answers.
 
     `state` is the folder for database and logs. Port None means a free one. `listener` is given every line that a part
-    prints, from threads of ours. `sweep_every_s=None`: nobody calls `sweep` but you. `settings` are environment variables of the
-    functions that differ from the stack's own.
+    prints, from threads of ours. `sweep_every_s=None`: nobody calls `sweep` but you. `settings` are environment
+    variables of the functions that differ from the stack's own.
     """
 
     def __init__(
@@ -180,7 +180,7 @@ class LocalStack:
             **self._settings,
         }
         tools = {
-            "PATH": f"{ROOT / '.venv' / 'bin'}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PATH": os.pathsep.join([str(ROOT / ".venv" / "bin"), os.environ.get("PATH", os.defpath)]),
             "PYTHON_FUNCTIONS_PYTHON": sys.executable,
             "PYTHONUNBUFFERED": "1",
             "NO_PROXY": "127.0.0.1,localhost",
@@ -202,10 +202,10 @@ class LocalStack:
     # How it is done --------------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        require_free(self.port, "PORT", "the shop")
-        require_free(self.simulator_port, "SIM_PORT", "the simulator")
         self.logs.mkdir(parents=True, exist_ok=True)
         self._take_folder()
+        require_free(self.port, "PORT", "the shop")
+        require_free(self.simulator_port, "SIM_PORT", "the simulator")
         self._no_telemetry()
         env = self.environment()
         python = [sys.executable, "-m"]
@@ -388,7 +388,7 @@ class Terminal:
 
 
 ROUTINE = re.compile(
-    r"^(Request from |Response with status |\(node:|\(Use `node|⬥ (Reload|Loaded|Rewriting))|^\s*[╭│╰]|^\s*$"
+    r"^(Request from |Response with status |\(node:|\(Use `node|⬥ (Reload|Loaded|Rewr))|^\s*[╭│╰]|^\s*$"
 )
 FUNCTION_LINE = re.compile(r"^◈ (?P<function>[\w-]+)  (?P<text>.*)$")
 LOG_FRAME = {"level", "message", "timestamp", "service", "location", "function", "xray_trace_id", "cold_start"}
