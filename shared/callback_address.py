@@ -26,7 +26,7 @@ def callback_url(settings: CallbackSettings, transaction_id: str) -> str:
 
 
 def genuine(settings: CallbackSettings, path: str) -> str | None:
-    """The transaction id of an address that we wrote, with today's secret or the previous one; None for anything else."""
+    """The transaction id of an address that we wrote, with today's secret or the previous; None for all else."""
     for prefix in {*PUBLIC_PREFIXES, urlsplit(settings.url).path}:
         found = _TAIL.fullmatch(path, len(prefix)) if path.startswith(prefix) else None
         if found:

@@ -23,9 +23,11 @@ def gateway() -> Gateway:
 
     mine = settings()
     return Gateway(
-        Database(mine.database.url), mine.database.environment, mine.callback.confirm_above_kes,
+        Database(mine.database.url),
+        mine.database.environment,
+        mine.callback.confirm_above_kes,
         consumer_key=mine.daraja.consumer_key,
-    )  # fmt: skip
+    )
 
 
 @functools.cache

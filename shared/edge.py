@@ -53,8 +53,12 @@ class Problem(Exception):
 
     def answer(self) -> Answer:
         body: dict[str, object] = {
-            "type": "about:blank", "title": self.title, "status": self.status, "code": self.code, "detail": self.detail,
-        }  # fmt: skip
+            "type": "about:blank",
+            "title": self.title,
+            "status": self.status,
+            "code": self.code,
+            "detail": self.detail,
+        }
         if self.errors:
             body["errors"] = [{"field": error.field, "detail": error.detail} for error in self.errors]
         return Answer(self.status, body | self.more, {"content-type": "application/problem+json", **self.headers})
@@ -95,7 +99,10 @@ class Request:
             raise Problem(415, "not_json", "Not JSON", "Send a JSON object with Content-Type: application/json.")
         try:
             document = json.loads(
-                self.body.decode("utf-8"), parse_float=Decimal, parse_constant=_no_constant, object_pairs_hook=_no_doubles
+                self.body.decode("utf-8"),
+                parse_float=Decimal,
+                parse_constant=_no_constant,
+                object_pairs_hook=_no_doubles,
             )
         except (ValueError, RecursionError, ArithmeticError) as refused:
             raise Problem(400, "not_json", "Not JSON", "The body is not a JSON object.") from refused
@@ -179,7 +186,9 @@ def _translate(raised: Exception) -> tuple[Problem, Exception | None]:
             return _misconfigured(Misconfigured.of("MPESA_ENV", holds)), None
         case DatabaseUnavailable() | Busy():
             return unavailable("The database did not answer. Try again in a moment."), raised
-    return Problem(500, "internal", "Internal error", "Something went wrong here. It is logged; try again later."), raised
+    return Problem(
+        500, "internal", "Internal error", "Something went wrong here. It is logged; try again later."
+    ), raised
 
 
 def _misconfigured(raised: Misconfigured) -> Problem:
@@ -196,7 +205,11 @@ def _method_not_allowed(methods: tuple[str, ...]) -> Problem:
 def _request(event: dict[str, Any]) -> Request:
     body = event.get("body") or ""
     try:
-        raw = base64.b64decode(body, validate=True) if event.get("isBase64Encoded") else body.encode("utf-8", "surrogatepass")
+        raw = (
+            base64.b64decode(body, validate=True)
+            if event.get("isBase64Encoded")
+            else body.encode("utf-8", "surrogatepass")
+        )
     except (binascii.Error, ValueError) as refused:
         raise Problem(400, "not_json", "Not JSON", "The body cannot be read.") from refused
     if len(raw) > LARGEST_BODY_BYTES:
@@ -217,13 +230,14 @@ def _allowed_origin(request: Request, origins: Callable[[], tuple[str, ...]]) ->
 
 def _preflight(methods: tuple[str, ...]) -> Answer:
     return Answer(
-        204, {},
+        204,
+        {},
         {
             "access-control-allow-methods": ", ".join(methods),
             "access-control-allow-headers": "content-type, idempotency-key",
             "access-control-max-age": "600",
         },
-    )  # fmt: skip
+    )
 
 
 def _no_constant(text: str) -> object:

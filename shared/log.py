@@ -47,6 +47,8 @@ def note(message: str, **fields: object) -> None:
 def where_it_broke(failure: BaseException) -> str:
     """The exception's type and the places it passed, without any value."""
     frames = traceback.extract_tb(failure.__traceback__)[-4:]
-    places = " < ".join(f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in reversed(frames))
+    places = " < ".join(
+        f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in reversed(frames)
+    )
     cause = failure.__cause__
     return f"{type(failure).__name__} at {places}" + (f", caused by {type(cause).__name__}" if cause else "")

@@ -51,9 +51,13 @@ def read_idempotency_key(request: Request, order: Order) -> IdempotencyKey | Non
     if not re.fullmatch(r"[!-~]{1,255}", key):
         raise invalid(FieldError("Idempotency-Key", "must be 1 to 255 visible ASCII characters"))
     understood = [
-        order.msisdn, str(order.amount_kes), order.account_reference, order.transaction_desc, order.customer_email,
+        order.msisdn,
+        str(order.amount_kes),
+        order.account_reference,
+        order.transaction_desc,
+        order.customer_email,
         order.customer_name,
-    ]  # fmt: skip
+    ]
     return IdempotencyKey(key, hashlib.sha256(json.dumps(understood).encode()).hexdigest())
 
 

@@ -1,9 +1,9 @@
-"""Everything that may happen to a payment, and what follows. Pure: standard library only, no socket, clock or environment.
+"""Everything that may happen to a payment, and what follows. Pure: no socket, clock or environment.
 
-A payment is a row that exists before M-Pesa is asked. Evidence arrives about it, often twice, late or in the wrong order: the
-answer to our push, Safaricom's callback, answers to our own queries, the passing of time, an operator's word. `decide`
-takes the payment, one such event and the circumstances, and says what becomes of it. Nothing else in the system changes a
-status, and `TRANSITIONS` is all that may follow what; the database refuses the rest.
+A payment is a row that exists before M-Pesa is asked. Evidence arrives about it, often twice, late or in the wrong
+order: the answer to our push, Safaricom's callback, answers to our own queries, the passing of time, an operator's
+word. `decide` takes the payment, one such event and the circumstances, and says what becomes of it. Nothing else in
+the system changes a status, and `TRANSITIONS` is all that may follow what; the database refuses the rest.
 
     INITIATED  committed, the push is about to leave        UNCERTAIN  the push may have arrived: wait, never repeat
     PENDING    Daraja took it, the customer is asked        REVIEW     only a person, or agreeing evidence, may go on
@@ -118,7 +118,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Ids:
-    """Daraja's two names for a push. Opaque; the checkout id ends in the customer's number, so neither is ever logged."""
+    """Daraja's two names for a push. Opaque. The checkout id ends in the customer's number: never logged."""
 
     merchant_request_id: str
     checkout_request_id: str
@@ -354,7 +354,7 @@ def _push_came_to_nothing(payment: Payment, outcome: Outcome) -> Decision:
 
 
 def _confirmed(payment: Payment, event: Confirmed, around: Circumstances) -> Decision:
-    """A callback is evidence, not proof: it pays when ids, amount and receipt all fit, and what is large waits for a query."""
+    """Evidence, not proof: it pays when ids, amount and receipt all fit, and what is large waits for a query."""
     if payment.status in SETTLED:
         return _confirmed_again(payment, event, around)
     if event.amount_kes is None or event.receipt is None:
@@ -458,7 +458,7 @@ def _operator(
             return Decision(Status.PAID, Outcome.PAID, paid=Paid(Evidence.OPERATOR, receipt))
         case Status.REVIEW, OperatorFailed():
             return Decision(Status.FAILED, Outcome.DECLINED)
-        case (Status.REVIEW | Status.PAID), OperatorRefunded():
+        case ((Status.REVIEW | Status.PAID), OperatorRefunded()):
             return Decision(Status.REFUNDED, Outcome.REFUNDED)
     return _stays(payment, Outcome.NOTED)
 

@@ -57,20 +57,27 @@ def push(
         return Pushed(Status.UNCERTAIN, None)
     except Rejected as refusal:
         note("push refused", transaction_id=transaction_id, daraja_code=refusal.code, daraja_says=refusal.explanation)
-        evidence = Evidence("stkpush", "PushRefused", response_code=refusal.code[:50], response_message=refusal.message[:500])
+        evidence = Evidence(
+            "stkpush", "PushRefused", response_code=refusal.code[:50], response_message=refusal.message[:500]
+        )
         record(PushRefused(), evidence)
         raise _prompt_open() if isinstance(refusal, PromptOpen) else _rejected() from refusal
     except Unavailable as failure:
         record(PushNotSent(), Evidence("stkpush", "PushNotSent", response_message=str(failure)[:500]))
-        raise unavailable("M-Pesa cannot be reached at the moment. Nothing was sent; try again in a minute.") from failure
+        raise unavailable(
+            "M-Pesa cannot be reached at the moment. Nothing was sent; try again in a minute."
+        ) from failure
     ids = Ids(accepted.merchant_request_id, accepted.checkout_request_id)
     decision = record(
         PushAccepted(ids),
         Evidence(
-            "stkpush", "PushAccepted", ids=ids, response_code=accepted.response_code,
+            "stkpush",
+            "PushAccepted",
+            ids=ids,
+            response_code=accepted.response_code,
             response_message=accepted.response_description,
         ),
-    )  # fmt: skip
+    )
     return Pushed(decision.status if decision else Status.PENDING, accepted.checkout_request_id)
 
 
@@ -81,13 +88,17 @@ class _Recorder:
         self._gateway, self._transaction_id, self._deadline = gateway, transaction_id, deadline
 
     def __call__(self, event: Event, evidence: Evidence) -> Decision | None:
-        """None: it could not be written. The row is INITIATED; the sweep will call it uncertain and wait for the callback."""
+        """None: it could not be written. The row stays INITIATED, and the sweep will call it uncertain."""
         while True:
             try:
                 return settle(self._gateway, self._transaction_id, event, evidence)
             except DatabaseError as failure:
                 if self._deadline.remaining_s() < 1:
-                    note("answer of push not recorded", transaction_id=self._transaction_id, failure=type(failure).__name__)
+                    note(
+                        "answer of push not recorded",
+                        transaction_id=self._transaction_id,
+                        failure=type(failure).__name__,
+                    )
                     return None
                 time.sleep(0.3)
 
@@ -100,13 +111,19 @@ def _description(text: str | None) -> str:
 
 def _rejected() -> Problem:
     return Problem(
-        502, "daraja_rejected", "M-Pesa refused", "M-Pesa did not take this payment; nothing was charged. Please tell the shop."
+        502,
+        "daraja_rejected",
+        "M-Pesa refused",
+        "M-Pesa did not take this payment; nothing was charged. Please tell the shop.",
     )
 
 
 def _prompt_open() -> Problem:
     return Problem(
-        409, "prompt_open", "A prompt is open",
+        409,
+        "prompt_open",
+        "A prompt is open",
         "Another M-Pesa prompt is open on this phone. Finish or cancel it, wait a minute, and try again.",
-        headers={"retry-after": "60"}, more={"retry_after_s": 60},
-    )  # fmt: skip
+        headers={"retry-after": "60"},
+        more={"retry_after_s": 60},
+    )

@@ -1,7 +1,7 @@
 """From evidence to settlement: each kind of news becomes an event, is decided under lock, and written whole.
 
-Everything here may be repeated: the payment is read again each time, so the same evidence twice changes it once. That is
-also how a lost answer to COMMIT is resolved: by reading.
+Everything here may be repeated: the payment is read again each time, so the same evidence twice changes it once. That
+is also how a lost answer to COMMIT is resolved: by reading.
 """
 
 from __future__ import annotations
@@ -21,7 +21,18 @@ from shared.daraja_models import (
 )
 from shared.database_errors import Busy, CommitUnknown, ConstraintBroken, DatabaseError
 from shared.gateway.cases import Evidence
-from shared.payments import Confirmed, Decision, Declined, Event, Ids, Outcome, QueryConfirmed, TimePassed, UnknownCode, decide
+from shared.payments import (
+    Confirmed,
+    Decision,
+    Declined,
+    Event,
+    Ids,
+    Outcome,
+    QueryConfirmed,
+    TimePassed,
+    UnknownCode,
+    decide,
+)
 from shared.payments import QueryDeclined as DeclinedByQuery
 from shared.result_codes import CALLBACK_FAILURES, QUERY_FAILURES
 
@@ -56,7 +67,10 @@ def settle(gateway: Gateway, transaction_id: str, event: Event, evidence: Eviden
 
 
 def remember(gateway: Gateway, entry: Entry, source_address: str | None, patience_s: float = 4.0) -> None:
-    """Commit a callback's bytes, trying for `patience_s`: Safaricom does not send it again. Raises the last `DatabaseError`."""
+    """Commit a callback's bytes, trying for `patience_s`: Safaricom does not send it again.
+
+    Raises the last `DatabaseError`.
+    """
     give_up_at = time.monotonic() + patience_s
     while True:
         try:
@@ -83,26 +97,29 @@ def judge(gateway: Gateway, entry: Entry, actor: str) -> str:
 
 
 def ask(gateway: Gateway, daraja: Daraja, due: QueryDue, deadline: Deadline) -> str:
-    """Ask Daraja what became of a payment. Only a known, terminal answer settles; anything else is asked again later."""
-    from shared.daraja import NoAnswerYet, QueryDeclined, QuerySucceeded
+    """Ask Daraja what became of a payment. Only a known, terminal answer settles; the rest is asked again later."""
+    from shared.daraja import NoAnswerYet, QuerySucceeded
 
     answer = daraja.query(due.checkout_request_id, deadline)
-    match answer:
-        case QuerySucceeded(result_desc):
-            event: Event = QueryConfirmed()
-            evidence = Evidence("sweep", "QueryConfirmed", result_code="0", result_desc=result_desc)
-        case QueryDeclined(code, description):
-            known = QUERY_FAILURES[code]
-            event = DeclinedByQuery(known.becomes)
-            evidence = Evidence(
-                "sweep", "QueryDeclined", result_code=code, result_desc=description,
-                may_be_taken_back=known.may_be_taken_back,
-            )  # fmt: skip
-        case NoAnswerYet(reason, throttled):
-            if throttled:
-                gateway.queries.throttled()
-            gateway.queries.ask_again(due)
-            return f"no answer yet: {reason}"
+    if isinstance(answer, NoAnswerYet):
+        if answer.throttled:
+            gateway.queries.throttled()
+        gateway.queries.ask_again(due)
+        return "no_answer_yet"
+    event: Event
+    if isinstance(answer, QuerySucceeded):
+        event = QueryConfirmed()
+        evidence = Evidence("sweep", "QueryConfirmed", result_code="0", result_desc=answer.result_desc)
+    else:
+        known = QUERY_FAILURES[answer.code]
+        event = DeclinedByQuery(known.becomes)
+        evidence = Evidence(
+            "sweep",
+            "QueryDeclined",
+            result_code=answer.code,
+            result_desc=answer.description,
+            may_be_taken_back=known.may_be_taken_back,
+        )
     decision = settle(gateway, due.payment.id, event, evidence)
     if decision is None or decision.outcome in (Outcome.REPEATED, Outcome.NOTED):
         gateway.queries.ask_again(due)
@@ -122,21 +139,40 @@ def _from_callback(
     ids = _ids(told.ids)
     if isinstance(told, CallbackSuccess):
         evidence = Evidence(
-            actor, "Confirmed", inbox_id=entry.id, receipts_seen=receipts, ids=ids, receipt=told.receipt, result_code="0",
-            transaction_date=told.transaction_date, payer=told.phone, balance_kes=_storable(told.balance_kes),
-        )  # fmt: skip
+            actor,
+            "Confirmed",
+            inbox_id=entry.id,
+            receipts_seen=receipts,
+            ids=ids,
+            receipt=told.receipt,
+            result_code="0",
+            transaction_date=told.transaction_date,
+            payer=told.phone,
+            balance_kes=_storable(told.balance_kes),
+        )
         return Confirmed(ids, told.amount_kes, told.receipt), evidence
     if isinstance(told, CallbackUnknownCode):
         evidence = Evidence(
-            actor, "UnknownCode", inbox_id=entry.id, receipts_seen=receipts, ids=ids, result_code=told.code[:50],
+            actor,
+            "UnknownCode",
+            inbox_id=entry.id,
+            receipts_seen=receipts,
+            ids=ids,
+            result_code=told.code[:50],
             result_desc=told.description,
-        )  # fmt: skip
+        )
         return UnknownCode(ids), evidence
     known = CALLBACK_FAILURES[told.code]
     evidence = Evidence(
-        actor, "Declined", inbox_id=entry.id, receipts_seen=receipts, ids=ids, result_code=told.code,
-        result_desc=told.description, may_be_taken_back=known.may_be_taken_back,
-    )  # fmt: skip
+        actor,
+        "Declined",
+        inbox_id=entry.id,
+        receipts_seen=receipts,
+        ids=ids,
+        result_code=told.code,
+        result_desc=told.description,
+        may_be_taken_back=known.may_be_taken_back,
+    )
     return Declined(ids, known.becomes), evidence
 
 

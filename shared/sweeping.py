@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from shared.calls_out import Deadline
@@ -36,7 +37,7 @@ class Sweep:
         """Callbacks that could not be judged when they came, or whose payment has since been confirmed by a query."""
         while not self._shift.passed() and (entries := self._gateway.inbox.take(10)):
             for entry in entries:
-                self._attempt("judged", lambda entry=entry: self._judge(entry))
+                self._attempt("judged", partial(self._judge, entry))
         self._count("dead_letters", self._gateway.inbox.bury())
 
     def watch_the_clock(self) -> None:
@@ -44,7 +45,7 @@ class Sweep:
         for transaction_id in self._gateway.queries.silent(50):
             if self._shift.passed():
                 return
-            self._attempt("clock", lambda it=transaction_id: look_at_the_clock(self._gateway, it))
+            self._attempt("clock", partial(look_at_the_clock, self._gateway, transaction_id))
 
     def ask_daraja(self) -> bool:
         """One query, or a short wait for the next slot of the shared budget. False: there is nothing more to ask."""
@@ -69,7 +70,7 @@ class Sweep:
                 self._gateway.outbox.sent(due)
                 self._count("alerts", 1)
             else:
-                self._attempt("invoices", lambda due=due: self._send_invoice(due))
+                self._attempt("invoices", partial(self._send_invoice, due))
         self._count("given_up", self._gateway.outbox.give_up())
 
     def _judge(self, entry: Entry) -> None:
@@ -85,12 +86,21 @@ class Sweep:
 
         shop, mail = settings().shop, settings().mail
         data = InvoiceData(
-            invoice_number=due.invoice_number, invoice_date=due.invoice_date, customer_name=due.customer_name,
-            customer_email=due.customer_email, customer_phone=due.customer_phone, amount_kes=due.amount_kes,
-            account_reference=due.account_reference, description=due.transaction_desc, receipt=due.receipt,
-            paid_at=due.paid_at, transaction_id=due.transaction_id, shop_name=shop.name, shop_address=shop.address,
+            invoice_number=due.invoice_number,
+            invoice_date=due.invoice_date,
+            customer_name=due.customer_name,
+            customer_email=due.customer_email,
+            customer_phone=due.customer_phone,
+            amount_kes=due.amount_kes,
+            account_reference=due.account_reference,
+            description=due.transaction_desc,
+            receipt=due.receipt,
+            paid_at=due.paid_at,
+            transaction_id=due.transaction_id,
+            shop_name=shop.name,
+            shop_address=shop.address,
             reply_to=mail.reply_to,
-        )  # fmt: skip
+        )
         try:
             mailer().send(render(data), Deadline.after(A_CALL_OUT_S), message_id=f"{due.invoice_number}.{due.id}")
         except MailRefused as refusal:
@@ -102,7 +112,7 @@ class Sweep:
         self._gateway.outbox.sent(due)
 
     def _attempt(self, what: str, work: Callable[[], object]) -> None:
-        """One piece of work. What fails is logged and left to its lease; the shift goes on, unless the database is gone."""
+        """What fails is logged and left to its lease; the shift goes on, unless the database is gone."""
         try:
             work()
             self._count(what, 1)

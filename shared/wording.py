@@ -31,8 +31,9 @@ UNCERTAIN = Words(
 PAID = Words("Paid. Thank you!")
 PAID_WITHOUT_RECEIPT = Words("Paid. Thank you! The M-Pesa receipt number follows.")
 REVIEW = Words(
-    "We are checking this payment.", "Please do not pay again. If money left your account, we have it on record and will write to you."
-)  # fmt: skip
+    "We are checking this payment.",
+    "Please do not pay again. If money left your account, we have it on record and will write to you.",
+)
 REFUNDED = Words("This payment was refunded.", "The money is back in your M-Pesa account.")
 NOT_TAKEN = Words("M-Pesa did not take the payment; no money moved.", "Please try again in a few minutes.")
 

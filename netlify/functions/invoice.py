@@ -31,12 +31,19 @@ def send_again(request: Request) -> Answer:
             raise invalid(FieldError("customer_email", "must be an e-mail address: none is stored with this payment"))
         case TooOften(retry_after_s):
             raise Problem(
-                429, "too_often", "Too often", "The invoice was sent again three times within a day. Try tomorrow.",
-                headers={"retry-after": str(retry_after_s)}, more={"retry_after_s": retry_after_s},
-            )  # fmt: skip
+                429,
+                "too_often",
+                "Too often",
+                "The invoice was sent again three times within a day. Try tomorrow.",
+                headers={"retry-after": str(retry_after_s)},
+                more={"retry_after_s": retry_after_s},
+            )
     return Answer(
         202,
-        {"transaction_id": transaction_id, "message": "The invoice is on its way to the address stored with the payment."},
+        {
+            "transaction_id": transaction_id,
+            "message": "The invoice is on its way to the address stored with the payment.",
+        },
         log={"transaction_id": transaction_id},
     )
 

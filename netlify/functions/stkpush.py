@@ -22,7 +22,11 @@ IN_ALL_S = 25
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     return answer(
-        event, function="stkpush", methods=("POST",), story=take_payment, origins=lambda: settings().edge.allowed_origins
+        event,
+        function="stkpush",
+        methods=("POST",),
+        story=take_payment,
+        origins=lambda: settings().edge.allowed_origins,
     )
 
 
@@ -36,15 +40,20 @@ def take_payment(request: Request) -> Answer:
             return _accepted(request, transaction_id, status, checkout_request_id)
         case KeyMismatch():
             raise Problem(
-                422, "idempotency_mismatch", "Another request had this key",
+                422,
+                "idempotency_mismatch",
+                "Another request had this key",
                 "This Idempotency-Key was used for a different request. Use a new key for a new payment.",
-            )  # fmt: skip
+            )
         case TooSoon(retry_after_s):
             raise Problem(
-                429, "too_soon", "Too soon",
+                429,
+                "too_soon",
+                "Too soon",
                 "A payment like this one was asked for just now. Finish it on the phone, or wait and try again.",
-                headers={"retry-after": str(retry_after_s)}, more={"retry_after_s": retry_after_s},
-            )  # fmt: skip
+                headers={"retry-after": str(retry_after_s)},
+                more={"retry_after_s": retry_after_s},
+            )
         case Admitted(transaction_id):
             pushed = push(gateway(), daraja(), mine.callback, transaction_id, order, deadline)
             return _accepted(request, transaction_id, pushed.status, pushed.checkout_request_id)

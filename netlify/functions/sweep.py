@@ -1,7 +1,7 @@
-"""Every minute: judge what is on file, ask about what is pending, send what waits. Harmless whoever calls it, however often.
+"""Every minute: judge what is on file, ask about what is pending, send what waits. Harmless whoever calls it.
 
-Nothing is started after 18 s and no call out lasts longer than 8 s, so that the platform (30 s) never cuts it off in the
-middle. Whatever it leaves is leased to nobody for long: the next sweep goes on.
+Nothing is started after 18 s and no call out lasts longer than 8 s, so that the platform (30 s) never cuts it off in
+the middle. Whatever it leaves is leased to nobody for long: the next sweep goes on.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A payment under lock: read with everything a decision needs, then moved by compare-and-swap, all in one transaction."""
+"""A payment under lock: read with all that a decision needs, moved by compare-and-swap, in one transaction."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from shared.payments import (
     Decision,
     Ids,
     Outcome,
+    Paid,
     Payment,
     ReviewReason,
     Status,
@@ -59,7 +60,7 @@ class Cases:
 
     @contextmanager
     def open(self, transaction_id: str, evidence: Evidence) -> Iterator[Case | None]:
-        """The payment under its phone's and its row's lock, with what surrounds this evidence; None: no such payment."""
+        """The payment under its phone's and its row's lock, with what surrounds it; None: no such payment."""
         with self._store.transaction() as tx:
             tx.row(
                 """
@@ -70,14 +71,16 @@ class Cases:
             )
             row = tx.row(
                 """
-                SELECT t.id, t.status, t.amount, t.created_at, t.merchant_request_id, t.checkout_request_id, t.ids_are_learnt,
-                       t.review_reason, t.success_held_at, t.failed_at, t.phone_number, c.mpesa_receipt_number,
+                SELECT t.id, t.status, t.amount, t.created_at, t.merchant_request_id, t.checkout_request_id,
+                       t.ids_are_learnt, t.review_reason, t.success_held_at, c.mpesa_receipt_number,
                        clock_timestamp() AS now,
                        EXISTS (SELECT FROM payment_confirmations o
-                               WHERE o.mpesa_receipt_number = CAST(:receipt AS text) AND o.transaction_id <> t.id) AS receipt_taken,
+                               WHERE o.mpesa_receipt_number = CAST(:receipt AS text)
+                                 AND o.transaction_id <> t.id) AS receipt_taken,
                        EXISTS (SELECT FROM transactions o
                                WHERE (o.checkout_request_id = CAST(:checkout_id AS text)
-                                      OR o.merchant_request_id = CAST(:merchant_id AS text)) AND o.id <> t.id) AS ids_taken,
+                                      OR o.merchant_request_id = CAST(:merchant_id AS text))
+                                 AND o.id <> t.id) AS ids_taken,
                        EXISTS (SELECT FROM transactions o
                                WHERE o.phone_number = t.phone_number AND o.amount = t.amount
                                  AND o.account_reference = t.account_reference AND o.id <> t.id
@@ -86,10 +89,11 @@ class Cases:
                 WHERE t.id = CAST(:id AS uuid)
                 FOR UPDATE OF t
                 """,
-                id=transaction_id, receipt=evidence.receipt,
+                id=transaction_id,
+                receipt=evidence.receipt,
                 checkout_id=evidence.ids and evidence.ids.checkout_request_id,
                 merchant_id=evidence.ids and evidence.ids.merchant_request_id,
-            )  # fmt: skip
+            )
             yield Case(tx, row, evidence, self._confirm_above_kes) if row else None
 
 
@@ -110,7 +114,7 @@ class Case:
         )
 
     def record(self, decision: Decision) -> bool:
-        """Status, ids, evidence, audit row, alerts, inbox outcome, confirmation and invoice together. False: nothing moved."""
+        """Status, ids, audit row, alerts, inbox outcome, confirmation and invoice together. False: nothing moved."""
         evidence, changed = self._evidence, decision.status is not self.payment.status
         says_more = evidence.result_code is not None and decision.status not in SETTLED | {Status.REVIEW}
         row = self._tx.row(
@@ -141,43 +145,58 @@ class Case:
                 SELECT id, :actor, :event, :outcome, :was, :now, :reason FROM moved WHERE :remarkable),
             alerted AS (
                 INSERT INTO outbox (kind, topic, transaction_id)
-                SELECT 'alert', unnest(string_to_array(nullif(CAST(:alerts AS text), ''), ',')), id FROM moved
+                SELECT 'alert', unnest(string_to_array(nullif(CAST(:alerts AS text), ''), ',')), id
+                FROM moved
                 ON CONFLICT (transaction_id, topic) WHERE kind = 'alert' DO NOTHING),
             released AS (
                 DELETE FROM idempotency_keys k USING moved WHERE k.transaction_id = moved.id AND :never_left),
             judged AS (
-                UPDATE callback_inbox i SET outcome = :outcome, judged_at = now(), next_try_at = NULL, last_error = NULL,
-                       receipts = string_to_array(:receipts, ' ')
+                UPDATE callback_inbox i SET outcome = :outcome, judged_at = now(), next_try_at = NULL,
+                       last_error = NULL, receipts = string_to_array(:receipts, ' ')
                 FROM moved WHERE i.id = CAST(:inbox_id AS uuid)),
             judged_again AS (
                 UPDATE callback_inbox i SET outcome = NULL, next_try_at = now(), tries = 0
                 FROM moved WHERE i.transaction_id = moved.id AND i.outcome = 'waits_for_query' AND :paid)
             SELECT id FROM moved
             """,
-            id=self.payment.id, was=self.payment.status.value, now=decision.status.value, changed=changed,
-            review_reason=decision.review_reason.value if decision.status is Status.REVIEW and decision.review_reason else None,
+            id=self.payment.id,
+            was=self.payment.status.value,
+            now=decision.status.value,
+            changed=changed,
+            review_reason=decision.review_reason.value
+            if decision.status is Status.REVIEW and decision.review_reason
+            else None,
             merchant_id=decision.ids and decision.ids.merchant_request_id,
-            checkout_id=decision.ids and decision.ids.checkout_request_id, learnt=decision.ids_are_learnt,
-            response_code=evidence.response_code, response_message=evidence.response_message,
-            says_more=says_more, result_code=evidence.result_code, result_desc=evidence.result_desc,
+            checkout_id=decision.ids and decision.ids.checkout_request_id,
+            learnt=decision.ids_are_learnt,
+            response_code=evidence.response_code,
+            response_message=evidence.response_message,
+            says_more=says_more,
+            result_code=evidence.result_code,
+            result_desc=evidence.result_desc,
             never_left=decision.outcome in (Outcome.REFUSED, Outcome.NOT_SENT),
-            hold=decision.hold_success, paid=decision.paid is not None, late=decision.outcome is Outcome.PAID_LATE,
-            failed=changed and decision.status in NOT_PAID, **self._next_query(decision),
-            actor=evidence.actor, event=evidence.event, outcome=decision.outcome.value,
+            hold=decision.hold_success,
+            paid=decision.paid is not None,
+            late=decision.outcome is Outcome.PAID_LATE,
+            failed=changed and decision.status in NOT_PAID,
+            **self._next_query(decision),
+            actor=evidence.actor,
+            event=evidence.event,
+            outcome=decision.outcome.value,
             reason=decision.review_reason.value if decision.review_reason else None,
             remarkable=changed or decision.outcome not in UNREMARKABLE,
-            alerts=",".join(alert.value for alert in decision.alerts), inbox_id=evidence.inbox_id,
+            alerts=",".join(alert.value for alert in decision.alerts),
+            inbox_id=evidence.inbox_id,
             receipts=" ".join(evidence.receipts_seen),
-        )  # fmt: skip
+        )
         if row is not None and decision.paid is not None:
-            self._confirm(decision)
+            self._confirm(decision.paid)
         if row is not None and decision.fill_receipt is not None:
             self._fill_receipt(decision.fill_receipt)
         return row is not None
 
-    def _confirm(self, decision: Decision) -> None:
+    def _confirm(self, paid: Paid) -> None:
         """The confirmation, the invoice where there is an address, and its place in the outbox."""
-        assert decision.paid is not None
         self._tx.run(
             """
             WITH confirmed AS (
@@ -194,28 +213,38 @@ class Case:
                 RETURNING transaction_id)
             INSERT INTO outbox (kind, topic, transaction_id) SELECT 'invoice', 'settled', transaction_id FROM invoiced
             """,
-            id=self.payment.id, evidence=decision.paid.evidence.value, receipt=decision.paid.receipt,
+            id=self.payment.id,
+            evidence=paid.evidence.value,
+            receipt=paid.receipt,
             **self._told(),
-        )  # fmt: skip
+        )
 
     def _fill_receipt(self, receipt: str) -> None:
         self._tx.run(
             """
-            UPDATE payment_confirmations SET mpesa_receipt_number = :receipt, inbox_id = coalesce(inbox_id, CAST(:inbox_id AS uuid)),
-                   result_desc = coalesce(result_desc, :result_desc), balance_amount = coalesce(balance_amount, CAST(:balance AS numeric)),
+            UPDATE payment_confirmations SET
+                   mpesa_receipt_number = :receipt,
+                   inbox_id = coalesce(inbox_id, CAST(:inbox_id AS uuid)),
+                   result_desc = coalesce(result_desc, :result_desc),
+                   balance_amount = coalesce(balance_amount, CAST(:balance AS numeric)),
                    transaction_date = coalesce(transaction_date, CAST(:transaction_date AS timestamptz)),
                    phone_number = coalesce(phone_number, :payer)
             WHERE transaction_id = CAST(:id AS uuid) AND mpesa_receipt_number IS NULL
             """,
-            id=self.payment.id, receipt=receipt, **self._told(),
-        )  # fmt: skip
+            id=self.payment.id,
+            receipt=receipt,
+            **self._told(),
+        )
 
     def _told(self) -> dict[str, object]:
         told = self._evidence
         return {
-            "inbox_id": told.inbox_id, "result_desc": told.result_desc, "balance": told.balance_kes,
-            "transaction_date": told.transaction_date, "payer": told.payer,
-        }  # fmt: skip
+            "inbox_id": told.inbox_id,
+            "result_desc": told.result_desc,
+            "balance": told.balance_kes,
+            "transaction_date": told.transaction_date,
+            "payer": told.payer,
+        }
 
     def _next_query(self, decision: Decision) -> dict[str, object]:
         """When to ask Daraja about it, where this decision changes that."""

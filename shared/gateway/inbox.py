@@ -35,11 +35,15 @@ class Inbox:
             tx.run(
                 """
                 INSERT INTO callback_inbox (id, transaction_id, body, source_address, tries, next_try_at)
-                VALUES (CAST(:id AS uuid), CAST(:transaction_id AS uuid), :body, :source, 1, now() + interval '30 seconds')
+                VALUES (CAST(:id AS uuid), CAST(:transaction_id AS uuid), :body, :source, 1,
+                        now() + interval '30 seconds')
                 ON CONFLICT (id) DO NOTHING
                 """,
-                id=entry.id, transaction_id=entry.transaction_id, body=entry.body, source=source_address,
-            )  # fmt: skip
+                id=entry.id,
+                transaction_id=entry.transaction_id,
+                body=entry.body,
+                source=source_address,
+            )
 
     def take(self, most: int) -> list[Entry]:
         """Entries whose judgement is due, oldest first, each leased for 30 s and counted as a try."""
@@ -52,33 +56,39 @@ class Inbox:
                 WHERE i.id = due.id
                 RETURNING i.id, i.transaction_id, i.body, i.received_at
                 """,
-                most=most, most_tries=MOST_TRIES,
-            )  # fmt: skip
+                most=most,
+                most_tries=MOST_TRIES,
+            )
             rows.sort(key=lambda row: row["received_at"])
             return [Entry(str(row["id"]), str(row["transaction_id"]), bytes(row["body"])) for row in rows]
 
     def close(self, entry: Entry, outcome: str, receipts: tuple[str, ...]) -> None:
-        """Judged without a payment to change: unreadable, or no such payment. Somebody is told, under the outcome's name."""
+        """Judged without a payment to change: unreadable, or no such payment. Somebody is told."""
         with self._store.transaction() as tx:
             tx.run(
                 """
                 WITH closed AS (
-                    UPDATE callback_inbox SET outcome = :outcome, judged_at = now(), next_try_at = NULL, receipts = string_to_array(:receipts, ' ')
+                    UPDATE callback_inbox SET outcome = :outcome, judged_at = now(), next_try_at = NULL,
+                           receipts = string_to_array(:receipts, ' ')
                     WHERE id = CAST(:id AS uuid) RETURNING transaction_id)
                 INSERT INTO outbox (kind, topic, transaction_id)
-                SELECT 'alert', CAST(:outcome AS text), t.id FROM closed LEFT JOIN transactions t ON t.id = closed.transaction_id
+                SELECT 'alert', CAST(:outcome AS text), t.id
+                FROM closed LEFT JOIN transactions t ON t.id = closed.transaction_id
                 ON CONFLICT (transaction_id, topic) WHERE kind = 'alert' DO NOTHING
                 """,
-                id=entry.id, outcome=outcome, receipts=" ".join(receipts),
-            )  # fmt: skip
+                id=entry.id,
+                outcome=outcome,
+                receipts=" ".join(receipts),
+            )
 
     def put_back(self, entry: Entry, error: str) -> None:
         """Judging failed: say why; it is tried again when its lease is over, or has become a dead letter."""
         with self._store.transaction() as tx:
             tx.run(
                 "UPDATE callback_inbox SET last_error = :error WHERE id = CAST(:id AS uuid) AND outcome IS NULL",
-                id=entry.id, error=error[:500],
-            )  # fmt: skip
+                id=entry.id,
+                error=error[:500],
+            )
 
     def bury(self) -> int:
         """Entries that were tried three times become dead letters, with an alert. Returns how many."""
@@ -90,7 +100,8 @@ class Inbox:
                     WHERE next_try_at <= now() AND tries >= :most_tries RETURNING transaction_id),
                 told AS (
                     INSERT INTO outbox (kind, topic, transaction_id)
-                    SELECT DISTINCT 'alert', 'dead_letter', t.id FROM dead LEFT JOIN transactions t ON t.id = dead.transaction_id
+                    SELECT DISTINCT 'alert', 'dead_letter', t.id
+                    FROM dead LEFT JOIN transactions t ON t.id = dead.transaction_id
                     ON CONFLICT (transaction_id, topic) WHERE kind = 'alert' DO NOTHING)
                 SELECT count(*) AS dead FROM dead
                 """,

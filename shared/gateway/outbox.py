@@ -77,13 +77,14 @@ class Outbox:
             row = tx.row(
                 """
                 WITH taken AS (
-                    UPDATE outbox o SET tries = o.tries + 1, next_try_at = now() + interval '1 minute' * power(5, o.tries)
+                    UPDATE outbox o SET tries = o.tries + 1,
+                           next_try_at = now() + interval '1 minute' * power(5, o.tries)
                     FROM (SELECT id FROM outbox WHERE next_try_at <= now() AND tries < :most_tries
                           ORDER BY next_try_at, id LIMIT 1 FOR UPDATE SKIP LOCKED) due
                     WHERE o.id = due.id
                     RETURNING o.id, o.kind, o.topic, o.transaction_id, o.created_at)
-                SELECT taken.*, i.invoice_number, i.invoice_date, i.customer_email, i.customer_name, i.customer_phone, i.amount,
-                       t.account_reference, t.transaction_desc, t.paid_at, c.mpesa_receipt_number
+                SELECT taken.*, i.invoice_number, i.invoice_date, i.customer_email, i.customer_name, i.customer_phone,
+                       i.amount, t.account_reference, t.transaction_desc, t.paid_at, c.mpesa_receipt_number
                 FROM taken
                 LEFT JOIN transactions t ON t.id = taken.transaction_id
                 LEFT JOIN invoices i ON i.transaction_id = taken.transaction_id AND taken.kind = 'invoice'
@@ -116,8 +117,11 @@ class Outbox:
                        tries = CASE WHEN :give_up THEN :most_tries ELSE tries END
                 WHERE id = :id AND sent_at IS NULL
                 """,
-                id=due.id, error=error[:500], give_up=give_up, most_tries=MOST_TRIES,
-            )  # fmt: skip
+                id=due.id,
+                error=error[:500],
+                give_up=give_up,
+                most_tries=MOST_TRIES,
+            )
 
     def give_up(self) -> int:
         """What was tried three times is given up: the invoice is FAILED and an operator is told. Returns how many."""
@@ -148,7 +152,8 @@ class Outbox:
             row = tx.row(
                 """
                 SELECT t.status, t.customer_email, i.id AS invoice_id,
-                       (SELECT count(*) FROM outbox o WHERE o.transaction_id = t.id AND o.kind = 'invoice' AND o.topic = 'again'
+                       (SELECT count(*) FROM outbox o
+                        WHERE o.transaction_id = t.id AND o.kind = 'invoice' AND o.topic = 'again'
                           AND o.created_at > now() - interval '24 hours') AS lately,
                        (SELECT extract(epoch FROM min(o.created_at) + interval '24 hours' - now()) FROM outbox o
                         WHERE o.transaction_id = t.id AND o.kind = 'invoice' AND o.topic = 'again'
@@ -177,8 +182,9 @@ class Outbox:
                     ON CONFLICT (transaction_id) DO NOTHING)
                 INSERT INTO outbox (kind, topic, transaction_id) VALUES ('invoice', 'again', CAST(:id AS uuid))
                 """,
-                id=transaction_id, email=customer_email,
-            )  # fmt: skip
+                id=transaction_id,
+                email=customer_email,
+            )
             return Requested()
 
 

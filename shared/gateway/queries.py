@@ -19,13 +19,9 @@ class QueryDue:
     """A payment to ask about, leased for a minute."""
 
     payment: Payment
+    checkout_request_id: str
     failed_at: datetime | None
     asked_at: datetime
-
-    @property
-    def checkout_request_id(self) -> str:
-        assert self.payment.ids is not None
-        return self.payment.ids.checkout_request_id
 
 
 @dataclass(frozen=True)
@@ -45,7 +41,7 @@ class Queries:
     def take(self, every_s: float) -> QueryDue | Later:
         """First those waiting for confirmation, then those a customer is watching, then the oldest; one slot each."""
         with self._store.transaction() as tx:
-            row = tx.row(
+            (row,) = tx.rows(
                 """
                 WITH due AS (
                     SELECT id FROM transactions
@@ -64,14 +60,14 @@ class Queries:
                            query_count = query_count + 1
                     FROM due, slot WHERE t.id = due.id
                     RETURNING t.*)
-                SELECT t.id, t.status, t.amount, t.created_at, t.merchant_request_id, t.checkout_request_id, t.failed_at,
-                       t.success_held_at, now() AS now, EXISTS (SELECT FROM due) AS any_due,
+                SELECT t.id, t.status, t.amount, t.created_at, t.merchant_request_id, t.checkout_request_id,
+                       t.failed_at, t.success_held_at, now() AS now, EXISTS (SELECT FROM due) AS any_due,
                        (SELECT extract(epoch FROM next_slot_at - now()) FROM query_budget WHERE app = :app) AS free_in_s
                 FROM (SELECT 1) one LEFT JOIN taken t ON true
                 """,
-                app=self._app, every_s=every_s,
-            )  # fmt: skip
-        assert row is not None
+                app=self._app,
+                every_s=every_s,
+            )
         if row["id"] is None:
             return Later(max(float(row["free_in_s"] or 0), 0.1) if row["any_due"] else None)
         payment = Payment(
@@ -82,7 +78,7 @@ class Queries:
             ids=Ids(row["merchant_request_id"], row["checkout_request_id"]),
             success_held=row["success_held_at"] is not None,
         )
-        return QueryDue(payment, row["failed_at"], row["now"])
+        return QueryDue(payment, row["checkout_request_id"], row["failed_at"], row["now"])
 
     def ask_again(self, due: QueryDue) -> None:
         """The answer settled nothing: the next one comes by the schedule."""
@@ -95,19 +91,22 @@ class Queries:
                 UPDATE transactions SET next_query_at = CAST(:again AS timestamptz)
                 WHERE id = CAST(:id AS uuid) AND status NOT IN ('PAID', 'REFUNDED')
                 """,
-                id=due.payment.id, again=again,
-            )  # fmt: skip
+                id=due.payment.id,
+                again=again,
+            )
 
     def throttled(self) -> None:
         """Daraja said 429: everybody waits a minute."""
         with self._store.transaction() as tx:
             tx.run(
                 """
-                UPDATE query_budget SET next_slot_at = greatest(next_slot_at, now() + interval '1 second' * CAST(:wait_s AS float8))
+                UPDATE query_budget
+                SET next_slot_at = greatest(next_slot_at, now() + interval '1 second' * CAST(:wait_s AS float8))
                 WHERE app = :app
                 """,
-                app=self._app, wait_s=A_THROTTLED_APP_WAITS_S,
-            )  # fmt: skip
+                app=self._app,
+                wait_s=A_THROTTLED_APP_WAITS_S,
+            )
 
     def silent(self, most: int) -> list[str]:
         """Open payments that the clock has something to say about: died before the push, or waiting too long."""
@@ -117,8 +116,10 @@ class Queries:
                 SELECT t.id FROM transactions t
                 WHERE t.status = 'INITIATED' AND t.created_at <= now() - interval '90 seconds'
                    OR t.status IN ('PENDING', 'UNCERTAIN') AND t.created_at <= now() - interval '60 minutes'
-                   OR t.status IN ('INITIATED', 'PENDING', 'UNCERTAIN') AND t.created_at <= now() - interval '15 minutes'
-                      AND NOT EXISTS (SELECT FROM outbox o WHERE o.transaction_id = t.id AND o.kind = 'alert' AND o.topic = 'silence')
+                   OR t.status IN ('INITIATED', 'PENDING', 'UNCERTAIN')
+                      AND t.created_at <= now() - interval '15 minutes'
+                      AND NOT EXISTS (SELECT FROM outbox o WHERE o.transaction_id = t.id
+                                        AND o.kind = 'alert' AND o.topic = 'silence')
                 ORDER BY t.created_at LIMIT :most
                 """,
                 most=most,

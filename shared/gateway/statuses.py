@@ -35,15 +35,15 @@ class Statuses:
         self._store = store
 
     def watch(self, transaction_id: str) -> StatusView | None:
-        """The payment, marked as watched while it is open, so that the sweep asks about it first. None: no such payment."""
+        """The payment, marked as watched while open: the sweep asks about it first. None: no such payment."""
         with self._store.transaction() as tx:
             row = tx.row(
                 """
                 WITH watched AS (
                     UPDATE transactions SET watched_at = now()
                     WHERE id = CAST(:id AS uuid) AND status IN ('INITIATED', 'PENDING', 'UNCERTAIN'))
-                SELECT t.id, t.status, t.amount, t.account_reference, c.mpesa_receipt_number, t.result_code, t.response_code,
-                       extract(epoch FROM now() - t.created_at) AS age_s, t.updated_at
+                SELECT t.id, t.status, t.amount, t.account_reference, c.mpesa_receipt_number, t.result_code,
+                       t.response_code, extract(epoch FROM now() - t.created_at) AS age_s, t.updated_at
                 FROM transactions t LEFT JOIN payment_confirmations c ON c.transaction_id = t.id
                 WHERE t.id = CAST(:id AS uuid)
                 """,

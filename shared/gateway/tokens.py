@@ -36,11 +36,13 @@ class Tokens:
                 INSERT INTO access_tokens (app, leased_until) VALUES (:app, now() + interval '10 seconds')
                 ON CONFLICT (app) DO UPDATE SET leased_until = excluded.leased_until
                 WHERE coalesce(access_tokens.leased_until <= now(), true)
-                  AND (coalesce(access_tokens.expires_at <= now() + interval '60 seconds', true) OR access_tokens.token = CAST(:dead AS text))
+                  AND (coalesce(access_tokens.expires_at <= now() + interval '60 seconds', true)
+                       OR access_tokens.token = CAST(:dead AS text))
                 RETURNING app
                 """,
-                app=self._app, dead=dead,
-            )  # fmt: skip
+                app=self._app,
+                dead=dead,
+            )
         return row is not None
 
     def save_token(self, token: str, lifetime_s: int) -> None:
@@ -52,8 +54,10 @@ class Tokens:
                        expires_at = now() + interval '1 second' * CAST(:lifetime_s AS float8)
                 WHERE app = :app
                 """,
-                app=self._app, token=token, lifetime_s=lifetime_s,
-            )  # fmt: skip
+                app=self._app,
+                token=token,
+                lifetime_s=lifetime_s,
+            )
 
     def end_token_lease(self) -> None:
         """The fetch failed: let the next caller try."""
