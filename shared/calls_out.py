@@ -177,6 +177,7 @@ class _Connection(http.client.HTTPConnection):
         self._deadline = deadline
         self._tls = tls
         self._cut = False
+        self._line: socket.socket | None = None  # http.client forgets its own while an answer is still being read
 
     def connect(self) -> None:
         self.sock = self._first_that_connects(socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM))
@@ -185,14 +186,15 @@ class _Connection(http.client.HTTPConnection):
         if self._tls:
             self.sock = self._tls.wrap_socket(self.sock, server_hostname=self.host)
             self._allow_what_is_left(self.sock)
+        self._line = self.sock
 
     def cut(self) -> None:
         """Wake whoever reads or writes. Called from another thread."""
         self._cut = True
-        if self.sock is not None:
+        if self._line is not None:
             with contextlib.suppress(OSError):
                 # Not SSLSocket's own shutdown: it would take the TLS state from under the reader.
-                socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
+                socket.socket.shutdown(self._line, socket.SHUT_RDWR)
 
     def _first_that_connects(self, addresses: Sequence[_Address]) -> socket.socket:
         failure: OSError = OSError("it has no address")
@@ -231,8 +233,9 @@ def _read(connection: _Connection) -> Answer:
     body = response.read(MAX_ANSWER_BYTES + 1)
     if len(body) > MAX_ANSWER_BYTES:
         raise http.client.HTTPException("the answer is too long")
-    if response.length:
-        raise http.client.IncompleteRead(b"", response.length)
+    said_how_long = response.length is not None or response.chunked
+    if response.length or not (said_how_long or body):  # http.client takes a head that broke off for a whole one
+        raise http.client.IncompleteRead(b"")
     return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, body)
 
 
