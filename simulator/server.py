@@ -22,6 +22,7 @@ from simulator.ledger import Ledger
 from simulator.live import Live
 from simulator.mailbox import Mailbox
 from simulator.mpesa import MPesa
+from simulator.pages import Pages
 from simulator.scripts import Scripts
 from simulator.sendgrid import SendGrid
 from simulator.settings import SANDBOX, SimulatorSettings
@@ -72,7 +73,8 @@ class World:
             lambda: self.smtp_port,
         )
         application = web.Application(client_max_size=LARGEST_BODY)
-        application.add_routes([*control.routes(), *sendgrid.routes(), *self.daraja.routes()])
+        pages = Pages(self.mailbox)
+        application.add_routes([*control.routes(), *pages.routes(), *sendgrid.routes(), *self.daraja.routes()])
         application.on_shutdown.append(self._shut_down)
         return application
 

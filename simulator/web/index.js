@@ -1,0 +1,59 @@
+// The start page: what was paid and told, and trouble by one click.
+
+import { ask, exact, live, local, make, outcome, shillings } from "./common.js";
+
+const TROUBLES = [
+  ["The callback never comes", "The commonest complaint.", { outcome: "pay", callback_count: 0 }],
+  ["The callback comes three times", "At the same moment.", { outcome: "pay", callback_count: 3 }],
+  ["The callback overtakes the answer", "Paid before the push is answered.", { outcome: "pay", callback_before_response: true }],
+  ["The answer is lost", "The push is accepted, the connection breaks.", { drop_response: true }],
+  ["Busy, and yet it rings", "HTTP 500, and the phone gets its prompt.", { push_answer: "system_busy", reaches_phone: true }],
+  ["Firewall page", "403 and HTML instead of JSON.", { push_answer: "firewall_403" }],
+  ["Failed, then paid", "1037 first; ten seconds later the money moves.", { outcome: "ignore", paid_later_s: 10 }],
+  ["A code that is text", "E3008: not a number, not a success.", { outcome: { code: "E3008", desc: "Error, the user has a bad debt contract." } }],
+  ["Pays less than asked", "One shilling arrives.", { outcome: "pay", paid_amount: 1 }],
+  ["Still processing, for long", "The query says 4999 for half an hour.", { outcome: "pay", callback_count: 0, query_stuck_s: 1975 }],
+];
+
+const byId = (id) => document.getElementById(id);
+const said = byId("trouble-said");
+
+byId("troubles").append(...TROUBLES.map(([name, why, script]) =>
+  make("li", {}, make("button", { type: "button", class: "trouble", onclick: () => prepare(name, script) },
+    make("strong", {}, name), make("span", {}, why)))));
+
+async function prepare(name, script) {
+  try {
+    const { waiting } = await ask("/control/scripts", script);
+    said.textContent = `Ready: “${name}” for the next push. Waiting: ${waiting}.`;
+  } catch (error) {
+    said.textContent = `That did not work: ${error.message}`;
+  }
+}
+
+function row(payment) {
+  const { word, tone, told } = outcome(payment);
+  return make("tr", {},
+    make("td", {}, exact(payment.pushed_at)),
+    make("td", {}, make("a", { href: `/phone/${payment.phone}` }, local(payment.phone))),
+    make("td", { class: "number" }, shillings(payment.amount)),
+    make("td", {}, payment.account_reference),
+    make("td", {}, make("span", { class: `chip ${tone}` }, word), payment.result_desc ? make("small", {}, payment.result_desc) : null),
+    make("td", {}, told));
+}
+
+live(["payments", "phones", "mail"], async () => {
+  const [payments, phones, mail, info] = await Promise.all(
+    ["/control/payments", "/control/phones", "/control/mail", "/control/info"].map((path) => ask(path)));
+  byId("no-payments").hidden = payments.length > 0;
+  byId("payments-box").hidden = payments.length === 0;
+  byId("payments").replaceChildren(...payments.slice(0, 50).map(row));
+  const ringing = phones.filter((phone) => phone.prompt);
+  byId("phone-count").textContent = ringing.length
+    ? `${ringing.length} waiting for a PIN`
+    : phones.length ? `${phones.length} known, none is asked for a PIN` : "no phone was called yet";
+  byId("phone-count").classList.toggle("ringing", ringing.length > 0);
+  byId("mail-count").textContent = mail.length === 0 ? "empty" : mail.length === 1 ? "1 message" : `${mail.length} messages`;
+  for (const place of document.querySelectorAll("[data-setting=base]")) place.textContent = location.origin;
+  document.querySelector("[data-setting=smtp]").textContent = `smtp://127.0.0.1:${info.smtp_port}`;
+});
