@@ -146,6 +146,14 @@ def receiving() -> Receiving:
     return Receiving.from_environment(os.environ)
 
 
+def database_url(environ: Mapping[str, str]) -> str:
+    """Where the books are, for the operator's commands. Raises `Misconfigured`."""
+    reader = _Reader(environ)
+    url = _database_url(reader)
+    reader.check()
+    return url
+
+
 # Reading one part each ------------------------------------------------------------------------------------------------
 
 
@@ -155,24 +163,30 @@ def _environment(reader: _Reader) -> Environment:
 
 
 def _database(reader: _Reader) -> DatabaseSettings:
+    return DatabaseSettings(_database_url(reader), _environment(reader))
+
+
+def _database_url(reader: _Reader) -> str:
     name = "NETLIFY_DB_URL" if not reader.has("DATABASE_URL") and reader.has("NETLIFY_DB_URL") else "DATABASE_URL"
     holds = "the connection string of a PostgreSQL database, like postgresql://user:password@host:5432/name"
     url = reader.text(name, holds)
     if url:
-        from shared.database import connection_settings
+        from shared.database_url import connection_settings
 
         try:
             connection_settings(url)
         except ValueError as refused:
             reader.problem(name, f"{holds} ({refused})")
-    return DatabaseSettings(url, _environment(reader))
+    return url
 
 
 def _daraja(reader: _Reader) -> DarajaSettings:
     environment = _environment(reader)
     production = environment == "production"
     holds = f"your paybill, or the till's head-office number: 5 to 7 digits{', not the sandbox one' * production}"
-    shortcode = reader.text("MPESA_SHORTCODE", holds, lambda v: _digits(v) and not (production and v == SANDBOX_SHORTCODE))
+    shortcode = reader.text(
+        "MPESA_SHORTCODE", holds, lambda v: _digits(v) and not (production and v == SANDBOX_SHORTCODE)
+    )
     kinds = ("CustomerPayBillOnline", "CustomerBuyGoodsOnline")
     return DarajaSettings(
         environment=environment,
@@ -181,7 +195,9 @@ def _daraja(reader: _Reader) -> DarajaSettings:
         consumer_secret=_consumer_secret(reader),
         shortcode=shortcode,
         passkey=_passkey(reader),
-        transaction_type=reader.text("MPESA_TRANSACTION_TYPE", " or ".join(kinds), lambda v: v in kinds, default=kinds[0]),
+        transaction_type=reader.text(
+            "MPESA_TRANSACTION_TYPE", " or ".join(kinds), lambda v: v in kinds, default=kinds[0]
+        ),
         party_b=reader.text("MPESA_PARTY_B", "the till number: 5 to 7 digits", _digits, default=shortcode),
     )
 
@@ -192,7 +208,9 @@ def _callback(reader: _Reader) -> CallbackSettings:
     secrets = [reader.text("CALLBACK_SECRET", "at least 32 characters of your own choosing", _long_secret, default="")]
     if not secrets[0]:
         secrets = [derived_callback_secret(_passkey(reader), _consumer_secret(reader))]
-    previous = reader.text("CALLBACK_SECRET_PREVIOUS", "the callback secret used before this one", _long_secret, default="")
+    previous = reader.text(
+        "CALLBACK_SECRET_PREVIOUS", "the callback secret used before this one", _long_secret, default=""
+    )
     return CallbackSettings(
         url=reader.text("MPESA_CALLBACK_URL", holds, lambda v: _callback_url(v, production)),
         secrets=(*secrets, *([previous] if previous else [])),
@@ -206,9 +224,11 @@ def _mail(reader: _Reader) -> MailSettings:
         "SMTP_URL", "smtp://user:password@host:587 or smtps://user:password@host:465", _smtp_url, default=""
     )
     key = reader.text(
-        "SENDGRID_API_KEY", "an API key of SendGrid, beginning with 'SG.'", lambda v: v.startswith("SG.") and _plain(v),
+        "SENDGRID_API_KEY",
+        "an API key of SendGrid, beginning with 'SG.'",
+        lambda v: v.startswith("SG.") and _plain(v),
         default="" if smtp_url else None,
-    )  # fmt: skip
+    )
     return MailSettings(
         from_address=reader.text("INVOICE_EMAIL_FROM", "the e-mail address invoices come from", _address),
         reply_to=reader.text("INVOICE_EMAIL_REPLY_TO", "the e-mail address customers answer to", _address),
@@ -275,7 +295,9 @@ class _Reader:
 
     def kes(self, name: str, default: Decimal, least: Decimal) -> Decimal:
         holds = f"whole shillings from {least} to {LARGEST_KES:,}, digits only"
-        text = self.text(name, holds, lambda v: bool(re.fullmatch("[0-9]{1,9}", v)) and least <= int(v) <= LARGEST_KES, default="")
+        text = self.text(
+            name, holds, lambda v: bool(re.fullmatch("[0-9]{1,9}", v)) and least <= int(v) <= LARGEST_KES, default=""
+        )
         return Decimal(text) if text else default
 
     def other_server(self, name: str, default: str, production: bool) -> str:
@@ -318,8 +340,11 @@ def _address(value: str) -> bool:
 def is_email_address(value: str) -> bool:
     """One plain address: no display name, no list, nothing that could break out of a mail header."""
     return len(value) <= 254 and bool(
-        re.fullmatch(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}", value)
-    )  # fmt: skip
+        re.fullmatch(
+            r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}",
+            value,
+        )
+    )
 
 
 def _listed(value: str) -> list[str]:

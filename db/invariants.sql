@@ -1,0 +1,68 @@
+-- What must be true at any moment. Each query names the rows that break one rule, and finds none in healthy books.
+-- They only read: an operator may run them on production, all with `make verify`, or one by one.
+
+-- paid_has_evidence: a paid payment has one confirmation, of its exact amount, with a receipt unless a query confirmed it
+SELECT t.id FROM transactions t
+LEFT JOIN payment_confirmations c ON c.transaction_id = t.id
+WHERE t.status = 'PAID' AND (c.id IS NULL OR c.amount <> t.amount OR t.paid_at IS NULL
+      OR c.mpesa_receipt_number IS NULL AND c.evidence <> 'query');
+
+-- only_paid_is_confirmed: nothing else has a confirmation
+SELECT t.id FROM transactions t JOIN payment_confirmations c ON c.transaction_id = t.id
+WHERE t.status NOT IN ('PAID', 'REFUNDED');
+
+-- one_confirmation: at most one confirmation a payment, and one payment a receipt
+SELECT transaction_id FROM payment_confirmations GROUP BY transaction_id HAVING count(*) > 1
+UNION ALL
+SELECT min(transaction_id::text)::uuid FROM payment_confirmations
+WHERE mpesa_receipt_number IS NOT NULL GROUP BY mpesa_receipt_number HAVING count(*) > 1;
+
+-- one_invoice: every payment that was paid and has an address has exactly one invoice, of its amount; nobody else has one
+SELECT t.id FROM transactions t LEFT JOIN invoices i ON i.transaction_id = t.id
+GROUP BY t.id
+HAVING count(i.id) <> (CASE WHEN t.status IN ('PAID', 'REFUNDED') AND t.paid_at IS NOT NULL AND t.customer_email IS NOT NULL
+                            THEN 1 ELSE 0 END)
+    OR bool_or(i.amount <> t.amount);
+
+-- a_receipt_that_paid_came_from_its_inbox: a receipt told by callback stands in an inbox entry of the same payment
+SELECT c.transaction_id FROM payment_confirmations c
+WHERE c.mpesa_receipt_number IS NOT NULL AND c.evidence <> 'operator'
+  AND NOT EXISTS (SELECT FROM callback_inbox i WHERE i.id = c.inbox_id AND i.transaction_id = c.transaction_id
+                    AND c.mpesa_receipt_number = ANY (i.receipts));
+
+-- no_double_payment: the same reference, phone and amount is paid once within 24 hours, unless a person said otherwise
+SELECT a.id FROM transactions a JOIN transactions b
+  ON b.phone_number = a.phone_number AND b.account_reference = a.account_reference AND b.amount = a.amount AND b.id > a.id
+ AND b.paid_at BETWEEN a.paid_at - interval '24 hours' AND a.paid_at + interval '24 hours'
+WHERE NOT EXISTS (SELECT FROM payment_confirmations c WHERE c.transaction_id IN (a.id, b.id) AND c.evidence = 'operator');
+
+-- history_is_whole: each payment's audit rows begin with its order, follow each other without a gap, end in its status
+SELECT transaction_id FROM (
+    SELECT a.transaction_id, a.from_status, a.to_status, t.status,
+           lag(a.to_status) OVER chain AS before, lead(a.id) OVER chain AS after
+    FROM audit_log a JOIN transactions t ON t.id = a.transaction_id
+    WINDOW chain AS (PARTITION BY a.transaction_id ORDER BY a.id)) step
+WHERE from_status IS DISTINCT FROM before
+   OR from_status <> to_status AND NOT payment_may_go(from_status, to_status)
+   OR after IS NULL AND to_status <> status
+UNION
+SELECT t.id FROM transactions t WHERE NOT EXISTS (SELECT FROM audit_log a WHERE a.transaction_id = t.id);
+
+-- one_push: at most one push is ever answered for, a payment
+SELECT transaction_id FROM audit_log WHERE event IN ('PushAccepted', 'PushRefused', 'PushNotSent', 'PushUnanswered')
+GROUP BY transaction_id HAVING count(DISTINCT event) > 1;
+
+-- every_callback_is_judged: an inbox entry has an outcome, or another try is due soon
+SELECT transaction_id FROM callback_inbox WHERE outcome IS NULL AND next_try_at < now() - interval '10 minutes';
+
+-- silence_is_told: nothing is open for longer than 15 minutes (and one sweep) without an alert
+SELECT t.id FROM transactions t
+WHERE t.status IN ('INITIATED', 'PENDING', 'UNCERTAIN') AND t.created_at < now() - interval '20 minutes'
+  AND NOT EXISTS (SELECT FROM outbox o WHERE o.transaction_id = t.id AND o.kind = 'alert');
+
+-- review_is_told: a payment that waits for a person has an alert
+SELECT t.id FROM transactions t
+WHERE t.status = 'REVIEW' AND NOT EXISTS (SELECT FROM outbox o WHERE o.transaction_id = t.id AND o.kind = 'alert');
+
+-- one_environment: a database with payments belongs to exactly one environment
+SELECT t.id FROM transactions t WHERE (SELECT count(*) FROM installation) <> 1 LIMIT 1;

@@ -1,0 +1,49 @@
+"""The invariants, each one query of db/invariants.sql, run read-only in one snapshot."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.database import Database
+
+INVARIANTS = Path(__file__).parent.parent / "db" / "invariants.sql"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One invariant: what it promises, and the ids of the payments that break it."""
+
+    name: str
+    promise: str
+    broken_by: list[str]
+
+    @property
+    def holds(self) -> bool:
+        return not self.broken_by
+
+
+def check(database: Database) -> list[Result]:
+    """Every invariant, on one consistent view of the books. Changes nothing."""
+    with database.transaction() as tx:
+        tx.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        return [
+            Result(name, promise, [str(next(iter(row.values()))) for row in tx.rows(sql)])
+            for name, promise, sql in read_invariants(INVARIANTS.read_text(encoding="utf-8"))
+        ]
+
+
+def read_invariants(text: str) -> list[tuple[str, str, str]]:
+    """Name, promise and query of each: a comment `-- name: promise`, then one statement."""
+    found = re.findall(r"^-- (\w+): (.+)\n((?:(?!-- ).*\n?)+)", text, re.MULTILINE)
+    return [(name, promise, sql.strip().rstrip(";")) for name, promise, sql in found]
+
+
+def broken_invariants(url: str) -> list[str]:
+    """The names of the invariants that do not hold in the database at `url`; for tests and the demo."""
+    database = Database(url, statement_timeout_s=120)
+    try:
+        return [result.name for result in check(database) if not result.holds]
+    finally:
+        database.close()
