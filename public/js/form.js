@@ -99,7 +99,7 @@ export class CheckoutForm {
     const tick = () => {
       const left = Math.ceil((until - Date.now()) / 1000);
       if (left <= 0) this.#release();
-      else this.#button.textContent = `You can pay again in ${clock(left)}`;
+      else this.#button.textContent = `Pay again in ${clock(left)}`;
     };
     this.#button.disabled = true;
     this.#holdTimer = setInterval(tick, 1000);

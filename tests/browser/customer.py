@@ -22,6 +22,16 @@ document.addEventListener("securitypolicyviolation", (event) => {
 NETWORK_NOTE = re.compile(r"^Failed to load resource")
 
 
+def keep_screenshots(page: Page, name: str) -> None:
+    """The state on a small phone, on a desk and on a phone, as NAME-WIDTH.png."""
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    for width, height in [(320, 640), (1280, 800), (390, 844)]:
+        page.set_viewport_size({"width": width, "height": height})
+        too_wide = page.evaluate("document.documentElement.scrollWidth > window.innerWidth")
+        assert not too_wide, f"{name} must fit into {width} px"
+        page.screenshot(path=SCREENSHOTS / f"{name}-{width}.png", full_page=True, animations="disabled")
+
+
 class Customer:
     def __init__(self, page: Page, address: str) -> None:
         self.page = page
@@ -57,13 +67,7 @@ class Customer:
         return self.page.locator("[data-screen-name]:visible")
 
     def keeps_screenshots(self, name: str) -> None:
-        """The state on a phone, on a small phone and on a desk, as NAME-WIDTH.png."""
-        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-        for width, height in [(320, 640), (1280, 800), (390, 844)]:
-            self.page.set_viewport_size({"width": width, "height": height})
-            too_wide = self.page.evaluate("document.documentElement.scrollWidth > window.innerWidth")
-            assert not too_wide, f"{name} must fit into {width} px"
-            self.page.screenshot(path=SCREENSHOTS / f"{name}-{width}.png", full_page=True, animations="disabled")
+        keep_screenshots(self.page, name)
 
     def complaints(self) -> list[str]:
         """Errors in the console, uncaught exceptions, violations of the content security policy."""

@@ -1,0 +1,118 @@
+"""A customer in a real browser pays at the real shop: netlify dev, the functions, PostgreSQL, a virtual phone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from dev.stack import LocalStack
+from simulator.client import SimulatorClient
+from tests.browser.customer import Customer, keep_screenshots
+
+# netlify dev starts Python at a function's first call, and this machine may be busy
+PATIENTLY_MS = 60_000
+
+
+@pytest.fixture
+def customer(page: Page, site: LocalStack) -> Iterator[Customer]:
+    visiting = Customer(page, site.site_url)
+    visiting.opens_the_shop(f"?sim={urlsplit(site.simulator_url).port}")
+    yield visiting
+    assert visiting.complaints() == []
+
+
+@pytest.fixture
+def daraja(site: LocalStack) -> SimulatorClient:
+    return SimulatorClient(site.simulator_url)
+
+
+def test_a_payment_goes_from_the_checkout_to_the_phone_to_its_receipt_and_invoice(
+    customer: Customer, daraja: SimulatorClient
+) -> None:
+    customer.pays_for_coffee("0700 000 041", email="wanjiku@example.com")
+    phone = _opens_the_virtual_phone(customer)
+    keep_screenshots(phone, "stack-1-prompt")
+    _types_the_pin(phone, "1234")
+    paid = customer.sees("Paid. Asante!", PATIENTLY_MS)
+
+    payment = _newest_payment(daraja, "254700000041")
+    assert payment["amount"] == 850
+    expect(paid).to_contain_text(payment["receipt"])
+    expect(paid).to_contain_text(payment["account_reference"])
+    expect(phone.locator("#messages")).to_contain_text(payment["receipt"])
+    customer.keeps_screenshots("stack-2-paid")
+
+    mail = daraja.wait_for_mail("wanjiku@example.com", 60)
+    assert payment["receipt"] in mail["text"]
+    with customer.page.expect_popup() as opened:
+        paid.get_by_role("link", name="Open the mailbox").click()
+    expect(opened.value.locator("#list")).to_contain_text(mail["subject"])
+    keep_screenshots(opened.value, "stack-3-mailbox")
+
+
+def test_a_cancelled_prompt_is_told_and_nothing_is_paid(customer: Customer, daraja: SimulatorClient) -> None:
+    customer.pays_for_coffee("0700 000 042")
+    phone = _opens_the_virtual_phone(customer)
+    phone.get_by_role("button", name="Cancel", exact=True).click()
+    failed = customer.sees("Not paid", PATIENTLY_MS)
+    expect(failed).to_contain_text("cancelled")
+    customer.keeps_screenshots("stack-4-cancelled")
+    assert _newest_payment(daraja, "254700000042")["receipt"] is None
+
+
+def test_after_a_wrong_pin_the_same_order_can_be_paid(customer: Customer, daraja: SimulatorClient) -> None:
+    customer.pays_for_coffee("0700 000 043")
+    phone = _opens_the_virtual_phone(customer)
+    _types_the_pin(phone, "0000")
+    failed = customer.sees("Not paid", PATIENTLY_MS)
+    expect(failed).to_contain_text("PIN was wrong")
+    customer.keeps_screenshots("stack-5-wrong-pin")
+
+    customer.presses("Try again")
+    customer.sees("Check your phone", PATIENTLY_MS)
+    _types_the_pin(phone, "1234")
+    customer.sees("Paid. Asante!", PATIENTLY_MS)
+    first, second = (one for one in daraja.payments() if one["phone"] == "254700000043")
+    assert first["account_reference"] == second["account_reference"]
+
+
+def test_a_second_order_to_a_phone_with_an_open_prompt_has_to_wait(
+    customer: Customer, site: LocalStack, daraja: SimulatorClient
+) -> None:
+    customer.pays_for_coffee("0700 000 044")
+    customer.sees("Check your phone", PATIENTLY_MS)
+    context = customer.page.context.browser.new_context()  # type: ignore[union-attr]
+    try:
+        in_another_tab = Customer(context.new_page(), site.site_url)
+        in_another_tab.opens_the_shop()
+        in_another_tab.pays_for_coffee("0700 000 044")
+        alert = in_another_tab.page.get_by_role("alert")
+        expect(alert).to_contain_text("Please wait before you pay again", timeout=PATIENTLY_MS)
+        expect(in_another_tab.page.get_by_role("button", name=re.compile("Pay again in"))).to_be_disabled()
+    finally:
+        context.close()
+    assert len([one for one in daraja.payments() if one["phone"] == "254700000044"]) == 1
+
+
+def _opens_the_virtual_phone(customer: Customer) -> Page:
+    waiting = customer.sees("Check your phone", PATIENTLY_MS)
+    customer.keeps_screenshots("stack-0-waiting")
+    with customer.page.expect_popup() as opened:
+        waiting.get_by_role("link", name="Open the virtual phone").click()
+    return opened.value
+
+
+def _types_the_pin(phone: Page, pin: str) -> None:
+    field = phone.get_by_label("Enter M-PESA PIN")
+    expect(field).to_be_visible(timeout=PATIENTLY_MS)
+    field.fill(pin)
+    phone.get_by_role("button", name="OK", exact=True).click()
+
+
+def _newest_payment(daraja: SimulatorClient, msisdn: str) -> dict[str, Any]:
+    return next(one for one in daraja.payments() if one["phone"] == msisdn)
