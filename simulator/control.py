@@ -69,6 +69,7 @@ class Control:
             web.post("/control/phones/{msisdn}/balance", self._balance),
             web.get("/control/scripts", self._scripts),
             web.post("/control/scripts", self._add_script),
+            web.post("/control/scripts/forget", self._forget_scripts),
             web.get("/control/faults", self._faults),
             web.post("/control/faults", self._add_fault),
             web.get("/control/behaviour", self._behaviour),
@@ -196,7 +197,13 @@ class Control:
 
     async def _add_script(self, request: web.Request) -> web.Response:
         self.scripts.add(await _read(request, Script))
+        self.live.changed("scripts")
         return _json({"waiting": len(self.scripts.waiting())})
+
+    async def _forget_scripts(self, request: web.Request) -> web.Response:
+        self.scripts.clear()
+        self.live.changed("scripts")
+        return _json({})
 
     async def _faults(self, request: web.Request) -> web.Response:
         return _json([fault.model_dump(mode="json") for fault in self.faults.waiting()])

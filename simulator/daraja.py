@@ -144,6 +144,7 @@ class Daraja:
         if self.mpesa.locked(push.msisdn):
             return bodies.SUBSCRIBER_LOCKED
         script = self.scripts.take(push.msisdn)
+        self.mpesa.live.changed("scripts")
         latency_s = self.mpesa.behaviour.push_latency_s if script.push_latency_s is None else script.push_latency_s
         payment = None
         if script.sends_prompt:

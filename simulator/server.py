@@ -90,7 +90,7 @@ class World:
         self.mailbox.clear()
         self.daraja.requests.clear()
         self.daraja.spike_arrest.clear()
-        for what in ("payments", "phones", "mail"):
+        for what in ("payments", "phones", "mail", "scripts"):
             self.live.changed(what)
 
     async def _shut_down(self, _: web.Application) -> None:

@@ -17,6 +17,7 @@ const TROUBLES = [
 
 const byId = (id) => document.getElementById(id);
 const said = byId("trouble-said");
+const prepared = [];  // names of the troubles chosen here that still wait
 
 byId("troubles").append(...TROUBLES.map(([name, why, script]) =>
   make("li", {}, make("button", { type: "button", class: "trouble", onclick: () => prepare(name, script) },
@@ -24,11 +25,21 @@ byId("troubles").append(...TROUBLES.map(([name, why, script]) =>
 
 async function prepare(name, script) {
   try {
-    const { waiting } = await ask("/control/scripts", script);
-    said.textContent = `Ready: “${name}” for the next push. Waiting: ${waiting}.`;
+    prepared.push(name);
+    await ask("/control/scripts", script);
   } catch (error) {
     said.textContent = `That did not work: ${error.message}`;
   }
+}
+
+byId("trouble-forget").addEventListener("click", () => ask("/control/scripts/forget", {}));
+
+function waiting(scripts) {
+  if (scripts.length === 0) prepared.length = 0;
+  byId("trouble-forget").hidden = scripts.length === 0;
+  const named = prepared.length === scripts.length ? prepared.map((name) => `“${name}”`).join(", then ") : `${scripts.length} ${scripts.length === 1 ? "script" : "scripts"}`;
+  const text = scripts.length === 0 ? "" : `Waiting for the next push: ${named}.`;
+  if (said.textContent !== text) said.textContent = text;
 }
 
 function row(payment) {
@@ -42,9 +53,10 @@ function row(payment) {
     make("td", {}, told));
 }
 
-live(["payments", "phones", "mail"], async () => {
-  const [payments, phones, mail, info] = await Promise.all(
-    ["/control/payments", "/control/phones", "/control/mail", "/control/info"].map((path) => ask(path)));
+live(["payments", "phones", "mail", "scripts"], async () => {
+  const [payments, phones, mail, info, scripts] = await Promise.all(
+    ["/control/payments", "/control/phones", "/control/mail", "/control/info", "/control/scripts"].map((path) => ask(path)));
+  waiting(scripts);
   byId("no-payments").hidden = payments.length > 0;
   byId("payments-box").hidden = payments.length === 0;
   byId("payments").replaceChildren(...payments.slice(0, 50).map(row));

@@ -117,7 +117,7 @@ function show(asked) {
   prompt.hidden = false;
   byId("home").inert = true;
   toast("");
-  pin.focus();
+  pin.focus({ preventScroll: true });
   document.title = `● Pay ${asked.business}? Phone ${local(number)}`;
   if (navigator.userActivation?.hasBeenActive) navigator.vibrate?.([120, 80, 120]);
   enableFates(true);
@@ -129,7 +129,7 @@ function hide() {
   shown = null;
   prompt.hidden = true;
   byId("home").inert = false;
-  if (hadFocus) byId("main").focus();
+  if (hadFocus) byId("main").focus({ preventScroll: true });
   document.title = `Phone ${local(number)}`;
   enableFates(false);
 }
