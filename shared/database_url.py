@@ -138,7 +138,7 @@ def _parameters(url: str) -> dict[str, str]:
     if not text.isprintable() or " " in text:
         raise _wrong("holds a space or a control character: write it percent-encoded")
     parts = URL.fullmatch(text)
-    if parts is None or (parts["userinfo"] is None and "@" in text):
+    if parts is None or "@" in f"{parts['dbname']}{parts['query']}":
         raise _wrong(
             "cannot be taken apart: characters like / ? # [ ] of a user name or password must be percent-encoded"
         )

@@ -1,0 +1,242 @@
+"""To another machine only TLS, only verified, whatever the URL says; refusals say which, and nothing was sent before.
+
+`127.1` is this machine under a name that is not taken for a loopback address, so it counts as another machine.
+"""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import os
+import ssl
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from subprocess import run
+from typing import NamedTuple
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from dev.postgres import EmbeddedPostgres
+from shared.database import Database, DatabaseUnavailable
+from tests.fixtures.database import outside_of_transactions, temporary_postgres
+from tests.fixtures.database_proxy import Proxy
+
+NOW = datetime.datetime.now(datetime.UTC)
+ANOTHER_MACHINE = "127.1"
+
+
+class Certificate(NamedTuple):
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
+
+    @property
+    def pem(self) -> bytes:
+        return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+    @property
+    def key_pem(self) -> bytes:
+        form = serialization.PrivateFormat.PKCS8
+        return self.key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+
+
+def certificate(
+    *names: str, issuer: Certificate | None = None, authority: bool = False, expired: bool = False
+) -> Certificate:
+    """Without the key identifiers that careful authorities add, as some hosted databases' own authorities are made."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
+    until = NOW - datetime.timedelta(days=1) if expired else NOW + datetime.timedelta(days=1)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer.certificate.subject if issuer else subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(NOW - datetime.timedelta(days=2))
+        .not_valid_after(until)
+        .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName([_name(name) for name in names]), critical=False)
+    )
+    return Certificate(builder.sign(issuer.key if issuer else key, hashes.SHA256()), key)
+
+
+def _name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+AUTHORITY = certificate("A private authority", authority=True)
+
+
+@pytest.fixture
+def authority_file(tmp_path: Path) -> Path:
+    path = tmp_path / "authority.pem"
+    path.write_bytes(AUTHORITY.pem)
+    return path
+
+
+@pytest.fixture
+def server_with(postgres_server: EmbeddedPostgres, tmp_path: Path) -> Iterator[Callable[[Certificate | None], Proxy]]:
+    """A PostgreSQL that shows this certificate, or has no TLS."""
+    with ExitStack() as running:
+
+        def start(shown: Certificate | None) -> Proxy:
+            context = None
+            if shown is not None:
+                path = tmp_path / "shown.pem"
+                path.write_bytes(shown.pem + shown.key_pem)
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                context.load_cert_chain(path)
+            socket_path = postgres_server.socket_folder / f".s.PGSQL.{postgres_server.port}"
+            return running.enter_context(Proxy(socket_path, context))
+
+        yield start
+
+
+def works(url: str) -> bool:
+    database = Database(url)
+    with database.transaction() as tx:
+        answer = tx.row("SELECT CAST(:x AS text) AS x", x="y")
+    database.close()
+    return answer == {"x": "y"}
+
+
+@pytest.mark.parametrize(
+    ("shown", "says"),
+    [
+        (certificate(ANOTHER_MACHINE), "self-signed"),
+        (certificate(ANOTHER_MACHINE, issuer=AUTHORITY), "authority"),
+        (None, "offers no TLS"),
+    ],
+)
+@pytest.mark.parametrize("mode", [None, "allow", "prefer", "require", "verify-ca", "verify-full"])
+def test_another_machine_that_cannot_prove_who_it_is_gets_nothing(
+    server_with: Callable[[Certificate | None], Proxy], shown: Certificate | None, says: str, mode: str | None
+) -> None:
+    proxy = server_with(shown)
+    url = proxy.url(host=ANOTHER_MACHINE, **({"sslmode": mode} if mode else {}))
+    with pytest.raises(DatabaseUnavailable, match=says):
+        works(url)
+    assert proxy.sent == []
+
+
+@pytest.mark.parametrize(
+    ("shown", "says"),
+    [
+        (certificate("db.other.example", issuer=AUTHORITY), "another host name"),
+        (certificate(ANOTHER_MACHINE, issuer=AUTHORITY, expired=True), "expired"),
+        (certificate(ANOTHER_MACHINE), "self-signed"),
+    ],
+)
+@pytest.mark.parametrize("mode", ["require", "verify-ca", "verify-full"])
+def test_a_private_authority_does_not_vouch_for_everybody(
+    server_with: Callable[[Certificate | None], Proxy],
+    authority_file: Path,
+    shown: Certificate,
+    says: str,
+    mode: str,
+) -> None:
+    proxy = server_with(shown)
+    with pytest.raises(DatabaseUnavailable, match=says):
+        works(proxy.url(host=ANOTHER_MACHINE, sslmode=mode, sslrootcert=str(authority_file)))
+    assert proxy.sent == []
+
+
+@pytest.mark.parametrize("host", [ANOTHER_MACHINE, "127.0.0.1", "localhost"])
+@pytest.mark.parametrize("mode", ["require", "verify-ca", "verify-full"])
+def test_a_private_authority_comes_in_through_sslrootcert(
+    server_with: Callable[[Certificate | None], Proxy], authority_file: Path, host: str, mode: str
+) -> None:
+    proxy = server_with(certificate(host, issuer=AUTHORITY))
+    assert works(proxy.url(host=host, sslmode=mode, sslrootcert=str(authority_file)))
+
+
+def test_on_this_machine_require_encrypts_and_trusts(server_with: Callable[[Certificate | None], Proxy]) -> None:
+    assert works(server_with(certificate("anything")).url(sslmode="require"))
+    with pytest.raises(DatabaseUnavailable, match="offers no TLS"):
+        works(server_with(None).url(sslmode="require"))
+
+
+def test_on_this_machine_plain_is_fine_and_full_verification_is_meant(
+    server_with: Callable[[Certificate | None], Proxy], authority_file: Path
+) -> None:
+    assert works(server_with(None).url())
+    elsewhere = server_with(certificate("127.0.0.2", issuer=AUTHORITY))
+    with pytest.raises(DatabaseUnavailable, match="another address"):
+        works(elsewhere.url(sslmode="verify-full", sslrootcert=str(authority_file)))
+
+
+@pytest.mark.parametrize("content", [None, b"no certificate"])
+def test_an_authority_that_cannot_be_read_is_told(
+    server_with: Callable[[Certificate | None], Proxy], tmp_path: Path, content: bytes | None
+) -> None:
+    path = tmp_path / "authority.pem"
+    if content is not None:
+        path.write_bytes(content)
+    proxy = server_with(certificate(ANOTHER_MACHINE, issuer=AUTHORITY))
+    with pytest.raises(DatabaseUnavailable, match="sslrootcert"):
+        works(proxy.url(host=ANOTHER_MACHINE, sslrootcert=str(path)))
+
+
+def test_where_the_interpreter_finds_no_authorities_certifi_brings_them(tmp_path: Path) -> None:
+    code = (
+        "from shared.database_connection import _tls_context; from shared.database_url import connection_settings;"
+        "print(_tls_context(connection_settings('postgres://u@db.example/d')).cert_store_stats()['x509_ca'])"
+    )
+    nowhere = {**os.environ, "SSL_CERT_FILE": str(tmp_path / "none.pem"), "SSL_CERT_DIR": str(tmp_path)}
+    known = run([sys.executable, "-c", code], env=nowhere, capture_output=True, text=True, check=True).stdout
+    assert int(known) > 50
+
+
+# Channel binding ------------------------------------------------------------------------------------------------------
+
+
+def test_required_channel_binding_is_refused_where_the_server_offers_none(
+    postgres_server: EmbeddedPostgres, server_with: Callable[[Certificate | None], Proxy], authority_file: Path
+) -> None:
+    proxy = server_with(certificate(ANOTHER_MACHINE, issuer=AUTHORITY))
+    url = proxy.url(host=ANOTHER_MACHINE, sslmode="require", sslrootcert=str(authority_file))
+    assert works(url)
+    with pytest.raises(DatabaseUnavailable, match="no channel binding"):
+        works(f"{url}&channel_binding=require")
+
+
+@pytest.mark.parametrize("binding", ["require", "prefer", "disable"])
+def test_a_server_with_tls_of_its_own_binds_the_login_to_the_channel(
+    tls_postgres15: EmbeddedPostgres, authority_file: Path, binding: str
+) -> None:
+    database = Database(
+        f"{tls_postgres15.url(tcp=True)}?sslmode=verify-full&sslrootcert={authority_file}&channel_binding={binding}"
+    )
+    with database.transaction() as tx:
+        row = tx.row("SELECT ssl, version FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+    assert row == {"ssl": True, "version": "TLSv1.3"}
+    connection = database._connection
+    assert connection is not None
+    mechanism = connection._wire.auth.mechanism_name
+    assert mechanism == ("SCRAM-SHA-256" if binding == "disable" else "SCRAM-SHA-256-PLUS")
+    database.close()
+
+
+@pytest.fixture(scope="module")
+def tls_postgres15(postgres15_server: EmbeddedPostgres) -> Iterator[EmbeddedPostgres]:
+    """Debian's server was built with TLS; the embedded one was not."""
+    with temporary_postgres(postgres15_server.binaries) as server:
+        shown = certificate("127.0.0.1", issuer=AUTHORITY)
+        owner = server.data.stat()
+        for name, content in (("server.crt", shown.pem), ("server.key", shown.key_pem)):
+            path = server.data / name
+            path.write_bytes(content)
+            path.chmod(0o600)
+            os.chown(path, owner.st_uid, owner.st_gid)
+        outside_of_transactions(server, "ALTER SYSTEM SET ssl = on")
+        outside_of_transactions(server, "SELECT pg_reload_conf()")
+        yield server

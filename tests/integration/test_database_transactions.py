@@ -1,0 +1,399 @@
+"""What a transaction promises: types, round trips, rollback, timeouts, and errors named for what to do next."""
+
+from __future__ import annotations
+
+import datetime
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from decimal import Decimal
+from enum import StrEnum
+
+import pytest
+
+from dev.postgres import EmbeddedPostgres
+from shared.database import (
+    Busy,
+    ConstraintBroken,
+    Database,
+    DatabaseError,
+    DatabaseUnavailable,
+    StatementFailed,
+)
+
+
+@pytest.fixture
+def url(empty_database_url: str) -> str:
+    """A database with one table of accounts."""
+    database = Database(empty_database_url)
+    with database.transaction() as tx:
+        tx.script(
+            """
+            CREATE TABLE accounts (
+                id integer PRIMARY KEY, owner text NOT NULL, balance numeric(10, 2) NOT NULL DEFAULT 0,
+                CONSTRAINT never_below_zero CHECK (balance >= 0),
+                CONSTRAINT one_account_an_owner UNIQUE (owner) DEFERRABLE INITIALLY DEFERRED
+            );
+            INSERT INTO accounts VALUES (1, 'amina', 100), (2, 'brian', 100);
+            """
+        )
+    database.close()
+    return empty_database_url
+
+
+@pytest.fixture
+def bank(url: str) -> Iterator[Database]:
+    database = Database(url)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def other(url: str) -> Iterator[Database]:
+    """Somebody else, connected to the same database."""
+    database = Database(url)
+    yield database
+    database.close()
+
+
+def balance(database: Database, account: int) -> Decimal:
+    with database.transaction() as tx:
+        row = tx.row("SELECT balance FROM accounts WHERE id = :id", id=account)
+    assert row is not None
+    value = row["balance"]
+    assert isinstance(value, Decimal)
+    return value
+
+
+def withdraw(database: Database, account: int, amount: int) -> None:
+    with database.transaction() as tx:
+        tx.run("UPDATE accounts SET balance = balance - :amount WHERE id = :id", id=account, amount=amount)
+
+
+def test_values_come_back_as_what_they_were(bank: Database) -> None:
+    class Colour(StrEnum):
+        RED = "red"
+
+    moment = datetime.datetime(2026, 11, 22, 9, 30, 1, 5, tzinfo=datetime.timezone(datetime.timedelta(hours=3)))
+    name = uuid.uuid4()
+    with bank.transaction() as tx:
+        row = tx.row(
+            """
+            SELECT CAST(:amount AS numeric) AS amount, CAST(:moment AS timestamptz) AS moment, CAST(:name AS uuid) AS name,
+                   CAST(:raw AS bytea) AS raw, CAST(:missing AS text) AS missing, CAST(:list AS text[]) AS list,
+                   CAST(:json AS jsonb) AS json, CAST(:colour AS text) AS colour, CAST(:yes AS boolean) AS yes,
+                   CAST(:count AS integer) AS count
+            """,
+            amount=Decimal("1500.00"),
+            moment=moment,
+            name=name,
+            raw=b"\x00\xff{'",
+            missing=None,
+            list=["a,b", 'c"d'],
+            json={"a": [1, None]},
+            colour=Colour.RED,
+            yes=True,
+            count=7,
+        )
+    assert row == {
+        "amount": Decimal("1500.00"),
+        "moment": moment,
+        "name": name,
+        "raw": b"\x00\xff{'",
+        "missing": None,
+        "list": ["a,b", 'c"d'],
+        "json": {"a": [1, None]},
+        "colour": "red",
+        "yes": True,
+        "count": 7,
+    }
+    assert row["moment"].utcoffset() == datetime.timedelta(0)
+
+
+def test_rows_row_and_run_answer_what_their_names_say(bank: Database) -> None:
+    with bank.transaction() as tx:
+        assert [row["owner"] for row in tx.rows("SELECT owner FROM accounts ORDER BY id")] == ["amina", "brian"]
+        assert tx.rows("SELECT owner FROM accounts WHERE id > :id", id=2) == []
+        assert tx.row("SELECT owner FROM accounts WHERE id = :id", id=3) is None
+        assert tx.run("UPDATE accounts SET balance = 0 WHERE id > :id", id=0) == 2
+        assert tx.run("CREATE TABLE notes (text text)") == 0
+        assert tx.row("INSERT INTO notes VALUES (:text) RETURNING text", text="x") == {"text": "x"}
+
+
+def test_a_missing_or_superfluous_parameter_is_named(bank: Database) -> None:
+    with pytest.raises(TypeError, match="owner"), bank.transaction() as tx:
+        tx.row("SELECT :id", id=1, owner="amina")
+    with pytest.raises(TypeError, match="id"), bank.transaction() as tx:
+        tx.row("SELECT :id")
+
+
+def test_a_transaction_costs_one_round_trip_a_statement_and_two_more(bank: Database) -> None:
+    withdraw(bank, 1, 1)
+    before = bank.round_trips
+    withdraw(bank, 1, 1)
+    assert bank.round_trips - before == 3
+    with bank.transaction() as tx:
+        tx.rows("SELECT 1")
+        tx.rows("SELECT :a", a="a")
+        tx.run("UPDATE accounts SET balance = :b", b=1)
+    assert bank.round_trips - before == 3 + 5
+
+
+def test_an_exception_rolls_back_and_passes_through(bank: Database) -> None:
+    with pytest.raises(KeyError), bank.transaction() as tx:
+        tx.run("UPDATE accounts SET balance = 0")
+        raise KeyError
+    assert balance(bank, 1) == 100
+
+
+def test_a_failure_that_was_swallowed_inside_the_block_is_no_commit(bank: Database) -> None:
+    with pytest.raises(StatementFailed, match="the block went on"), bank.transaction() as tx:
+        tx.run("UPDATE accounts SET balance = 0")
+        try:
+            tx.run("SELECT * FROM nowhere")
+        except StatementFailed:
+            pass
+    assert balance(bank, 1) == 100
+
+
+def test_transactions_of_one_database_do_not_nest(bank: Database) -> None:
+    with bank.transaction(), pytest.raises(RuntimeError), bank.transaction():
+        pass
+    assert balance(bank, 1) == 100
+
+
+# Errors ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_broken_rule_is_named_and_its_values_are_not(bank: Database) -> None:
+    with pytest.raises(ConstraintBroken) as broken:
+        withdraw(bank, 1, 98765)
+    assert (broken.value.constraint, broken.value.sqlstate) == ("never_below_zero", "23514")
+    assert "98765" not in str(broken.value)
+    assert "amina" not in str(broken.value)
+    assert broken.value.__cause__ is None
+    assert broken.value.__context__ is None
+
+
+def test_a_rule_that_is_checked_at_commit_is_told_as_surely(bank: Database) -> None:
+    with pytest.raises(ConstraintBroken) as broken, bank.transaction() as tx:
+        tx.run("UPDATE accounts SET owner = 'amina'")
+    assert broken.value.constraint == "one_account_an_owner"
+    with bank.transaction() as tx:
+        assert tx.row("SELECT count(DISTINCT owner) AS owners FROM accounts") == {"owners": 2}
+
+
+@pytest.mark.parametrize(
+    ("sql", "value", "sqlstate"),
+    [
+        ("SELECT CAST(:x AS uuid)", "254722000000", "22P02"),
+        ("SELECT CAST(:x AS text)", "nul\0nul 254722000000", "22021"),
+        ("SELECT CAST(:x AS text)", "254722000000 \ud800", ""),
+        ("SELECT CAST(:x AS jsonb)", {"amount": Decimal(254722000000)}, ""),
+        ("SELECT 1 / (CAST(:x AS integer) - 5)", 5, "22012"),
+    ],
+)
+def test_a_value_the_database_cannot_take_fails_without_being_shown(
+    bank: Database, sql: str, value: object, sqlstate: str
+) -> None:
+    with pytest.raises(StatementFailed) as failed, bank.transaction() as tx:
+        tx.row(sql, x=value)
+    assert failed.value.sqlstate == sqlstate
+    assert "254722000000" not in f"{failed.value!r}{failed.value.__cause__!r}{failed.value.__context__!r}"
+    assert balance(bank, 1) == 100
+
+
+def test_a_wrong_statement_says_what_is_wrong_with_it(bank: Database) -> None:
+    with pytest.raises(StatementFailed, match=r'column "colour" does not exist.*42703'), bank.transaction() as tx:
+        tx.row("SELECT colour FROM accounts WHERE id = :id", id=1)
+
+
+def test_a_lock_that_is_not_free_in_time_is_busy(url: str, bank: Database) -> None:
+    impatient = Database(url, lock_timeout_s=0.1)
+    with bank.transaction() as tx:
+        tx.run("UPDATE accounts SET balance = 50 WHERE id = 1")
+        with pytest.raises(Busy, match="55P03"):
+            withdraw(impatient, 1, 1)
+    withdraw(impatient, 1, 1)
+    assert balance(bank, 1) == 49
+    impatient.close()
+
+
+def test_a_statement_that_takes_too_long_is_busy(url: str) -> None:
+    database = Database(url, statement_timeout_s=0.1)
+    with pytest.raises(Busy, match="57014"), database.transaction() as tx:
+        tx.rows("SELECT pg_sleep(60)")
+    assert balance(database, 1) == 100
+    database.close()
+
+
+def test_a_deadlock_is_busy_for_one_and_nothing_for_the_other(bank: Database, other: Database) -> None:
+    meet = threading.Barrier(2, timeout=30)
+    ended: list[str] = []
+
+    def swap(database: Database, first: int, second: int) -> None:
+        try:
+            with database.transaction() as tx:
+                tx.run("UPDATE accounts SET balance = balance + 1 WHERE id = :id", id=first)
+                meet.wait()
+                tx.run("UPDATE accounts SET balance = balance + 1 WHERE id = :id", id=second)
+            ended.append("done")
+        except Busy as busy:
+            ended.append("deadlock" if "40P01" in str(busy) else str(busy))
+
+    threads = [threading.Thread(target=swap, args=a) for a in ((bank, 1, 2), (other, 2, 1))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert sorted(ended) == ["deadlock", "done"]
+    assert balance(bank, 1) == balance(bank, 2) == 101
+
+
+def test_two_transactions_that_cannot_be_put_in_an_order_are_busy(bank: Database, other: Database) -> None:
+    with pytest.raises(Busy, match="40001"), bank.transaction() as tx:
+        tx.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        tx.rows("SELECT * FROM accounts")
+        withdraw(other, 1, 1)
+        tx.run("UPDATE accounts SET balance = 0 WHERE id = 1")
+    assert balance(bank, 1) == 99
+
+
+def test_the_timeouts_are_the_servers_and_end_with_the_transaction(url: str) -> None:
+    database = Database(url, statement_timeout_s=4, lock_timeout_s=2, idle_timeout_s=7)
+    names = ("'idle_in_transaction_session_timeout'", "'lock_timeout'", "'statement_timeout'")
+    ask = f"SELECT name, setting FROM pg_settings WHERE name IN ({', '.join(names)}) ORDER BY name"
+    with database.transaction() as tx:
+        assert [row["setting"] for row in tx.rows(ask)] == ["7000", "2000", "4000"]
+        tx.script("COMMIT; BEGIN")
+        assert [row["setting"] for row in tx.rows(ask)] == ["0", "0", "0"]
+    database.close()
+
+
+# Time and again -------------------------------------------------------------------------------------------------------
+
+
+def test_a_frozen_function_holds_no_lock_for_long(url: str, other: Database) -> None:
+    frozen = Database(url, idle_timeout_s=0.3)
+    with pytest.raises(DatabaseUnavailable), frozen.transaction() as tx:
+        tx.run("UPDATE accounts SET balance = 0 WHERE id = 1")
+        withdraw(other, 1, 1)  # waits for the lock, and gets it when the server ends the frozen transaction
+        tx.run("UPDATE accounts SET balance = 0 WHERE id = 2")
+    assert (balance(other, 1), balance(other, 2)) == (99, 100)
+    assert balance(frozen, 1) == 99
+    frozen.close()
+
+
+def test_a_function_frozen_before_its_commit_learns_that_nothing_was_done(url: str, other: Database) -> None:
+    frozen = Database(url, idle_timeout_s=0.3)
+    with pytest.raises(DatabaseUnavailable, match="25P03"), frozen.transaction() as tx:
+        tx.run("UPDATE accounts SET balance = 0 WHERE id = 1")
+        withdraw(other, 1, 1)
+    assert balance(other, 1) == 99
+    frozen.close()
+
+
+def pid_of(database: Database) -> int:
+    with database.transaction() as tx:
+        row = tx.row("SELECT pg_backend_pid() AS pid")
+    assert row is not None
+    return int(row["pid"])
+
+
+def end_session(database: Database, pid: int) -> None:
+    with database.transaction() as tx:
+        tx.run("SELECT pg_terminate_backend(:pid, 10000)", pid=pid)
+
+
+def test_a_connection_that_died_between_transactions_is_replaced_unnoticed(bank: Database, other: Database) -> None:
+    pid = pid_of(bank)
+    end_session(other, pid)
+    withdraw(bank, 1, 1)
+    assert balance(bank, 1) == 99
+    assert pid_of(bank) != pid
+
+
+def test_a_connection_that_dies_inside_a_transaction_did_nothing(bank: Database, other: Database) -> None:
+    pid = pid_of(bank)
+    with pytest.raises(DatabaseUnavailable, match="Nothing was done"), bank.transaction() as tx:
+        tx.run("UPDATE accounts SET balance = 0")
+        end_session(other, pid)
+        tx.run("UPDATE accounts SET balance = 1")
+    assert balance(bank, 1) == 100
+
+
+def test_an_interrupt_in_the_middle_of_a_statement_leaves_a_usable_database(bank: Database, other: Database) -> None:
+    pid = pid_of(bank)
+
+    class Interrupted(BaseException):
+        pass
+
+    class Explosive:
+        def __str__(self) -> str:
+            raise Interrupted
+
+    with pytest.raises(Interrupted), bank.transaction() as tx:
+        tx.run("UPDATE accounts SET balance = 0")
+        tx.row("SELECT CAST(:x AS text)", x=Explosive())
+    assert balance(bank, 1) == 100
+    assert pid_of(bank) != pid
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("/test_", "/nowhere_"), "no database of this name"),
+        (("postgres:", "stranger:"), "password"),
+        (("postgres:", "postgres:wrong"), "password"),
+    ],
+)
+def test_a_login_that_is_refused_says_why(
+    postgres_server: EmbeddedPostgres, empty_database_url: str, change: tuple[str, str], says: str
+) -> None:
+    name = empty_database_url.split("/")[3].split("?")[0]
+    url = postgres_server.url(name, tcp=True)
+    with pytest.raises(DatabaseUnavailable, match=says) as refused, Database(url.replace(*change)).transaction():
+        pass
+    assert postgres_server.password not in str(refused.value)
+
+
+def test_a_server_that_asks_for_a_password_we_do_not_have_is_told_so(postgres_server: EmbeddedPostgres) -> None:
+    url = postgres_server.url(tcp=True).replace(f":{postgres_server.password}@", "@")
+    with pytest.raises(DatabaseUnavailable, match="asks for a password"), Database(url).transaction():
+        pass
+
+
+def test_nobody_there_is_unavailable_at_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+    for where in (f"127.0.0.1:{port}/d", "/d?host=/nowhere", "nowhere.invalid/d"):
+        with pytest.raises(DatabaseUnavailable, match="Nothing was done"), Database(f"postgres://u@{where}").transaction():
+            pass
+
+
+def test_a_server_that_accepts_and_says_nothing_is_given_up_in_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = f"postgres://u@127.0.0.1:{mute.getsockname()[1]}/d"
+        began = time.monotonic()
+        with pytest.raises(DatabaseUnavailable, match=r"within 0\.3 s"), Database(url, connect_timeout_s=0.3).transaction():
+            pass
+        assert time.monotonic() - began < 5
+
+
+def test_something_else_than_postgresql_is_told_so() -> None:
+    def chatter(listener: socket.socket) -> None:
+        for _ in range(2):
+            client, _ = listener.accept()
+            client.recv(100)
+            client.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n" * 100)
+            client.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=chatter, args=(listener,), daemon=True)
+        thread.start()
+        for tls in ("", "?sslmode=require"):
+            with pytest.raises(DatabaseError), Database(f"postgres://u@127.0.0.1:{listener.getsockname()[1]}/d{tls}").transaction():
+                pass
+        thread.join(timeout=10)
