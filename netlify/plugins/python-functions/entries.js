@@ -18,7 +18,7 @@ function devEntry(name, site) {
 }
 
 /** For a deploy: the entry owns one Python process, bundled in the same zip. */
-function deployedEntry(name, { handler, timeoutMs }, { root, sitePath, pythonPath }) {
+function deployedEntry(name, { handler, timeoutMs }, { root, sitePath, pythonPath, packagesPath }) {
   const up = path.relative(FOLDER, '.')
   return [
     `const path = require('node:path')`,
@@ -28,6 +28,7 @@ function deployedEntry(name, { handler, timeoutMs }, { root, sitePath, pythonPat
     `  handler: ${JSON.stringify(handler)},`,
     `  root: path.join(__dirname, ${JSON.stringify(path.join(up, sitePath))}),`,
     `  python: path.join(__dirname, ${JSON.stringify(path.join(up, pythonPath))}),`,
+    `  packages: path.join(__dirname, ${JSON.stringify(path.join(up, packagesPath))}),`,
     `  timeoutMs: ${timeoutMs},`,
     `})`,
   ]

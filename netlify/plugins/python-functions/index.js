@@ -83,7 +83,7 @@ function stage(site, inputs) {
   if (status !== 0) throw new SiteError('The Python part of the functions could not be put together: the reason is above.')
   const staged = JSON.parse(fs.readFileSync(path.join(site.root, STATE, 'staged.json'), 'utf8'))
   const globs = [staged.python_tree, staged.site_tree].map((tree) => `${tree}/**`)
-  return { sitePath: staged.site_tree, pythonPath: staged.python, includedFiles: globs }
+  return { sitePath: staged.site_tree, pythonPath: staged.python, packagesPath: staged.packages, includedFiles: globs }
 }
 
 /** Removes what earlier runs of `netlify dev` left here when they were killed. */

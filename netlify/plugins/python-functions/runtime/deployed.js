@@ -3,6 +3,8 @@
 // The handler of a deployed function: one Python process, started while the platform loads this file, kept between
 // events, replaced when it dies or hangs.
 
+const path = require('node:path')
+
 const { Pool } = require('./pool.js')
 
 // Left to this side for saying so when Python has used up the platform's time.
@@ -14,18 +16,21 @@ const MARGIN_MS = 1500
  * @param {string} options.handler
  * @param {string} options.root the site's Python code in the unpacked zip
  * @param {string} options.python the interpreter in the unpacked zip
+ * @param {string} options.packages the folder of the packages in the unpacked zip
  * @param {number} options.timeoutMs
  */
-function deployed({ name, handler, root, python, timeoutMs }) {
+function deployed({ name, handler, root, python, packages, timeoutMs }) {
   const pool = new Pool({
     name,
     handler,
     root,
     python,
-    // Isolated: no environment variable and no folder of the machine changes what is imported.
-    pythonFlags: ['-I'],
-    // The platform's own libraries are for its Node; the bundled Python brings all it needs.
-    env: { LD_LIBRARY_PATH: null, LD_PRELOAD: null },
+    packages,
+    // Isolated: no environment variable and no folder of the machine changes what is imported. Without `site`, which
+    // would only look for folders that are not there: .pth files are not read, as on Lambda.
+    pythonFlags: ['-I', '-S'],
+    // The platform's own libraries are for its Node; the bundled Python brings its own.
+    env: { LD_LIBRARY_PATH: path.resolve(python, '../../lib'), LD_PRELOAD: null },
     maxWorkers: 1,
     maxWaiting: 100,
     timeoutMs,

@@ -2,11 +2,11 @@
 
 Promises, beyond what ``python -m awslambdaric HANDLER`` does:
 
-- the site's root is importable, whatever the working directory is;
+- the site's root is importable, whatever the working directory is, and so are the packages in the folder given;
 - the process never outlives its parent: it ends when its standard input, a pipe held by the parent, is closed;
 - an exception while the handler's module is imported is printed and reported with its whole traceback.
 
-Use: ``python start.py SITE_ROOT MODULE.FUNCTION`` with ``AWS_LAMBDA_RUNTIME_API`` in the environment.
+Use: ``python start.py MODULE.FUNCTION SITE_ROOT [PACKAGES]`` with ``AWS_LAMBDA_RUNTIME_API`` in the environment.
 """
 
 import importlib
@@ -25,9 +25,10 @@ def end_with_the_parent() -> None:
             os._exit(0)
 
 
-def main(site_root: str, handler: str) -> None:
-    # The first entry is this file's own folder, which holds nothing that a handler should import.
-    sys.path[0] = site_root
+def main(handler: str, site_root: str, *packages: str) -> None:
+    # This file's own folder, where it is the first entry, holds nothing that a handler should import.
+    own_folder = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [site_root, *(folder for folder in sys.path if folder != own_folder), *packages]
     threading.Thread(target=end_with_the_parent, name="end-with-the-parent", daemon=True).start()
 
     from awslambdaric import bootstrap
@@ -40,7 +41,8 @@ def main(site_root: str, handler: str) -> None:
         import traceback
 
         lines = traceback.format_exception(error)
-        print("".join(lines), file=sys.stderr, end="", flush=True)
+        sys.stderr.write("".join(lines))
+        sys.stderr.flush()
         client.post_init_error(
             {"errorType": type(error).__name__, "errorMessage": str(error), "stackTrace": lines, "requestId": ""}
         )
@@ -49,4 +51,4 @@ def main(site_root: str, handler: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+    main(*sys.argv[1:])

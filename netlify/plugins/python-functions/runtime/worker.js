@@ -38,6 +38,7 @@ class Worker extends EventEmitter {
    * @param {string} options.python path of the interpreter
    * @param {string[]} [options.pythonFlags]
    * @param {string} options.root the site's root: working directory and first place to import from
+   * @param {string} [options.packages] last place to import from, where the interpreter has no packages of its own
    * @param {Record<string, string | null>} [options.env] set on top of this process's environment; null unsets
    * @param {(text: string, stream: 'stdout' | 'stderr') => void} options.output takes what Python prints
    */
@@ -90,7 +91,7 @@ class Worker extends EventEmitter {
 
   #spawn() {
     if (this.state === 'dead') return
-    const { name, handler, python, pythonFlags = [], root, env = {} } = this.options
+    const { name, handler, python, pythonFlags = [], root, packages, env = {} } = this.options
     this.address = `127.0.0.1:${this.server.address().port}`
     const environment = {
       ...process.env,
@@ -105,7 +106,7 @@ class Worker extends EventEmitter {
     }
     for (const [variable, value] of Object.entries(environment)) if (value === null) delete environment[variable]
     for (const variable of NOT_FOR_PYTHON) delete environment[variable]
-    this.process = spawn(python, [...pythonFlags, path.join(__dirname, 'start.py'), root, handler], {
+    this.process = spawn(python, [...pythonFlags, path.join(__dirname, 'start.py'), handler, root, ...(packages ? [packages] : [])], {
       cwd: root,
       env: environment,
       // Standard input stays open as long as this process lives: start.py ends Python when it closes.
