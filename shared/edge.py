@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -117,15 +118,21 @@ def answer(
     function: str,
     methods: tuple[str, ...],
     story: Callable[[Request], Answer],
+    address: str = ".*",
     origins: Callable[[], tuple[str, ...]] = tuple,
 ) -> dict[str, Any]:
-    """Run one function's story over one event. Never raises. No `methods`: any will do."""
+    """Run one function's story over one event. Never raises. No `methods`: any will do.
+
+    `address` is a pattern of the whole path: whatever else is led here gets a 404, whichever its method.
+    """
     started = time.monotonic()
     failure: BaseException | None = None
     origin = ""
     try:
         request = _request(event)
         origin = _allowed_origin(request, origins)
+        if not re.fullmatch(address, request.path):
+            raise not_found()
         if request.method == "OPTIONS" and "OPTIONS" not in methods and origin:
             reply = _preflight(methods)
         elif methods and request.method not in methods:

@@ -16,7 +16,12 @@ A_TRANSACTION_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.A
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     return answer(
-        event, function="invoice", methods=("POST",), story=send_again, origins=lambda: settings().edge.allowed_origins
+        event,
+        function="invoice",
+        methods=("POST",),
+        story=send_again,
+        address=r".*/invoice",
+        origins=lambda: settings().edge.allowed_origins,
     )
 
 

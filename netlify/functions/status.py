@@ -16,7 +16,12 @@ A_TRANSACTION_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.A
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     return answer(
-        event, function="status", methods=("GET",), story=tell, origins=lambda: settings().edge.allowed_origins
+        event,
+        function="status",
+        methods=("GET",),
+        story=tell,
+        address=r".*/status/[^/]+",
+        origins=lambda: settings().edge.allowed_origins,
     )
 
 

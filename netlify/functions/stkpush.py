@@ -26,6 +26,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         function="stkpush",
         methods=("POST",),
         story=take_payment,
+        address=r".*/stkpush",
         origins=lambda: settings().edge.allowed_origins,
     )
 
