@@ -1,0 +1,151 @@
+"""A real HTTP server that answers with recorded bodies, and remembers what it was asked."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from shared.settings import DarajaSettings
+
+BODIES = Path(__file__).parent / "daraja_bodies"
+OAUTH = "/oauth/v1/generate"
+PUSH = "/mpesa/stkpush/v1/processrequest"
+QUERY = "/mpesa/stkpushquery/v1/query"
+PASSKEY = "bfb279f9aa9bdbcf158e97dd71a467cd2e0c893059b10f78e6b72ada1ed2c919"
+
+
+def recorded(file: str) -> list[dict[str, Any]]:
+    """The rows of one file of recorded bodies."""
+    rows: list[dict[str, Any]] = json.loads((BODIES / file).read_text("utf-8"))["rows"]
+    return rows
+
+
+@dataclass(frozen=True)
+class Asked:
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class ScriptedDaraja:
+    """Answers each path with its answers in order; the last one again and again. None: closes without an answer."""
+
+    base_url: str
+    answers: dict[str, list[tuple[int, str, bytes] | None]] = field(default_factory=dict)
+    asked: list[Asked] = field(default_factory=list)
+    tokens_given: int = 0
+
+    def answer(self, path: str, *rows: dict[str, Any] | None) -> None:
+        self.answers[path] = [
+            (row["http_status"], row.get("content_type", "application/json"), row["body"].encode()) if row else None
+            for row in rows
+        ]
+
+    def asked_for(self, path: str) -> list[Asked]:
+        return [asked for asked in self.asked if asked.path.partition("?")[0] == path]
+
+    def settings(self, **changes: str) -> DarajaSettings:
+        values = {
+            "environment": "sandbox",
+            "base_url": self.base_url,
+            "consumer_key": "lipa-dev-key",
+            "consumer_secret": "lipa-dev-secret",
+            "shortcode": "174379",
+            "passkey": PASSKEY,
+            "transaction_type": "CustomerPayBillOnline",
+            "party_b": "174379",
+            **changes,
+        }
+        return DarajaSettings(**values)  # type: ignore[arg-type]
+
+
+@contextmanager
+def scripted_daraja() -> Iterator[ScriptedDaraja]:
+    """The server, on a free port. Gives a new token to whoever asks, unless told otherwise."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._serve()
+
+        def do_POST(self) -> None:
+            self._serve()
+
+        def _serve(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            daraja.asked.append(Asked(self.command, self.path, headers, body))
+            path = self.path.partition("?")[0]
+            script = daraja.answers.get(path)
+            if script is None and path == OAUTH:
+                daraja.tokens_given += 1
+                token = json.dumps({"access_token": f"token-number-{daraja.tokens_given}", "expires_in": "3599"})
+                script = [(200, "application/json", token.encode())]
+            if script is None:
+                raise AssertionError(f"{self.path} was not expected")
+            answer = script.pop(0) if len(script) > 1 else script[0]
+            if answer is None:
+                self.close_connection = True
+                return
+            status, content_type, content = answer
+            self.send_response(status)
+            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Length", str(len(content)))
+            if 300 <= status < 400:
+                self.send_header("Location", "/elsewhere")
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        daraja = ScriptedDaraja(f"http://127.0.0.1:{server.server_port}")
+        serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        serving.start()
+        try:
+            yield daraja
+        finally:
+            server.shutdown()
+            serving.join(5)
+
+
+class SharedStore:
+    """A store of one token that behaves as the one on the database does, for the threads of one test."""
+
+    def __init__(self, token: str | None = None) -> None:
+        self.token = token
+        self.lifetime_s = 0
+        self.leased = False
+        self.leases = 0
+        self._lock = threading.Lock()
+
+    def read_token(self) -> str | None:
+        with self._lock:
+            return self.token
+
+    def lease_token(self, dead: str | None) -> bool:
+        with self._lock:
+            if self.leased or self.token != dead:
+                return False
+            self.leased = True
+            self.leases += 1
+            return True
+
+    def save_token(self, token: str, lifetime_s: int) -> None:
+        with self._lock:
+            self.token, self.lifetime_s, self.leased = token, lifetime_s, False
+
+    def end_token_lease(self) -> None:
+        with self._lock:
+            self.leased = False
