@@ -162,8 +162,10 @@ def result_code(value: object) -> str | None:
     match value:
         case bool():
             return None
-        case int() | Decimal():
+        case int():
             text = str(value)
+        case Decimal():  # 0e0 is no 0 either, though Decimal shows it as one
+            text = str(value) if "." in str(value) else f"{value}.0"
         case str():
             text = value
         case _:

@@ -1,0 +1,429 @@
+"""Reading a callback never raises and never believes: everything odd is an outcome, and no receipt is lost."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.daraja_models import (
+    CallbackFailure,
+    CallbackIds,
+    CallbackSuccess,
+    CallbackUnknownCode,
+    CallbackUnreadable,
+    prose,
+    read_callback,
+    receipts_seen,
+)
+
+IDS = '"MerchantRequestID":"5998-46a7","CheckoutRequestID":"ws_CO_03102025030409377708374149"'
+ITEMS = (
+    '{"Name":"Amount","Value":10}',
+    '{"Name":"MpesaReceiptNumber","Value":"TJ3MX6CLYC"}',
+    '{"Name":"TransactionDate","Value":20251003030427}',
+    '{"Name":"PhoneNumber","Value":254708374149}',
+)
+
+
+def callback(code: str = "0", items: tuple[str, ...] | None = ITEMS, ids: str = IDS, desc: str = '"Said"') -> bytes:
+    metadata = "" if items is None else f',"CallbackMetadata":{{"Item":[{",".join(items)}]}}'
+    return f'{{"Body":{{"stkCallback":{{{ids},"ResultCode":{code},"ResultDesc":{desc}{metadata}}}}}}}'.encode()
+
+
+def with_item(name: str, value: str) -> bytes:
+    others = tuple(item for item in ITEMS if f'"{name}"' not in item)
+    return callback(items=(f'{{"Name":"{name}","Value":{value}}}', *others))
+
+
+def success(body: bytes) -> CallbackSuccess:
+    said = read_callback(body)
+    assert isinstance(said, CallbackSuccess), said
+    return said
+
+
+# Which code it is -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", ["0", '"0"'])
+def test_success_is_the_integer_0_or_the_text_0(code: str) -> None:
+    assert success(callback(code)).receipt == "TJ3MX6CLYC"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "0.0",
+        "0e0",
+        "-0.0",
+        "0.0e1",
+        "0E+0",
+        "0e-5",
+        '"0.0"',
+        '"00"',
+        '"-0"',
+        '"+0"',
+        '"0x0"',
+        '"OK"',
+        '"E0"',
+        "10",
+        "100000000000",
+        '"success"',
+    ],
+)
+def test_nothing_that_resembles_0_is_success(code: str) -> None:
+    assert isinstance(read_callback(callback(code)), CallbackUnknownCode)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "false",
+        "true",
+        "null",
+        "[]",
+        "[0]",
+        "{}",
+        '""',
+        '" 0"',
+        '"0 "',
+        '"0\\n"',
+        '"\\u0660"',
+        '"0\\u0000"',
+        f'"{"9" * 51}"',
+        "9" * 51,
+    ],
+)
+def test_what_is_no_code_is_unreadable(code: str) -> None:
+    assert isinstance(read_callback(callback(code)), CallbackUnreadable)
+
+
+def test_a_callback_without_a_code_is_unreadable() -> None:
+    assert isinstance(read_callback(callback().replace(b'"ResultCode":0,', b"")), CallbackUnreadable)
+
+
+@pytest.mark.parametrize(("code", "text"), [("1032", "1032"), ('"1032"', "1032"), ('"SFC_IC0003"', "SFC_IC0003")])
+def test_a_known_failing_code_fails_with_its_ids_and_words(code: str, text: str) -> None:
+    said = read_callback(callback(code, items=None, desc='"Request cancelled by user"'))
+    ids = CallbackIds("5998-46a7", "ws_CO_03102025030409377708374149")
+    assert said == CallbackFailure(ids, text, "Request cancelled by user")
+
+
+@pytest.mark.parametrize("code", ["4999", '"E3009"', "1032.0", "-1"])
+def test_a_code_nobody_has_explained_stays_unknown(code: str) -> None:
+    said = read_callback(callback(code))
+    assert isinstance(said, CallbackUnknownCode)
+    assert said.code == code.strip('"')
+
+
+# What a success says --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "amount_kes"),
+    [("1", "1"), ("10", "10"), ("1.0", "1"), ("1.00", "1"), ("1500.50", "1500.5"), ("1e3", "1000")],
+)
+def test_an_amount_is_a_json_number(value: str, amount_kes: str) -> None:
+    assert success(with_item("Amount", value)).amount_kes == Decimal(amount_kes)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ['"10"', '"KES 10"', "true", "null", "[10]", "{}", "-10", "10.005", "100000000", "1e30", "1e-30", "9" * 4000],
+)
+def test_what_the_ledger_cannot_hold_exactly_is_no_amount_and_the_receipt_is_kept(value: str) -> None:
+    said = success(with_item("Amount", value))
+    assert said.amount_kes is None
+    assert said.receipt == "TJ3MX6CLYC"
+
+
+def test_a_digit_far_behind_the_point_is_not_lost() -> None:
+    assert success(with_item("Amount", "10.00000000000000000000000000000000001")).amount_kes is None
+
+
+@pytest.mark.parametrize(
+    "value", ["12345", "null", "true", '""', '"  "', '"TJ3\\u0000"', '"TJ3 MX6"', '"é"', f'"{"A" * 51}"']
+)
+def test_what_is_no_receipt_is_none(value: str) -> None:
+    assert success(with_item("MpesaReceiptNumber", value)).receipt is None
+
+
+@pytest.mark.parametrize("value", ["20251003030427", '"20251003030427"', '"2025-10-03 03:04:27"'])
+def test_the_transaction_date_is_nairobis(value: str) -> None:
+    said = success(with_item("TransactionDate", value)).transaction_date
+    assert said == datetime(2025, 10, 3, 0, 4, 27, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "20251303030427",
+        "20250230030427",
+        "0",
+        "-1",
+        "true",
+        "null",
+        '"yesterday"',
+        "2025100303042",
+        "10000101000000",
+        "1e9",
+    ],
+)
+def test_what_is_no_date_is_none(value: str) -> None:
+    assert success(with_item("TransactionDate", value)).transaction_date is None
+
+
+@pytest.mark.parametrize(
+    ("value", "phone"),
+    [
+        ("254708374149", "254708374149"),
+        ('"254708374149"', "254708374149"),
+        ('"254708***149"', "254708***149"),
+        ("null", None),
+        ("true", None),
+        ("-254", None),
+        ('"<b>"', None),
+        ("9" * 30, None),
+    ],
+)
+def test_a_phone_number_may_be_masked_or_missing(value: str, phone: str | None) -> None:
+    assert success(with_item("PhoneNumber", value)).phone == phone
+
+
+@pytest.mark.parametrize(("value", "balance_kes"), [("49.00", Decimal(49)), ("0", Decimal(0)), ('"49"', None)])
+def test_a_balance_is_a_number_too(value: str, balance_kes: Decimal | None) -> None:
+    assert success(with_item("Balance", value)).balance_kes == balance_kes
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        "",
+        ',"CallbackMetadata":null',
+        ',"CallbackMetadata":{}',
+        ',"CallbackMetadata":{"Item":null}',
+        ',"CallbackMetadata":{"Item":[]}',
+        ',"CallbackMetadata":{"Item":[{}]}',
+        ',"CallbackMetadata":{"Item":[{"Value":1}]}',
+        ',"CallbackMetadata":{"Item":[{"Name":"Amount"},{"Name":7,"Value":1}]}',
+    ],
+)
+def test_a_success_without_metadata_is_a_success_that_says_nothing(metadata: str) -> None:
+    said = success(callback(items=None).replace(b'"ResultDesc":"Said"', b'"ResultDesc":"Said"' + metadata.encode()))
+    assert (said.amount_kes, said.receipt, said.transaction_date, said.phone) == (None, None, None, None)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        "[]",
+        "7",
+        '"x"',
+        "true",
+        '{"Item":{"Name":"Amount","Value":10}}',
+        '{"Item":"x"}',
+        '{"Item":[[]]}',
+        '{"Item":[null]}',
+        '{"Item":["Amount"]}',
+    ],
+)
+def test_metadata_of_another_form_is_unreadable(metadata: str) -> None:
+    body = callback(items=None).replace(b'"Said"', b'"Said","CallbackMetadata":' + metadata.encode())
+    assert isinstance(read_callback(body), CallbackUnreadable)
+
+
+def test_an_item_that_says_two_things_is_unreadable_and_both_receipts_are_kept() -> None:
+    body = callback(items=(*ITEMS, '{"Name":"MpesaReceiptNumber","Value":"TJ3MX6CLYD"}'))
+    assert isinstance(read_callback(body), CallbackUnreadable)
+    assert receipts_seen(body) == ("TJ3MX6CLYC", "TJ3MX6CLYD")
+
+
+def test_an_item_that_says_one_thing_twice_is_read() -> None:
+    assert read_callback(callback(items=ITEMS * 2)) == read_callback(callback())
+
+
+@pytest.mark.parametrize("twice", ["true", "1.0", '"1"', "null"])
+def test_an_item_twice_in_different_forms_says_two_things(twice: str) -> None:
+    items = ('{"Name":"Amount","Value":1}', f'{{"Name":"Amount","Value":{twice}}}')
+    assert isinstance(read_callback(callback(items=items)), CallbackUnreadable)
+
+
+# Ids ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "ids", ['"New":1', '"MerchantRequestID":null,"CheckoutRequestID":null', '"MerchantRequestID":""']
+)
+def test_a_callback_may_name_no_ids(ids: str) -> None:
+    assert success(callback(ids=ids)).ids == CallbackIds(None, None)
+
+
+@pytest.mark.parametrize(
+    "value", ["7", "[]", "{}", "true", '"a b"', '"a\\u0000"', '"\\ud800"', '"é"', f'"{"a" * 256}"', '"a\\n"']
+)
+@pytest.mark.parametrize("name", ["MerchantRequestID", "CheckoutRequestID"])
+def test_an_id_that_cannot_be_one_makes_it_unreadable(name: str, value: str) -> None:
+    assert isinstance(read_callback(callback(ids=f'"{name}":{value}')), CallbackUnreadable)
+
+
+# Bytes that are no callback -------------------------------------------------------------------------------------------
+
+DEEP = 200_000
+HOSTILE = {
+    "nothing": b"",
+    "white space": b" \n",
+    "no JSON": b"ResultCode=0",
+    "half a callback": callback()[:-3],
+    "two callbacks": callback() * 2,
+    "not UTF-8": b"\xff\xfe" + callback(),
+    "broken UTF-8 inside": callback(desc='"\u00e9"').replace("\u00e9".encode(), b"\xe9"),
+    "UTF-16": callback().decode().encode("utf-16"),
+    "UTF-32": callback().decode().encode("utf-32"),
+    "NULs": b"\x00" * 100,
+    "a NUL inside": callback(desc='"a\x00b"'),
+    "a list": b"[" + callback() + b"]",
+    "a number": b"0",
+    "a text": b'"0"',
+    "null": b"null",
+    "an empty object": b"{}",
+    "a Body that is null": b'{"Body":null}',
+    "a Body that is a list": b'{"Body":[{"stkCallback":{}}]}',
+    "a stkCallback that is a list": b'{"Body":{"stkCallback":[]}}',
+    "a stkCallback that is text": b'{"Body":{"stkCallback":"0"}}',
+    "an empty stkCallback": b'{"Body":{"stkCallback":{}}}',
+    "lists without end": b"[" * DEEP,
+    "deep lists": b"[" * DEEP + b"]" * DEEP,
+    "deep objects": b'{"a":' * DEEP,
+    "a deep extra": b'{"New":' + b"[" * 50_000 + b"]" * 50_000 + b"," + callback()[1:],
+    "a code twice": callback().replace(b'"ResultCode":0', b'"ResultCode":1032,"ResultCode":0'),
+    "a Body twice": callback()[:-1] + b',"Body":{}}',
+    "a key twice, once in escapes": callback().replace(b'"ResultCode":0', b'"ResultCode":1032,"Result\\u0043ode":0'),
+    "a name twice in an item": callback(items=('{"Name":"Amount","Value":1,"Value":10}',)),
+    "NaN": with_item("Amount", "NaN"),
+    "Infinity": with_item("Amount", "Infinity"),
+    "-Infinity": with_item("Balance", "-Infinity"),
+    "an integer of 5000 digits": with_item("Amount", "9" * 5000),
+    "an exponent no computer holds": with_item("Amount", "1e99999999999999999999"),
+    "an exponent no ledger holds": with_item("Amount", "1e999999"),
+    "a fraction of 5000 digits": with_item("Amount", "1." + "0" * 5000),
+    "a megabyte": callback(desc='"' + "a" * 1_000_000 + '"'),
+}
+
+
+@pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE.keys())
+def test_hostile_bytes_are_unreadable_and_nothing_worse(body: bytes) -> None:
+    said = read_callback(body)
+    assert isinstance(said, CallbackUnreadable)
+    assert said.reason
+    assert "254708374149" not in said.reason
+    receipts_seen(body)
+
+
+def test_a_byte_order_mark_does_no_harm() -> None:
+    assert read_callback(b"\xef\xbb\xbf" + callback()) == read_callback(callback())
+    assert receipts_seen(b"\xef\xbb\xbf" + callback()) == ("TJ3MX6CLYC",)
+
+
+def test_words_for_people_are_printable_short_and_name_no_phone() -> None:
+    body = callback("1032", desc='"a\\u0000b\\nc\\ud800d\\u202ee 254708374149 ' + "x " * 400 + '"')
+    said = read_callback(body)
+    assert isinstance(said, CallbackFailure)
+    assert said.description.startswith("a b c d e … x")
+    assert len(said.description) <= 300
+    said.description.encode("utf-8")
+    assert prose(None) == prose(["x"]) == ""
+    assert prose("Error Occurred - Invalid Access Token - c9SQxWWhmdVRlyh0zh8gZDTkubVF").endswith("Token - …")
+
+
+# No receipt is lost ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        callback()[:-5],
+        callback("true"),
+        b"\xff" + callback(),
+        callback(items=('{"Value" : "TJ3MX6CLYC" , "Name" : "MpesaReceiptNumber"}',))[:-1],
+        callback().replace(b'"MpesaReceiptNumber"', b'"Mpesa\\u0052eceiptNumber"'),
+        b'[{"Name":"MpesaReceiptNumber","Value":"TJ3MX6CLYC"}]',
+        callback("1032"),
+        with_item("Amount", "NaN"),
+        with_item("Amount", "9" * 5000),
+        callback(items=(*ITEMS, *ITEMS)),
+    ],
+)
+def test_a_receipt_is_seen_in_whatever_it_stands(body: bytes) -> None:
+    assert receipts_seen(body) == ("TJ3MX6CLYC",)
+
+
+def test_both_values_of_a_doubled_key_are_seen() -> None:
+    body = callback(items=('{"Name":"MpesaReceiptNumber","Value":"AAA1","Name":"MpesaReceiptNumber","Value":"BBB2"}',))
+    assert set(receipts_seen(body)) == {"AAA1", "BBB2"}
+
+
+def test_receipts_seen_are_bounded_and_storable() -> None:
+    items = tuple(f'{{"Name":"MpesaReceiptNumber","Value":"R{n}\\u0000"}}' for n in range(5)) + tuple(
+        f'{{"Name":"MpesaReceiptNumber","Value":"R{n}"}}' for n in range(1000)
+    )
+    seen = receipts_seen(callback(items=items))
+    assert len(seen) == 20
+    assert all(re.fullmatch(r"[!-~]{1,50}", receipt) for receipt in seen)
+
+
+# Whatever comes -------------------------------------------------------------------------------------------------------
+
+NAMES = ["Amount", "0", "MpesaReceiptNumber"]
+KEYS = ["Body", "stkCallback", "ResultCode", "CallbackMetadata", "Item", "Name", "Value", "CheckoutRequestID"]
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(NAMES),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.text() | st.sampled_from(KEYS),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=20,
+)
+READ = (CallbackSuccess, CallbackFailure, CallbackUnknownCode, CallbackUnreadable)
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_make_it_raise(body: bytes) -> None:
+    assert isinstance(read_callback(body), READ)
+    receipts_seen(body)
+
+
+@given(ANYTHING)
+def test_no_json_makes_it_raise(value: Any) -> None:
+    for body in (
+        value,
+        {"Body": {"stkCallback": value}},
+        {"Body": {"stkCallback": {"ResultCode": 0, "CallbackMetadata": value}}},
+    ):
+        sent = json.dumps(body).encode()
+        assert isinstance(read_callback(sent), READ)
+        receipts_seen(sent)
+
+
+@given(ANYTHING.filter(lambda value: not (value == "0" or (type(value) is int and value == 0))))
+def test_only_0_is_success(code: Any) -> None:
+    assert not isinstance(read_callback(callback(json.dumps(code))), CallbackSuccess)
+
+
+@given(ANYTHING, st.sampled_from(["Amount", "MpesaReceiptNumber", "TransactionDate", "PhoneNumber", "Balance"]))
+def test_whatever_stands_in_an_item_what_is_read_can_be_stored(value: Any, name: str) -> None:
+    said = read_callback(with_item(name, json.dumps(value)))
+    if isinstance(said, CallbackSuccess):
+        assert said.amount_kes is None or 0 <= said.amount_kes < 10**8
+        assert said.receipt is None or re.fullmatch(r"[!-~]{1,50}", said.receipt)
+        assert said.phone is None or len(said.phone) <= 20
+        assert said.transaction_date is None or said.transaction_date.tzinfo is not None
