@@ -1,3 +1,8 @@
 """The fixtures of all tests live in tests/fixtures, one file a part."""
 
-pytest_plugins = ["tests.fixtures.database", "tests.fixtures.simulator"]
+pytest_plugins = [
+    "tests.fixtures.database",
+    "tests.fixtures.shop",
+    "tests.fixtures.simulator",
+    "tests.fixtures.site",
+]
