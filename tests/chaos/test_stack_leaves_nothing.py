@@ -140,7 +140,7 @@ def test_killed_it_leaves_no_process_and_a_database_that_starts_again(make_dev: 
     assert what_was_kept(make_dev) == "42"
 
 
-@pytest.mark.parametrize("moment", ["postgres/data.new", "postgres/data", "logs/netlify.log"])
+@pytest.mark.parametrize("moment", ["postgres/password", "postgres/data", "logs/netlify.log"])
 def test_killed_while_it_starts_it_leaves_nothing_and_starts_the_next_time(make_dev: MakeDev, moment: str) -> None:
     make_dev.start()
     make_dev.wait_for((make_dev.state / moment).exists, f"{moment} never appeared")

@@ -135,7 +135,7 @@ def test_a_database_that_cannot_be_migrated_is_told_and_nothing_is_left(tmp_path
         ("", None),
         ('◈ sweep  {"level":"INFO","message":"answered","status":200}', None),
         ('◈ sweep  {"level":"ERROR","message":"alert","alert":"double"}', "sweep  ERROR alert alert=double"),
-        ('◈ status  {"level":"INFO","message":"answered","service":"lipa","status":404}', "status  answered status=404"),
+        ('◈ status  {"level":"INFO","message":"answered","service":"lipa","code":"x"}', "status  answered code=x"),
         ("◈ callback  Traceback (most recent call last):", "callback  Traceback (most recent call last):"),
         ("◈ callback  [1, 2]", "callback  [1, 2]"),
         ("something new", "something new"),
