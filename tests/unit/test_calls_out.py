@@ -15,6 +15,7 @@ import pytest
 
 from shared import calls_out
 from shared.calls_out import Deadline, Request, Unanswered, Unavailable, exchange
+from tests.fixtures.certificates import self_signed
 
 Behaviour = Callable[[socket.socket, threading.Event], None]
 
@@ -196,10 +197,10 @@ def test_a_server_that_closes_during_the_tls_handshake_means_that_nothing_left_u
         exchange(post(url.replace("http:", "https:")), Deadline.after(5))
 
 
-def test_a_certificate_nobody_vouches_for_means_that_nothing_left_us(self_signed: Path) -> None:
+def test_a_certificate_nobody_vouches_for_means_that_nothing_left_us(certificate: Path) -> None:
     received: list[bytes] = []
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(self_signed)
+    context.load_cert_chain(certificate)
 
     def behaves(connection: socket.socket, over: threading.Event) -> None:
         with suppress(OSError), context.wrap_socket(connection, server_side=True) as talking:
@@ -210,10 +211,10 @@ def test_a_certificate_nobody_vouches_for_means_that_nothing_left_us(self_signed
     assert b"".join(received) == b""
 
 
-def test_a_certificate_we_trust_carries_the_exchange(self_signed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_certificate_we_trust_carries_the_exchange(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(self_signed)
-    monkeypatch.setattr(calls_out, "tls_context", lambda: ssl.create_default_context(cafile=str(self_signed)))
+    context.load_cert_chain(certificate)
+    monkeypatch.setattr(calls_out, "tls_context", lambda: ssl.create_default_context(cafile=str(certificate)))
 
     def behaves(connection: socket.socket, over: threading.Event) -> None:
         with context.wrap_socket(connection, server_side=True) as talking:
@@ -365,33 +366,5 @@ def _no_call_is_left() -> None:
 
 
 @pytest.fixture(scope="module")
-def self_signed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Key and certificate for 127.0.0.1, signed by nobody."""
-    from datetime import UTC, datetime, timedelta
-    from ipaddress import ip_address
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(datetime.now(UTC) - timedelta(days=1))
-        .not_valid_after(datetime.now(UTC) + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "self-signed.pem"
-    path.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
-    return path
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return self_signed(tmp_path_factory.mktemp("tls"))

@@ -1,0 +1,365 @@
+"""Mail through SendGrid's API and through real SMTP servers: what arrives, and what each refusal means."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiosmtpd.smtp import SMTP, AuthResult
+
+from shared import mailer
+from shared.calls_out import Deadline
+from shared.mailer import ID_HEADER, Email, Mailer, MailRefused, MailUnanswered, SendGridMailer, SmtpMailer
+from shared.settings import MailSettings
+from simulator import Simulator
+from tests.contract.scripted_daraja import ScriptedDaraja, scripted_daraja
+
+SEND = "/v3/mail/send"
+MESSAGE = Email(
+    to_address="wanjiru@customer.example",
+    to_name="Wanjirũ Example",
+    subject="Invoice INV-2026-000001: KES 1,500, paid",
+    text="Asante!\n",
+    html="<p>Asante!</p>",
+    from_name="Duka la Mfano",
+)
+MAIL = MailSettings(
+    from_address="invoices@shop.example",
+    reply_to="support@shop.example",
+    sendgrid_api_key="SG.simulator",
+    sendgrid_base_url="http://127.0.0.1:9",
+    smtp_url=None,
+)
+
+
+def by_sendgrid(base_url: str) -> Mailer:
+    return Mailer.from_settings(replace(MAIL, sendgrid_base_url=base_url))
+
+
+def by_smtp(url: str) -> Mailer:
+    return Mailer.from_settings(replace(MAIL, smtp_url=url))
+
+
+def soon() -> Deadline:
+    return Deadline.after(10)
+
+
+def test_smtp_is_used_where_it_is_set_and_sendgrid_otherwise() -> None:
+    assert isinstance(by_sendgrid("http://127.0.0.1:9"), SendGridMailer)
+    assert isinstance(by_smtp("smtp://127.0.0.1:9"), SmtpMailer)
+
+
+# What arrives ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["sendgrid", "smtp"])
+def test_a_message_arrives_whole_by_either_way(simulator: Simulator, way: str) -> None:
+    by = by_sendgrid(simulator.base_url) if way == "sendgrid" else by_smtp(f"smtp://127.0.0.1:{simulator.smtp_port}")
+    by.send(MESSAGE, soon(), "INV-2026-000001")
+    (arrived,) = simulator.client.mail()
+    assert arrived["via"] == way
+    assert "wanjiru@customer.example" in arrived["to"][0]
+    assert "Duka la Mfano" in arrived["from"]
+    assert "invoices@shop.example" in arrived["from"]
+    assert arrived["reply_to"] == "support@shop.example"
+    assert arrived["subject"] == MESSAGE.subject
+    assert arrived["text"].strip() == "Asante!"
+    assert arrived["html"].strip() == "<p>Asante!</p>"
+
+
+def test_sendgrid_gets_the_request_its_api_documents(server: ScriptedDaraja) -> None:
+    server.answer(SEND, {"http_status": 202, "body": ""})
+    by_sendgrid(server.base_url).send(MESSAGE, soon(), "INV-2026-000001")
+    (asked,) = server.asked_for(SEND)
+    assert asked.method == "POST"
+    assert asked.headers["authorization"] == "Bearer SG.simulator"
+    assert asked.headers["content-type"] == "application/json"
+    said = asked.json()
+    assert said["from"] == {"email": "invoices@shop.example", "name": "Duka la Mfano"}
+    assert said["reply_to"] == {"email": "support@shop.example"}
+    assert said["personalizations"] == [{"to": [{"email": "wanjiru@customer.example", "name": "Wanjirũ Example"}]}]
+    assert [content["type"] for content in said["content"]] == ["text/plain", "text/html"]
+    assert said["headers"] == {ID_HEADER: "INV-2026-000001"}
+    assert said["custom_args"] == {"message_id": "INV-2026-000001"}
+    assert said["tracking_settings"]["open_tracking"]["enable"] is False
+
+
+def test_a_repeat_carries_the_same_id() -> None:
+    with smtp_server() as (port, letters):
+        for _ in range(2):
+            by_smtp(f"smtp://127.0.0.1:{port}").send(MESSAGE, soon(), "INV-2026-000001")
+    assert len(letters) == 2
+    for letter in letters:
+        assert b"Message-ID: <INV-2026-000001@shop.example>" in letter
+        assert f"{ID_HEADER}: INV-2026-000001".encode() in letter
+
+
+# Nothing can be smuggled ----------------------------------------------------------------------------------------------
+
+SMUGGLED = "Wanjiru\r\nBcc: all@customer.example\r\n\r\nBody\x00\u202e"
+
+
+def test_no_name_or_subject_can_add_a_header_over_smtp() -> None:
+    with smtp_server() as (port, letters):
+        nasty = replace(MESSAGE, to_name=SMUGGLED, from_name=SMUGGLED, subject=SMUGGLED)
+        by_smtp(f"smtp://127.0.0.1:{port}").send(nasty, soon(), "INV-1")
+    head = letters[0].partition(b"\r\n\r\n")[0]
+    names = [line.partition(b":")[0].lower() for line in head.split(b"\r\n") if not line.startswith((b" ", b"\t"))]
+    assert b"bcc" not in names
+    assert b"\x00" not in head
+
+
+def test_no_name_or_subject_can_add_a_header_through_sendgrid(server: ScriptedDaraja) -> None:
+    server.answer(SEND, {"http_status": 202, "body": ""})
+    nasty = replace(MESSAGE, to_name=SMUGGLED, from_name=SMUGGLED, subject=SMUGGLED)
+    by_sendgrid(server.base_url).send(nasty, soon(), "INV-1")
+    said = server.asked_for(SEND)[0].json()
+    sent = [said["subject"], said["from"]["name"], said["personalizations"][0]["to"][0]["name"]]
+    assert sent == ["Wanjiru Bcc: all@customer.example Body"] * 3
+
+
+@pytest.mark.parametrize(
+    "address", ["", "nobody", "a@b", "a@b.example, c@d.example", "a@b.example\r\nBcc: c@d.example", "<a@b.example>"]
+)
+@pytest.mark.parametrize("url", [None, "smtp://127.0.0.1:9"])
+def test_what_is_no_address_is_refused_before_anybody_is_asked(address: str, url: str | None) -> None:
+    with pytest.raises(MailRefused):
+        Mailer.from_settings(replace(MAIL, smtp_url=url)).send(replace(MESSAGE, to_address=address), soon(), "INV-1")
+
+
+@pytest.mark.parametrize("message_id", ["", "a b", "a\r\nBcc: x", "a@b", "x" * 101])
+def test_an_id_that_could_break_a_header_is_a_fault_of_ours(message_id: str) -> None:
+    with pytest.raises(ValueError, match="message_id"):
+        by_smtp("smtp://127.0.0.1:9").send(MESSAGE, soon(), message_id)
+
+
+# SendGrid's refusals --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "says"),
+    [
+        (400, '{"errors":[{"message":"Bad Request","field":null,"help":null}]}', "Bad Request"),
+        (400, '{"errors":[{"message":"wanjiru@customer.example is no address"}]}', "… is no address"),
+        (401, '{"errors":[{"message":"The provided authorization grant is invalid"}]}', "SENDGRID_API_KEY"),
+        (403, '{"errors":[{"message":"The from address does not match"}]}', "INVOICE_EMAIL_FROM"),
+        (413, "", "413"),
+        (400, "[" * 100_000, "400"),
+        (404, "<html>", "404"),
+    ],
+)
+def test_a_refusal_of_sendgrids_is_for_good_and_names_what_to_put_right(
+    server: ScriptedDaraja, status: int, body: str, says: str
+) -> None:
+    server.answer(SEND, {"http_status": status, "body": body})
+    with pytest.raises(MailRefused) as refused:
+        by_sendgrid(server.base_url).send(MESSAGE, soon(), "INV-1")
+    assert says in str(refused.value)
+    assert "customer.example" not in str(refused.value)
+
+
+@pytest.mark.parametrize("status", [200, 302, 408, 429, 500, 502, 503])
+def test_what_sendgrid_may_take_later_is_sent_again(server: ScriptedDaraja, status: int) -> None:
+    server.answer(SEND, {"http_status": status, "body": "{}"})
+    with pytest.raises(MailUnanswered):
+        by_sendgrid(server.base_url).send(MESSAGE, soon(), "INV-1")
+    assert len(server.asked) == 1, "a redirect would carry the key to somebody else"
+
+
+def test_no_answer_from_sendgrid_is_sent_again_later(server: ScriptedDaraja) -> None:
+    server.answer(SEND, None)
+    for base_url in (server.base_url, "http://127.0.0.1:9"):
+        with pytest.raises(MailUnanswered):
+            by_sendgrid(base_url).send(MESSAGE, soon(), "INV-1")
+
+
+def test_a_message_that_looks_like_an_api_key_is_refused_and_not_a_crash() -> None:
+    """sendgrid's package looks for keys in what it sends."""
+    with pytest.raises(MailRefused):
+        by_sendgrid("http://127.0.0.1:9").send(replace(MESSAGE, text="SG.abc.def"), soon(), "INV-1")
+
+
+# SMTP's refusals ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("step", "reply", "expected"),
+    [
+        ("RCPT", "550 5.1.1 <wanjiru@customer.example> user unknown", MailRefused),
+        ("RCPT", "450 4.2.1 try later", MailUnanswered),
+        ("MAIL", "553 5.7.1 sender not allowed", MailRefused),
+        ("MAIL", "451 4.3.0 local error", MailUnanswered),
+        ("DATA", "554 5.7.1 message refused", MailRefused),
+        ("DATA", "452 4.3.1 no space", MailUnanswered),
+    ],
+)
+def test_five_hundreds_of_smtp_are_for_good_and_four_hundreds_are_not(
+    step: str, reply: str, expected: type[Exception]
+) -> None:
+    with smtp_server(replies={step: reply}) as (port, _), pytest.raises(expected) as failed:
+        by_smtp(f"smtp://127.0.0.1:{port}").send(MESSAGE, soon(), "INV-1")
+    assert "customer.example" not in str(failed.value)
+
+
+def test_starttls_with_a_certificate_and_a_password_delivers(
+    localhost_certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mailer, "tls_context", lambda: ssl.create_default_context(cafile=str(localhost_certificate)))
+    with smtp_server(certificate=localhost_certificate, password="p@ss word") as (port, letters):
+        by_smtp(f"smtp://shop:p%40ss%20word@127.0.0.1:{port}").send(MESSAGE, soon(), "INV-1")
+    assert len(letters) == 1
+
+
+def test_tls_from_the_first_byte_delivers(localhost_certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mailer, "tls_context", lambda: ssl.create_default_context(cafile=str(localhost_certificate)))
+    with smtp_server(certificate=localhost_certificate, at_once=True) as (port, letters):
+        by_smtp(f"smtps://127.0.0.1:{port}").send(MESSAGE, soon(), "INV-1")
+    assert len(letters) == 1
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_mail_server_nobody_vouches_for_gets_neither_password_nor_message(
+    localhost_certificate: Path, at_once: bool
+) -> None:
+    with smtp_server(certificate=localhost_certificate, at_once=at_once) as (port, letters):
+        url = f"{'smtps' if at_once else 'smtp'}://shop:secret@127.0.0.1:{port}"
+        with pytest.raises(MailUnanswered, match="SSLCertVerificationError"):
+            by_smtp(url).send(MESSAGE, soon(), "INV-1")
+    assert letters == []
+
+
+def test_a_server_elsewhere_without_starttls_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This machine stands in for another: no name is exempt here."""
+    monkeypatch.setattr(mailer, "LOOPBACK", frozenset())
+    with smtp_server() as (port, letters), pytest.raises(MailRefused, match="STARTTLS"):
+        by_smtp(f"smtp://shop:secret@127.0.0.1:{port}").send(MESSAGE, soon(), "INV-1")
+    assert letters == []
+
+
+def test_a_wrong_password_is_refused_for_good(localhost_certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mailer, "tls_context", lambda: ssl.create_default_context(cafile=str(localhost_certificate)))
+    with (
+        smtp_server(certificate=localhost_certificate, password="right") as (port, _),
+        pytest.raises(MailRefused, match="SMTP_URL"),
+    ):
+        by_smtp(f"smtp://shop:wrong@127.0.0.1:{port}").send(MESSAGE, soon(), "INV-1")
+
+
+def silent(connection: socket.socket, over: threading.Event) -> None:
+    over.wait(10)
+
+
+def dripping(connection: socket.socket, over: threading.Event) -> None:
+    while not over.wait(0.05):
+        connection.sendall(b"2")
+
+
+def closing(connection: socket.socket, over: threading.Event) -> None:
+    return
+
+
+@pytest.mark.parametrize("behaves", [silent, dripping, closing])
+def test_a_mail_server_that_gives_no_answer_is_over_by_the_deadline(
+    behaves: Callable[[socket.socket, threading.Event], None],
+) -> None:
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                try:
+                    behaves(connection, over)
+                except OSError:
+                    return
+
+        threading.Thread(target=serve, daemon=True).start()
+        began = time.monotonic()
+        with pytest.raises(MailUnanswered):
+            by_smtp(f"smtp://127.0.0.1:{listening.getsockname()[1]}").send(MESSAGE, Deadline.after(0.5), "INV-1")
+        assert time.monotonic() - began < 5
+        over.set()
+
+
+# Servers --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedDaraja]:
+    with scripted_daraja() as scripted:
+        yield scripted
+
+
+@contextmanager
+def smtp_server(
+    *,
+    replies: dict[str, str] | None = None,
+    certificate: Path | None = None,
+    at_once: bool = False,
+    password: str | None = None,
+) -> Iterator[tuple[int, list[bytes]]]:
+    """A real SMTP server: its port, and the letters it took."""
+    letters: list[bytes] = []
+    refusals = replies or {}
+
+    class Handler:
+        async def handle_MAIL(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:
+            envelope.mail_from = address
+            return refusals.get("MAIL", "250 OK")
+
+        async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:
+            envelope.rcpt_tos.append(address)
+            return refusals.get("RCPT", "250 OK")
+
+        async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+            if "DATA" not in refusals:
+                letters.append(envelope.content)
+            return refusals.get("DATA", "250 OK")
+
+    context = None
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+    options: dict[str, Any] = {}
+    if context and not at_once:
+        options.update(tls_context=context, require_starttls=True)
+    if password:
+
+        def authenticator(_server: Any, _session: Any, _envelope: Any, _mechanism: str, given: Any) -> AuthResult:
+            return AuthResult(success=given.password == password.encode(), handled=False)
+
+        options.update(authenticator=authenticator, auth_required=True)
+    loop = asyncio.new_event_loop()
+    served = loop.run_until_complete(
+        loop.create_server(
+            lambda: SMTP(Handler(), hostname="mail.example", loop=loop, **options),
+            "127.0.0.1",
+            0,
+            ssl=context if at_once else None,
+        )
+    )
+    serving = threading.Thread(target=loop.run_forever, daemon=True)
+    serving.start()
+    try:
+        yield served.sockets[0].getsockname()[1], letters
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        serving.join(5)
+        served.close()
+        loop.close()
+
+
+@pytest.fixture(scope="module")
+def localhost_certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tests.fixtures.certificates import self_signed
+
+    return self_signed(tmp_path_factory.mktemp("tls"))
