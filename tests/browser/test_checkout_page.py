@@ -169,6 +169,20 @@ def test_after_a_failure_the_number_can_be_changed_for_the_same_order(customer: 
     assert first.order["account_reference"] == second.order["account_reference"]
 
 
+def test_what_was_typed_is_there_again_when_the_page_was_left_and_opened(
+    customer: Customer, shop: ScriptedShop
+) -> None:
+    shop.answers_status(NOT_PAID)
+    customer.pays_for_coffee(email="wanjiku@example.com")
+    customer.sees("Not paid")
+    customer.opens_the_shop()
+    customer.sees("Not paid")
+    customer.presses("Change the number or amount")
+    expect(customer.page.get_by_label("M-Pesa phone number")).to_have_value("0708374149")
+    expect(customer.page.get_by_label("E-mail", exact=True)).to_have_value("wanjiku@example.com")
+    expect(customer.page.get_by_role("button", name="Pay KES 850")).to_be_visible()
+
+
 def test_a_failed_payment_that_was_paid_late_shows_as_paid(customer: Customer, shop: ScriptedShop) -> None:
     customer.page.clock.install()
     customer.opens_the_shop()
@@ -317,6 +331,7 @@ def test_a_double_click_sends_one_request(customer: Customer, shop: ScriptedShop
     customer.chooses_coffee()
     customer.enters("M-Pesa phone number", PHONE)
     customer.page.get_by_role("button", name="Pay KES 850").dblclick()
+    customer.page.evaluate("document.querySelector('form').requestSubmit()")
     customer.sees("Check your phone")
     customer.page.wait_for_timeout(300)
     assert len(shop.pushes) == 1
