@@ -125,7 +125,7 @@ def ends_its_transaction(sql: str) -> bool:
 
 _NO_STATEMENT = re.compile(
     r"'(?:[^']|'')*'|\"[^\"]*\"|--[^\n]*|/\*.*?\*/|(?P<quote>\$[A-Za-z_]*\$).*?(?P=quote)"
-    r"|\bBEGIN\s+ATOMIC\b.*?\bEND\b",
+    r"|\bBEGIN\s+ATOMIC\b.*?;\s*END\b",
     re.DOTALL | re.IGNORECASE,
 )
 

@@ -135,6 +135,7 @@ class EmbeddedPostgres:
         """Initialises the folder if it is new, heals what a kill left behind, returns when the server answers."""
         if self.running:
             return
+        self.stop()
         self.folder.mkdir(parents=True, exist_ok=True)
         self._take_lock()
         try:
@@ -231,10 +232,13 @@ class EmbeddedPostgres:
             self._write("postmaster.pid", f"{over.pid}\n{rest}")
 
     def _initialise(self) -> None:
-        """Into a folder beside, renamed when complete: a half-made one is never taken for a database."""
-        beside = self.folder / "data.new"
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(mode=0o700)
+        """Into a folder beside, renamed when complete: a half-made one is never taken for a database.
+
+        Always a new one: the initdb of a killed process may still be writing into the last.
+        """
+        for half_made in self.folder.glob("new-*"):
+            shutil.rmtree(half_made, ignore_errors=True)
+        beside = Path(tempfile.mkdtemp(prefix="new-", dir=self.folder))
         password = self.folder / "password"
         password.touch(mode=0o600)
         password.write_text(secrets.token_urlsafe(24), encoding="ascii")

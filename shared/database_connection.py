@@ -98,6 +98,8 @@ class Connection:
             self._unanswered = False
             self.round_trips -= 1
             failure = StatementFailed(str(error), sqlstate="")
+        except _ConnectionGone:
+            failure = DatabaseUnavailable("Nothing was done: the connection had ended before this was sent.")
         except CONNECTION_LOST:
             failure = self._lost(committing)
         else:
@@ -120,6 +122,10 @@ class Connection:
 
 class _NotSent(Exception):
     """A value cannot be sent; nothing was."""
+
+
+class _ConnectionGone(Exception):
+    """The other side had closed the connection already: the system took nothing of what we wanted to send."""
 
 
 class _LoginRefused(Exception):
@@ -146,6 +152,16 @@ class _Wire(CoreConnection):  # type: ignore[misc]  # pg8000 has no types
             ssl_context=False,
         )
         self.register_in_adapter(converters.TIMESTAMPTZ, _instant)
+
+    def execute_simple(self, statement: str) -> Context:
+        context = Context(statement)
+        self.send_QUERY(statement)
+        try:
+            self._sock.flush()
+        except (BrokenPipeError, ConnectionResetError):
+            raise _ConnectionGone from None
+        self.handle_messages(context)
+        return context
 
     def execute_at_once(self, sql: str, values: Sequence[object]) -> Context:
         try:

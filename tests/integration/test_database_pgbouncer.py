@@ -1,0 +1,152 @@
+"""Behind a pooler in transaction mode, where every transaction may meet another server session."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from db.migrate import migrate, read_migrations, state
+from dev.postgres import EmbeddedPostgres
+from shared.database import Database, DatabaseUnavailable
+
+PGBOUNCER = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"
+POOL = 2
+
+pytestmark = pytest.mark.skipif(not Path(PGBOUNCER).exists(), reason="PgBouncer is not installed (Debian: pgbouncer)")
+
+
+@contextmanager
+def pgbouncer(server: EmbeddedPostgres, port: int) -> Iterator[None]:
+    folder = Path(tempfile.mkdtemp(prefix="lipa-pgbouncer-"))
+    (folder / "users").write_text(f'"postgres" "{server.password}"\n')
+    as_root = os.geteuid() == 0
+    (folder / "ini").write_text(
+        f"""
+        [databases]
+        * = host=127.0.0.1 port={server.port}
+        [pgbouncer]
+        listen_addr = 127.0.0.1
+        listen_port = {port}
+        unix_socket_dir =
+        auth_type = scram-sha-256
+        auth_file = {folder}/users
+        pool_mode = transaction
+        default_pool_size = {POOL}
+        {"user = nobody" if as_root else ""}
+        """
+    )
+    if as_root:
+        for path in (folder, folder / "users", folder / "ini"):
+            os.chown(path, pwd.getpwnam("nobody").pw_uid, -1)
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([PGBOUNCER, str(folder / "ini")], stderr=log, stdout=log, stdin=subprocess.DEVNULL)
+    try:
+        _wait_for(port, process, folder / "log")
+        yield
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+        shutil.rmtree(folder)
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    give_up = time.monotonic() + 20
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            if process.poll() is not None or time.monotonic() > give_up:
+                raise AssertionError(f"PgBouncer did not start: {log.read_text()}") from None
+            time.sleep(0.05)
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        return int(held.getsockname()[1])
+
+
+@pytest.fixture
+def url(postgres_server: EmbeddedPostgres, empty_database_url: str, port: int) -> str:
+    name = empty_database_url.split("/")[3].split("?")[0]
+    return f"postgresql://postgres:{postgres_server.password}@127.0.0.1:{port}/{name}"
+
+
+@pytest.fixture
+def pooled(postgres_server: EmbeddedPostgres, url: str, port: int) -> Iterator[Database]:
+    with pgbouncer(postgres_server, port):
+        database = Database(url)
+        with database.transaction() as tx:
+            tx.run("CREATE TABLE counters (id integer PRIMARY KEY, value integer NOT NULL)")
+            tx.run("INSERT INTO counters VALUES (:id, :value)", id=1, value=0)
+        yield database
+        database.close()
+
+
+def test_many_clients_share_few_sessions_and_lose_no_update(pooled: Database, url: str) -> None:
+    def count(times: int) -> None:
+        database = Database(url)
+        for _ in range(times):
+            with database.transaction() as tx:
+                row = tx.row("SELECT value FROM counters WHERE id = :id FOR UPDATE", id=1)
+                assert row is not None
+                tx.run("UPDATE counters SET value = :value WHERE id = :id", id=1, value=row["value"] + 1)
+        database.close()
+
+    threads = [threading.Thread(target=count, args=(25,)) for _ in range(POOL * 4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    with pooled.transaction() as tx:
+        assert tx.row("SELECT value FROM counters") == {"value": 25 * len(threads)}
+        sessions = tx.row("SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database()")
+    assert sessions is not None
+    assert sessions["n"] <= POOL
+
+
+def test_our_timeouts_do_not_leak_to_whoever_gets_the_session_next(pooled: Database, url: str) -> None:
+    with pooled.transaction() as tx:
+        assert tx.row("SHOW statement_timeout") == {"statement_timeout": "5s"}
+        tx.script("COMMIT; BEGIN")
+        assert tx.row("SHOW statement_timeout") == {"statement_timeout": "0"}
+
+
+def test_migrations_run_through_a_pooler_by_several_people_at_once(pooled: Database, url: str) -> None:
+    applied: list[str] = []
+
+    def run() -> None:
+        database = Database(url, statement_timeout_s=60, lock_timeout_s=60)
+        applied.extend(migrate(database, read_migrations(), "sandbox"))
+        database.close()
+
+    threads = [threading.Thread(target=run) for _ in range(POOL)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert sorted(applied) == [migration.name for migration in read_migrations()]
+    assert not state(pooled, read_migrations()).missing
+
+
+def test_a_pooler_that_restarts_between_transactions_is_not_noticed(
+    postgres_server: EmbeddedPostgres, url: str, port: int
+) -> None:
+    database = Database(url)
+    for value in range(2):
+        with pgbouncer(postgres_server, port), database.transaction() as tx:
+            assert tx.row("SELECT CAST(:value AS integer) AS value", value=value) == {"value": value}
+    with pytest.raises(DatabaseUnavailable), database.transaction():
+        pass

@@ -1,0 +1,280 @@
+"""Migrations: applied once, in order, whole or not at all, whoever runs them; and never to the wrong database."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from subprocess import PIPE, Popen, run
+from sys import executable
+
+import pytest
+
+from db.migrate import MigrationRefused, main, migrate, read_migrations, state
+from dev.postgres import EmbeddedPostgres
+from shared.database import Database
+from tests.fixtures.database import fresh_database
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+NETLIFYS_RECORD = """
+    CREATE SCHEMA netlify;
+    CREATE TABLE netlify.migrations (name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now());
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two migrations; the second has everything that a careless splitter of statements falls over."""
+    made = tmp_path / "migrations"
+    made.mkdir()
+    (made / "0001_shops.sql").write_text("CREATE TABLE shops (id integer);\nINSERT INTO shops VALUES (1);\n")
+    (made / "0002_rules.sql").write_text(
+        """
+        -- it's a comment; with a quote
+        CREATE FUNCTION rule() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF NEW.id < 0 THEN RAISE EXCEPTION 'no; not :this'; END IF;
+            RETURN NEW;
+        END $$;
+        CREATE FUNCTION two() RETURNS integer LANGUAGE sql BEGIN ATOMIC SELECT CASE WHEN true THEN 2 END; END;
+        CREATE TRIGGER rule BEFORE INSERT ON shops FOR EACH ROW EXECUTE FUNCTION rule();
+        INSERT INTO shops VALUES (2);
+        """
+    )
+    return made
+
+
+@pytest.fixture
+def empty(empty_database_url: str) -> Iterator[Database]:
+    database = Database(empty_database_url)
+    yield database
+    database.close()
+
+
+def shops(database: Database) -> list[int]:
+    with database.transaction() as tx:
+        return [row["id"] for row in tx.rows("SELECT id FROM shops ORDER BY id")]
+
+
+def netlify_names(database: Database) -> list[str]:
+    with database.transaction() as tx:
+        return [row["name"] for row in tx.rows("SELECT name FROM netlify.migrations ORDER BY name")]
+
+
+def test_running_twice_applies_once(each_postgres: EmbeddedPostgres, folder: Path) -> None:
+    with fresh_database(each_postgres) as name:
+        database = Database(each_postgres.url(name))
+        assert migrate(database, read_migrations(folder)) == ["0001_shops", "0002_rules"]
+        assert migrate(database, read_migrations(folder)) == []
+        assert shops(database) == [1, 2]
+        database.close()
+
+
+def test_a_new_file_is_applied_alone(empty: Database, folder: Path) -> None:
+    migrate(empty, read_migrations(folder))
+    (folder / "0003_more.sql").write_text("INSERT INTO shops VALUES (3)")
+    assert migrate(empty, read_migrations(folder)) == ["0003_more"]
+    assert shops(empty) == [1, 2, 3]
+
+
+def test_eight_at_once_apply_once(empty_database_url: str) -> None:
+    environ = {**os.environ, "DATABASE_URL": empty_database_url, "MPESA_ENV": "sandbox"}
+    command = [executable, "-m", "db.migrate"]
+    runs = [Popen(command, cwd=ROOT, env=environ, stdout=PIPE, stderr=PIPE, text=True) for _ in range(8)]
+    said = [one.communicate(timeout=120) for one in runs]
+    assert [one.returncode for one in runs] == [0] * 8, said
+    applied = [line.split()[1] for out, _ in said for line in out.splitlines() if line.startswith("applied")]
+    assert sorted(applied) == [migration.name for migration in read_migrations()]
+
+
+def test_eight_threads_share_the_files_between_them(empty_database_url: str, folder: Path) -> None:
+    for number in range(3, 13):
+        (folder / f"{number:04}_more.sql").write_text(f"INSERT INTO shops VALUES ({number}); SELECT pg_sleep(0.01);")
+    migrations = read_migrations(folder)
+    applied: list[str] = []
+
+    def run_one() -> None:
+        database = Database(empty_database_url, lock_timeout_s=60, statement_timeout_s=60)
+        applied.extend(migrate(database, migrations))
+        database.close()
+
+    threads = [threading.Thread(target=run_one) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert sorted(applied) == [migration.name for migration in migrations]
+    database = Database(empty_database_url)
+    assert shops(database) == list(range(1, 13))
+    database.close()
+
+
+def test_a_file_that_fails_leaves_nothing_of_itself(empty: Database, folder: Path) -> None:
+    (folder / "0003_wrong.sql").write_text("INSERT INTO shops VALUES (3); INSERT INTO nowhere VALUES (4);")
+    with pytest.raises(MigrationRefused, match=r"0003_wrong\.sql failed and was rolled back.*nowhere"):
+        migrate(empty, read_migrations(folder))
+    assert shops(empty) == [1, 2]
+    (folder / "0003_wrong.sql").write_text("INSERT INTO shops VALUES (3);")
+    assert migrate(empty, read_migrations(folder)) == ["0003_wrong"]
+    assert shops(empty) == [1, 2, 3]
+
+
+def test_an_applied_file_that_was_changed_is_refused(empty: Database, folder: Path) -> None:
+    migrate(empty, read_migrations(folder))
+    path = folder / "0001_shops.sql"
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))  # as git may check it out: no change
+    assert migrate(empty, read_migrations(folder)) == []
+    path.write_text(path.read_text() + "SELECT 1;")
+    for act in (migrate, state):
+        with pytest.raises(MigrationRefused, match=r"0001_shops\.sql was changed"):
+            act(empty, read_migrations(folder))
+
+
+def test_a_database_ahead_of_the_checkout_is_refused(empty: Database, folder: Path) -> None:
+    migrate(empty, read_migrations(folder))
+    (folder / "0002_rules.sql").unlink()
+    with pytest.raises(MigrationRefused, match=r"0002_rules.*update the checkout"):
+        migrate(empty, read_migrations(folder))
+
+
+def test_a_file_that_comes_late_with_an_early_number_is_refused(empty: Database, folder: Path) -> None:
+    rules = (folder / "0002_rules.sql").rename(folder / "0003_rules.sql")
+    migrate(empty, read_migrations(folder))
+    (folder / "0002_late.sql").write_text("INSERT INTO shops VALUES (9)")
+    with pytest.raises(MigrationRefused, match="0002_late comes before 0003_rules"):
+        migrate(empty, read_migrations(folder))
+    assert rules.exists()
+    assert shops(empty) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("3_Shops.sql", "lower case"),
+        ("shops.sql", "NNNN_name"),
+        ("0003-shops.sql", "NNNN_name"),
+        ("0003_shops.txt", "NNNN_name"),
+        ("0002_other.sql", "number 2 is taken by 0002_"),
+        ("00003_other.sql", "as many digits"),
+    ],
+)
+def test_a_name_that_netlify_would_not_take_is_refused(folder: Path, name: str, says: str) -> None:
+    (folder / name).write_text("SELECT 1")
+    with pytest.raises(MigrationRefused, match=says):
+        read_migrations(folder)
+
+
+def test_numbers_that_sort_otherwise_than_they_count_are_refused(folder: Path) -> None:
+    (folder / "3_shops.sql").write_text("SELECT 1")
+    (folder / "10_shops.sql").write_text("SELECT 1")
+    with pytest.raises(MigrationRefused, match="as many digits"):
+        read_migrations(folder)
+
+
+@pytest.mark.parametrize("sql", ["BEGIN; SELECT 1; COMMIT", "SELECT 1;\nROLLBACK;", "/* x */ start transaction;"])
+def test_a_file_that_ends_its_own_transaction_is_refused(folder: Path, sql: str) -> None:
+    (folder / "0003_wrong.sql").write_text(sql)
+    with pytest.raises(MigrationRefused, match="take BEGIN and COMMIT out"):
+        read_migrations(folder)
+
+
+# Netlify's own record -------------------------------------------------------------------------------------------------
+
+
+def test_what_netlify_applied_is_not_applied_again(empty: Database, folder: Path) -> None:
+    migrations = read_migrations(folder)
+    with empty.transaction() as tx:
+        tx.script(NETLIFYS_RECORD)
+        tx.script(migrations[0].sql)
+        tx.run("INSERT INTO netlify.migrations (name) VALUES (:name)", name="0001_shops")
+    assert [one.name for one in state(empty, migrations).missing] == ["0002_rules"]
+    assert migrate(empty, migrations) == ["0002_rules"]
+    assert shops(empty) == [1, 2]
+    (folder / "0001_shops.sql").write_text("SELECT 1")
+    with pytest.raises(MigrationRefused, match="was changed"):
+        migrate(empty, read_migrations(folder))
+
+
+def test_what_we_applied_is_told_to_netlify(empty: Database, folder: Path) -> None:
+    with empty.transaction() as tx:
+        tx.script(NETLIFYS_RECORD)
+    migrate(empty, read_migrations(folder))
+    assert netlify_names(empty) == ["0001_shops", "0002_rules"]
+    assert migrate(empty, read_migrations(folder)) == []
+
+
+def test_netlifys_own_code_finds_nothing_left_to_apply(empty: Database) -> None:
+    """Netlify's statement for what is applied, as @netlify/database-dev sends it."""
+    with empty.transaction() as tx:
+        tx.script(NETLIFYS_RECORD)
+    migrate(empty, read_migrations())
+    names = [migration.name for migration in read_migrations()]
+    with empty.transaction() as tx:
+        found = tx.rows("SELECT name FROM netlify.migrations WHERE name = ANY(CAST(:names AS text[]))", names=names)
+    assert sorted(row["name"] for row in found) == names
+
+
+# The command ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_command_applies_checks_and_lists(empty_database_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    environ = {"DATABASE_URL": empty_database_url, "MPESA_ENV": "sandbox"}
+    first = read_migrations()[0].name
+    assert main(["--check"], environ) == 1
+    assert main(["--list"], environ) == 0
+    assert f"missing  {first}" in capsys.readouterr().out
+    assert main([], environ) == 0
+    assert f"applied  {first}" in capsys.readouterr().out
+    assert main(["--check"], environ) == 0
+    assert main(["--list"], environ) == 0
+    assert f"applied  {first}" in capsys.readouterr().out
+
+
+def test_sandbox_and_production_never_share_a_database(
+    empty_database_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([], {"DATABASE_URL": empty_database_url}) == 0
+    assert main([], {"DATABASE_URL": empty_database_url, "MPESA_ENV": "production"}) == 0
+    assert main([], {"DATABASE_URL": empty_database_url, "MPESA_ENV": "sandbox"}) == 1
+    assert "belongs to the production environment" in capsys.readouterr().err
+    assert main([], {"DATABASE_URL": empty_database_url, "MPESA_ENV": "production"}) == 0
+
+
+def test_a_fresh_netlify_database_is_left_to_netlify(
+    empty_database_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environ = {"NETLIFY_DB_URL": empty_database_url}
+    assert main([], environ) == 1
+    assert "deploy first" in capsys.readouterr().err
+    database = Database(empty_database_url)
+    assert len(state(database, read_migrations()).applied) == 0
+    with database.transaction() as tx:
+        tx.script(NETLIFYS_RECORD)
+    database.close()
+    assert main([], environ) == 0
+
+
+@pytest.mark.parametrize(
+    ("environ", "code", "says"),
+    [
+        ({}, 2, "DATABASE_URL must hold"),
+        ({"DATABASE_URL": "mysql://u:s3cret@h/d"}, 2, "DATABASE_URL must begin with"),
+        ({"NETLIFY_DB_URL": "mysql://u:s3cret@h/d"}, 2, "NETLIFY_DB_URL must begin with"),
+        ({"DATABASE_URL": "postgres://u:s3cret@127.0.0.1:1/d"}, 3, "Nothing was done"),
+        ({"DATABASE_URL": "postgres://u@127.0.0.1:1/d", "MPESA_ENV": "live"}, 2, "MPESA_ENV must hold"),
+    ],
+)
+def test_what_is_wrong_with_the_environment_is_said_in_a_sentence(
+    environ: dict[str, str], code: int, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([], environ) == code
+    told = capsys.readouterr().err
+    assert says in told
+    assert "s3cret" not in told
+
+
+def test_the_command_runs_from_the_shell() -> None:
+    environ = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "NETLIFY_DB_URL")}
+    done = run([executable, "-m", "db.migrate"], cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
