@@ -124,7 +124,7 @@ class _Attempt:
             self._connection.connect()
             if self._begin_to_send():
                 self._connection.endheaders(self._body)
-                self._answer = _read(self._connection)
+                self._take(_read(self._connection))
         except Exception as failed:
             self._failure = failed
         finally:
@@ -146,6 +146,11 @@ class _Attempt:
         if self._may_have_sent:
             raise Unanswered(f"{self._connection.host}: {why}") from self._failure
         raise Unavailable(f"{self._connection.host}: {why}") from self._failure
+
+    def _take(self, answer: Answer) -> None:
+        with self._lock:
+            if not self._abandoned:  # what was cut off may look like a whole answer that ended
+                self._answer = answer
 
     def _begin_to_send(self) -> bool:
         with self._lock:

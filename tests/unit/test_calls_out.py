@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from shared import calls_out
-from shared.calls_out import Deadline, Request, Unanswered, Unavailable, exchange
+from shared.calls_out import Answer, Deadline, Request, Unanswered, Unavailable, exchange
 from tests.fixtures.certificates import self_signed
 
 Behaviour = Callable[[socket.socket, threading.Event], None]
@@ -297,6 +297,16 @@ def test_once_bytes_may_have_left_a_broken_answer_is_unanswered_and_over_by_the_
     with a_server(NASTY[how]) as url:
         took_less_than_s(5, lambda: exchange(post(url), Deadline.after(0.6)), Unanswered)
         _no_call_is_left()
+
+
+def test_what_comes_after_the_caller_gave_up_is_no_answer() -> None:
+    """An endless answer that we cut off ourselves looks like one that ended."""
+    attempt = calls_out._Attempt(post("http://127.0.0.1:9/"), Deadline.after(1), 0)
+    assert attempt._begin_to_send()
+    attempt.abandon()
+    attempt._take(Answer(200, {}, b"half of it"))
+    with pytest.raises(Unanswered):
+        attempt.outcome()
 
 
 def test_an_error_never_shows_what_was_sent() -> None:
