@@ -21,9 +21,12 @@ QUIET = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium from $CHROMIUM, else Debian's, else Playwright's own."""
+    """Chromium from $CHROMIUM, else Debian's, else Playwright's own.
+
+    Not for the whole session: Playwright keeps an event loop on this thread, which other folders' tests need free.
+    """
     named = os.environ.get("CHROMIUM")
     found = named or next((path for path in ["/usr/bin/chromium"] if Path(path).exists()), None)
     unsandboxed = ["--no-sandbox"] if os.geteuid() == 0 else []

@@ -10,29 +10,29 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
-from dev.stack import LocalStack
 from simulator.client import SimulatorClient
 from tests.browser.customer import Customer, keep_screenshots
+from tests.fixtures.site import Site
 
 # netlify dev starts Python at a function's first call, and this machine may be busy
 PATIENTLY_MS = 60_000
 
 
 @pytest.fixture
-def customer(page: Page, site: LocalStack) -> Iterator[Customer]:
-    visiting = Customer(page, site.site_url)
+def customer(page: Page, site: Site) -> Iterator[Customer]:
+    visiting = Customer(page, site.url)
     visiting.opens_the_shop(f"?sim={urlsplit(site.simulator_url).port}")
     yield visiting
     assert visiting.complaints() == []
 
 
 @pytest.fixture
-def daraja(site: LocalStack) -> SimulatorClient:
-    return SimulatorClient(site.simulator_url)
+def daraja(site: Site) -> SimulatorClient:
+    return site.simulator
 
 
 def test_a_payment_goes_from_the_checkout_to_the_phone_to_its_receipt_and_invoice(
-    customer: Customer, daraja: SimulatorClient
+    customer: Customer, site: Site, daraja: SimulatorClient
 ) -> None:
     customer.pays_for_coffee("0700 000 041", email="wanjiku@example.com")
     phone = _opens_the_virtual_phone(customer)
@@ -47,6 +47,7 @@ def test_a_payment_goes_from_the_checkout_to_the_phone_to_its_receipt_and_invoic
     expect(phone.locator("#messages")).to_contain_text(payment["receipt"])
     customer.keeps_screenshots("stack-2-paid")
 
+    site.sweep()
     mail = daraja.wait_for_mail("wanjiku@example.com", 60)
     assert payment["receipt"] in mail["text"]
     with customer.page.expect_popup() as opened:
@@ -82,13 +83,13 @@ def test_after_a_wrong_pin_the_same_order_can_be_paid(customer: Customer, daraja
 
 
 def test_a_second_order_to_a_phone_with_an_open_prompt_has_to_wait(
-    customer: Customer, site: LocalStack, daraja: SimulatorClient
+    customer: Customer, site: Site, daraja: SimulatorClient
 ) -> None:
     customer.pays_for_coffee("0700 000 044")
     customer.sees("Check your phone", PATIENTLY_MS)
     context = customer.page.context.browser.new_context()  # type: ignore[union-attr]
     try:
-        in_another_tab = Customer(context.new_page(), site.site_url)
+        in_another_tab = Customer(context.new_page(), site.url)
         in_another_tab.opens_the_shop()
         in_another_tab.pays_for_coffee("0700 000 044")
         alert = in_another_tab.page.get_by_role("alert")
