@@ -316,13 +316,15 @@ def decide(payment: Payment, event: Event, around: Circumstances) -> Decision:
         case Confirmed():
             return _learning(payment, event.ids, _confirmed(payment, event, around))
         case Declined(ids, becomes):
-            return _learning(payment, ids, _declined(payment, becomes))
+            return _learning(payment, ids, _declined(payment, becomes, by_query=False))
         case UnknownCode(ids):
             return _learning(payment, ids, _unknown_code(payment))
         case QueryConfirmed():
             return _query_confirmed(payment, around)
         case QueryDeclined(becomes):
-            return _declined(payment, becomes) if payment.can_be_queried else _stays(payment, Outcome.NOTED)
+            if not payment.can_be_queried:
+                return _stays(payment, Outcome.NOTED)
+            return _declined(payment, becomes, by_query=True)
         case TimePassed():
             return _time_passed(payment, around)
         case OperatorPaid() | OperatorFailed() | OperatorRefunded():
@@ -357,12 +359,12 @@ def _confirmed(payment: Payment, event: Confirmed, around: Circumstances) -> Dec
     """Evidence, not proof: it pays when ids, amount and receipt all fit, and what is large waits for a query."""
     if payment.status in SETTLED:
         return _confirmed_again(payment, event, around)
-    if event.amount_kes is None or event.receipt is None:
-        return _ask_first(payment, ReviewReason.INCOMPLETE_SUCCESS, Alert.INCOMPLETE_SUCCESS)
-    if event.amount_kes != payment.amount_kes:
+    if event.amount_kes not in (None, payment.amount_kes):
         return _to_review(payment, ReviewReason.AMOUNT_MISMATCH)
     if around.receipt_taken:
         return _to_review(payment, ReviewReason.REUSED_RECEIPT)
+    if event.amount_kes is None or event.receipt is None:
+        return _ask_first(payment, ReviewReason.INCOMPLETE_SUCCESS, Alert.INCOMPLETE_SUCCESS)
     if around.twin_paid:
         return _to_review(payment, ReviewReason.DUPLICATE_PAYMENT)
     if payment.review_reason in CALLBACK_CANNOT_RESOLVE:
@@ -374,10 +376,10 @@ def _confirmed(payment: Payment, event: Confirmed, around: Circumstances) -> Dec
 
 def _confirmed_again(payment: Payment, event: Confirmed, around: Circumstances) -> Decision:
     """Already settled: the same news again, the receipt that was missing, or money that should not be there."""
+    if event.amount_kes not in (None, payment.amount_kes):
+        return _stays(payment, Outcome.CONTRADICTS, Alert.AMOUNT_MISMATCH)
     if event.receipt is None or event.receipt == payment.receipt:
         return _stays(payment, Outcome.REPEATED)
-    if event.amount_kes is not None and event.amount_kes != payment.amount_kes:
-        return _stays(payment, Outcome.CONTRADICTS, Alert.AMOUNT_MISMATCH)
     if around.receipt_taken:
         return _stays(payment, Outcome.CONTRADICTS, Alert.REUSED_RECEIPT)
     if payment.receipt is None:
@@ -416,11 +418,14 @@ def _ask_first(payment: Payment, otherwise: ReviewReason, *alerts: Alert) -> Dec
 # Evidence of failure --------------------------------------------------------------------------------------------------
 
 
-def _declined(payment: Payment, becomes: Status) -> Decision:
+def _declined(payment: Payment, becomes: Status, *, by_query: bool) -> Decision:
+    """Beside a held success a failing callback waits too: in whichever order they came, the query has the word."""
     if payment.status in SETTLED:
         return _stays(payment, Outcome.CONTRADICTS, Alert.CONTRADICTION)
-    if payment.success_held:
+    if payment.success_held and by_query:
         return _to_review(payment, ReviewReason.CONTRADICTION)
+    if payment.success_held and payment.status in OPEN:
+        return _stays(payment, Outcome.CONTRADICTS, Alert.CONTRADICTION)
     if payment.status in OPEN:
         return Decision(becomes, Outcome.DECLINED)
     return _stays(payment, Outcome.REPEATED if payment.status in NOT_PAID else Outcome.NOTED)

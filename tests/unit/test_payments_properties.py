@@ -1,0 +1,353 @@
+"""What holds for every payment, whatever happens to it and in whichever order, tried on made-up histories."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.database import Database
+from shared.payments import (
+    NOT_PAID,
+    SETTLED,
+    TRANSITIONS,
+    Circumstances,
+    Confirmed,
+    Decision,
+    Declined,
+    Event,
+    Evidence,
+    Ids,
+    OperatorFailed,
+    OperatorPaid,
+    OperatorRefunded,
+    Payment,
+    PushAccepted,
+    PushNotSent,
+    PushRefused,
+    PushUnanswered,
+    QueryConfirmed,
+    QueryDeclined,
+    ReviewReason,
+    Status,
+    TimePassed,
+    UnknownCode,
+    decide,
+    every_event,
+)
+
+NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
+THRESHOLD_KES = Decimal(20_000)
+OURS, OTHERS = Ids("1-1-1", "ws_CO_1"), Ids("2-2-2", "ws_CO_2")
+MIXED = Ids("1-1-1", "ws_CO_2")
+
+ids = st.sampled_from([None, OURS, OTHERS, MIXED])
+receipts = st.sampled_from([None, "UE00000001", "UE00000002"])
+amounts = st.sampled_from([Decimal(1), Decimal(1500), THRESHOLD_KES, THRESHOLD_KES + 1, Decimal(250_000)])
+failures = st.sampled_from(sorted(NOT_PAID))
+statuses = st.sampled_from(sorted(Status))
+
+
+@st.composite
+def payments(draw: st.DrawFn) -> Payment:
+    """Any row that the schema allows, also ones that no history of ours leads to."""
+    status, known = draw(statuses), draw(st.sampled_from([None, OURS]))
+    if status is Status.PENDING:
+        known = OURS
+    return Payment(
+        id="a payment",
+        status=status,
+        amount_kes=draw(amounts),
+        created_at=NOON,
+        ids=known,
+        ids_are_learnt=known is not None and status is not Status.PENDING and draw(st.booleans()),
+        review_reason=draw(st.sampled_from(ReviewReason)) if status is Status.REVIEW else None,
+        receipt=draw(receipts) if status in SETTLED else None,
+        success_held=draw(st.booleans()),
+    )
+
+
+def events(amount_kes: Decimal | None = None) -> st.SearchStrategy[Event]:
+    told = amounts if amount_kes is None else st.sampled_from([amount_kes, amount_kes + 1])
+    return st.one_of(
+        st.builds(PushAccepted, st.sampled_from([OURS, OTHERS, MIXED])),
+        st.sampled_from([PushRefused(), PushUnanswered(), PushNotSent(), QueryConfirmed(), TimePassed()]),
+        st.builds(Confirmed, ids, st.one_of(st.none(), told), receipts),
+        st.builds(Declined, ids, failures),
+        st.builds(UnknownCode, ids),
+        st.builds(QueryDeclined, failures),
+        st.sampled_from([OperatorPaid("UE00000001"), OperatorFailed(), OperatorRefunded()]),
+    )
+
+
+circumstances = st.builds(
+    Circumstances,
+    now=st.timedeltas(timedelta(0), timedelta(days=2)).map(lambda age: NOON + age),
+    confirm_above_kes=st.just(THRESHOLD_KES),
+    receipt_taken=st.booleans(),
+    ids_taken=st.booleans(),
+    twin_paid=st.booleans(),
+)
+
+
+@given(payments(), events(), circumstances)
+def test_deciding_never_raises_and_never_leaves_the_table(
+    payment: Payment, event: Event, around: Circumstances
+) -> None:
+    decision = decide(payment, event, around)
+    assert decision.status is payment.status or (payment.status, decision.status) in TRANSITIONS
+
+
+@given(payments(), events(), circumstances)
+def test_what_was_paid_stays_paid_until_a_person_gives_it_back(
+    payment: Payment, event: Event, around: Circumstances
+) -> None:
+    if payment.status in SETTLED:
+        now = decide(payment, event, around).status
+        given_back = payment.status is Status.PAID and isinstance(event, OperatorRefunded)
+        assert now is (Status.REFUNDED if given_back else payment.status)
+
+
+@given(payments(), events(), circumstances)
+def test_nobody_is_paid_without_evidence_of_the_exact_amount(
+    payment: Payment, event: Event, around: Circumstances
+) -> None:
+    decision = decide(payment, event, around)
+    becomes_paid = decision.status is Status.PAID and payment.status is not Status.PAID
+    assert becomes_paid == (decision.paid is not None)
+    if decision.paid is None:
+        return
+    assert not around.ids_taken or not isinstance(event, Confirmed)
+    match event:
+        case Confirmed(told, amount_kes, receipt):
+            assert amount_kes == payment.amount_kes
+            assert receipt is not None
+            assert receipt == decision.paid.receipt
+            assert not around.receipt_taken
+            assert payment.ids is None or told == payment.ids
+            assert payment.amount_kes <= THRESHOLD_KES
+            assert not around.twin_paid
+        case QueryConfirmed():
+            assert payment.ids is not None
+            assert not payment.ids_are_learnt
+            assert decision.paid.receipt is None
+            assert not around.twin_paid
+        case OperatorPaid(receipt):
+            assert payment.status is Status.REVIEW
+            assert not around.receipt_taken
+        case _:
+            pytest.fail(f"{event} is no evidence of money")
+
+
+@given(payments(), events(), circumstances)
+def test_a_review_has_a_reason_and_nothing_else_has_one(payment: Payment, event: Event, around: Circumstances) -> None:
+    decision = decide(payment, event, around)
+    assert (decision.status is Status.REVIEW) == (decision.review_reason is not None)
+
+
+@given(payments(), events(), circumstances)
+def test_whoever_goes_to_a_person_is_announced(payment: Payment, event: Event, around: Circumstances) -> None:
+    decision = decide(payment, event, around)
+    if decision.status is Status.REVIEW and payment.status is not Status.REVIEW:
+        assert decision.alerts
+
+
+@given(payments(), events(), circumstances)
+def test_ids_from_a_callback_never_replace_stored_ones(payment: Payment, event: Event, around: Circumstances) -> None:
+    decision = decide(payment, event, around)
+    if decision.ids is not None and not isinstance(event, PushAccepted):
+        assert payment.ids is None
+        assert decision.ids_are_learnt
+    if decision.ids is not None:
+        assert not around.ids_taken
+
+
+@given(payments(), events(), circumstances)
+def test_a_receipt_is_filled_in_once_and_never_replaced(payment: Payment, event: Event, around: Circumstances) -> None:
+    decision = decide(payment, event, around)
+    if decision.fill_receipt is not None:
+        assert payment.status in SETTLED
+        assert payment.receipt is None
+        assert not around.receipt_taken
+
+
+# Histories ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Told:
+    """A payment with what was written about it: how often it was confirmed, and by whom."""
+
+    payment: Payment
+    confirmations: int = 0
+    evidence: Evidence | None = None
+
+    def hears(self, event: Event, at: datetime = NOON + timedelta(minutes=1)) -> Told:
+        decision = decide(self.payment, event, Circumstances(at, THRESHOLD_KES))
+        return Told(
+            written(self.payment, decision),
+            self.confirmations + (decision.paid is not None),
+            decision.paid.evidence if decision.paid else self.evidence,
+        )
+
+
+def written(payment: Payment, decision: Decision) -> Payment:
+    """As the gateway writes it."""
+    receipt = decision.paid.receipt if decision.paid else decision.fill_receipt or payment.receipt
+    return replace(
+        payment,
+        status=decision.status,
+        review_reason=decision.review_reason,
+        ids=decision.ids or payment.ids,
+        ids_are_learnt=decision.ids_are_learnt if decision.ids else payment.ids_are_learnt,
+        receipt=receipt,
+        success_held=payment.success_held or decision.hold_success,
+    )
+
+
+def ordered(amount_kes: Decimal) -> Told:
+    return Told(Payment("a payment", Status.INITIATED, amount_kes, NOON))
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> tuple[Decimal, list[Event]]:
+    amount_kes = draw(amounts)
+    return amount_kes, draw(st.lists(events(amount_kes), max_size=12))
+
+
+@given(histories())
+@settings(max_examples=200)
+def test_whatever_happens_a_payment_is_confirmed_at_most_once(history: tuple[Decimal, list[Event]]) -> None:
+    amount_kes, happened = history
+    told = ordered(amount_kes)
+    for event in happened:
+        told = told.hears(event)
+        assert told.confirmations == (told.payment.status is Status.PAID or told.evidence is not None)
+        assert told.confirmations <= 1
+
+
+@given(histories())
+@settings(max_examples=200)
+def test_a_large_amount_is_never_paid_by_a_callback_alone(history: tuple[Decimal, list[Event]]) -> None:
+    amount_kes, happened = history
+    told = ordered(amount_kes)
+    for event in happened:
+        told = told.hears(event)
+    if amount_kes > THRESHOLD_KES and told.payment.status is Status.PAID:
+        assert told.evidence in (Evidence.QUERY, Evidence.OPERATOR)
+
+
+@given(histories(), st.data())
+@settings(max_examples=200)
+def test_the_same_news_again_changes_nothing_more(history: tuple[Decimal, list[Event]], data: st.DataObject) -> None:
+    amount_kes, happened = history
+    told = ordered(amount_kes)
+    for event in happened:
+        told = told.hears(event)
+        if not isinstance(event, PushAccepted | PushRefused | PushNotSent | PushUnanswered):  # there is one push
+            assert told.hears(event) == told
+
+
+EVIDENCE: dict[str, Event] = {
+    "accepted": PushAccepted(OURS),
+    "confirmed": Confirmed(OURS, Decimal(1500), "UE00000001"),
+    "query confirmed": QueryConfirmed(),
+    "failed": Declined(OURS, Status.FAILED),
+    "unknown code": UnknownCode(OURS),
+    "silence": TimePassed(),
+}
+
+
+SMALL, LARGE = Decimal(1500), Decimal(50_000)
+
+
+@pytest.mark.parametrize(
+    ("amount_kes", "happened"),
+    [
+        (SMALL, ("confirmed", "failed")),
+        (SMALL, ("confirmed", "failed", "unknown code", "silence")),
+        *[
+            (amount_kes, happened)
+            for amount_kes in (SMALL, LARGE)  # what is large is paid only where a query is among the news
+            for happened in [
+                ("confirmed", "query confirmed"),
+                ("confirmed", "failed", "query confirmed"),
+                ("confirmed", "failed", "silence", "query confirmed"),
+                ("confirmed", "unknown code", "query confirmed"),
+                ("failed", "query confirmed"),
+            ]
+        ],
+    ],
+)
+def test_callbacks_and_queries_of_one_payment_lead_to_the_same_end_in_any_order(
+    amount_kes: Decimal, happened: tuple[str, ...]
+) -> None:
+    """After the push was answered; Daraja cannot be asked before. Silence is an hour of it."""
+    ends = set()
+    for order in itertools.permutations(happened):
+        told = ordered(amount_kes).hears(EVIDENCE["accepted"])
+        for name in order:
+            event = EVIDENCE[name]
+            if isinstance(event, Confirmed):
+                event = replace(event, amount_kes=amount_kes)
+            told = told.hears(event, NOON + timedelta(hours=2 if name == "silence" else 0))
+        if told.payment.success_held:  # what the held callback says is judged again once a query has agreed
+            told = told.hears(Confirmed(OURS, amount_kes, "UE00000001"))
+        ends.add((told.payment.status, told.payment.receipt if "confirmed" in happened else None, told.confirmations))
+    assert ends == {(Status.PAID, "UE00000001" if "confirmed" in happened else None, 1)}
+
+
+@pytest.mark.parametrize("first", ["accepted", "confirmed", "failed", "unknown code"])
+def test_the_pushs_answer_and_the_callback_may_come_in_any_order(first: str) -> None:
+    for second in {"accepted", "confirmed", "failed", "unknown code"} - {first}:
+        ends = [
+            ordered(Decimal(1500)).hears(EVIDENCE[a]).hears(EVIDENCE[b]).payment
+            for a, b in ((first, second), (second, first))
+        ]
+        if {first, second} & {"accepted", "confirmed"}:
+            assert ends[0].status is ends[1].status
+        if "accepted" in (first, second):
+            assert ends[0] == ends[1]
+
+
+# The table and the database -------------------------------------------------------------------------------------------
+
+
+def test_the_database_allows_exactly_the_transitions_of_the_table(database: Database) -> None:
+    with database.transaction() as tx:
+        rows = tx.rows(
+            """
+            SELECT was, now FROM unnest(CAST(:statuses AS text[])) was, unnest(CAST(:statuses AS text[])) now
+            WHERE payment_may_go(was, now)
+            """,
+            statuses="{" + ",".join(Status) + "}",
+        )
+    assert {(row["was"], row["now"]) for row in rows} == {(str(was), str(now)) for was, now in TRANSITIONS}
+
+
+def test_every_transition_of_the_table_is_reached_by_some_event() -> None:
+    reached = set()
+    for status, reason, known, learnt, held, taken, twin, age in itertools.product(
+        Status,
+        [None, *ReviewReason],
+        (None, OURS),
+        (False, True),
+        (False, True),
+        (False, True),
+        (False, True),
+        (0, 4000),
+    ):
+        if (status is Status.REVIEW) != (reason is not None):
+            continue
+        payment = Payment("a payment", status, Decimal(1500), NOON, known, learnt, reason, None, held)
+        around = Circumstances(NOON + timedelta(seconds=age), THRESHOLD_KES, False, taken, twin)
+        for event in every_event(payment):
+            now = decide(payment, event, around).status
+            if now is not status:
+                reached.add((status, now))
+    assert reached == TRANSITIONS
