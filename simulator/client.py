@@ -124,7 +124,9 @@ class SimulatorClient:
         while (found := look()) is None:
             if time.monotonic() > until:
                 seen = [(one["phone"], one["state"], one["prompt_open"]) for one in self.payments()]
-                raise TimeoutError(f"no {what} within {timeout_s:g} s; payments: {seen}, mails: {len(self.mail())}")
+                raise TimeoutError(
+                    f"waited for {what}, {timeout_s:g} s in vain; payments: {seen}, mails: {len(self.mail())}"
+                )
             time.sleep(EVERY_S)
         return found
 

@@ -333,8 +333,11 @@ def _valid(model: type[Model], content: dict[str, Any]) -> Model:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        errors = [
-            {"field": str(one["loc"][0]) if one["loc"] else "script", "message": one["msg"]} for one in error.errors()
-        ]
+        errors = [{"field": _field(one["loc"], one["msg"]), "message": one["msg"]} for one in error.errors()]
         named = ", ".join(dict.fromkeys(one["field"] for one in errors))
         raise _problem(web.HTTPUnprocessableEntity, f"wrong: {named}", errors) from None
+
+
+def _field(loc: tuple[int | str, ...], message: str) -> str:
+    """A rule about several fields has no place of its own; its message begins with the field to change."""
+    return str(loc[0]) if loc else message.removeprefix("Value error, ").split()[0].rstrip(":")

@@ -111,7 +111,7 @@ class Running:
     async def start(cls, settings: SimulatorSettings, port: int) -> Running:
         """Raises OSError where the port is taken."""
         world = World(settings)
-        runner = web.AppRunner(world.application(), access_log=None, shutdown_timeout=1.0)
+        runner = web.AppRunner(world.application(), access_log=None, shutdown_timeout=0.2)
         await runner.setup()
         try:
             site = web.TCPSite(runner, HOST, port)

@@ -75,7 +75,7 @@ def _hang_up(server: SMTP) -> str:
 
 def _part(message: EmailMessage, kind: str) -> str | None:
     part = message.get_body(preferencelist=(kind,))
-    return None if part is None else str(part.get_content())
+    return None if part is None else str(part.get_content()).replace("\r\n", "\n")
 
 
 async def start(handler: MailHandler) -> asyncio.Server:

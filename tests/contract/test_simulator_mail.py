@@ -1,0 +1,159 @@
+"""The mailbox: SendGrid's API with its literal errors, the real sendgrid package against it, and SMTP."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import smtplib
+import time
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sendgrid import SendGridAPIClient
+from sendgrid.helpers.mail import Mail, ReplyTo
+
+from simulator import Simulator
+from tests.fixtures.simulator import HttpAnswer, http_request
+
+DATA = json.loads((Path(__file__).with_name("simulator_bodies") / "sendgrid_errors.json").read_text())
+SEND = "/v3/mail/send"
+
+
+def send(simulator: Simulator, message: object, key: str = "SG.simulator") -> HttpAnswer:
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    return http_request(simulator.base_url, "POST", SEND, headers, json.dumps(message).encode())
+
+
+def send_by_smtp(simulator: Simulator) -> None:
+    message = EmailMessage()
+    message["From"] = "Duka <invoices@shop.example>"
+    message["To"] = "Alice <alice@example.com>"
+    message["Reply-To"] = "support@shop.example"
+    message["Subject"] = "Ankara ya Novemba — asante"
+    message.set_content("Asante sana.\n")
+    message.add_alternative("<p>Asante <b>sana</b>.</p>", subtype="html")
+    with smtplib.SMTP("127.0.0.1", simulator.smtp_port, timeout=10) as server:
+        server.login("anybody", "any password")
+        server.send_message(message)
+
+
+def test_a_mail_is_taken_with_202_an_empty_body_and_a_message_id(simulator: Simulator) -> None:
+    answer = send(simulator, DATA["message"])
+    assert (answer.status, answer.body) == (202, b"")
+    [mail] = simulator.client.mail()
+    assert answer.headers["x-message-id"] == mail["id"]
+    assert (mail["via"], mail["from"], mail["to"], mail["subject"], mail["text"], mail["html"], mail["reply_to"]) == (
+        "sendgrid",
+        "invoices@shop.example",
+        ["alice@example.com"],
+        "Invoice",
+        "Asante",
+        None,
+        None,
+    )
+
+
+@pytest.mark.parametrize("row", [pytest.param(row, id=row["name"]) for row in DATA["rows"]])
+def test_a_wrong_mail_is_refused_in_sendgrids_words(simulator: Simulator, row: dict[str, Any]) -> None:
+    changed = {**DATA["message"], **row["change"]}
+    message = {name: value for name, value in changed.items() if value is not None}
+    answer = send(simulator, message)
+    assert answer.status == row["http_status"]
+    assert answer.json() == {"errors": row["errors"]}
+    assert simulator.client.mail() == []
+
+
+@pytest.mark.parametrize("key", ["SG.other", ""])
+def test_another_key_is_not_authorized(simulator: Simulator, key: str) -> None:
+    answer = send(simulator, DATA["message"], key)
+    assert answer.status == 401
+    told = {"message": "The provided authorization grant is invalid, expired, or revoked", "field": None, "help": None}
+    assert answer.json() == {"errors": [told]}
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b"null"])
+def test_what_is_not_json_is_a_bad_request(simulator: Simulator, body: bytes) -> None:
+    answer = http_request(simulator.base_url, "POST", SEND, {"Authorization": "Bearer SG.simulator"}, body)
+    assert answer.status == 400
+    assert answer.json()["errors"][0]["message"] == "Bad Request"
+
+
+def test_the_sendgrid_package_sends_here_as_to_sendgrid(simulator: Simulator) -> None:
+    client = SendGridAPIClient("SG.simulator", host=simulator.base_url)
+    mail = Mail(
+        ("invoices@shop.example", "Duka la Mfano"), ("alice@example.com", "Alice"), "Ankara", "Asante", "<p>Asante</p>"
+    )
+    mail.reply_to = ReplyTo("support@shop.example")
+    assert client.send(mail).status_code == 202
+    [seen] = simulator.client.mail()
+    assert (seen["from"], seen["to"], seen["reply_to"]) == (
+        "Duka la Mfano <invoices@shop.example>",
+        ["Alice <alice@example.com>"],
+        "support@shop.example",
+    )
+    assert (seen["text"], seen["html"]) == ("Asante", "<p>Asante</p>")
+
+
+def test_smtp_comes_into_the_same_mailbox(simulator: Simulator) -> None:
+    send(simulator, DATA["message"])
+    send_by_smtp(simulator)
+    assert simulator.client.info()["smtp_port"] == simulator.smtp_port
+    newest, _ = simulator.client.mail()
+    assert (newest["via"], newest["from"], newest["to"], newest["reply_to"]) == (
+        "smtp",
+        "Duka <invoices@shop.example>",
+        ["alice@example.com"],
+        "support@shop.example",
+    )
+    assert newest["subject"] == "Ankara ya Novemba — asante"
+    assert newest["text"] == "Asante sana.\n"
+    assert newest["html"] == "<p>Asante <b>sana</b>.</p>\n"
+
+
+@pytest.mark.parametrize(("kind", "status"), [("error_500", 500), ("too_many_429", 429), ("firewall_503", 503)])
+def test_sendgrid_can_fail_and_nothing_is_taken(simulator: Simulator, kind: str, status: int) -> None:
+    simulator.client.fault("mail", kind)
+    assert send(simulator, DATA["message"]).status == status
+    assert simulator.client.mail() == []
+    assert send(simulator, DATA["message"]).status == 202
+
+
+@pytest.mark.parametrize(("kind", "taken"), [("drop", 0), ("drop_after", 1)])
+def test_sendgrid_can_hang_up_before_or_after_it_took_the_mail(simulator: Simulator, kind: str, taken: int) -> None:
+    simulator.client.fault("mail", kind)
+    with pytest.raises(http.client.RemoteDisconnected):
+        send(simulator, DATA["message"])
+    assert len(simulator.client.mail()) == taken
+
+
+def test_sendgrid_can_be_slow(simulator: Simulator) -> None:
+    simulator.client.fault("mail", "slow", seconds=0.3)
+    began = time.monotonic()
+    assert send(simulator, DATA["message"]).status == 202
+    assert time.monotonic() - began >= 0.3
+
+
+@pytest.mark.parametrize(("kind", "code"), [("error_500", 451), ("too_many_429", 450), ("firewall_403", 554)], ids=str)
+def test_smtp_can_refuse_for_now_or_for_good(simulator: Simulator, kind: str, code: int) -> None:
+    simulator.client.fault("mail", kind)
+    with pytest.raises(smtplib.SMTPDataError) as refused:
+        send_by_smtp(simulator)
+    assert refused.value.smtp_code == code
+    assert simulator.client.mail() == []
+
+
+@pytest.mark.parametrize(("kind", "taken"), [("drop", 0), ("drop_after", 1)])
+def test_smtp_can_hang_up_before_or_after_it_took_the_mail(simulator: Simulator, kind: str, taken: int) -> None:
+    simulator.client.fault("mail", kind)
+    with pytest.raises((smtplib.SMTPServerDisconnected, ConnectionError)):
+        send_by_smtp(simulator)
+    assert len(simulator.client.mail()) == taken
+
+
+def test_the_mail_one_waits_for_is_found_by_its_address(simulator: Simulator) -> None:
+    send(simulator, DATA["message"])
+    assert simulator.client.wait_for_mail("alice@example.com")["subject"] == "Invoice"
+    with pytest.raises(TimeoutError, match=r"mail to bob@example\.com"):
+        simulator.client.wait_for_mail("bob@example.com", timeout_s=0.1)
