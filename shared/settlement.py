@@ -104,12 +104,12 @@ def ask(gateway: Gateway, daraja: Daraja, due: QueryDue, deadline: Deadline) -> 
     if isinstance(answer, NoAnswerYet):
         if answer.throttled:
             gateway.queries.throttled()
-        gateway.queries.ask_again(due)
+        gateway.queries.ask_again(due, answer.reason)
         return "no_answer_yet"
     event: Event
     if isinstance(answer, QuerySucceeded):
         event = QueryConfirmed()
-        evidence = Evidence("sweep", "QueryConfirmed", result_code="0", result_desc=answer.result_desc)
+        evidence = Evidence("sweep", "QueryConfirmed", result_code="0", result_desc=answer.result_desc, by_query=True)
     else:
         known = QUERY_FAILURES[answer.code]
         event = DeclinedByQuery(known.becomes)
@@ -119,6 +119,7 @@ def ask(gateway: Gateway, daraja: Daraja, due: QueryDue, deadline: Deadline) -> 
             result_code=answer.code,
             result_desc=answer.description,
             may_be_taken_back=known.may_be_taken_back,
+            by_query=True,
         )
     decision = settle(gateway, due.payment.id, event, evidence)
     if decision is None or decision.outcome in (Outcome.REPEATED, Outcome.NOTED):

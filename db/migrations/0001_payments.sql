@@ -33,12 +33,15 @@ CREATE TABLE transactions (
     success_held_at      timestamptz,                         -- a callback said paid, a query has to agree first
     paid_at              timestamptz,
     paid_late            boolean NOT NULL DEFAULT false,
+    refunded_at          timestamptz,
+    refund_receipt       varchar(50),                         -- of the money that went back
     failed_at            timestamptz,
     watched_at           timestamptz,                         -- a customer last looked at it
     query_count          integer NOT NULL DEFAULT 0,
     last_query_at        timestamptz,
     next_query_at        timestamptz,
-    CONSTRAINT paid_has_evidence CHECK (status NOT IN ('PAID') OR paid_at IS NOT NULL),
+    CONSTRAINT paid_has_evidence CHECK (status <> 'PAID' OR paid_at IS NOT NULL),
+    CONSTRAINT refunded_has_a_receipt CHECK (status <> 'REFUNDED' OR refunded_at IS NOT NULL AND refund_receipt IS NOT NULL),
     CONSTRAINT review_has_a_reason CHECK ((status = 'REVIEW') = (review_reason IS NOT NULL)),
     CONSTRAINT ids_come_together CHECK ((merchant_request_id IS NULL) = (checkout_request_id IS NULL)),
     CONSTRAINT pending_was_accepted CHECK (status <> 'PENDING' OR checkout_request_id IS NOT NULL)
@@ -75,6 +78,18 @@ CREATE TABLE callback_inbox (
 
 CREATE INDEX callback_inbox_transaction_id ON callback_inbox (transaction_id);
 CREATE INDEX callback_inbox_next_try_at ON callback_inbox (next_try_at) WHERE next_try_at IS NOT NULL;
+
+-- What Daraja answered when it was asked. Kept as evidence: an answer names no receipt, and cannot be had again for ever.
+CREATE TABLE query_answers (
+    id             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    transaction_id uuid NOT NULL REFERENCES transactions (id),
+    answered_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    result_code    varchar(50),                               -- of the closed terminal list; null: no answer yet
+    said           text,
+    outcome        text NOT NULL
+);
+
+CREATE INDEX query_answers_transaction_id ON query_answers (transaction_id, id);
 
 -- Why a payment is paid: exactly one row for each paid payment. A query names no receipt; it is filled in later.
 CREATE TABLE payment_confirmations (

@@ -49,6 +49,9 @@ class Evidence:
     payer: str | None = None
     balance_kes: Decimal | None = None
     may_be_taken_back: bool = False
+    by_query: bool = False
+    why: str | None = None
+    """An operator's own words."""
 
 
 class Cases:
@@ -137,6 +140,8 @@ class Case:
                     paid_at = CASE WHEN :paid THEN now() ELSE paid_at END,
                     paid_late = paid_late OR :late,
                     failed_at = CASE WHEN :failed THEN now() ELSE failed_at END,
+                    refunded_at = CASE WHEN :refunded THEN now() ELSE refunded_at END,
+                    refund_receipt = CASE WHEN :refunded THEN :receipt ELSE refund_receipt END,
                     next_query_at = CASE WHEN :asks THEN CAST(:next_query_at AS timestamptz) ELSE next_query_at END
                 WHERE id = CAST(:id AS uuid) AND status = :was
                 RETURNING id),
@@ -148,6 +153,9 @@ class Case:
                 SELECT 'alert', unnest(string_to_array(nullif(CAST(:alerts AS text), ''), ',')), id
                 FROM moved
                 ON CONFLICT (transaction_id, topic) WHERE kind = 'alert' DO NOTHING),
+            answered AS (
+                INSERT INTO query_answers (transaction_id, result_code, said, outcome)
+                SELECT id, CAST(:result_code AS text), CAST(:result_desc AS text), :outcome FROM moved WHERE :by_query),
             released AS (
                 DELETE FROM idempotency_keys k USING moved WHERE k.transaction_id = moved.id AND :never_left),
             judged AS (
@@ -179,11 +187,14 @@ class Case:
             paid=decision.paid is not None,
             late=decision.outcome is Outcome.PAID_LATE,
             failed=changed and decision.status in NOT_PAID,
+            refunded=changed and decision.status is Status.REFUNDED,
+            receipt=evidence.receipt,
+            by_query=evidence.by_query,
             **self._next_query(decision),
             actor=evidence.actor,
             event=evidence.event,
             outcome=decision.outcome.value,
-            reason=decision.review_reason.value if decision.review_reason else None,
+            reason=evidence.why or (decision.review_reason.value if decision.review_reason else None),
             remarkable=changed or decision.outcome not in UNREMARKABLE,
             alerts=",".join(alert.value for alert in decision.alerts),
             inbox_id=evidence.inbox_id,

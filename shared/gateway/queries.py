@@ -80,19 +80,24 @@ class Queries:
         )
         return QueryDue(payment, row["checkout_request_id"], row["failed_at"], row["now"])
 
-    def ask_again(self, due: QueryDue) -> None:
-        """The answer settled nothing: the next one comes by the schedule."""
+    def ask_again(self, due: QueryDue, no_answer: str | None = None) -> None:
+        """The answer settled nothing: the next one comes by the schedule. `no_answer` is what came in its place."""
         again = next_query_at(due.payment, due.asked_at)
         if due.payment.status in NOT_PAID and not due.payment.success_held and due.failed_at is not None:
             again = queries_after_failure(due.failed_at, due.asked_at)
         with self._store.transaction() as tx:
             tx.run(
                 """
+                WITH answered AS (
+                    INSERT INTO query_answers (transaction_id, said, outcome)
+                    SELECT CAST(:id AS uuid), CAST(:no_answer AS text), 'no_answer_yet'
+                    WHERE CAST(:no_answer AS text) IS NOT NULL)
                 UPDATE transactions SET next_query_at = CAST(:again AS timestamptz)
                 WHERE id = CAST(:id AS uuid) AND status NOT IN ('PAID', 'REFUNDED')
                 """,
                 id=due.payment.id,
                 again=again,
+                no_answer=no_answer,
             )
 
     def throttled(self) -> None:
