@@ -14,7 +14,7 @@ _KENYAN = re.compile(r"(?:\+?254|0)?([71][0-9]{8})", re.ASCII)
 
 def read_msisdn(value: object) -> str:
     """`0712 345 678`, `712345678`, `+254 712…`, `254712…` → `254712345678`. ValueError says what is accepted."""
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         value = str(value)
     if isinstance(value, str) and len(value) <= 30:
         found = _KENYAN.fullmatch(_FILLING.sub("", value.strip()))

@@ -27,6 +27,8 @@ DARAJA_HOSTS: Mapping[Environment, str] = {
     "production": "https://api.safaricom.co.ke",
 }
 SANDBOX_SHORTCODE = "174379"
+SANDBOX_PASSKEY = "bfb279f9aa9bdbcf158e97dd71a467cd2e0c893059b10f78e6b72ada1ed2c919"
+"""Published: it decodes from the sample request (Daraja portal, M-Pesa Express). Production refuses it."""
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -183,10 +185,13 @@ def _database_url(reader: _Reader) -> str:
 def _daraja(reader: _Reader) -> DarajaSettings:
     environment = _environment(reader)
     production = environment == "production"
-    holds = f"your paybill, or the till's head-office number: 5 to 7 digits{', not the sandbox one' * production}"
-    shortcode = reader.text(
-        "MPESA_SHORTCODE", holds, lambda v: _digits(v) and not (production and v == SANDBOX_SHORTCODE)
-    )
+    not_sandbox = ", not the sandbox one" * production
+
+    def own_number(value: str) -> bool:
+        return _digits(value) and not (production and value == SANDBOX_SHORTCODE)
+
+    holds = f"your paybill, or the till's head-office number: 5 to 7 digits{not_sandbox}"
+    shortcode = reader.text("MPESA_SHORTCODE", holds, own_number)
     kinds = ("CustomerPayBillOnline", "CustomerBuyGoodsOnline")
     return DarajaSettings(
         environment=environment,
@@ -198,7 +203,9 @@ def _daraja(reader: _Reader) -> DarajaSettings:
         transaction_type=reader.text(
             "MPESA_TRANSACTION_TYPE", " or ".join(kinds), lambda v: v in kinds, default=kinds[0]
         ),
-        party_b=reader.text("MPESA_PARTY_B", "the till number: 5 to 7 digits", _digits, default=shortcode),
+        party_b=reader.text(
+            "MPESA_PARTY_B", f"the till number: 5 to 7 digits{not_sandbox}", own_number, default=shortcode
+        ),
     )
 
 
@@ -260,7 +267,9 @@ def derived_callback_secret(passkey: str, consumer_secret: str) -> str:
 
 
 def _passkey(reader: _Reader) -> str:
-    return reader.text("MPESA_PASSKEY", "the Lipa na M-Pesa Online passkey of your shortcode", _plain)
+    production = _environment(reader) == "production"
+    holds = f"the Lipa na M-Pesa Online passkey of your shortcode{', not the sandbox one' * production}"
+    return reader.text("MPESA_PASSKEY", holds, lambda v: _plain(v) and not (production and v == SANDBOX_PASSKEY))
 
 
 def _consumer_secret(reader: _Reader) -> str:
@@ -358,7 +367,12 @@ def _split(value: str) -> tuple[str, str, str, str]:
         _ = parts.port
     except ValueError:
         return "", "", "", ""
-    return parts.scheme, parts.hostname or "", parts.path, f"{parts.username or ''}{parts.query}{parts.fragment}"
+    return (
+        parts.scheme,
+        parts.hostname or "",
+        parts.path,
+        f"{parts.username or ''}{parts.password or ''}{parts.query}{parts.fragment}",
+    )
 
 
 def _origin(value: str) -> bool:

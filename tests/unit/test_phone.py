@@ -1,0 +1,55 @@
+"""Phone numbers: every Kenyan way of writing one, one way of storing it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.phone import masked, read_msisdn
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "0722000000", "722000000", "254722000000", "+254722000000", "0722 000 000", "+254 722-000-000", "(0722) 000.000",
+        "  0722000000  ", 722000000, 254722000000,
+    ],
+)  # fmt: skip
+def test_every_kenyan_form_is_the_same_number(written: object) -> None:
+    assert read_msisdn(written) == "254722000000"
+
+
+@pytest.mark.parametrize("written", ["0110000000", "110000000", "254181000000", "+254 140 000 000"])
+def test_lines_that_begin_with_1_are_mobile_lines_too(written: str) -> None:
+    assert read_msisdn(written).startswith("2541")
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        None, True, False, "", "0", "072200000", "07220000000", "0822000000", "0202000000", "255722000000",
+        "+1 722 000 0000", "00254722000000", "+0722000000", "++254722000000", "2540722000000", "0722000000x",
+        "0722000000,0722000001", "٠٧٢٢٠٠٠٠٠٠", "０７２２００００００", "0722\n000000\x00", [], {}, 0.722, -722000000,
+        "0" * 40, "0722000000" + " " * 40,
+    ],
+)  # fmt: skip
+def test_anything_else_is_refused_with_a_sentence(written: object) -> None:
+    with pytest.raises(ValueError, match=r"^must be a Kenyan mobile number"):
+        read_msisdn(written)
+
+
+@given(st.one_of(st.text(max_size=40), st.text("0123456789+ -.()", max_size=20), st.integers()))
+def test_what_is_read_is_an_msisdn_or_refused(written: object) -> None:
+    try:
+        msisdn = read_msisdn(written)
+    except ValueError:
+        return
+    assert re.fullmatch(r"254[17][0-9]{8}", msisdn, re.ASCII)
+    assert msisdn[-9:] in re.sub("[^0-9]", "", str(written))
+
+
+def test_a_masked_number_hides_five_digits() -> None:
+    assert masked("254722123456") == "2547*****456"

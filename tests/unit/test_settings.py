@@ -1,0 +1,236 @@
+"""The environment: each variable missing, malformed, named, and its value never shown."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from shared.settings import Misconfigured, Receiving, Settings, derived_callback_secret
+
+SANDBOX_PASSKEY = "bfb279f9aa9bdbcf158e97dd71a467cd2e0c893059b10f78e6b72ada1ed2c919"
+GUIDE = {
+    "MPESA_ENV": "sandbox",
+    "MPESA_CONSUMER_KEY": "a-consumer-key",
+    "MPESA_CONSUMER_SECRET": "a-consumer-secret",
+    "MPESA_SHORTCODE": "174379",
+    "MPESA_PASSKEY": SANDBOX_PASSKEY,
+    "MPESA_CALLBACK_URL": "https://shop.example/api/mpesa/callback",
+    "DATABASE_URL": "postgresql://lipa:s3cret-of-the-database@db.example:5432/lipa",
+    "SENDGRID_API_KEY": "SG.a-key-of-sendgrid",
+    "INVOICE_EMAIL_FROM": "invoices@shop.example",
+    "INVOICE_EMAIL_REPLY_TO": "support@shop.example",
+}
+"""The ten names of the production guide."""
+PRODUCTION = {**GUIDE, "MPESA_ENV": "production", "MPESA_SHORTCODE": "600000", "MPESA_PASSKEY": "a-passkey-of-our-own"}
+RECEIVING = (
+    "MPESA_ENV", "MPESA_CONSUMER_SECRET", "MPESA_PASSKEY", "MPESA_CALLBACK_URL", "DATABASE_URL",
+)  # fmt: skip
+
+
+def read(environ: dict[str, str], **changes: str) -> Settings:
+    return Settings.from_environment({**environ, **changes})
+
+
+def named(environ: dict[str, str], **changes: str) -> list[str]:
+    """The names of what is wrong."""
+    with pytest.raises(Misconfigured) as wrong:
+        read(environ, **changes)
+    return [problem.name for problem in wrong.value.problems]
+
+
+@pytest.mark.parametrize("environ", [GUIDE, PRODUCTION])
+def test_the_ten_variables_of_the_guide_are_enough(environ: dict[str, str]) -> None:
+    settings = read(environ)
+    assert (
+        settings.daraja.base_url
+        == {
+            "sandbox": "https://sandbox.safaricom.co.ke",
+            "production": "https://api.safaricom.co.ke",
+        }[settings.daraja.environment]
+    )
+    assert settings.daraja.party_b == settings.daraja.shortcode
+    assert settings.daraja.transaction_type == "CustomerPayBillOnline"
+    assert settings.callback.confirm_above_kes == 20_000
+    assert settings.shop.max_payment_kes == 250_000
+    assert settings.mail.sendgrid_base_url == "https://api.sendgrid.com"
+
+
+@pytest.mark.parametrize("name", GUIDE)
+@pytest.mark.parametrize("empty", [None, "", "   "])
+def test_each_of_the_ten_is_named_when_it_is_missing(name: str, empty: str | None) -> None:
+    environ = {key: value for key, value in GUIDE.items() if key != name} | ({} if empty is None else {name: empty})
+    assert named(environ) == [name]
+
+
+def test_all_that_is_missing_is_told_at_once() -> None:
+    assert set(named({})) == set(GUIDE)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MPESA_ENV", "Production"),
+        ("MPESA_ENV", "live"),
+        ("MPESA_CONSUMER_KEY", '"quoted-key"'),
+        ("MPESA_CONSUMER_KEY", "<your key>"),
+        ("MPESA_CONSUMER_KEY", "two words"),
+        ("MPESA_CONSUMER_SECRET", "abc"),
+        ("MPESA_CONSUMER_SECRET", "s\u00e9cret-value"),
+        ("MPESA_SHORTCODE", "1743"),
+        ("MPESA_SHORTCODE", "17437912"),
+        ("MPESA_SHORTCODE", "174 379"),
+        ("MPESA_SHORTCODE", "١٧٤٣٧٩"),
+        ("MPESA_PASSKEY", "with a space"),
+        ("MPESA_PASSKEY", "'quoted'"),
+        ("MPESA_CALLBACK_URL", "shop.example/api/mpesa/callback"),
+        ("MPESA_CALLBACK_URL", "ftp://shop.example/callback"),
+        ("MPESA_CALLBACK_URL", "https://other.example/"),
+        ("MPESA_CALLBACK_URL", "https://shop.example/api/mpesa/callback/"),
+        ("MPESA_CALLBACK_URL", "https://shop.example/api/mpesa/callback?x=1"),
+        ("MPESA_CALLBACK_URL", "https://shop.example/api/mpesa/callback#x"),
+        ("MPESA_CALLBACK_URL", "https://user:pw@shop.example/callback"),
+        ("MPESA_CALLBACK_URL", "https://:pw@shop.example/callback"),
+        ("MPESA_CALLBACK_URL", "https://shop.example/a b/callback"),
+        ("MPESA_CALLBACK_URL", "https://shop.example:port/callback"),
+        ("DATABASE_URL", "mysql://lipa:s3cret-word@db.example/lipa"),
+        ("DATABASE_URL", "postgresql://lipa:s3cret-word@db.example:high/lipa"),
+        ("DATABASE_URL", "postgresql://lipa:s3cret-word@db.example/lipa?sslmode=s3cret-word"),
+        ("DATABASE_URL", "postgresql://lipa:s3cret-word@db.example/lipa?s3cret-word=1"),
+        ("DATABASE_URL", "s3cret-word"),
+        ("SENDGRID_API_KEY", "not-a-key-of-sendgrid"),
+        ("SENDGRID_API_KEY", "SG.with a space"),
+        ("INVOICE_EMAIL_FROM", "Shop <invoices@shop.example>"),
+        ("INVOICE_EMAIL_FROM", "invoices@localhost"),
+        ("INVOICE_EMAIL_REPLY_TO", "a@shop.example,b@shop.example"),
+        ("INVOICE_EMAIL_REPLY_TO", "a@shop.example\nBcc: b@shop.example"),
+        ("NETLIFY_DB_URL", "mysql://lipa:s3cret-word@db.example/lipa"),
+        ("MPESA_BASE_URL", "http://daraja.example"),
+        ("MPESA_BASE_URL", "daraja.example"),
+        ("MPESA_BASE_URL", "https://user:pw@daraja.example"),
+        ("SENDGRID_BASE_URL", "http://mail.example"),
+        ("MPESA_TRANSACTION_TYPE", "CustomerPaybillOnline"),
+        ("MPESA_PARTY_B", "till"),
+        ("CALLBACK_SECRET", "too-short"),
+        ("CALLBACK_SECRET", "a secret with spaces that is long enough to be one"),
+        ("CALLBACK_SECRET_PREVIOUS", "too-short"),
+        ("CONFIRM_ABOVE_KES", "-1"),
+        ("CONFIRM_ABOVE_KES", "20,000"),
+        ("CONFIRM_ABOVE_KES", "20000.50"),
+        ("CONFIRM_ABOVE_KES", "250001"),
+        ("CONFIRM_ABOVE_KES", "٢٠٠٠٠"),
+        ("MAX_PAYMENT_KES", "0"),
+        ("MAX_PAYMENT_KES", "250001"),
+        ("ALLOWED_ORIGINS", "*"),
+        ("ALLOWED_ORIGINS", "other.example"),
+        ("ALLOWED_ORIGINS", "https://shop.example/path"),
+        ("ALLOWED_ORIGINS", "https://shop.example,null"),
+        ("SMTP_URL", "http://mail.example"),
+        ("SMTP_URL", "smtp://user:s3cret-word@/"),
+        ("SHOP_NAME", "two\nlines"),
+        ("SHOP_ADDRESS", "x" * 201),
+    ],
+)  # fmt: skip
+def test_each_malformed_variable_is_named_and_its_value_never_shown(name: str, value: str) -> None:
+    environ = {key: held for key, held in GUIDE.items() if not (name == "NETLIFY_DB_URL" and key == "DATABASE_URL")}
+    with pytest.raises(Misconfigured) as wrong:
+        read(environ, **{name: value})
+    assert [problem.name for problem in wrong.value.problems] == [name]
+    told = str(wrong.value)
+    assert f"{name} must hold " in told
+    if name not in ("MPESA_ENV", "MPESA_TRANSACTION_TYPE") and len(value) > 6:
+        assert value not in told
+    for secret in ("s3cret", "pw@", "quoted", "two words", "too-short", "Bcc"):
+        assert secret not in told
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MPESA_SHORTCODE", "174379"),
+        ("MPESA_PARTY_B", "174379"),
+        ("MPESA_PASSKEY", SANDBOX_PASSKEY),
+        ("MPESA_BASE_URL", "https://sandbox.safaricom.co.ke"),
+        ("MPESA_BASE_URL", "https://api.safaricom.co.ke"),
+        ("SENDGRID_BASE_URL", "https://api.sendgrid.com"),
+        ("MPESA_CALLBACK_URL", "http://shop.example/api/mpesa/callback"),
+        ("MPESA_CALLBACK_URL", "https://localhost/api/mpesa/callback"),
+        ("MPESA_CALLBACK_URL", "https://127.0.0.1/api/mpesa/callback"),
+    ],
+)
+def test_production_refuses_what_belongs_to_the_sandbox(name: str, value: str) -> None:
+    assert named(PRODUCTION, **{name: value}) == [name]
+
+
+def test_the_sandbox_takes_a_simulator_on_this_machine() -> None:
+    settings = read(GUIDE, MPESA_BASE_URL="http://127.0.0.1:8890/", SENDGRID_BASE_URL="http://localhost:8890")
+    assert (settings.daraja.base_url, settings.mail.sendgrid_base_url) == (
+        "http://127.0.0.1:8890",
+        "http://localhost:8890",
+    )
+
+
+def test_netlifys_own_database_stands_in_and_a_database_url_comes_first() -> None:
+    environ = {name: value for name, value in GUIDE.items() if name != "DATABASE_URL"}
+    netlify = "postgresql://netlify@db.example/shop"
+    assert read(environ, NETLIFY_DB_URL=netlify).database.url == netlify
+    assert read(GUIDE, NETLIFY_DB_URL=netlify).database.url == GUIDE["DATABASE_URL"]
+
+
+def test_smtp_stands_in_for_sendgrid() -> None:
+    environ = {name: value for name, value in GUIDE.items() if name != "SENDGRID_API_KEY"}
+    mail = read(environ, SMTP_URL="smtps://user:word@mail.example:465").mail
+    assert (mail.sendgrid_api_key, mail.smtp_url) == (None, "smtps://user:word@mail.example:465")
+
+
+def test_tills_have_a_party_b_of_their_own() -> None:
+    daraja = read(GUIDE, MPESA_TRANSACTION_TYPE="CustomerBuyGoodsOnline", MPESA_PARTY_B="600584").daraja
+    assert (daraja.transaction_type, daraja.party_b, daraja.shortcode) == ("CustomerBuyGoodsOnline", "600584", "174379")
+
+
+def test_the_callback_secret_is_derived_where_none_is_set_and_changes_with_either_credential() -> None:
+    derived = read(GUIDE).callback.secrets
+    assert derived == (derived_callback_secret(GUIDE["MPESA_PASSKEY"], GUIDE["MPESA_CONSUMER_SECRET"]),)
+    assert read(GUIDE, MPESA_CONSUMER_SECRET="another-secret").callback.secrets != derived
+    assert read(GUIDE, MPESA_PASSKEY="another-passkey").callback.secrets != derived
+    assert GUIDE["MPESA_PASSKEY"] not in derived[0]
+
+
+def test_the_previous_callback_secret_comes_second() -> None:
+    ours, before = "today" * 8, "before" * 8
+    assert read(GUIDE, CALLBACK_SECRET=ours, CALLBACK_SECRET_PREVIOUS=before).callback.secrets == (ours, before)
+    assert read(GUIDE, CALLBACK_SECRET_PREVIOUS=before).callback.secrets[1:] == (before,)
+
+
+def test_the_sites_own_address_is_the_allowed_origin_unless_others_are_named() -> None:
+    assert read(GUIDE, URL="https://shop.example/").edge.allowed_origins == ("https://shop.example",)
+    named_ones = read(GUIDE, URL="https://x.example", ALLOWED_ORIGINS="https://a.example/, https://b.example:8443")
+    assert named_ones.edge.allowed_origins == ("https://a.example", "https://b.example:8443")
+    assert read(GUIDE).edge.allowed_origins == ()
+
+
+def test_limits_are_read() -> None:
+    settings = read(GUIDE, CONFIRM_ABOVE_KES="0", MAX_PAYMENT_KES="70000")
+    assert settings.callback.confirm_above_kes == Decimal(0)
+    assert settings.shop.max_payment_kes == Decimal(70_000)
+
+
+@pytest.mark.parametrize("name", sorted(set(GUIDE) - set(RECEIVING)))
+def test_receiving_money_does_not_depend_on_what_only_asking_or_mailing_takes(name: str) -> None:
+    broken = {**GUIDE, name: ""}
+    assert Receiving.from_environment(broken).callback == Settings.from_environment(GUIDE).callback
+
+
+@pytest.mark.parametrize("name", RECEIVING)
+def test_receiving_money_names_what_it_misses(name: str) -> None:
+    with pytest.raises(Misconfigured) as wrong:
+        Receiving.from_environment({**GUIDE, name: ""})
+    assert [problem.name for problem in wrong.value.problems] == [name]
+
+
+def test_no_secret_is_shown_by_settings_that_are_printed() -> None:
+    shown = repr(read(GUIDE, SMTP_URL="smtp://user:s3cret-of-smtp@mail.example", CALLBACK_SECRET_PREVIOUS="b" * 32))
+    secrets = [
+        GUIDE[name] for name in ("MPESA_CONSUMER_KEY", "MPESA_CONSUMER_SECRET", "MPESA_PASSKEY", "SENDGRID_API_KEY")
+    ]
+    assert [secret for secret in [*secrets, "s3cret", "b" * 32] if secret in shown] == []
