@@ -57,7 +57,7 @@ async function onPostBuild({ constants, utils }) {
         throw new SiteError(`${name}.zip has more than ${LAMBDA_ZIP_LIMIT_MB} MB, AWS Lambda's limit: shorten the requirements.`)
       }
     }
-    if (state.notForDeploying) console.warn(`\nTHIS BUILD IS NOT FOR DEPLOYING: ${state.notForDeploying}\n`)
+    if (state.not_for_deploying) console.log(`\nTHIS BUILD IS NOT FOR DEPLOYING: ${state.not_for_deploying}\n`)
   })
 }
 

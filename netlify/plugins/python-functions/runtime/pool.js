@@ -5,7 +5,7 @@
 //
 // Promises:
 // - every event gets exactly one answer, before its limit, counted from its arrival (also while it waits for a process);
-// - an event is given to Python at most once: whatever happened after that is an answer, never a repetition;
+// - a handler gets an event at most once: whatever happens to it then is the answer, it is never repeated;
 // - never more than `maxWorkers` processes take events (those that finish their last event after a reload come on top);
 // - a process that hangs is ended with SIGKILL, and the next event gets another one.
 
@@ -168,7 +168,12 @@ class Pool {
     }
     const shown = (worker.initError && trace(worker.initError)) || worker.stderrTail || message
     const request = this.running.get(worker)
-    if (request) {
+    if (request && !worker.eventWasTaken && request.mayWaitForAnother) {
+      this.running.delete(worker)
+      this.#log('function_died', { ...why, while: 'waiting for an event' })
+      request.mayWaitForAnother = false
+      this.waiting.unshift(request)
+    } else if (request) {
       this.running.delete(worker)
       this.#refuse(request, 'function_died', why, worker.stderrTail)
     } else if (!worker.retired && !worker.endedByUs && worker.cameUp) {

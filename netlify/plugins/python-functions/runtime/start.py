@@ -4,6 +4,7 @@ Promises, beyond what ``python -m awslambdaric HANDLER`` does:
 
 - the site's root is importable, whatever the working directory is, and so are the packages in the folder given;
 - the process never outlives its parent: it ends when its standard input, a pipe held by the parent, is closed;
+- the parent knows whether a process that died had taken its event: a byte on descriptor 3 says so beforehand;
 - an exception while the handler's module is imported is printed and reported with its whole traceback.
 
 Use: ``python start.py MODULE.FUNCTION SITE_ROOT [PACKAGES]`` with ``AWS_LAMBDA_RUNTIME_API`` in the environment.
@@ -13,6 +14,9 @@ import importlib
 import os
 import sys
 import threading
+from typing import Any
+
+TAKEN = 3
 
 
 def end_with_the_parent() -> None:
@@ -31,10 +35,18 @@ def main(handler: str, site_root: str, *packages: str) -> None:
     sys.path[:] = [site_root, *(folder for folder in sys.path if folder != own_folder), *packages]
     threading.Thread(target=end_with_the_parent, name="end-with-the-parent", daemon=True).start()
 
+    os.set_inheritable(TAKEN, False)
+
     from awslambdaric import bootstrap
     from awslambdaric.lambda_runtime_client import LambdaRuntimeClient
 
-    client = LambdaRuntimeClient(os.environ["AWS_LAMBDA_RUNTIME_API"])
+    class Client(LambdaRuntimeClient):  # type: ignore[misc]
+        def wait_next_invocation(self) -> Any:
+            event = super().wait_next_invocation()
+            os.write(TAKEN, b".")
+            return event
+
+    client = Client(os.environ["AWS_LAMBDA_RUNTIME_API"])
     try:
         importlib.import_module(handler.rpartition(".")[0])
     except Exception as error:

@@ -51,6 +51,7 @@ class Worker extends EventEmitter {
     this.initError = null
     this.stderrTail = ''
     this.poll = null // the open answer to awslambdaric's `next`
+    this.eventWasTaken = false // start.py has said so: from then on the handler may have begun
 
     // No time limits here: the platform may freeze both processes for hours between two requests, and a connection
     // that timed out meanwhile would end a healthy process.
@@ -71,6 +72,7 @@ class Worker extends EventEmitter {
     this.state = 'busy'
     this.requestId = requestId
     this.stderrTail = ''
+    this.eventWasTaken = false
     const poll = this.poll
     this.poll = null
     poll.writeHead(200, {
@@ -110,9 +112,10 @@ class Worker extends EventEmitter {
       cwd: root,
       env: environment,
       // Standard input stays open as long as this process lives: start.py ends Python when it closes.
-      stdio: ['pipe', 'pipe', 'pipe'],
+      stdio: ['pipe', 'pipe', 'pipe', 'pipe'],
     })
     this.process.stdin.on('error', () => {})
+    this.process.stdio[3].on('error', () => {}).on('data', () => (this.eventWasTaken = true))
     for (const stream of ['stdout', 'stderr']) {
       this.process[stream].setEncoding('utf8').on('data', (text) => {
         if (stream === 'stderr') this.stderrTail = (this.stderrTail + text).slice(-TAIL_CHARACTERS)

@@ -7,7 +7,11 @@ from netlify.functions._answers import answer
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    if event["queryStringParameters"].get("not"):
+    query = event["queryStringParameters"]
+    if query.get("not"):
+        return answer()
+    if query.get("for_s"):
+        time.sleep(float(query["for_s"]))
         return answer()
     while True:
         time.sleep(0.1)
