@@ -368,7 +368,8 @@ class EmbeddedPostgres:
             raise PostgresFault("PostgreSQL under root needs the program setpriv (package util-linux): install it.")
         prefix = [setpriv, f"--reuid={self._owner.pw_uid}", f"--regid={self._owner.pw_gid}", "--clear-groups"]
         if not (_open_to_all(self.folder) and _open_to_all(self.binaries / "postgres")):
-            prefix += ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
+            # no_setuid_fixup: so that access(2), by which initdb looks for the programs, counts the capability too
+            prefix += ["--securebits=+no_setuid_fixup", "--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
         return [*prefix, "--", *command]
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from dev.postgres import EmbeddedPostgres, PostgresFault
+from dev.postgres import EmbeddedPostgres, PostgresFault, embedded_binaries
 from shared.database import Database, DatabaseUnavailable
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -223,9 +223,13 @@ def test_any_name_of_a_folder_will_do(folder: Path, name: str) -> None:
     shutil.rmtree(server.socket_folder, ignore_errors=True)
 
 
-def test_a_folder_below_one_that_is_closed_to_others_stays_closed(folder: Path) -> None:
+def test_folders_that_are_closed_to_others_stay_closed(folder: Path) -> None:
     folder.mkdir(mode=0o700)
-    with EmbeddedPostgres(folder / "inside") as server:
+    package = embedded_binaries().parent.parent
+    shutil.copytree(package / "pginstall18", folder / package.name / "pginstall18")
+    shutil.copytree(package.parent / f"{package.name}.libs", folder / f"{package.name}.libs")
+    programs = folder / package.name / "pginstall18" / "bin"
+    with EmbeddedPostgres(folder / "inside", binaries=programs) as server:
         note(server, "a")
         assert notes(server) == ["a"]
     assert folder.stat().st_mode & 0o777 == 0o700
