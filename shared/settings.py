@@ -156,6 +156,14 @@ def database_url(environ: Mapping[str, str]) -> str:
     return url
 
 
+def callback_secret(environ: Mapping[str, str]) -> str:
+    """The secret that signs new callback addresses, set or derived. Raises `Misconfigured`."""
+    reader = _Reader(environ)
+    secret = _callback_secret(reader)
+    reader.check()
+    return secret
+
+
 # Reading one part each ------------------------------------------------------------------------------------------------
 
 
@@ -212,9 +220,7 @@ def _daraja(reader: _Reader) -> DarajaSettings:
 def _callback(reader: _Reader) -> CallbackSettings:
     production = _environment(reader) == "production"
     holds = "the https address of the callback function, like https://shop.example/api/pay/callback"
-    secrets = [reader.text("CALLBACK_SECRET", "at least 32 characters of your own choosing", _long_secret, default="")]
-    if not secrets[0]:
-        secrets = [derived_callback_secret(_passkey(reader), _consumer_secret(reader))]
+    secrets = [_callback_secret(reader)]
     previous = reader.text(
         "CALLBACK_SECRET_PREVIOUS", "the callback secret used before this one", _long_secret, default=""
     )
@@ -259,6 +265,11 @@ def _edge(reader: _Reader) -> EdgeSettings:
     holds = "web origins separated by commas, like https://shop.example,https://www.shop.example"
     text = reader.text("ALLOWED_ORIGINS", holds, lambda v: all(map(_origin, _listed(v))), default=site)
     return EdgeSettings(tuple(_listed(text)))
+
+
+def _callback_secret(reader: _Reader) -> str:
+    chosen = reader.text("CALLBACK_SECRET", "at least 32 characters of your own choosing", _long_secret, default="")
+    return chosen or derived_callback_secret(_passkey(reader), _consumer_secret(reader))
 
 
 def derived_callback_secret(passkey: str, consumer_secret: str) -> str:
