@@ -20,7 +20,11 @@ async function onPreDev({ inputs, constants, utils }) {
     forgetTheDead(path.join(site.root, STATE, 'dev'))
     const names = Object.keys(site.functions)
     const known = { ...site, python, state: `${STATE}/dev` }
-    writeEntries(site.root, Object.fromEntries(names.map((name) => [name, devEntry(name, known)])))
+    const entries = Object.fromEntries(names.map((name) => [name, devEntry(name, known)]))
+    writeEntries(site.root, entries)
+    // For a build that happens meanwhile: see onEnd. Our parent is the CLI.
+    fs.mkdirSync(known.state, { recursive: true })
+    fs.writeFileSync(path.join(known.state, `dev-${process.ppid}.entries.json`), JSON.stringify(entries))
   })
 }
 
@@ -59,6 +63,14 @@ async function onPostBuild({ constants, utils }) {
     }
     if (state.not_for_deploying) console.log(`\nTHIS BUILD IS NOT FOR DEPLOYING: ${state.not_for_deploying}\n`)
   })
+}
+
+/** Gives a `netlify dev` that runs in the same folder its entries back. */
+function onEnd() {
+  const folder = path.join(STATE, 'dev')
+  forgetTheDead(folder)
+  const [entries] = fs.existsSync(folder) ? fs.readdirSync(folder).filter((file) => file.endsWith('.entries.json')) : []
+  if (entries) writeEntries(process.cwd(), JSON.parse(fs.readFileSync(path.join(folder, entries), 'utf8')))
 }
 
 /** Runs build/stage.py, which leaves what it did in STATE/staged.json. */
@@ -108,4 +120,4 @@ async function sayWhatToDo(utils, work) {
   }
 }
 
-module.exports = { onPreDev, onPreBuild, onPostBuild }
+module.exports = { onPreDev, onPreBuild, onPostBuild, onEnd }

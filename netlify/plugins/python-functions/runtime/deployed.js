@@ -19,7 +19,28 @@ const MARGIN_MS = 1500
  * @param {string} options.packages the folder of the packages in the unpacked zip
  * @param {number} options.timeoutMs
  */
-function deployed({ name, handler, root, python, packages, timeoutMs }) {
+function deployed(options) {
+  const pool = poolOf(options)
+  return (event, context = {}) => {
+    const left = context.getRemainingTimeInMillis?.()
+    return pool.invoke(event, {
+      requestId: context.awsRequestId,
+      functionArn: context.invokedFunctionArn,
+      clientContext: context.clientContext,
+      limitMs: left === undefined ? undefined : Math.max(left - MARGIN_MS, 0),
+    })
+  }
+}
+
+/** One for each function of this process: a local server of built functions loads an entry afresh for every request. */
+function poolOf(options) {
+  const pools = (globalThis[Symbol.for('python-functions')] ??= new Map())
+  const key = JSON.stringify(options)
+  if (!pools.has(key)) pools.set(key, start(options))
+  return pools.get(key)
+}
+
+function start({ name, handler, root, python, packages, timeoutMs }) {
   const pool = new Pool({
     name,
     handler,
@@ -39,15 +60,7 @@ function deployed({ name, handler, root, python, packages, timeoutMs }) {
     log: (fields) => process.stderr.write(`${JSON.stringify(fields)}\n`),
   })
   pool.warm()
-  return (event, context = {}) => {
-    const left = context.getRemainingTimeInMillis?.()
-    return pool.invoke(event, {
-      requestId: context.awsRequestId,
-      functionArn: context.invokedFunctionArn,
-      clientContext: context.clientContext,
-      limitMs: left === undefined ? undefined : Math.max(left - MARGIN_MS, 0),
-    })
-  }
+  return pool
 }
 
 module.exports = { deployed }
