@@ -1,34 +1,94 @@
-"""`python -m ops COMMAND`: what an operator does with the books. `make verify` runs `python -m ops verify`."""
+"""`python -m ops COMMAND`: what an operator does with the books. Needs DATABASE_URL; `--help` lists the commands."""
 
 from __future__ import annotations
 
 import argparse
+import getpass
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
 
-from shared.database import Database, DatabaseError
-from shared.settings import Misconfigured, database_url
+from ops import case, review
+from ops.books import Books
+from ops.verify import check
+from shared.daraja_models import EAT
+from shared.database import Database, DatabaseError, Row
+from shared.gateway import Gateway
+from shared.money import LARGEST_KES, in_words
+from shared.phone import masked
+from shared.settings import Misconfigured, callback_secret, database_url
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    """0: done, and all is well. 1: something is wrong with the books. 2: the command could not be run."""
-    parser = argparse.ArgumentParser(prog="python -m ops", description="What an operator does with the books.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands.add_parser("verify", help="check every invariant on DATABASE_URL; changes nothing")
-    chosen = parser.parse_args(arguments)
+    """0: done, and all is well. 1: it was refused, or something is wrong with the books. 2: it could not be run."""
+    chosen = _parser().parse_args(arguments)
     try:
+        if chosen.command == "callback-secret":
+            print(callback_secret(environ))
+            return 0
         database = Database(database_url(environ), statement_timeout_s=120)
-        return {"verify": verify}[chosen.command](database)
+        try:
+            run: Callable[[Database, argparse.Namespace], int] = chosen.run
+            return run(database, chosen)
+        finally:
+            database.close()
+    except review.NotPossible as refused:
+        print(f"ops: {refused}", file=sys.stderr)
+        return 1
     except (Misconfigured, DatabaseError) as refused:
-        print(f"{type(refused).__name__}: {refused}", file=sys.stderr)
+        print(f"ops: {refused}", file=sys.stderr)
         return 2
 
 
-def verify(database: Database) -> int:
-    """Print each invariant with what breaks it."""
-    from ops.verify import check
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m ops", description="What an operator does with the books.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
+    verify = commands.add_parser("verify", help="check every invariant; changes nothing")
+    verify.set_defaults(run=_verify)
+
+    about = commands.add_parser("case", help="everything known about one payment, told in order")
+    about.add_argument("clue", metavar="TX", help="transaction id, receipt number, account reference or phone number")
+    about.set_defaults(run=_case)
+
+    actions = commands.add_parser("review", help="payments that wait for a person").add_subparsers(
+        dest="action", required=True, metavar="ACTION"
+    )
+    actions.add_parser("list", help="which, why, and with which receipts").set_defaults(run=_review_list)
+    for name, what, with_receipt in (
+        ("pay", "the money is on the statement", True),
+        ("fail", "no money came", False),
+        ("refunded", "the whole amount went back", True),
+    ):
+        action = actions.add_parser(name, help=what)
+        action.add_argument("transaction_id", metavar="TX")
+        if with_receipt:
+            action.add_argument("--receipt", required=True, metavar="R", help="the M-Pesa receipt number of that money")
+        action.add_argument("--why", required=True, help="what you saw; kept in the audit log, so no personal data")
+        action.add_argument("--who", default=getpass.getuser(), help="your name in the audit log (default: your login)")
+        action.set_defaults(run=_review_act)
+
+    entries = commands.add_parser("inbox", help="callbacks that could not be judged").add_subparsers(
+        dest="action", required=True, metavar="ACTION"
+    )
+    entries.add_parser("list", help="those that wait, and the dead letters").set_defaults(run=_inbox_list)
+    retry = entries.add_parser("retry", help="judge again, from the bytes on file")
+    retry.add_argument("entry", metavar="ENTRY", nargs="?", help="one entry; without it every dead letter")
+    retry.set_defaults(run=_inbox_retry)
+
+    receipts = commands.add_parser("receipts", help="M-Pesa receipt numbers").add_subparsers(
+        dest="action", required=True, metavar="ACTION"
+    )
+    receipts.add_parser("missing", help="paid, but no callback named the receipt").set_defaults(run=_receipts_missing)
+
+    commands.add_parser(
+        "callback-secret", help="the secret that signs callback addresses; print it before rotating keys"
+    )
+    return parser
+
+
+def _verify(database: Database, _: argparse.Namespace) -> int:
     results = check(database)
     for result in results:
         print(f"{'ok    ' if result.holds else 'BROKEN'}  {result.name}: {result.promise}")
@@ -39,6 +99,93 @@ def verify(database: Database) -> int:
     broken = sum(not result.holds for result in results)
     print(f"{len(results)} invariants, {broken} broken")
     return 1 if broken else 0
+
+
+def _case(database: Database, chosen: argparse.Namespace) -> int:
+    books = Books(database)
+    found = books.find(chosen.clue)
+    if not found:
+        print(f"ops: nothing is known about {chosen.clue}", file=sys.stderr)
+        return 1
+    if len(found) > 1:
+        print(f"{len(found)} payments; `ops case TX` tells one:")
+        return _print(found)
+    for line in case.tell(books, str(found[0]["id"])):
+        print(line)
+    return 0
+
+
+def _review_list(database: Database, _: argparse.Namespace) -> int:
+    waiting = Books(database).in_review()
+    print(f"{len(waiting)} payments wait for a person")
+    return _print(waiting)
+
+
+def _review_act(database: Database, chosen: argparse.Namespace) -> int:
+    gateway = _gateway(database)
+    if chosen.action == "pay":
+        decision = review.pay(gateway, chosen.transaction_id, chosen.receipt, chosen.who, chosen.why)
+    elif chosen.action == "fail":
+        decision = review.fail(gateway, chosen.transaction_id, chosen.who, chosen.why)
+    else:
+        decision = review.refunded(gateway, chosen.transaction_id, chosen.receipt, chosen.who, chosen.why)
+    print(f"{chosen.transaction_id} is {decision.status}")
+    return 0
+
+
+def _inbox_list(database: Database, _: argparse.Namespace) -> int:
+    entries = Books(database).unsettled_callbacks()
+    print(f"{len(entries)} callbacks wait or could not be judged")
+    for entry in entries:
+        state = entry["outcome"] or f"try {entry['tries'] + 1} of 3 at {_eat(entry['next_try_at'])}"
+        print(f"{entry['id']}  {_eat(entry['received_at'])}  payment {entry['transaction_id']}  {state}")
+        if entry["last_error"]:
+            print(f"    {entry['last_error']}")
+    return 0
+
+
+def _inbox_retry(database: Database, chosen: argparse.Namespace) -> int:
+    from shared.settlement import judge
+
+    gateway = _gateway(database)
+    entries = gateway.inbox.reopen(chosen.entry)
+    for entry in entries:
+        print(f"{entry.id}: {judge(gateway, entry, actor='operator')}")
+    print(f"{len(entries)} judged again")
+    return 0 if entries else 1
+
+
+def _receipts_missing(database: Database, _: argparse.Namespace) -> int:
+    missing = Books(database).without_receipt()
+    print(f"{len(missing)} paid payments without a receipt number")
+    return _print(missing)
+
+
+def _gateway(database: Database) -> Gateway:
+    environment = Books(database).environment()
+    if environment is None:
+        raise review.NotPossible("these books are empty: nobody has used this database yet")
+    return Gateway(database, environment, Decimal(LARGEST_KES))
+
+
+def _print(payments: Iterable[Row]) -> int:
+    for row in payments:
+        about = [
+            f"{row['id']}  {_eat(row['created_at'])}  {row['status']:9}  {in_words(row['amount']):>12}",
+            f"{row['account_reference']:12}  {masked(row['phone_number'])}",
+        ]
+        if row["review_reason"]:
+            about.append(row["review_reason"])
+        if row.get("receipts_seen") or row["mpesa_receipt_number"]:
+            about.append(f"receipt {row.get('receipts_seen') or row['mpesa_receipt_number']}")
+        print("  ".join(about))
+    return 0
+
+
+def _eat(at: object) -> str:
+    from datetime import datetime
+
+    return at.astimezone(EAT).strftime("%Y-%m-%d %H:%M") if isinstance(at, datetime) else "-"
 
 
 if __name__ == "__main__":

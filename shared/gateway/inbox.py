@@ -81,6 +81,21 @@ class Inbox:
                 receipts=" ".join(receipts),
             )
 
+    def reopen(self, entry_id: str | None) -> list[Entry]:
+        """One entry, whatever its outcome, or every dead letter: leased for 30 s, its tries forgotten."""
+        with self._store.transaction() as tx:
+            rows = tx.rows(
+                """
+                UPDATE callback_inbox SET outcome = NULL, judged_at = NULL, tries = 1,
+                       next_try_at = now() + interval '30 seconds'
+                WHERE CASE WHEN CAST(:id AS text) IS NULL THEN outcome = 'dead_letter' ELSE id::text = lower(:id) END
+                RETURNING id, transaction_id, body, received_at
+                """,
+                id=entry_id,
+            )
+        rows.sort(key=lambda row: row["received_at"])
+        return [Entry(str(row["id"]), str(row["transaction_id"]), bytes(row["body"])) for row in rows]
+
     def put_back(self, entry: Entry, error: str) -> None:
         """Judging failed: say why; it is tried again when its lease is over, or has become a dead letter."""
         with self._store.transaction() as tx:

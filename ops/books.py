@@ -1,0 +1,108 @@
+"""What an operator reads: the questions of the commands, each with its SQL beside it. Nothing here writes."""
+
+from __future__ import annotations
+
+from shared.database import Database, Row
+
+NAMED = """
+    t.id, t.status, t.review_reason, t.amount, t.account_reference, t.phone_number, t.created_at, t.paid_at,
+    c.mpesa_receipt_number, c.evidence
+"""
+
+
+class Books:
+    """The database, as the operator's commands see it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def environment(self) -> str | None:
+        """Which M-Pesa these books belong to; None while nobody has used them."""
+        rows = self._rows("SELECT environment FROM installation")
+        return str(rows[0]["environment"]) if rows else None
+
+    def in_review(self) -> list[Row]:
+        """Payments that wait for a person, oldest first, with the receipts that callbacks named for them."""
+        return self._rows(
+            f"""
+            SELECT {NAMED}, t.updated_at,
+                   (SELECT string_agg(DISTINCT receipt, ', ') FROM callback_inbox i, unnest(i.receipts) receipt
+                    WHERE i.transaction_id = t.id) AS receipts_seen
+            FROM transactions t LEFT JOIN payment_confirmations c ON c.transaction_id = t.id
+            WHERE t.status = 'REVIEW' ORDER BY t.created_at
+            """
+        )
+
+    def without_receipt(self) -> list[Row]:
+        """Paid on Daraja's word, but without the receipt number a query does not name; oldest first."""
+        return self._rows(
+            f"""
+            SELECT {NAMED}
+            FROM transactions t JOIN payment_confirmations c ON c.transaction_id = t.id
+            WHERE t.status = 'PAID' AND c.mpesa_receipt_number IS NULL ORDER BY t.paid_at
+            """
+        )
+
+    def find(self, clue: str) -> list[Row]:
+        """Payments by transaction id, receipt number, account reference or phone number, newest first."""
+        return self._rows(
+            f"""
+            SELECT {NAMED}
+            FROM transactions t LEFT JOIN payment_confirmations c ON c.transaction_id = t.id
+            WHERE t.id::text = lower(:clue) OR c.mpesa_receipt_number = upper(:clue) OR t.account_reference = :clue
+               OR t.phone_number = :clue OR t.refund_receipt = upper(:clue)
+               OR t.id IN (SELECT i.transaction_id FROM callback_inbox i WHERE upper(:clue) = ANY (i.receipts))
+            ORDER BY t.created_at DESC LIMIT 50
+            """,
+            clue=clue,
+        )
+
+    def payment(self, transaction_id: str) -> Row | None:
+        rows = self._rows("SELECT * FROM transactions WHERE id = CAST(:id AS uuid)", id=transaction_id)
+        return rows[0] if rows else None
+
+    def confirmation(self, transaction_id: str) -> Row | None:
+        rows = self._rows(
+            "SELECT * FROM payment_confirmations WHERE transaction_id = CAST(:id AS uuid)", id=transaction_id
+        )
+        return rows[0] if rows else None
+
+    def invoice(self, transaction_id: str) -> Row | None:
+        rows = self._rows("SELECT * FROM invoices WHERE transaction_id = CAST(:id AS uuid)", id=transaction_id)
+        return rows[0] if rows else None
+
+    def audit(self, transaction_id: str) -> list[Row]:
+        return self._rows(
+            "SELECT * FROM audit_log WHERE transaction_id = CAST(:id AS uuid) ORDER BY id", id=transaction_id
+        )
+
+    def callbacks(self, transaction_id: str) -> list[Row]:
+        return self._rows(
+            "SELECT * FROM callback_inbox WHERE transaction_id = CAST(:id AS uuid) ORDER BY received_at",
+            id=transaction_id,
+        )
+
+    def answers(self, transaction_id: str) -> list[Row]:
+        return self._rows(
+            "SELECT * FROM query_answers WHERE transaction_id = CAST(:id AS uuid) ORDER BY id", id=transaction_id
+        )
+
+    def sent(self, transaction_id: str) -> list[Row]:
+        return self._rows(
+            "SELECT * FROM outbox WHERE transaction_id = CAST(:id AS uuid) ORDER BY id", id=transaction_id
+        )
+
+    def unsettled_callbacks(self) -> list[Row]:
+        """Inbox entries that wait for a try, or that nobody could judge; oldest first."""
+        return self._rows(
+            """
+            SELECT id, transaction_id, received_at, tries, next_try_at, outcome, last_error, receipts
+            FROM callback_inbox
+            WHERE outcome IS NULL OR outcome IN ('dead_letter', 'unreadable', 'unknown_transaction')
+            ORDER BY received_at LIMIT 200
+            """
+        )
+
+    def _rows(self, sql: str, **params: object) -> list[Row]:
+        with self._database.transaction() as tx:
+            return tx.rows(sql, **params)
