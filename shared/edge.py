@@ -21,7 +21,6 @@ from shared.log import log_line
 from shared.settings import Misconfigured
 
 LARGEST_BODY_BYTES = 16 * 1024
-DEEPEST_BODY = 20
 
 Handler = Callable[[dict[str, Any], object], dict[str, Any]]
 

@@ -33,7 +33,8 @@ def test_whole_shillings_are_read_however_they_are_written(written: object, amou
     [
         0, -1, 250_001, 10**30, Decimal("0.99"), Decimal("1500.5"), Decimal("1.0000000000000000000000000000000001"),
         Decimal("NaN"), Decimal("Infinity"), Decimal("1E+999999"), Decimal("1E-999999"), True, False, None, 1500.0, [],
-        {}, "", " 1500", "1,500", "1500.00", "1e3", "+1", "-1", "\u0661\u0665", "\uff11\uff15", "\u00b2", "0x10", "KES 5", "12345678",
+        {}, "", " 1500", "1,500", "1500.00", "1e3", "+1", "-1",
+        "\u0661\u0665", "\uff11\uff15", "\u00b2", "0x10", "KES 5", "12345678",
     ],
 )  # fmt: skip
 def test_anything_else_is_refused_with_a_sentence(written: object) -> None:

@@ -1,0 +1,117 @@
+"""The address Safaricom calls back: exactly what we wrote, or nothing at all."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.callback_address import callback_url, genuine
+from shared.settings import CallbackSettings
+
+ID = "0c9e8f1a-0b1c-4d2e-8f3a-5b6c7d8e9f00"
+OTHER_ID = "0c9e8f1a-0b1c-4d2e-8f3a-5b6c7d8e9f01"
+TODAY, BEFORE, LONG_AGO = "today" * 8, "before" * 8, "long-ago" * 8
+
+
+def settings(*secrets: str, url: str = "https://shop.example/api/pay/callback") -> CallbackSettings:
+    return CallbackSettings(url, secrets or (TODAY,), Decimal(20_000))
+
+
+def path(transaction_id: str = ID, secret: str = TODAY, prefix: str = "/api/pay/callback") -> str:
+    url = callback_url(settings(secret, url=f"https://shop.example{prefix}"), transaction_id)
+    return url.removeprefix("https://shop.example")
+
+
+def test_the_address_we_write_is_the_one_we_know() -> None:
+    assert genuine(settings(), path()) == ID
+
+
+def test_it_is_our_address_then_the_id_then_64_hexadecimal_digits() -> None:
+    prefix, callback, transaction_id, token = path().rsplit("/", 3)
+    assert (prefix, callback, transaction_id, len(token)) == ("/api/pay", "callback", ID, 64)
+    assert set(token) <= set("0123456789abcdef")
+
+
+def test_both_public_prefixes_and_a_shops_own_are_known_whichever_is_configured() -> None:
+    own = settings(url="https://shop.example/pesa/callback")
+    for prefix in ("/api/mpesa/callback", "/api/pay/callback", "/pesa/callback"):
+        assert genuine(own, path(prefix=prefix)) == ID
+    assert genuine(settings(), path(prefix="/pesa/callback")) is None
+
+
+def test_an_address_written_with_the_previous_secret_still_works_and_an_older_one_does_not() -> None:
+    ours = settings(TODAY, BEFORE)
+    assert genuine(ours, path(secret=BEFORE)) == ID
+    assert genuine(ours, path(secret=LONG_AGO)) is None
+    assert callback_url(ours, ID).endswith(path(secret=TODAY))
+
+
+def test_the_token_of_one_payment_is_worthless_for_another() -> None:
+    token = path().rpartition("/")[2]
+    assert genuine(settings(), f"/api/pay/callback/{OTHER_ID}/{token}") is None
+
+
+GOOD = path()
+TOKEN = GOOD.rpartition("/")[2]
+
+
+@pytest.mark.parametrize(
+    "tried",
+    [
+        "",
+        "/",
+        "/api/pay/callback",
+        "/api/pay/callback/",
+        f"/api/pay/callback/{ID}",
+        f"/api/pay/callback/{ID}/",
+        f"/api/pay/callback/{TOKEN}",
+        f"/api/pay/callback/{TOKEN}/{ID}",
+        GOOD[:-1],
+        GOOD + "0",
+        GOOD + "/",
+        GOOD + "//",
+        GOOD + "\n",
+        GOOD + " ",
+        GOOD + "?x=1",
+        GOOD + "#",
+        GOOD + "%00",
+        GOOD + "\x00",
+        " " + GOOD,
+        "/" + GOOD,
+        "//api/pay/callback" + GOOD.removeprefix("/api/pay/callback"),
+        "https://shop.example" + GOOD,
+        GOOD.replace(ID, ID.upper()),
+        GOOD.replace(TOKEN, TOKEN.upper()),
+        GOOD.upper(),
+        GOOD.replace("/api/pay/callback", "/API/pay/callback"),
+        GOOD.replace("/api/pay/callback", "/api/pay/../pay/callback"),
+        GOOD.replace("/api/pay/callback/", "/api/pay/callback//"),
+        GOOD.replace("/api/pay/callback/", "/api/pay/callback/./"),
+        GOOD.replace("/api/pay/callback/", "/api/pay/callback/x/../"),
+        GOOD.replace("/api/pay/callback", "/api/pay/callback%2f"),
+        GOOD.replace("/api/pay/callback", "/.netlify/functions/callback"),
+        GOOD.replace("-", "%2d"),
+        GOOD.replace("-", ""),
+        GOOD.replace("/", "\\"),
+        GOOD.replace(f"{ID}/", f"{ID}/{TOKEN}/"),
+        f"/api/pay/callback/{ID}/{'0' * 64}",
+        f"/api/pay/callback/{ID}/{TOKEN[:-1]}{'0' if TOKEN[-1] != '0' else '1'}",
+        f"/api/pay/callback/{ID}/" + "\u0660" * 64,
+        GOOD.replace("0", "\uff10"),
+        GOOD.replace("0c9e", "\u06f0c9e"),
+        "/api/pay/callback/" + "9" * 100_000,
+    ],
+)
+def test_whatever_is_not_exactly_that_address_is_not_looked_at(tried: str) -> None:
+    assert genuine(settings(TODAY, BEFORE), tried) is None
+
+
+@given(st.text(max_size=200), st.integers(0, len(GOOD)), st.integers(0, 3))
+def test_no_change_of_the_address_is_accepted(noise: str, at: int, cut: int) -> None:
+    tried = GOOD[:at] + noise + GOOD[at + cut :]
+    # the id and the token are one in 2^256; the prefixes are known by name
+    expected = ID if tried in (GOOD, path(prefix="/api/mpesa/callback")) else None
+    assert genuine(settings(), tried) == expected
