@@ -25,7 +25,7 @@ from simulator.mpesa import MPesa
 from simulator.pages import Pages
 from simulator.scripts import Scripts
 from simulator.sendgrid import SendGrid
-from simulator.settings import SANDBOX, SimulatorSettings
+from simulator.settings import SimulatorSettings
 from simulator.tokens import Tokens
 
 HOST = "127.0.0.1"
@@ -182,12 +182,13 @@ class Simulator:
 
     def environment(self) -> dict[str, str]:
         """The settings of a shop that talks to this simulator; its callback address and its database are its own."""
+        merchant = self.settings.merchants[0]
         return {
             "MPESA_ENV": "sandbox",
             "MPESA_CONSUMER_KEY": self.settings.consumer_key,
             "MPESA_CONSUMER_SECRET": self.settings.consumer_secret,
-            "MPESA_SHORTCODE": SANDBOX.shortcode,
-            "MPESA_PASSKEY": SANDBOX.passkey,
+            "MPESA_SHORTCODE": merchant.shortcode,
+            "MPESA_PASSKEY": merchant.passkey,
             "MPESA_BASE_URL": self.base_url,
             "SENDGRID_API_KEY": self.settings.sendgrid_api_key,
             "SENDGRID_BASE_URL": self.base_url,

@@ -62,7 +62,7 @@ class SimulatorSettings(BaseModel):
     consumer_key: str = "lipa-dev-key"
     consumer_secret: str = "lipa-dev-secret"
     sendgrid_api_key: str = "SG.simulator"
-    merchants: tuple[Merchant, ...] = (SANDBOX, EXAMPLE_TILL)
+    merchants: Annotated[tuple[Merchant, ...], Field(min_length=1)] = (SANDBOX, EXAMPLE_TILL)
     seed: int | None = None
     """Same seed, same ids. Unset: different each time, so that receipts never repeat in a database that outlives us."""
     behaviour: Behaviour = Behaviour()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import email
 import email.policy
+import logging
 from dataclasses import dataclass
 from email.message import EmailMessage
 from typing import Any
@@ -18,6 +19,8 @@ from simulator.live import Live
 from simulator.mailbox import Mail, Mailbox
 
 TAKEN = "250 OK"
+
+logging.getLogger("mail.log").setLevel(logging.ERROR)  # aiosmtpd warns about its own use of a deprecated attribute
 
 
 @dataclass
