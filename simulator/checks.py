@@ -175,7 +175,7 @@ def _is_callback_url(value: object, refuse_banned_words: bool) -> bool:
     INF: numeric loopback addresses are taken, since on a laptop there is no other.
     """
     url = _text(value)
-    if not url or any(character.isspace() or character in "<>" for character in url):
+    if any(character.isspace() or character in "<>" for character in url):
         return False
     try:
         parts = urlsplit(url)
