@@ -49,8 +49,10 @@ __all__ = [
 Row: TypeAlias = dict[str, Any]
 """One row by column name. NUMERIC is Decimal, timestamptz an aware datetime in UTC, jsonb as json.loads reads it."""
 
+SLACK_S = 1
+"""How much longer than the server's own timeout we wait for its word that it came to that."""
 FIRST_ANSWER_S = 1.5
-"""How long a reused connection has to answer BEGIN, which waits for no lock, before it is replaced."""
+"""How long a reused connection has at most to answer BEGIN, which waits for no lock, before it is replaced."""
 
 
 class Database:
@@ -69,7 +71,7 @@ class Database:
         self._settings = connection_settings(url)
         wanted = self._settings.connect_timeout_s
         self._connect_timeout_s = min(connect_timeout_s, wanted) if wanted else connect_timeout_s
-        self._read_timeout_s = statement_timeout_s + 2.5 if statement_timeout_s else 3600
+        self._read_timeout_s = statement_timeout_s + SLACK_S if statement_timeout_s else 3600
         self._begin = (
             f"BEGIN; SET LOCAL statement_timeout = {round(statement_timeout_s * 1000)};"
             f" SET LOCAL lock_timeout = {round(lock_timeout_s * 1000)};"
@@ -117,14 +119,14 @@ class Database:
         kept = self._connection
         if kept is not None and kept.idle:
             try:
-                kept.simple(self._begin, timeout_s=FIRST_ANSWER_S)
+                kept.simple(self._begin, timeout_s=min(FIRST_ANSWER_S, self._connect_timeout_s / 2))
                 return kept
             except DatabaseError:
                 pass
         self.close()
         connection = self._connected()
         try:
-            connection.simple(self._begin)
+            connection.simple(self._begin, timeout_s=self._connect_timeout_s)
         except DatabaseUnavailable:
             self.close()
             raise
