@@ -133,7 +133,7 @@ def through_uv(order: dict[str, Any], wanted: str) -> Path:
     uv = find_uv(order)
     # A developer without network should not wait.
     patience = {} if order["for_deploying"] else {"UV_HTTP_RETRIES": "0"}
-    find = [*uv, "python", "find", "--no-project", "--managed-python", wanted]
+    find = [*uv, "python", "find", "--no-project", "--system", "--managed-python", wanted]
     found = run(find)
     if found.returncode != 0:
         say(f"installing a relocatable CPython {wanted} with uv")
