@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import itertools
 import json
+import random
 import re
 import time
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,8 @@ from typing import Any
 import pytest
 
 from simulator import Behaviour, Simulator, SimulatorSettings
+from simulator.clock import Clock
+from simulator.ids import Ids
 from tests.fixtures.simulator import PHONE, PUSH, DarajaCaller, HttpAnswer, http_request, password
 
 BODIES = Path(__file__).with_name("simulator_bodies")
@@ -114,14 +117,23 @@ def test_the_prompt_goes_to_phone_number_and_its_end_is_in_the_id(caller: Daraja
     assert caller.simulator.client.wait_for_prompt("254722111111")["checkout_request_id"] == checkout_request_id
 
 
-def test_ids_are_never_given_twice_even_in_the_same_millisecond(caller: DarajaCaller) -> None:
-    client = caller.simulator.client
-    client.script(None, "cancel", after_s=0, callback_count=0, uses=20)
-    ids = []
-    for _ in range(20):
-        ids.append(caller.accepted())
-        client.wait_for(lambda: True if not client.payments()[0]["prompt_open"] else None, "an end", 10)
-    assert len(set(ids)) == 20
+class StoppedClock(Clock):
+    """Always the moment of a captured push, except for its milliseconds."""
+
+    def now(self) -> datetime:
+        return datetime(2025, 10, 3, 0, 4, 9, 7_999, tzinfo=UTC)
+
+
+def test_ids_are_never_given_twice_even_in_the_same_millisecond() -> None:
+    ids = Ids(random.Random(1), StoppedClock())
+    assert [ids.checkout_request_id(PHONE) for _ in range(3)] == [
+        "ws_CO_03102025030409007722000000",
+        "ws_CO_03102025030409008722000000",
+        "ws_CO_03102025030409009722000000",
+    ]
+    receipts = [ids.receipt(StoppedClock().now_eat()) for _ in range(1000)]
+    assert len(set(receipts)) == 1000
+    assert {receipt[:3] for receipt in receipts} == {"TJ3"}
 
 
 def test_two_equal_pushes_one_after_the_other_are_both_accepted(caller: DarajaCaller) -> None:
