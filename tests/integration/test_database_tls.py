@@ -10,11 +10,11 @@ import ipaddress
 import os
 import ssl
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from subprocess import run
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import pytest
 from cryptography import x509
@@ -83,20 +83,26 @@ def authority_file(tmp_path: Path) -> Path:
     return path
 
 
+class Show(Protocol):
+    """A PostgreSQL that shows this certificate, or has no TLS; with a password, or without."""
+
+    def __call__(self, shown: Certificate | None, *, with_password: bool = False) -> Proxy: ...
+
+
 @pytest.fixture
-def server_with(postgres_server: EmbeddedPostgres, tmp_path: Path) -> Iterator[Callable[[Certificate | None], Proxy]]:
-    """A PostgreSQL that shows this certificate, or has no TLS."""
+def server_with(postgres_server: EmbeddedPostgres, tmp_path: Path) -> Iterator[Show]:
     with ExitStack() as running:
 
-        def start(shown: Certificate | None) -> Proxy:
+        def start(shown: Certificate | None, *, with_password: bool = False) -> Proxy:
             context = None
             if shown is not None:
                 path = tmp_path / "shown.pem"
                 path.write_bytes(shown.pem + shown.key_pem)
                 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
                 context.load_cert_chain(path)
-            socket_path = postgres_server.socket_folder / f".s.PGSQL.{postgres_server.port}"
-            return running.enter_context(Proxy(socket_path, context))
+            port = postgres_server.port
+            socket_path = postgres_server.socket_folder / f".s.PGSQL.{port}"
+            return running.enter_context(Proxy(port if with_password and port else socket_path, context))
 
         yield start
 
@@ -119,7 +125,7 @@ def works(url: str) -> bool:
 )
 @pytest.mark.parametrize("mode", [None, "allow", "prefer", "require", "verify-ca", "verify-full"])
 def test_another_machine_that_cannot_prove_who_it_is_gets_nothing(
-    server_with: Callable[[Certificate | None], Proxy], shown: Certificate | None, says: str, mode: str | None
+    server_with: Show, shown: Certificate | None, says: str, mode: str | None
 ) -> None:
     proxy = server_with(shown)
     url = proxy.url(host=ANOTHER_MACHINE, **({"sslmode": mode} if mode else {}))
@@ -138,7 +144,7 @@ def test_another_machine_that_cannot_prove_who_it_is_gets_nothing(
 )
 @pytest.mark.parametrize("mode", ["require", "verify-ca", "verify-full"])
 def test_a_private_authority_does_not_vouch_for_everybody(
-    server_with: Callable[[Certificate | None], Proxy],
+    server_with: Show,
     authority_file: Path,
     shown: Certificate,
     says: str,
@@ -153,21 +159,19 @@ def test_a_private_authority_does_not_vouch_for_everybody(
 @pytest.mark.parametrize("host", [ANOTHER_MACHINE, "127.0.0.1", "localhost"])
 @pytest.mark.parametrize("mode", ["require", "verify-ca", "verify-full"])
 def test_a_private_authority_comes_in_through_sslrootcert(
-    server_with: Callable[[Certificate | None], Proxy], authority_file: Path, host: str, mode: str
+    server_with: Show, authority_file: Path, host: str, mode: str
 ) -> None:
     proxy = server_with(certificate(host, issuer=AUTHORITY))
     assert works(proxy.url(host=host, sslmode=mode, sslrootcert=str(authority_file)))
 
 
-def test_on_this_machine_require_encrypts_and_trusts(server_with: Callable[[Certificate | None], Proxy]) -> None:
+def test_on_this_machine_require_encrypts_and_trusts(server_with: Show) -> None:
     assert works(server_with(certificate("anything")).url(sslmode="require"))
     with pytest.raises(DatabaseUnavailable, match="offers no TLS"):
         works(server_with(None).url(sslmode="require"))
 
 
-def test_on_this_machine_plain_is_fine_and_full_verification_is_meant(
-    server_with: Callable[[Certificate | None], Proxy], authority_file: Path
-) -> None:
+def test_on_this_machine_plain_is_fine_and_full_verification_is_meant(server_with: Show, authority_file: Path) -> None:
     assert works(server_with(None).url())
     elsewhere = server_with(certificate("127.0.0.2", issuer=AUTHORITY))
     with pytest.raises(DatabaseUnavailable, match="another address"):
@@ -175,9 +179,7 @@ def test_on_this_machine_plain_is_fine_and_full_verification_is_meant(
 
 
 @pytest.mark.parametrize("content", [None, b"no certificate"])
-def test_an_authority_that_cannot_be_read_is_told(
-    server_with: Callable[[Certificate | None], Proxy], tmp_path: Path, content: bytes | None
-) -> None:
+def test_an_authority_that_cannot_be_read_is_told(server_with: Show, tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "authority.pem"
     if content is not None:
         path.write_bytes(content)
@@ -200,13 +202,22 @@ def test_where_the_interpreter_finds_no_authorities_certifi_brings_them(tmp_path
 
 
 def test_required_channel_binding_is_refused_where_the_server_offers_none(
-    postgres_server: EmbeddedPostgres, server_with: Callable[[Certificate | None], Proxy], authority_file: Path
+    postgres_server: EmbeddedPostgres, server_with: Show, authority_file: Path
 ) -> None:
-    proxy = server_with(certificate(ANOTHER_MACHINE, issuer=AUTHORITY))
-    url = proxy.url(host=ANOTHER_MACHINE, sslmode="require", sslrootcert=str(authority_file))
-    assert works(url)
-    with pytest.raises(DatabaseUnavailable, match="no channel binding"):
-        works(f"{url}&channel_binding=require")
+    shown = certificate(ANOTHER_MACHINE, issuer=AUTHORITY)
+    for with_password in (True, False):
+        proxy = server_with(shown, with_password=with_password)
+        url = proxy.url(
+            host=ANOTHER_MACHINE,
+            password=postgres_server.password if with_password else "",
+            sslmode="require",
+            sslrootcert=str(authority_file),
+        )
+        assert works(url)
+        proxy.sent.clear()
+        with pytest.raises(DatabaseUnavailable, match="no channel binding"):
+            works(f"{url}&channel_binding=require")
+        assert not any(sent.startswith(b"p") for sent in proxy.sent)
 
 
 @pytest.mark.parametrize("binding", ["require", "prefer", "disable"])
