@@ -3,8 +3,8 @@
 Files are applied in the order of their numbers, each whole or not at all, and recorded with the SHA-256 of their text
 in lipa.migrations. Running it again, or twice at once, does nothing more: an advisory lock inside each transaction puts
 everybody in a row, also through a pooler. A database whose migrations Netlify applies by itself (table
-netlify.migrations) is understood in both directions. At the end the database is stamped with the environment of
-MPESA_ENV, where that is set, so that sandbox and production never meet in one database.
+netlify.migrations) is understood in both directions. The database is stamped with the environment of MPESA_ENV, where
+that is set, and one stamped otherwise is not touched, so that sandbox and production never meet in one database.
 
     python -m db.migrate           apply what is missing
     python -m db.migrate --check   apply nothing; exit code 1 when something is missing
@@ -32,6 +32,7 @@ from shared.database import (
     Row,
     Transaction,
 )
+from shared.settings import Misconfigured, database_url
 
 MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 FILE_NAME = re.compile(r"(?P<stem>(?P<number>\d+)_[a-z0-9_-]+)\.sql")
@@ -99,8 +100,8 @@ def migrate(database: Database, migrations: Sequence[Migration], environment: st
             _make_records(tx)
             found = _state(tx, migrations)
             _adopt(tx, found.applied)
+            _stamp(tx, environment)
             if not found.missing:
-                _stamp(tx, environment)
                 return applied
             following = found.missing[0]
             try:
@@ -222,7 +223,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     chosen = parser.parse_args(arguments)
     try:
         return _run(environ, check=chosen.check, only_list=chosen.list)
-    except WrongUse as wrong:
+    except Misconfigured as wrong:
         print(f"db.migrate: {wrong}", file=sys.stderr)
         return 2
     except MigrationRefused as refused:
@@ -233,21 +234,14 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         return 3
 
 
-class WrongUse(Exception):
-    """The environment does not say what is needed."""
-
-
 def _run(environ: Mapping[str, str], *, check: bool, only_list: bool) -> int:
-    name, url, environment = _settings(environ)
+    environment = _environment(environ)
+    database = Database(database_url(environ), statement_timeout_s=300, lock_timeout_s=60, idle_timeout_s=60)
     migrations = read_migrations()
-    try:
-        database = Database(url, statement_timeout_s=300, lock_timeout_s=60, idle_timeout_s=60)
-    except ValueError as error:
-        raise WrongUse(str(error).replace("DATABASE_URL", name, 1)) from None
     try:
         if check or only_list:
             return _tell(state(database, migrations), quietly=check)
-        if name == "NETLIFY_DB_URL" and not netlify_has_begun(database):
+        if not environ.get("DATABASE_URL", "").strip() and not netlify_has_begun(database):
             raise MigrationRefused(
                 "Netlify applies the migrations of this database itself, at the next deploy: deploy first, "
                 "and run this again to stamp the environment"
@@ -257,19 +251,15 @@ def _run(environ: Mapping[str, str], *, check: bool, only_list: bool) -> int:
         database.close()
     for one in applied:
         print(f"applied  {one}")
-    print(f"{len(migrations)} migrations, all applied" + (f"; environment: {environment}" if environment else ""))
+    print(_up_to_date(migrations) + (f"; environment: {environment}" if environment else ""))
     return 0
 
 
-def _settings(environ: Mapping[str, str]) -> tuple[str, str, str | None]:
-    name = "DATABASE_URL" if environ.get("DATABASE_URL", "").strip() else "NETLIFY_DB_URL"
-    url = environ.get(name, "").strip()
-    if not url:
-        raise WrongUse("DATABASE_URL must hold a connection string like postgresql://user:password@host:5432/name")
+def _environment(environ: Mapping[str, str]) -> str | None:
     environment = environ.get("MPESA_ENV", "").strip() or None
     if environment not in (None, *ENVIRONMENTS):
-        raise WrongUse("MPESA_ENV must hold 'sandbox' or 'production'")
-    return name, url, environment
+        raise Misconfigured.of("MPESA_ENV", "'sandbox' or 'production'")
+    return environment
 
 
 def netlify_has_begun(database: Database) -> bool:
@@ -281,13 +271,17 @@ def netlify_has_begun(database: Database) -> bool:
 def _tell(found: State, *, quietly: bool) -> int:
     if quietly:
         names = ", ".join(one.name for one in found.missing)
-        print(f"missing: {names}" if names else f"{len(found.applied)} migrations, all applied")
+        print(f"missing: {names}" if names else _up_to_date(found.applied))
         return 1 if found.missing else 0
     for one in found.applied:
         print(f"applied  {one.name}")
     for one in found.missing:
         print(f"missing  {one.name}")
     return 0
+
+
+def _up_to_date(migrations: Sequence[Migration]) -> str:
+    return f"up to date: {migrations[-1].name}" if migrations else "up to date: there are no migrations"
 
 
 def _in_file(migration: Migration, error: DatabaseError) -> DatabaseError | MigrationRefused:

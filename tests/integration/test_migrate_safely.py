@@ -11,7 +11,7 @@ from sys import executable
 
 import pytest
 
-from db.migrate import MigrationRefused, main, migrate, read_migrations, state
+from db.migrate import Migration, MigrationRefused, main, migrate, read_migrations, state
 from dev.postgres import EmbeddedPostgres
 from shared.database import Database
 from tests.fixtures.database import fresh_database
@@ -241,6 +241,16 @@ def test_sandbox_and_production_never_share_a_database(
     assert main([], {"DATABASE_URL": empty_database_url, "MPESA_ENV": "production"}) == 0
 
 
+def test_the_wrong_environments_database_is_not_even_migrated(empty: Database) -> None:
+    migrations = read_migrations()
+    migrate(empty, migrations, "production")
+    more = [*migrations, Migration("9999_more", "CREATE TABLE more (id integer)")]
+    with pytest.raises(MigrationRefused, match="belongs to the production environment"):
+        migrate(empty, more, "sandbox")
+    assert [one.name for one in state(empty, more).missing] == ["9999_more"]
+    assert migrate(empty, more, "production") == ["9999_more"]
+
+
 def test_a_fresh_netlify_database_is_left_to_netlify(
     empty_database_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -260,7 +270,7 @@ def test_a_fresh_netlify_database_is_left_to_netlify(
     [
         ({}, 2, "DATABASE_URL must hold"),
         ({"DATABASE_URL": "mysql://u:s3cret@h/d"}, 2, "DATABASE_URL must begin with"),
-        ({"NETLIFY_DB_URL": "mysql://u:s3cret@h/d"}, 2, "NETLIFY_DB_URL must begin with"),
+        ({"NETLIFY_DB_URL": "mysql://u:s3cret@h/d"}, 2, "NETLIFY_DB_URL must hold"),
         ({"DATABASE_URL": "postgres://u:s3cret@127.0.0.1:1/d"}, 3, "Nothing was done"),
         ({"DATABASE_URL": "postgres://u@127.0.0.1:1/d", "MPESA_ENV": "live"}, 2, "MPESA_ENV must hold"),
     ],
