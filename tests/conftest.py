@@ -6,4 +6,5 @@ pytest_plugins = [
     "tests.fixtures.shop",
     "tests.fixtures.simulator",
     "tests.fixtures.site",
+    "tests.fixtures.soak",
 ]
