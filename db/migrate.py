@@ -81,7 +81,7 @@ def read_migrations(folder: Path = MIGRATIONS) -> list[Migration]:
         if found and number < max(found):
             raise MigrationRefused(f"{path.name}: write the number with as many digits as the others")
         found[number] = path.name
-        sql = path.read_text(encoding="utf-8").replace("\r\n", "\n")
+        sql = path.read_text(encoding="utf-8")  # whatever line ends git checked out
         if ends_its_transaction(sql):
             raise MigrationRefused(f"{path.name}: each file is one transaction already; take BEGIN and COMMIT out")
         migrations.append(Migration(parts["stem"], sql))

@@ -17,6 +17,7 @@ import pytest
 from dev.postgres import EmbeddedPostgres
 from shared.database import (
     Busy,
+    CommitUnknown,
     ConstraintBroken,
     Database,
     DatabaseUnavailable,
@@ -143,11 +144,13 @@ def test_a_transaction_costs_one_round_trip_a_statement_and_two_more(bank: Datab
     assert bank.round_trips - before == 3 + 5
 
 
-def test_an_exception_rolls_back_and_passes_through(bank: Database) -> None:
+def test_an_exception_rolls_back_and_passes_through_and_the_session_is_kept(bank: Database) -> None:
+    pid = pid_of(bank)
     with pytest.raises(KeyError), bank.transaction() as tx:
         tx.run("UPDATE accounts SET balance = 0")
         raise KeyError
     assert balance(bank, 1) == 100
+    assert pid_of(bank) == pid
 
 
 def test_a_failure_that_was_swallowed_inside_the_block_is_no_commit(bank: Database) -> None:
@@ -324,6 +327,35 @@ def test_a_connection_that_dies_inside_a_transaction_did_nothing(bank: Database,
         tx.run("UPDATE accounts SET balance = 0")
         end_session(other, pid)
         tx.run("UPDATE accounts SET balance = 1")
+    assert balance(bank, 1) == 100
+
+
+def test_a_session_ended_while_it_commits_leaves_the_outcome_unknown(bank: Database, other: Database) -> None:
+    with bank.transaction() as tx:
+        tx.script(
+            """
+            CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql
+                AS $$ BEGIN PERFORM pg_sleep(60); RETURN NULL; END $$;
+            CREATE CONSTRAINT TRIGGER dawdles AFTER UPDATE ON accounts
+                DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION dawdle();
+            """
+        )
+    pid = pid_of(bank)
+
+    def end_it_while_it_commits() -> None:
+        give_up = time.monotonic() + 30
+        while time.monotonic() < give_up:
+            with other.transaction() as tx:
+                waiting = tx.row("SELECT wait_event, query FROM pg_stat_activity WHERE pid = :pid", pid=pid)
+            if waiting == {"wait_event": "PgSleep", "query": "COMMIT"}:
+                end_session(other, pid)
+                return
+
+    thread = threading.Thread(target=end_it_while_it_commits)
+    thread.start()
+    with pytest.raises(CommitUnknown, match="57P01"):
+        withdraw(bank, 1, 1)
+    thread.join(timeout=60)
     assert balance(bank, 1) == 100
 
 
