@@ -123,6 +123,7 @@ def test_an_unknown_id_gets_one_of_the_two_answers_seen(
         ({"BusinessShortCode": ""}, "Bad Request - Invalid BusinessShortCode"),
         ({"Password": ""}, "Bad Request - Invalid Password"),
         ({"Timestamp": "now"}, "Bad Request - Invalid Timestamp"),
+        ({"CheckoutRequestID": "", "BusinessShortCode": "999999"}, "Bad Request - Invalid CheckoutRequestID"),
         ({"BusinessShortCode": "999999"}, "Merchant does not exist"),
         ({"Password": password("20261122153100", passkey="wrong")}, "Wrong credentials"),
     ],
