@@ -256,6 +256,11 @@ CAUSES = [
         "something between you and the package index changes packages.",
     ),
     (
+        r"SELF_SIGNED_CERT|UNABLE_TO_GET_ISSUER|UNABLE_TO_VERIFY_LEAF|CERTIFICATE_VERIFY_FAILED",
+        "The package index showed a certificate of an authority that is not known here, as behind a company's proxy: "
+        "name that authority's file in NODE_EXTRA_CA_CERTS (Node) and PIP_CERT (pip).",
+    ),
+    (
         r"NewConnectionError|NameResolutionError|Failed to establish|Temporary failure in name resolution|"
         r"ConnectTimeout|ReadTimeout|ConnectionReset|Read timed out|IncompleteRead|ProxyError|"
         r"ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ERR_SOCKET_TIMEOUT|network",
@@ -265,8 +270,7 @@ CAUSES = [
     (r"EACCES|Permission denied", "A file may not be written: does this folder belong to you?"),
     (
         r"can only install packages when your package\.json and package-lock\.json|EUSAGE",
-        "package.json and package-lock.json do not fit together: npm install --package-lock-only mends "
-        "that.",
+        "package.json and package-lock.json do not fit together: npm install --package-lock-only mends that.",
     ),
     (
         r"No matching distribution found|Could not find a version|E404|notarget",
@@ -362,6 +366,7 @@ def is_complete() -> bool:
 def environment() -> "Dict[str, str]":
     """The caller's environment without what would lead pip, npm or Python elsewhere."""
     env = {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")}
+    env.setdefault("NODE_USE_SYSTEM_CA", "1")  # trust whom the system trusts, as pip does
     env["PATH"] = os.path.join(VENV, "bin") + os.pathsep + env.get("PATH", "")
     return env
 

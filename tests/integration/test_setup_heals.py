@@ -29,6 +29,7 @@ rm -rf node_modules
 case "$(cat npm-behaviour 2>/dev/null)" in
   offline) echo "npm error code ENOTFOUND"; exit 1 ;;
   full) echo "npm error code ENOSPC"; exit 1 ;;
+  proxy) echo "npm error code SELF_SIGNED_CERT_IN_CHAIN"; exit 1 ;;
   slow) mkdir -p node_modules/half; exec sleep 2 ;;
   stuck) mkdir -p node_modules/half; exec sleep 60 ;;
 esac
@@ -246,7 +247,12 @@ def test_two_at_once_wait_for_each_other_and_work_once(scratch: Scratch) -> None
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "sentence"), [("offline", "is this machine online?"), ("full", "The disk is full")]
+    ("behaviour", "sentence"),
+    [
+        ("offline", "is this machine online?"),
+        ("full", "The disk is full"),
+        ("proxy", "NODE_EXTRA_CA_CERTS"),
+    ],
 )
 def test_a_failed_download_is_told_with_its_cause_and_heals(finished: Scratch, behaviour: str, sentence: str) -> None:
     shutil.rmtree(finished.folder / "node_modules")
