@@ -1,7 +1,7 @@
 """`make bench`: what the functions cost, as ratios of things measured side by side in the same run.
 
 Everything is the real thing on this machine: the zips of `netlify build` unpacked, PostgreSQL over TCP, the simulator
-as Daraja. Rounds go through all measured things in turn, so that what else the machine does falls on all alike; medians.
+as Daraja. Rounds go through all measured things in turn, so that whatever else the machine does falls on all alike.
 `--write` puts the table into docs/performance.md.
 """
 
