@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -239,6 +240,14 @@ def test_what_was_committed_is_on_the_disk_unless_a_test_says_otherwise(folder: 
     for durable, expected in ((True, "on"), (False, "off")):
         with EmbeddedPostgres(folder, durable=durable) as server:
             assert server.run("psql", "-At", "-c", "SHOW fsync").strip() == expected
+
+
+def test_nobody_else_on_this_machine_gets_in_without_the_password(folder: Path) -> None:
+    with EmbeddedPostgres(folder) as server:
+        ask = "SELECT type, auth_method, error FROM pg_hba_file_rules ORDER BY type"
+        assert server.run("psql", "-At", "-c", ask).split() == ["host|scram-sha-256|", "local|peer|"]
+        mapped = server.run("psql", "-At", "-c", "SELECT sys_name, pg_username, error FROM pg_ident_file_mappings")
+        assert mapped.split() == [f"{pwd.getpwuid(os.geteuid()).pw_name}|postgres|"]
 
 
 def test_over_tcp_it_listens_on_this_machine_only_and_wants_its_password(folder: Path) -> None:
