@@ -186,7 +186,7 @@ def _database_url(reader: _Reader) -> str:
         try:
             connection_settings(url)
         except ValueError as refused:
-            reader.problem(name, f"{holds} ({refused})")
+            reader.problem(name, f"{holds} ({str(refused).replace('DATABASE_URL', name)})")
     return url
 
 
