@@ -36,7 +36,7 @@ def receiving_gateway() -> Gateway:
     from shared.database import Database
 
     mine = receiving()
-    database = Database(mine.database.url, connect_timeout_s=2, statement_timeout_s=3, lock_timeout_s=2)
+    database = Database(mine.database.url, connect_timeout_s=2, statement_timeout_s=3, lock_timeout_s=1)
     return Gateway(database, mine.database.environment, mine.callback.confirm_above_kes)
 
 

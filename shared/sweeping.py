@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from shared.calls_out import Deadline
 from shared.collaborators import daraja, gateway, mailer
-from shared.database_errors import DatabaseError
+from shared.daraja_models import receipts_seen
+from shared.database_errors import DatabaseUnavailable
 from shared.gateway.outbox import AlertDue, InvoiceDue
 from shared.gateway.queries import Later, QueryDue
 from shared.log import alert_line, note, where_it_broke
@@ -77,7 +78,7 @@ class Sweep:
         try:
             judge(self._gateway, entry, actor="sweep")
         except Exception as failure:  # whatever it was: it is on file, and a person will see the reason
-            self._gateway.inbox.put_back(entry, where_it_broke(failure))
+            self._gateway.inbox.put_back(entry, where_it_broke(failure), receipts_seen(entry.body))
             raise
 
     def _send_invoice(self, due: InvoiceDue) -> None:
@@ -112,11 +113,11 @@ class Sweep:
         self._gateway.outbox.sent(due)
 
     def _attempt(self, what: str, work: Callable[[], object]) -> None:
-        """What fails is logged and left to its lease; the shift goes on, unless the database is gone."""
+        """What fails is logged and left to its lease; the shift goes on, unless the database cannot be reached."""
         try:
             work()
             self._count(what, 1)
-        except DatabaseError:
+        except DatabaseUnavailable:
             raise
         except Exception as failure:  # one bad piece must not hold up the others
             note(f"{what} failed", failure=where_it_broke(failure))

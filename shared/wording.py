@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shared.payments import PUBLIC, Status
+from shared.payments import NOT_PAID, PUBLIC, Status
 from shared.result_codes import describe
 
 if TYPE_CHECKING:
@@ -34,6 +34,10 @@ REVIEW = Words(
     "We are checking this payment.",
     "Please do not pay again. If money left your account, we have it on record and will write to you.",
 )
+HELD = Words(
+    "M-Pesa now says that this payment went through after all. We are making sure.",
+    "Please do not pay again. It takes a minute or two.",
+)
 REFUNDED = Words("This payment was refunded.", "The money is back in your M-Pesa account.")
 NOT_TAKEN = Words("M-Pesa did not take the payment; no money moved.", "Please try again in a few minutes.")
 
@@ -51,14 +55,16 @@ def words_for(payment: StatusView) -> Words:
             return UNCERTAIN
         case Status.INITIATED | Status.PENDING:
             return PENDING
+    if payment.success_held:
+        return HELD
     known = describe(payment.result_code) if payment.result_code else None
     return Words(known.message, known.next_action) if known else NOT_TAKEN
 
 
 def ask_again_after_s(payment: StatusView) -> int | None:
     """When a page should ask again; None: nothing more is to come."""
-    if PUBLIC[payment.status] not in ("pending", "under_review") and not (
-        payment.status is Status.PAID and payment.receipt is None
-    ):
+    receipt_follows = payment.status is Status.PAID and payment.receipt is None
+    may_turn_out_paid = payment.status in NOT_PAID and payment.success_held
+    if not (PUBLIC[payment.status] in ("pending", "under_review") or receipt_follows or may_turn_out_paid):
         return None
     return next((every_s for until_s, every_s in ASK_EVERY_S if payment.age_s < until_s), 60)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from shared.payments import (
     FIRST_QUERY_AFTER,
     NOT_PAID,
+    QUERY_CAN_RESOLVE,
     SETTLED,
     Circumstances,
     Decision,
@@ -119,7 +120,8 @@ class Case:
     def record(self, decision: Decision) -> bool:
         """Status, ids, audit row, alerts, inbox outcome, confirmation and invoice together. False: nothing moved."""
         evidence, changed = self._evidence, decision.status is not self.payment.status
-        says_more = evidence.result_code is not None and decision.status not in SETTLED | {Status.REVIEW}
+        says_more = evidence.result_code is not None and decision.outcome in (Outcome.DECLINED, Outcome.REPEATED)
+        says_more = says_more and decision.status in NOT_PAID
         row = self._tx.row(
             """
             WITH moved AS (
@@ -131,8 +133,8 @@ class Case:
                     ids_are_learnt = CASE WHEN CAST(:checkout_id AS text) IS NULL THEN ids_are_learnt ELSE :learnt END,
                     response_code = coalesce(:response_code, response_code),
                     response_message = coalesce(:response_message, response_message),
-                    result_code = CASE WHEN :says_more THEN :result_code ELSE result_code END,
-                    result_desc = CASE WHEN :says_more THEN :result_desc ELSE result_desc END,
+                    result_code = CASE WHEN :paid THEN '0' WHEN :says_more THEN :result_code ELSE result_code END,
+                    result_desc = CASE WHEN :paid OR :says_more THEN :result_desc ELSE result_desc END,
                     pushed_at = CASE WHEN :never_left THEN NULL ELSE pushed_at END,
                     callback_received_at = CASE WHEN CAST(:inbox_id AS uuid) IS NULL THEN callback_received_at
                                                 ELSE coalesce(callback_received_at, now()) END,
@@ -266,6 +268,8 @@ class Case:
             return {"asks": True, "next_query_at": max(now, self.payment.created_at + FIRST_QUERY_AFTER)}
         if decision.status in SETTLED:
             return {"asks": True, "next_query_at": None}
+        if decision.ids and not decision.ids_are_learnt and decision.review_reason in QUERY_CAN_RESOLVE:
+            return {"asks": True, "next_query_at": max(now, self.payment.created_at + FIRST_QUERY_AFTER)}
         if decision.status in NOT_PAID and decision.status is not self.payment.status:
             again = queries_after_failure(now, now) if self._evidence.may_be_taken_back else None
             return {"asks": True, "next_query_at": again}

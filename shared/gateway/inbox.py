@@ -96,13 +96,17 @@ class Inbox:
         rows.sort(key=lambda row: row["received_at"])
         return [Entry(str(row["id"]), str(row["transaction_id"]), bytes(row["body"])) for row in rows]
 
-    def put_back(self, entry: Entry, error: str) -> None:
-        """Judging failed: say why; it is tried again when its lease is over, or has become a dead letter."""
+    def put_back(self, entry: Entry, error: str, receipts: tuple[str, ...]) -> None:
+        """Judging failed: say why, and what money it spoke of. Tried again when its lease is over, or a dead letter."""
         with self._store.transaction() as tx:
             tx.run(
-                "UPDATE callback_inbox SET last_error = :error WHERE id = CAST(:id AS uuid) AND outcome IS NULL",
+                """
+                UPDATE callback_inbox SET last_error = :error, receipts = string_to_array(:receipts, ' ')
+                WHERE id = CAST(:id AS uuid) AND outcome IS NULL
+                """,
                 id=entry.id,
                 error=error[:500],
+                receipts=" ".join(receipts),
             )
 
     def bury(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from shared.payments import NOT_PAID, Ids, Payment, Status, next_query_at, queries_after_failure
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from shared.gateway.store import Store
 
 A_THROTTLED_APP_WAITS_S = 60
+A_QUESTION_NOT_ANSWERED_WAITS = timedelta(minutes=5)
+A_FAILURE_IS_ASKED_ABOUT_FOR = timedelta(hours=2)
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,15 @@ class Queries:
         return QueryDue(payment, row["checkout_request_id"], row["failed_at"], row["now"])
 
     def ask_again(self, due: QueryDue, no_answer: str | None = None) -> None:
-        """The answer settled nothing: the next one comes by the schedule. `no_answer` is what came in its place."""
+        """The answer settled nothing: the next one comes by the schedule. `no_answer` is what came in its place.
+
+        A failure is asked about only twice, so a question that nobody answered is not one of them.
+        """
         again = next_query_at(due.payment, due.asked_at)
         if due.payment.status in NOT_PAID and not due.payment.success_held and due.failed_at is not None:
             again = queries_after_failure(due.failed_at, due.asked_at)
+            if no_answer is not None and due.asked_at < due.failed_at + A_FAILURE_IS_ASKED_ABOUT_FOR:
+                again = due.asked_at + A_QUESTION_NOT_ANSWERED_WAITS
         with self._store.transaction() as tx:
             tx.run(
                 """
@@ -121,6 +128,7 @@ class Queries:
                 SELECT t.id FROM transactions t
                 WHERE t.status = 'INITIATED' AND t.created_at <= now() - interval '90 seconds'
                    OR t.status IN ('PENDING', 'UNCERTAIN') AND t.created_at <= now() - interval '60 minutes'
+                   OR t.status = 'UNCERTAIN' AND t.created_at <= now() - interval '15 minutes'
                    OR t.status IN ('INITIATED', 'PENDING', 'UNCERTAIN')
                       AND t.created_at <= now() - interval '15 minutes'
                       AND NOT EXISTS (SELECT FROM outbox o WHERE o.transaction_id = t.id

@@ -24,6 +24,8 @@ class StatusView:
     receipt: str | None
     result_code: str | None
     response_code: str | None
+    success_held: bool
+    """A callback said paid, and a query has to agree first."""
     age_s: float
     updated_at: datetime
 
@@ -43,7 +45,8 @@ class Statuses:
                     UPDATE transactions SET watched_at = now()
                     WHERE id = CAST(:id AS uuid) AND status IN ('INITIATED', 'PENDING', 'UNCERTAIN'))
                 SELECT t.id, t.status, t.amount, t.account_reference, c.mpesa_receipt_number, t.result_code,
-                       t.response_code, extract(epoch FROM now() - t.created_at) AS age_s, t.updated_at
+                       t.response_code, t.success_held_at IS NOT NULL AS success_held,
+                       extract(epoch FROM now() - t.created_at) AS age_s, t.updated_at
                 FROM transactions t LEFT JOIN payment_confirmations c ON c.transaction_id = t.id
                 WHERE t.id = CAST(:id AS uuid)
                 """,
@@ -59,6 +62,7 @@ class Statuses:
             receipt=row["mpesa_receipt_number"],
             result_code=row["result_code"],
             response_code=row["response_code"],
+            success_held=row["success_held"],
             age_s=float(row["age_s"]),
             updated_at=row["updated_at"],
         )

@@ -1,0 +1,578 @@
+"""POST /api/mpesa/callback/…: on file before it is judged, believed only as far as it fits."""
+
+from __future__ import annotations
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.database import Database
+from tests.fixtures.database_proxy import Proxy
+from tests.fixtures.shop import CUSTOMER, Reply, Shop, forget_collaborators
+
+RECEIPT = "UE4JS31RBV"
+ACCEPTED = {"ResultCode": 0, "ResultDesc": "Accepted"}
+
+
+class Pending:
+    """A payment whose customer is being asked, and what Safaricom may tell about it."""
+
+    def __init__(self, shop: Shop, **order: Any) -> None:
+        self.shop = shop
+        reply = shop.pay(**order)
+        assert reply.status == 202, reply.body
+        self.id: str = reply.body["transaction_id"]
+        pushed = shop.simulator.client.payments()[0]
+        self.ids = {name: pushed[name] for name in ("merchant_request_id", "checkout_request_id")}
+        self.amount = pushed["amount"]
+
+    def told(self, code: object = 0, *, path: str | None = None, **changes: object) -> Reply:
+        return self.tell(self.says(code, **changes), path=path)
+
+    def tell(self, body: bytes, *, path: str | None = None) -> Reply:
+        return self.shop.call("callback", "POST", path or self.shop.callback_path(self.id), raw=body)
+
+    def says(self, code: object = 0, **changes: object) -> bytes:
+        """As captured 2026-05-04; a change of None leaves out."""
+        told: dict[str, object] = {
+            "amount": self.amount,
+            "receipt": RECEIPT,
+            "merchant_id": self.ids["merchant_request_id"],
+            "checkout_id": self.ids["checkout_request_id"],
+            **changes,
+        }
+        items = [
+            {"Name": "Amount", "Value": told["amount"]},
+            {"Name": "MpesaReceiptNumber", "Value": told["receipt"]},
+            {"Name": "TransactionDate", "Value": 20260504121530},
+            {"Name": "PhoneNumber", "Value": int(CUSTOMER)},
+        ]
+        callback: dict[str, object] = {
+            "MerchantRequestID": told["merchant_id"],
+            "CheckoutRequestID": told["checkout_id"],
+            "ResultCode": code,
+            "ResultDesc": "The service request is processed successfully.",
+        }
+        if str(code) == "0" and told.get("metadata", True):
+            callback["CallbackMetadata"] = {"Item": [item for item in items if item["Value"] is not None]}
+        stk = {name: value for name, value in callback.items() if value is not None}
+        return json.dumps({"Body": {"stkCallback": stk}}).encode()
+
+    def outcomes(self) -> list[str | None]:
+        return [entry["outcome"] for entry in self.inbox()]
+
+    @property
+    def status(self) -> str:
+        return str(self.shop.payment(self.id)["status"])
+
+    @property
+    def review_reason(self) -> str:
+        return str(self.shop.payment(self.id)["review_reason"])
+
+    def confirmations(self) -> list[dict[str, Any]]:
+        return self.shop.rows(
+            "SELECT * FROM payment_confirmations WHERE transaction_id = CAST(:id AS uuid)", id=self.id
+        )
+
+    def inbox(self) -> list[dict[str, Any]]:
+        return self.shop.rows(
+            "SELECT * FROM callback_inbox WHERE transaction_id = CAST(:id AS uuid) ORDER BY received_at", id=self.id
+        )
+
+
+# Success --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_success_pays_with_receipt_invoice_and_history(shop: Shop) -> None:
+    payment = Pending(shop)
+    reply = payment.told()
+    assert (reply.status, reply.body) == (200, ACCEPTED)
+    assert payment.status == "PAID"
+    (confirmation,) = payment.confirmations()
+    assert (confirmation["mpesa_receipt_number"], confirmation["amount"], confirmation["evidence"]) == (
+        RECEIPT, 1500, "callback")  # fmt: skip
+    assert confirmation["transaction_date"].isoformat() == "2026-05-04T09:15:30+00:00"  # East Africa Time is UTC+3
+    (entry,) = payment.inbox()
+    assert (entry["outcome"], entry["receipts"], entry["tries"]) == ("paid", [RECEIPT], 1)
+    assert bytes(entry["body"]) == payment.says()
+    assert shop.row("SELECT status, customer_email FROM invoices") == {
+        "status": "PENDING",
+        "customer_email": "alice@example.com",
+    }
+    history = shop.rows("SELECT actor, event, from_status, to_status FROM audit_log ORDER BY id")
+    assert [tuple(row.values()) for row in history] == [
+        ("stkpush", "Order", None, "INITIATED"),
+        ("stkpush", "PushAccepted", "INITIATED", "PENDING"),
+        ("callback", "Confirmed", "PENDING", "PAID"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {"callback_code": "str"},
+        {"callback_amount": "1.0"},
+        {"callback_amount": "1.00", "callback_metadata": "shuffled", "callback_balance": "value"},
+        {"callback_balance": "absent", "callback_phone": "absent"},
+        {"callback_phone": "masked"},
+    ],
+)
+def test_every_form_a_success_was_seen_in_pays(shop: Shop, knobs: dict[str, object]) -> None:
+    shop.simulator.client.script(CUSTOMER, "pay", after_s=0, **knobs)
+    reply = shop.pay()
+    pushed = shop.simulator.client.wait_for_callback(reply.body["checkout_request_id"])
+    body = shop.status(reply.body["transaction_id"]).body
+    assert (body["status"], body["mpesa_receipt_number"]) == ("paid", pushed["receipt"])
+
+
+def test_a_payment_without_an_address_has_no_invoice(shop: Shop) -> None:
+    payment = Pending(shop, customer_email=None)
+    payment.told()
+    assert payment.status == "PAID"
+    assert shop.rows("SELECT id FROM invoices") == []
+
+
+def test_a_callback_that_overtakes_the_answer_to_the_push_pays_once(shop: Shop) -> None:
+    shop.simulator.client.script(CUSTOMER, "pay", after_s=0, callback_before_response=True)
+    reply = shop.pay()
+    assert (reply.status, reply.body["status"]) == (202, "paid")
+    payment = shop.payment(reply.body["transaction_id"])
+    assert (payment["status"], payment["ids_are_learnt"]) == ("PAID", False)
+    assert payment["checkout_request_id"] == reply.body["checkout_request_id"]
+    assert shop.alerts(reply.body["transaction_id"]) == set()
+
+
+def test_a_failure_that_overtakes_the_answer_to_the_push_fails(shop: Shop) -> None:
+    shop.simulator.client.script(CUSTOMER, "cancel", after_s=0, callback_before_response=True)
+    reply = shop.pay()
+    assert shop.status(reply.body["transaction_id"]).body["status"] == "failed"
+    assert shop.payment(reply.body["transaction_id"])["ids_are_learnt"] is False
+
+
+# The same again -------------------------------------------------------------------------------------------------------
+
+
+def test_the_same_callback_again_changes_nothing_more(shop: Shop) -> None:
+    payment = Pending(shop)
+    for _ in range(3):
+        assert payment.told().status == 200
+    assert len(payment.confirmations()) == 1
+    assert payment.outcomes() == ["paid", "repeated", "repeated"]
+    assert shop.row("SELECT count(*) AS n FROM invoices") == {"n": 1}
+    assert shop.alerts(payment.id) == set()
+
+
+def test_four_copies_to_four_instances_at_once_pay_once(shop: Shop) -> None:
+    payment = Pending(shop)
+    path, body = shop.callback_path(payment.id), payment.says()
+    instances = [shop.another_instance() for _ in range(4)]
+    with ThreadPoolExecutor() as pool:
+        replies = list(pool.map(lambda instance: instance.call("callback", "POST", path, raw=body), instances))
+    assert [reply.status for reply in replies] == [200] * 4
+    assert sorted(shop.outcomes(payment.id)) == ["paid", "repeated", "repeated", "repeated"]
+    assert len(payment.confirmations()) == 1
+    assert shop.row("SELECT count(*) AS n FROM audit_log WHERE to_status = 'PAID' AND from_status <> 'PAID'") == {
+        "n": 1
+    }
+
+
+def test_copies_over_http_are_all_answered(shop: Shop) -> None:
+    shop.simulator.client.script(CUSTOMER, "pay", after_s=0, callback_count=3)
+    reply = shop.pay()
+    pushed = shop.simulator.client.wait_for_callback(reply.body["checkout_request_id"], count=3)
+    assert [callback["http_status"] for callback in pushed["callbacks"]] == [200, 200, 200]
+    assert sorted(shop.outcomes(reply.body["transaction_id"])) == ["paid", "repeated", "repeated"]
+
+
+# Failure --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        (1, "FAILED"), (1032, "CANCELLED"), ("1032", "CANCELLED"), (1031, "CANCELLED"), (1037, "FAILED"),
+        (1019, "EXPIRED"), (2001, "FAILED"), ("SFC_IC0003", "FAILED"), ("E3008", "FAILED"), (26, "FAILED"),
+    ],
+)  # fmt: skip
+def test_a_known_failing_code_fails(shop: Shop, code: object, status: str) -> None:
+    payment = Pending(shop)
+    assert payment.told(code).status == 200
+    assert payment.status == status
+    body = shop.status(payment.id).body
+    assert (body["status"], body["result_code"]) == ("failed", str(code))
+    assert body["message"]
+    assert body["next_action"]
+
+
+@pytest.mark.parametrize("code", [4999, 77, "NEW_0001", -1, "00", "0x0", 0.5, "zero"])
+def test_an_unknown_code_goes_to_a_person(shop: Shop, code: object) -> None:
+    payment = Pending(shop)
+    assert payment.told(code).status == 200
+    assert (payment.status, payment.review_reason) == ("REVIEW", "unknown_code")
+    assert shop.alerts(payment.id) == {"unknown_code"}
+
+
+@pytest.mark.parametrize(("failing", "status"), [(1037, "FAILED"), (1032, "CANCELLED"), (1019, "EXPIRED")])
+def test_a_success_after_a_failure_is_paid_late_with_an_alert(shop: Shop, failing: int, status: str) -> None:
+    payment = Pending(shop)
+    payment.told(failing)
+    assert payment.status == status
+    payment.told()
+    row = shop.payment(payment.id)
+    assert (row["status"], row["paid_late"]) == ("PAID", True)
+    assert shop.alerts(payment.id) == {"late_payment"}
+    body = shop.status(payment.id).body
+    assert (body["status"], body["mpesa_receipt_number"]) == ("paid", RECEIPT)
+    assert body.get("result_code", "0") == "0"  # the code of the failure is history
+    assert len(shop.rows("SELECT id FROM invoices")) == 1
+
+
+def test_a_failure_after_success_alerts_and_changes_nothing(shop: Shop) -> None:
+    payment = Pending(shop)
+    payment.told()
+    payment.told(1032)
+    assert payment.status == "PAID"
+    assert payment.outcomes() == ["paid", "contradicts"]
+    assert shop.alerts(payment.id) == {"contradiction"}
+    assert shop.status(payment.id).body.get("result_code", "0") == "0"
+
+
+# What does not fit ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("amount", [1, 1499, 1501, 1500.5, 15_000_000])
+def test_an_amount_that_is_not_ours_goes_to_a_person_and_its_receipt_is_kept(shop: Shop, amount: float) -> None:
+    payment = Pending(shop)
+    assert payment.told(amount=amount).status == 200
+    assert (payment.status, payment.review_reason) == ("REVIEW", "amount_mismatch")
+    assert payment.inbox()[0]["receipts"] == [RECEIPT]
+    assert payment.confirmations() == []
+    assert shop.status(payment.id).body["status"] == "under_review"
+    payment.told()
+    assert payment.status == "PAID"  # the right one resolves it
+
+
+def test_an_amount_that_is_not_ours_never_waits_for_a_query_that_cannot_see_it(shop: Shop) -> None:
+    payment = Pending(shop)
+    payment.told(amount=1, receipt=None)
+    assert (payment.status, payment.review_reason) == ("REVIEW", "amount_mismatch")
+
+
+@pytest.mark.parametrize("changes", [{"amount": "1500"}, {"amount": True}, {"amount": None}, {"receipt": None},
+                                     {"receipt": 7}, {"receipt": ""}, {"metadata": False}])  # fmt: skip
+def test_a_success_that_does_not_say_enough_waits_for_the_query(shop: Shop, changes: dict[str, Any]) -> None:
+    payment = Pending(shop)
+    assert payment.told(**changes).status == 200
+    assert (payment.status, payment.outcomes()) == ("PENDING", ["waits_for_query"])
+    assert shop.alerts(payment.id) == {"incomplete_success"}
+    assert shop.status(payment.id).body["status"] == "pending"
+
+
+def test_a_receipt_that_paid_another_goes_to_a_person(shop: Shop) -> None:
+    first, second = Pending(shop), Pending(shop, phone_number="254722000000")
+    first.told()
+    second.told()
+    assert (first.status, second.status, second.review_reason) == ("PAID", "REVIEW", "reused_receipt")
+    assert shop.alerts(second.id) == {"reused_receipt"}
+    second.told(receipt="UE4JS31RBX")
+    assert second.status == "REVIEW"  # only a person decides what that receipt was about
+
+
+def test_one_receipt_for_two_payments_at_once_pays_one(shop: Shop) -> None:
+    payments = [Pending(shop), Pending(shop, phone_number="254722000000")]
+    instances = [shop.another_instance() for _ in payments]
+    told = [(shop.callback_path(each.id), each.says()) for each in payments]
+    with ThreadPoolExecutor() as pool:
+        replies = pool.map(lambda i, one: i.call("callback", "POST", one[0], raw=one[1]), instances, told)
+        assert [reply.status for reply in replies] == [200, 200]
+    assert sorted(each.status for each in payments) == ["PAID", "REVIEW"]
+
+
+def test_ids_of_another_payment_go_to_a_person(shop: Shop) -> None:
+    first, second = Pending(shop), Pending(shop, phone_number="254722000000")
+    assert second.tell(first.says()).status == 200
+    assert (second.status, second.review_reason) == ("REVIEW", "ids_disagree")
+    assert first.status == "PENDING"
+    assert shop.payment(second.id)["checkout_request_id"] == second.ids["checkout_request_id"]
+
+
+@pytest.mark.parametrize("change", [{"checkout_id": "ws_CO_9"}, {"merchant_id": "9-9-9"}, {"checkout_id": None},
+                                    {"merchant_id": None, "checkout_id": None}])  # fmt: skip
+def test_ids_that_are_not_the_stored_ones_do_not_pay(shop: Shop, change: dict[str, Any]) -> None:
+    payment = Pending(shop)
+    payment.told(**change)
+    assert (payment.status, payment.review_reason) == ("REVIEW", "ids_disagree")
+    assert shop.alerts(payment.id) == {"ids_disagree"}
+
+
+def test_the_second_payment_of_a_retried_order_goes_to_a_person_without_an_invoice(shop: Shop) -> None:
+    first = Pending(shop)
+    first.told(1032)
+    shop.simulator.client.answer(CUSTOMER, "cancel")
+    second = Pending(shop)
+    second.told()
+    first.told(receipt="UE4JS31RBX")
+    assert (first.status, first.review_reason, second.status) == ("REVIEW", "duplicate_payment", "PAID")
+    assert shop.alerts(first.id) == {"duplicate_payment"}
+    assert first.inbox()[-1]["receipts"] == ["UE4JS31RBX"]
+    assert len(shop.rows("SELECT id FROM invoices")) == 1
+
+
+def test_both_payments_of_a_retried_order_at_once_pay_one(shop: Shop) -> None:
+    first = Pending(shop)
+    first.told(1032)
+    shop.simulator.client.answer(CUSTOMER, "cancel")
+    second = Pending(shop)
+    told = [
+        (shop.callback_path(first.id), first.says(receipt="UE4JS31RBX")),
+        (shop.callback_path(second.id), second.says()),
+    ]
+    instances = [shop.another_instance() for _ in told]
+    with ThreadPoolExecutor() as pool:
+        replies = pool.map(lambda i, one: i.call("callback", "POST", one[0], raw=one[1]), instances, told)
+        assert [reply.status for reply in replies] == [200, 200]
+    assert sorted([first.status, second.status]) == ["PAID", "REVIEW"]
+
+
+def test_the_same_order_a_day_later_is_a_new_order(shop: Shop) -> None:
+    Pending(shop).told()
+    shop.age(24 * 3600 + 1)
+    shop.simulator.client.answer(CUSTOMER, "ignore")
+    again = Pending(shop)
+    again.told(receipt="UF5JS31RBX")
+    assert again.status == "PAID"
+
+
+# What cannot be read --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"x", b"\xff\xfe", b"[]", b"{}", b'{"Body": {}}', b'{"Body": {"stkCallback": {}}}', b"\x00",
+        b'{"Body": {"stkCallback": {"ResultCode": 0, "ResultCode": 1032}}}',
+        b'{"Body": {"stkCallback": {"ResultCode": false}}}',
+        b'{"Body": {"stkCallback": {"ResultCode": null}}}',
+        b"[" * 10_000,
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_is_kept_and_alerted_and_changes_nothing(shop: Shop, body: bytes) -> None:
+    payment = Pending(shop)
+    reply = shop.call("callback", "POST", shop.callback_path(payment.id), raw=body)
+    assert (reply.status, reply.body) == (200, ACCEPTED)
+    assert (payment.status, payment.outcomes()) == ("PENDING", ["unreadable"])
+    assert shop.alerts(payment.id) == {"unreadable"}
+
+
+def test_a_receipt_in_what_cannot_be_read_is_kept(shop: Shop) -> None:
+    payment = Pending(shop)
+    payment.tell(payment.says()[:-3])
+    assert (payment.outcomes(), payment.inbox()[0]["receipts"]) == (["unreadable"], [RECEIPT])
+
+
+def test_safaricom_is_answered_whatever_the_content_type(shop: Shop) -> None:
+    payment = Pending(shop)
+    path = shop.callback_path(payment.id)
+    assert shop.call("callback", "POST", path, headers={"content-type": ""}, raw=payment.says()).status == 200
+    assert payment.status == "PAID"
+
+
+def test_a_callback_for_a_payment_that_is_not_here_is_kept_and_alerted(shop: Shop) -> None:
+    """After a restore from a backup, for one."""
+    payment = Pending(shop)
+    gone = "0c9e8f1a-0b1c-4d2e-8f3a-5b6c7d8e9f00"
+    reply = payment.told(path=shop.callback_path(gone))
+    assert (reply.status, reply.body) == (200, ACCEPTED)
+    assert shop.outcomes(gone) == ["unknown_transaction"]
+    assert shop.row("SELECT topic FROM outbox WHERE kind = 'alert'") == {"topic": "unknown_transaction"}
+    assert payment.status == "PENDING"
+
+
+# Forged ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_forged_address_is_not_found_and_not_stored(shop: Shop) -> None:
+    payment, other = Pending(shop), Pending(shop, phone_number="254722000000")
+    good = shop.callback_path(payment.id)
+    token = good.rpartition("/")[2]
+    for path in (
+        good[:-1],
+        good + "/",
+        good.replace(token, "0" * 64),
+        good.replace(token, token.upper()),
+        shop.callback_path(other.id).replace(other.id, payment.id),
+        f"/api/mpesa/callback/{payment.id}",
+        "/api/mpesa/callback",
+    ):
+        reply = payment.told(path=path)
+        assert (reply.status, reply.body["code"]) == (404, "not_found")
+    assert shop.row("SELECT count(*) AS n FROM callback_inbox") == {"n": 0}
+    assert payment.status == "PENDING"
+
+
+def test_an_address_is_only_posted_to(shop: Shop) -> None:
+    payment = Pending(shop)
+    assert shop.call("callback", "GET", shop.callback_path(payment.id)).status == 405
+
+
+def test_an_address_written_before_the_secret_was_changed_still_works(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payment = Pending(shop)
+    path = shop.callback_path(payment.id)
+    derived = _derived_secret()
+    monkeypatch.setenv("CALLBACK_SECRET", "a-new-secret-of-our-own-choosing-now")
+    forget_collaborators()
+    assert payment.told(path=path).status == 404
+    monkeypatch.setenv("CALLBACK_SECRET_PREVIOUS", derived)
+    forget_collaborators()
+    assert payment.told(path=path).status == 200
+    assert payment.status == "PAID"
+
+
+def _derived_secret() -> str:
+    from shared.settings import receiving
+
+    return receiving().callback.secrets[0]
+
+
+# When the database does not play along --------------------------------------------------------------------------------
+
+
+def test_without_a_database_safaricom_is_told_within_seconds_that_it_was_not_stored(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payment = Pending(shop)
+    path = shop.callback_path(payment.id)
+    monkeypatch.setenv("DATABASE_URL", "postgresql://lipa@127.0.0.1:9/lipa")
+    forget_collaborators()
+    began = time.monotonic()
+    reply = payment.told(path=path)
+    took_s = time.monotonic() - began
+    assert (reply.status, reply.body["code"]) == (503, "unavailable")
+    assert 3.5 < took_s < 8
+
+
+def test_a_database_that_falls_silent_is_not_waited_for(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, postgres_server: Any
+) -> None:
+    payment = Pending(shop)
+    path = shop.callback_path(payment.id)
+    name = shop.database_url.split("?")[0].rpartition("/")[2]
+    with Proxy(_socket_of(postgres_server)) as proxy:
+        monkeypatch.setenv("DATABASE_URL", proxy.url(name))
+        forget_collaborators()
+        proxy.fault, proxy.trigger = "silent", b"INSERT INTO callback_inbox"
+        began = time.monotonic()
+        assert payment.told(path=path).status == 503
+        took_s = time.monotonic() - began
+    assert took_s < 8
+
+
+def test_a_database_that_comes_back_within_seconds_costs_no_callback(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, postgres_server: Any
+) -> None:
+    payment = Pending(shop)
+    path = shop.callback_path(payment.id)
+    name = shop.database_url.split("?")[0].rpartition("/")[2]
+    with Proxy(_socket_of(postgres_server)) as proxy, ThreadPoolExecutor() as pool:
+        monkeypatch.setenv("DATABASE_URL", proxy.url(name))
+        forget_collaborators()
+        proxy.fault, proxy.trigger = "cut before it arrives", b""
+        telling = pool.submit(payment.told, path=path)
+        time.sleep(1)
+        proxy.fault = "none"
+        assert telling.result(timeout=20).status == 200
+        assert payment.status == "PAID"
+        assert len(payment.inbox()) == 1
+        forget_collaborators()
+
+
+def test_a_lost_answer_to_the_commit_keeps_the_callback_once(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, postgres_server: Any
+) -> None:
+    payment = Pending(shop)
+    path = shop.callback_path(payment.id)
+    name = shop.database_url.split("?")[0].rpartition("/")[2]
+    with Proxy(_socket_of(postgres_server)) as proxy, ThreadPoolExecutor() as pool:
+        monkeypatch.setenv("DATABASE_URL", proxy.url(name))
+        forget_collaborators()
+        proxy.fault, proxy.trigger = "cut after it was done", b"COMMIT"
+        telling = pool.submit(payment.told, path=path)
+        time.sleep(0.5)
+        proxy.fault = "none"
+        assert telling.result(timeout=20).status == 200
+        assert (payment.status, len(payment.inbox()), len(payment.confirmations())) == ("PAID", 1, 1)
+        forget_collaborators()
+
+
+def _socket_of(server: Any) -> Path:
+    from shared.database import connection_settings
+
+    path = connection_settings(server.url()).socket_path
+    assert path
+    return Path(path)
+
+
+def test_a_payment_that_is_locked_for_long_is_left_to_the_sweep(shop: Shop, database: Database) -> None:
+    payment = Pending(shop)
+    with database.transaction() as tx:
+        tx.run("SELECT id FROM transactions FOR UPDATE")
+        assert payment.told().status == 200
+    assert (payment.status, payment.outcomes()) == ("PENDING", [None])
+    shop.sweep()
+    assert payment.status == "PENDING"  # for 30 s it belongs to whoever received it
+    shop.age(31)
+    shop.sweep()
+    assert (payment.status, payment.outcomes()) == ("PAID", ["paid"])
+
+
+def written_by_a_newer_version(shop: Shop, transaction_id: str) -> None:
+    """A row that this version cannot read: each try to judge about it fails."""
+    shop.rows(
+        """
+        WITH changed AS (
+            UPDATE transactions SET status = 'REVIEW', review_reason = 'a_reason_of_tomorrow'
+            WHERE id = CAST(:id AS uuid) RETURNING id)
+        INSERT INTO audit_log (transaction_id, actor, event, outcome, from_status, to_status)
+        SELECT id, 'tomorrow', 'Tomorrow', 'to_review', 'PENDING', 'REVIEW' FROM changed RETURNING id
+        """,
+        id=transaction_id,
+    )
+
+
+def test_a_callback_whose_judgement_fails_is_answered_200_and_after_three_tries_given_to_a_person(shop: Shop) -> None:
+    payment, other = Pending(shop), Pending(shop, phone_number="254722000000")
+    written_by_a_newer_version(shop, payment.id)
+    assert payment.told().status == 200
+    shop.rows("UPDATE transactions SET next_query_at = NULL RETURNING id")  # this is not about queries
+    for tries in (2, 3):
+        shop.age(31)
+        assert shop.sweep().status == 200
+        (entry,) = payment.inbox()
+        assert (entry["tries"], entry["outcome"]) == (tries, None)
+        assert "ValueError" in entry["last_error"]
+    shop.age(31)
+    shop.sweep()
+    (entry,) = payment.inbox()
+    assert (entry["outcome"], entry["receipts"], entry["next_try_at"]) == ("dead_letter", [RECEIPT], None)
+    assert shop.alerts(payment.id) == {"dead_letter"}
+    assert other.told(receipt="UE4JS31RBX").status == 200
+    assert other.status == "PAID"
+
+
+def test_a_judgement_that_the_database_refuses_holds_up_nothing_else(shop: Shop, database: Database) -> None:
+    payment, other = Pending(shop), Pending(shop, phone_number="254722000000")
+    with database.transaction() as tx:
+        tx.run(f"ALTER TABLE payment_confirmations ADD CHECK (mpesa_receipt_number <> '{RECEIPT}')")
+    assert payment.told().status == 200
+    with database.transaction() as tx:
+        tx.run("SELECT id FROM transactions WHERE id = CAST(:id AS uuid) FOR UPDATE", id=other.id)
+        other.told(receipt="UE4JS31RBX")
+    shop.age(31)
+    assert shop.sweep().status == 200
+    assert (payment.status, other.status) == ("PENDING", "PAID")
