@@ -1,0 +1,28 @@
+"""What the attacks share: a crew of instances, and the comparison of our books with the truth."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.chaos.crew import Crew
+from tests.fixtures.shop import Shop
+
+
+@pytest.fixture(scope="session")
+def running_crew() -> Iterator[Crew]:
+    crew = Crew()
+    yield crew
+    crew.close()
+
+
+@pytest.fixture
+def crew(shop: Shop, running_crew: Crew) -> Iterator[Crew]:
+    """At work for this test's shop; what the instances log is searched as all the shop's logs are."""
+    before = len(running_crew.told())
+    running_crew.work_for(os.environ)
+    yield running_crew
+    running_crew.work_for({})
+    shop.logged.append(running_crew.told()[before:])

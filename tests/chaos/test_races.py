@@ -1,0 +1,272 @@
+"""Everything at the same moment: whoever wins, there is one push, one confirmation, one invoice.
+
+Many instances of the functions, in several processes, start each race together. After each round the invariants hold
+and our books agree with the simulator's ledger of money that really moved.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from dev.postgres import EmbeddedPostgres
+from ops.verify import broken_invariants
+from shared.collaborators import gateway
+from shared.gateway.inbox import Entry
+from tests.chaos.crew import Crew, ask, callback, status, stkpush, sweep
+from tests.chaos.customers import Pushed, Truth, nth_order, push
+from tests.fixtures.database import migrated_template, temporary_postgres
+from tests.fixtures.shop import Shop
+from tests.fixtures.soak import Figure, Rounds
+
+COPIES = 200
+PUSHES = 100
+
+
+@pytest.fixture(scope="module")
+def postgres_server() -> Iterator[EmbeddedPostgres]:
+    """With room for every instance's connections."""
+    with temporary_postgres(max_connections="500") as server:
+        migrated_template(server)
+        yield server
+
+
+@pytest.fixture
+def truth(shop: Shop) -> Truth:
+    return Truth(shop)
+
+
+def test_two_hundred_copies_of_a_callback_pay_once(
+    shop: Shop, crew: Crew, truth: Truth, rounds: Rounds, figure: Figure
+) -> None:
+    for number in range(how_many := rounds(5, 200)):
+        truth.begin_round()
+        paid = push(shop, nth_order(number))
+        answers = crew.at_once([callback(paid.path, paid.success())] * COPIES)
+        assert Counter(answer.status for answer in answers) == {200: COPIES}
+        finish(shop)
+        assert Counter(shop.outcomes(paid.transaction_id)) == {"paid": 1, "repeated": COPIES - 1}
+        assert_paid_once(shop, truth, paid)
+    figure(f"{how_many} rounds of {COPIES} copies: each paid once")
+
+
+def test_callbacks_queries_and_sweeps_that_race_agree_on_one_payment(
+    shop: Shop, crew: Crew, truth: Truth, rounds: Rounds, figure: Figure
+) -> None:
+    """In every other round a failure is told too, which Safaricom has since taken back: 1037, and then the money."""
+    settled_by: Counter[str] = Counter()
+    for number in range(how_many := rounds(5, 200)):
+        truth.begin_round()
+        paid = push(shop, nth_order(number))
+        shop.age(21)
+        told = [callback(paid.path, paid.success())] * 6
+        if number % 2:
+            told += [callback(paid.path, paid.failure(1037, "No response from user."))] * 6
+        others = [ask(paid.transaction_id)] * 8 + [sweep()] * 6 + [status(paid.transaction_id)] * 6
+        answers = crew.at_once(told + others, spread_s=0.04, seed=number)
+        assert_all_went_well(answers)
+        finish(shop)
+        assert_paid_once(shop, truth, paid)
+        settled_by[str(confirmation(shop, paid)["evidence"])] += 1
+    figure(f"{how_many} rounds, settled by {dict(settled_by)}: each paid once, each with its receipt")
+
+
+def test_a_large_payment_that_everybody_confirms_at_once_is_paid_once(
+    shop: Shop, crew: Crew, truth: Truth, rounds: Rounds, figure: Figure
+) -> None:
+    """Above the threshold no callback pays by itself; the query that it waits for comes at the same moment."""
+    for number in range(how_many := rounds(5, 200)):
+        truth.begin_round()
+        paid = push(shop, nth_order(number, amount=30_000 + number))
+        jobs = [callback(paid.path, paid.success())] * 20 + [ask(paid.transaction_id)] * 8
+        assert_all_went_well(crew.at_once(jobs, spread_s=0.02, seed=number))
+        finish(shop)
+        assert_paid_once(shop, truth, paid)
+        assert confirmation(shop, paid)["evidence"] == "query"
+    figure(f"{how_many} rounds: each paid once, on the query's word, each with its receipt")
+
+
+def test_sweeps_that_run_at_once_do_each_piece_of_work_once(
+    shop: Shop, crew: Crew, truth: Truth, rounds: Rounds, figure: Figure
+) -> None:
+    sweeps = 0
+    for number in range(how_many := rounds(5, 200)):
+        truth.begin_round()
+        untold = push(shop, nth_order(4 * number))
+        shop.age(31)
+        told = [push(shop, nth_order(4 * number + which)) for which in (1, 2, 3)]
+        for paid in told:
+            gateway().inbox.remember(Entry(str(uuid.uuid4()), paid.transaction_id, paid.success()), "127.0.0.1")
+        shop.rows("UPDATE callback_inbox SET next_try_at = now() WHERE outcome IS NULL RETURNING id")
+        at_once = 2 if number % 2 else 8
+        sweeps += at_once
+        assert_all_went_well(crew.at_once([sweep()] * at_once))
+        for paid in [*told, untold]:
+            assert_one_of_each(shop, paid, receipt=paid is not untold)
+        assert (truth.pushes(), truth.queries()) == (4, 1)
+        assert_books_are_right(shop, truth)
+    figure(f"{how_many} rounds, {sweeps} sweeps: each callback judged once, each query asked once, each mail sent once")
+
+
+def test_a_hundred_pushes_with_one_key_are_one_push(
+    shop: Shop, crew: Crew, truth: Truth, rounds: Rounds, figure: Figure
+) -> None:
+    for number in range(how_many := rounds(5, 200)):
+        truth.begin_round()
+        order = nth_order(number)
+        shop.simulator.client.script(str(order["phone_number"]), "cancel", after_s=0, callback_count=0)
+        answers = crew.at_once([stkpush(f"key-{number}", **order)] * PUSHES)
+        assert Counter(answer.status for answer in answers) == {202: PUSHES}
+        assert len({answer.body["transaction_id"] for answer in answers}) == 1
+        assert truth.pushes() == 1
+        assert_books_are_right(shop, truth)
+    figure(f"{how_many} rounds of {PUSHES} pushes with one key: one push each")
+
+
+def test_a_hundred_pushes_with_one_key_for_two_phones_are_one_push(
+    shop: Shop, crew: Crew, truth: Truth, rounds: Rounds, figure: Figure
+) -> None:
+    """Two phones, so no lock of a phone stands between them."""
+    for number in range(how_many := rounds(5, 200)):
+        truth.begin_round()
+        orders = [nth_order(2 * number), nth_order(2 * number + 1)]
+        shop.simulator.client.script(None, "cancel", after_s=0, callback_count=0)
+        answers = crew.at_once([stkpush(f"key-{number}", **orders[which % 2]) for which in range(PUSHES)])
+        taken = [answer for answer in answers if answer.status == 202]
+        refused = [answer.body["code"] for answer in answers if answer.status != 202]
+        assert (len(taken), refused) == (PUSHES // 2, ["idempotency_mismatch"] * (PUSHES // 2))
+        assert len({answer.body["transaction_id"] for answer in taken}) == 1
+        assert truth.pushes() == 1
+        assert_books_are_right(shop, truth)
+    figure(f"{how_many} rounds of {PUSHES} pushes with one key for two phones: one push each")
+
+
+def test_a_hundred_pushes_with_a_hundred_keys_for_one_phone_and_amount_are_one_push(
+    shop: Shop, crew: Crew, truth: Truth, rounds: Rounds, figure: Figure
+) -> None:
+    for number in range(how_many := rounds(5, 200)):
+        truth.begin_round()
+        order = nth_order(number)
+        shop.simulator.client.script(str(order["phone_number"]), "cancel", after_s=0, callback_count=0)
+        references = [str(order["account_reference"]), *(f"N{number:05}X{which:02}" for which in range(1, PUSHES))]
+        answers = crew.at_once(
+            [
+                stkpush(f"key-{number}-{which}", **{**order, "account_reference": reference})
+                for which, reference in enumerate(references)
+            ]
+        )
+        assert Counter(answer.status for answer in answers) == {202: 1, 429: PUSHES - 1}
+        assert truth.pushes() == 1
+        assert_books_are_right(shop, truth)
+    figure(f"{how_many} rounds of {PUSHES} pushes with {PUSHES} keys: one push each")
+
+
+def test_both_attempts_of_a_retried_order_that_succeed_at_once_pay_once(
+    shop: Shop, crew: Crew, truth: Truth, rounds: Rounds, figure: Figure
+) -> None:
+    """The first timed out on the phone (1037) and was paid all the same; the second was paid as well."""
+    for number in range(how_many := rounds(5, 200)):
+        truth.begin_round()
+        order = nth_order(number)
+        first = push(shop, order, "ignore", paid_later_s=0)
+        shop.call("callback", "POST", first.path, raw=first.failure(1037, "No response from user."))
+        shop.age(121)
+        second = push(shop, order)
+        first = paid_after_all(shop, first)
+        both = [callback(attempt.path, attempt.success()) for attempt in (first, second)] * 10
+        both += [ask(attempt.transaction_id) for attempt in (first, second)] * 4
+        assert_all_went_well(crew.at_once(both, spread_s=0.02 * (number % 2), seed=number))
+        finish(shop)
+        statuses = sorted(shop.payment(attempt.transaction_id)["status"] for attempt in (first, second))
+        assert statuses == ["PAID", "REVIEW"]
+        assert booked(shop, first, second) == {"confirmations": 1, "invoices": 1, "mails": 1}
+        assert truth.pushes() == 2
+        assert_books_are_right(shop, truth)
+    figure(f"{how_many} rounds: one attempt paid, the other in review with its receipt")
+
+
+# What must be so afterwards -------------------------------------------------------------------------------------------
+
+
+def finish(shop: Shop) -> None:
+    """The next minute: callbacks whose judgement lost every race are taken up again, and the mail leaves."""
+    if shop.rows("SELECT id FROM callback_inbox WHERE outcome IS NULL"):
+        shop.age(31)
+    assert shop.sweep().status == 200
+
+
+def assert_paid_once(shop: Shop, truth: Truth, paid: Pushed) -> None:
+    assert_one_of_each(shop, paid)
+    assert truth.pushes() == 1
+    assert_books_are_right(shop, truth)
+
+
+def assert_one_of_each(shop: Shop, paid: Pushed, *, receipt: bool = True) -> None:
+    """It became paid once, with one confirmation, one invoice and one mail."""
+    assert shop.payment(paid.transaction_id)["status"] == "PAID"
+    assert confirmation(shop, paid)["mpesa_receipt_number"] == (paid.receipt if receipt else None)
+    assert booked(shop, paid) == {"confirmations": 1, "invoices": 1, "mails": 1}
+    assert len(shop.rows(BECAME_PAID, id=paid.transaction_id)) == 1
+
+
+def assert_books_are_right(shop: Shop, truth: Truth) -> None:
+    assert broken_invariants(shop.database_url) == []
+    assert truth.unexplained() == []
+
+
+def assert_all_went_well(answers: list[object]) -> None:
+    """No function answered with an error, and no story failed."""
+    wrong = [
+        answer
+        for answer in answers
+        if (isinstance(answer, str) and answer.startswith("failed")) or getattr(answer, "status", 200) != 200
+    ]
+    assert wrong == []
+
+
+def confirmation(shop: Shop, paid: Pushed) -> dict[str, object]:
+    return shop.row(
+        "SELECT * FROM payment_confirmations WHERE transaction_id = CAST(:id AS uuid)", id=paid.transaction_id
+    )
+
+
+def booked(shop: Shop, *attempts: Pushed) -> dict[str, int]:
+    """Over all attempts of an order."""
+    found: Counter[str] = Counter()
+    sent = [mail["text"] for mail in shop.simulator.client.mail()]
+    for attempt in attempts:
+        counted = shop.row(COUNTED, id=attempt.transaction_id)
+        found.update(confirmations=counted["confirmations"], invoices=len(counted["numbers"]))
+        found.update(mails=sum(number in text for number in counted["numbers"] for text in sent))
+    return dict(found)
+
+
+def paid_after_all(shop: Shop, first: Pushed) -> Pushed:
+    """The same push, with the receipt of the money that moved after its failure."""
+    client = shop.simulator.client
+    shown = client.wait_for(
+        lambda: next(
+            (
+                one
+                for one in client.payments()
+                if one["checkout_request_id"] == first.checkout_request_id and one["receipt"]
+            ),
+            None,
+        ),
+        "the late money",
+        10,
+    )
+    return Pushed(**{**vars(first), "receipt": shown["receipt"]})
+
+
+BECAME_PAID = """
+    SELECT id FROM audit_log
+    WHERE transaction_id = CAST(:id AS uuid) AND to_status = 'PAID' AND from_status <> 'PAID'
+"""
+COUNTED = """
+    SELECT (SELECT count(*) FROM payment_confirmations WHERE transaction_id = CAST(:id AS uuid)) AS confirmations,
+           ARRAY(SELECT invoice_number FROM invoices WHERE transaction_id = CAST(:id AS uuid)) AS numbers
+"""
