@@ -9,6 +9,7 @@ has a database of its own and a fresh phone number, and runs beside a `make dev`
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import secrets
@@ -24,7 +25,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 from dev.ports import PortTaken, free_port, is_taken, port_from_environment
@@ -38,7 +38,6 @@ from dev.stack import (
     StackFault,
     Stopped,
     shown,
-    stack_of,
     stop_on_signals,
 )
 from shared.database import Database, Row
@@ -379,22 +378,32 @@ class Demo:
 
 
 @contextlib.contextmanager
-def own_folder() -> Iterator[Path]:
-    """A folder for this run's database: `.lipa/demo`, emptied, or one for this run alone while another demo runs."""
-    folder = STATE / "demo"
-    if stack_of(folder) is None:
-        shutil.rmtree(folder, ignore_errors=True)
-        yield folder
-        return
-    folder = STATE / f"demo-{os.getpid()}"
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+def own_stack() -> Iterator[LocalStack]:
+    """A stack with an empty database, not started yet.
+
+    It has the folder `.lipa/demo`, whose logs stay, and the usual ports where they are free, so that the addresses are
+    those of `make dev`. While another demo runs: a folder for this run alone, and any ports.
+    """
+    STATE.mkdir(exist_ok=True)
+    with (STATE / "demo.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            folder = STATE / f"demo-{os.getpid()}"
+            try:
+                yield LocalStack(folder)
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+        else:
+            folder = STATE / "demo"
+            shutil.rmtree(folder, ignore_errors=True)
+            yield LocalStack(
+                folder, port=usual_port("PORT", SITE_PORT), simulator_port=usual_port("SIM_PORT", SIMULATOR_PORT)
+            )
 
 
-def own_port(variable: str, usual: int) -> int:
-    """The usual port where it is free, so that the addresses are those of `make dev`; else any."""
+def usual_port(variable: str, usual: int) -> int:
+    """The usual port, or the one that the environment names; where it is taken, any."""
     wanted = port_from_environment(variable, usual)
     return free_port() if is_taken(wanted) else wanted
 
@@ -408,10 +417,7 @@ def main() -> int:
     print("The Netlify CLI, the functions, PostgreSQL: real. Safaricom and the customer: played. No money moves.\n")
     print("Starting the local stack …", flush=True)
     try:
-        with own_folder() as folder:
-            stack = LocalStack(
-                folder, port=own_port("PORT", SITE_PORT), simulator_port=own_port("SIM_PORT", SIMULATOR_PORT)
-            )
+        with own_stack() as stack:
             try:
                 stack.start()
                 print(f"  up after {time.monotonic() - page.started:.1f} s: {stack.site_url}/", flush=True)

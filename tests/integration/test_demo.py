@@ -40,6 +40,19 @@ def test_the_demo_pays_invoices_and_does_its_sums_while_the_usual_ports_are_take
     assert number[1] not in elsewhere
 
 
+def test_two_demos_at_once_do_not_meet() -> None:
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-m", "dev.demo"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        for _ in range(2)
+    ]
+    ends = [process.communicate(timeout=150)[0] for process in both]
+
+    assert [process.returncode for process in both] == [0, 0], ends
+    assert not [folder for process in both for folder in (ROOT / ".lipa").glob(f"demo-{process.pid}")]
+
+
 def test_the_demo_fails_when_mpesa_does_not_take_the_push(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     site.simulator.fault("oauth", "error_500", times=20)
     try:
