@@ -27,6 +27,10 @@ def code_of(reply: Reply) -> str:
     return code
 
 
+def running_function(dev: NetlifyDev, name: str) -> list[int]:
+    return [process.pid for process in dev.python_processes() if f".{name}." in " ".join(process.cmdline())]
+
+
 def logged(dev: NetlifyDev, code: str) -> list[dict[str, Any]]:
     lines = [line.partition("  ")[2] for line in dev.log().splitlines() if f'"message":"{code}"' in line]
     return [json.loads(line) for line in lines]
@@ -87,18 +91,25 @@ def test_a_module_that_hangs_while_it_is_imported_is_ended_too(dev: NetlifyDev) 
     hang.write_text("while True: pass\n")
     try:
         assert code_of(dev.get("/api/hang")) == "function_timeout"
+        wait_until(lambda: not running_function(dev, "hang"), 10)
     finally:
         hang.write_text(before)
 
     assert dev.get("/api/hang?not=1").status == 200
 
 
-def test_a_killed_supervisor_is_started_again_and_leaves_nothing(dev: NetlifyDev) -> None:
+def test_a_killed_supervisor_leaves_nothing_not_even_what_hangs_and_is_started_again(dev: NetlifyDev) -> None:
     dev.get("/api/hello")
-    [supervisor] = dev.supervisors()
     children = {process.pid for process in dev.python_processes()}
-    supervisor.kill()
+    [supervisor] = dev.supervisors()
+    with ThreadPoolExecutor(1) as threads:
+        hanging = threads.submit(dev.get, "/api/hang")
+        wait_until(lambda: bool(running_function(dev, "hang")), 5)
+        time.sleep(0.5)
+        children |= {process.pid for process in dev.python_processes()}
+        supervisor.kill()
 
+        assert code_of(hanging.result()) == "function_unavailable"
     wait_until(lambda: not children & {process.pid for process in dev.python_processes()}, 10)
     assert dev.get("/api/hello").status == 200
     assert len(dev.supervisors()) == 1

@@ -135,6 +135,15 @@ def test_an_unpacked_function_answers_from_an_empty_environment(deployed: dict[s
     assert str(deployed["hello"].folder) in python.exe(), "its own Python, not the machine's"
 
 
+def test_nothing_in_the_environment_changes_what_a_function_imports(built: Path, tmp_path: Path) -> None:
+    (tmp_path / "json.py").write_text("raise RuntimeError('not the real one')\n")
+    environment = {"PYTHONPATH": str(tmp_path), "PYTHONHOME": str(tmp_path)}
+    file = built / ".netlify" / "functions" / "hello.zip"
+    with DeployedFunction(file, tmp_path / "hello", environment) as function:
+        assert function.invoke(http_event("GET", "/api/hello"))["statusCode"] == 200
+    make_removable(tmp_path)
+
+
 def test_what_python_prints_is_in_the_log_before_the_answer_is_given(deployed: dict[str, DeployedFunction]) -> None:
     hello = deployed["hello"]
     for _ in range(20):
