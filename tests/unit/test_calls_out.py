@@ -224,18 +224,45 @@ def test_a_certificate_we_trust_carries_the_exchange(certificate: Path, monkeypa
         assert exchange(post(url.replace("http:", "https:")), Deadline.after(5)).body == b"{}"
 
 
-def test_without_time_for_the_answer_nothing_is_sent() -> None:
-    received: list[bytes] = []
+def test_without_time_for_the_answer_there_is_not_even_a_connection() -> None:
+    connections: list[socket.socket] = []
 
     def behaves(connection: socket.socket, over: threading.Event) -> None:
-        received.append(read_request(connection))
+        connections.append(connection)
 
     with a_server(behaves) as url:
         with pytest.raises(Unavailable):
             exchange(post(url), Deadline.after(2), answer_takes_s=3)
         with pytest.raises(Unavailable):
             exchange(post(url), Deadline.after(0))
+        time.sleep(0.2)
+    assert connections == []
+
+
+def test_when_connecting_has_taken_the_time_for_the_answer_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    received: list[bytes] = []
+    connect = calls_out._Connection.connect
+
+    def slowly(self: calls_out._Connection) -> None:
+        connect(self)
+        time.sleep(0.5)
+
+    def behaves(connection: socket.socket, over: threading.Event) -> None:
+        received.append(read_request(connection))
+
+    monkeypatch.setattr(calls_out._Connection, "connect", slowly)
+    with a_server(behaves) as url, pytest.raises(Unavailable):
+        exchange(post(url), Deadline.after(5), answer_takes_s=4.8)
     assert b"".join(received) == b""
+
+
+def test_a_caller_that_left_early_is_not_followed_by_a_request_either() -> None:
+    """Interrupted with time left, as by Ctrl-C or the end of the process."""
+    attempt = calls_out._Attempt(post("http://127.0.0.1:9/"), Deadline.after(60), 0)
+    attempt.abandon()
+    assert not attempt._begin_to_send()
+    with pytest.raises(Unavailable):
+        attempt.outcome()
 
 
 @pytest.mark.parametrize("url", ["http://shop.example/", "ftp://127.0.0.1/", "https:///path", "daraja"])

@@ -1,0 +1,26 @@
+"""The pages of docs/ that are printed from the code: `python -m dev.print_docs` writes them, a test keeps them so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from dev.result_codes_page import result_codes_page
+from dev.states_page import states_page
+
+DOCS = Path(__file__).parent.parent / "docs"
+PAGES: dict[str, Callable[[], str]] = {
+    "result-codes.md": result_codes_page,
+    "states.md": states_page,
+}
+
+
+def main() -> None:
+    DOCS.mkdir(exist_ok=True)
+    for name, page in PAGES.items():
+        (DOCS / name).write_text(page(), "utf-8")
+        print(f"docs/{name}")
+
+
+if __name__ == "__main__":
+    main()
