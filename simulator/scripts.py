@@ -9,7 +9,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from simulator.settings import Seconds
 
@@ -156,13 +156,6 @@ class Script(BaseModel):
     """How long after the push the query still says 4999, whatever happened (observed up to 33 min)."""
     query_result: Result | None = None
     """A terminal answer that disagrees with what happened."""
-
-    @field_validator("callback_amount_told")
-    @classmethod
-    def _finite(cls, amount: Decimal | None) -> Decimal | None:
-        if amount is not None and not amount.is_finite():
-            raise ValueError("an amount is a finite number")
-        return amount
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
