@@ -1,0 +1,136 @@
+"""docs/states.md, printed from the code: `decide` is asked about every status, event and circumstance."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from shared.payments import (
+    NOT_PAID,
+    OPEN,
+    PUBLIC,
+    SETTLED,
+    TRANSITIONS,
+    Circumstances,
+    Decision,
+    Event,
+    Ids,
+    Payment,
+    ReviewReason,
+    Status,
+    decide,
+    every_event,
+)
+
+NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
+AGES = (timedelta(0), timedelta(minutes=2), timedelta(minutes=20), timedelta(hours=2))
+SMALL, LARGE = Decimal(1500), Decimal(50_000)
+
+MEANINGS = {
+    Status.INITIATED: "The row is committed; the push is about to leave. Nobody has been asked for money yet.",
+    Status.PENDING: "Daraja took the push and named it. The customer is being asked.",
+    Status.UNCERTAIN: "The push may have arrived: no clear answer came, or we died on the way. Never sent again.",
+    Status.PAID: "The money is here, with evidence, a confirmation and (where there is an address) an invoice.",
+    Status.FAILED: "Daraja, or a known result code, said that it did not happen.",
+    Status.CANCELLED: "The customer cancelled the prompt (1032, 1031).",
+    Status.EXPIRED: "Daraja said that the prompt expired (1019). Never said by a clock of ours.",
+    Status.REVIEW: "Evidence that does not fit, or silence: a person looks. The reason is stored beside it.",
+    Status.REFUNDED: "A person gave the whole amount back.",
+}
+REASONS = {
+    ReviewReason.SILENCE: "no terminal answer after 60 minutes, or none at all 15 minutes after an unclear push",
+    ReviewReason.UNKNOWN_CODE: "a callback with a result code that nobody has explained",
+    ReviewReason.AMOUNT_MISMATCH: "a success of another amount than the one asked for",
+    ReviewReason.INCOMPLETE_SUCCESS: "a success without amount or receipt, and no id of our own to ask about",
+    ReviewReason.IDS_DISAGREE: "a callback whose ids are not the payment's",
+    ReviewReason.REUSED_RECEIPT: "a success with a receipt that confirms another payment",
+    ReviewReason.DUPLICATE_PAYMENT: "the same reference, phone and amount was paid by another payment within 24 hours",
+    ReviewReason.UNCONFIRMED_LARGE: "a large success (CONFIRM_ABOVE_KES) without an id of our own to ask about",
+    ReviewReason.CONTRADICTION: "a callback said paid, a query said failed",
+}
+
+
+def states_page() -> str:
+    """The whole page, as Markdown."""
+    return "\n".join([*_top(), *_diagram(), *_meanings(), *_reasons(), *_answers()]) + "\n"
+
+
+def _top() -> list[str]:
+    return [
+        "# States of a payment",
+        "",
+        "Printed from `shared/payments.py` by `python -m dev.print_docs`; a test keeps it so. Nothing else changes a",
+        "status, and the database refuses every transition that is not drawn here.",
+        "",
+    ]
+
+
+def _diagram() -> list[str]:
+    order = list(Status)
+    arrows = sorted(TRANSITIONS, key=lambda arrow: (order.index(arrow[0]), order.index(arrow[1])))
+    return [
+        "```mermaid",
+        "stateDiagram-v2",
+        "    [*] --> INITIATED",
+        *(f"    {was} --> {now}" for was, now in arrows),
+        "```",
+        "",
+    ]
+
+
+def _meanings() -> list[str]:
+    rows = [f"| {status} | `{PUBLIC[status]}` | {MEANINGS[status]} |" for status in Status]
+    return ["| stored | public | means |", "| --- | --- | --- |", *rows, ""]
+
+
+def _reasons() -> list[str]:
+    rows = [f"| `{reason}` | {REASONS[reason]} |" for reason in ReviewReason]
+    return ["## Why a payment is in REVIEW", "", "| reason | |", "| --- | --- |", *rows, ""]
+
+
+def _answers() -> list[str]:
+    """One table a status: what each event may make of it, with the outcomes' names and the alerts."""
+    lines = ["## What each event makes of each state", ""]
+    for status in Status:
+        found: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+        for event, decision in decisions(status):
+            became = "stays" if decision.status is status else decision.status.value
+            told = decision.outcome.value + (f" ({', '.join(decision.alerts)})" if decision.alerts else "")
+            found[type(event).__name__][became].add(told)
+        lines += [f"### {status}", "", "| event | becomes | outcome (alerts) |", "| --- | --- | --- |"]
+        for event_name, becomes in found.items():
+            for became, all_told in sorted(becomes.items()):
+                lines.append(f"| {event_name} | {became} | {', '.join(sorted(all_told))} |")
+        lines.append("")
+    return lines
+
+
+def decisions(status: Status) -> Iterator[tuple[Event, Decision]]:
+    """Every decision about payments of this status, over all that it can depend on."""
+    for payment, around in itertools.product(payments(status), circumstances()):
+        for event in every_event(payment):
+            yield event, decide(payment, event, around)
+
+
+def payments(status: Status) -> Iterator[Payment]:
+    """Every kind of payment that can have this status."""
+    ids = Ids("0000-0000-0000-00001", "ws_CO_1")
+    reasons = tuple(ReviewReason) if status is Status.REVIEW else (None,)
+    receipts = ("UE00000001", None) if status in SETTLED else (None,)
+    known_ids = [(ids, False)] if status is Status.PENDING else [(None, False), (ids, True)]
+    if status in NOT_PAID | SETTLED | {Status.REVIEW}:
+        known_ids.append((ids, False))
+    held = (False, True) if status in OPEN | NOT_PAID else (False,)
+    for (its_ids, learnt), reason, receipt, success_held, amount, age in itertools.product(
+        known_ids, reasons, receipts, held, (SMALL, LARGE), AGES
+    ):
+        yield Payment("a", status, amount, NOON - age, its_ids, learnt, reason, receipt, success_held)
+
+
+def circumstances() -> Iterator[Circumstances]:
+    """Everything that may surround an event."""
+    for receipt_taken, ids_taken, twin_paid in itertools.product((False, True), repeat=3):
+        yield Circumstances(NOON, Decimal(20_000), receipt_taken, ids_taken, twin_paid)
