@@ -216,6 +216,10 @@ BEGIN
         RAISE EXCEPTION 'a paid payment has a confirmation of its exact amount'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'paid_is_confirmed';
     END IF;
+    IF NEW.customer_email IS NOT NULL AND NOT EXISTS (SELECT FROM invoices i WHERE i.transaction_id = NEW.id) THEN
+        RAISE EXCEPTION 'a paid payment with an address has an invoice'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'paid_is_invoiced';
+    END IF;
     RETURN NULL;
 END $$;
 CREATE CONSTRAINT TRIGGER paid_is_confirmed AFTER INSERT OR UPDATE OF status ON transactions
@@ -243,3 +247,23 @@ BEGIN
 END $$;
 CREATE TRIGGER history_is_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_log
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_history();
+CREATE TRIGGER evidence_is_kept BEFORE DELETE OR TRUNCATE ON callback_inbox
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_history();
+CREATE TRIGGER evidence_is_kept BEFORE DELETE OR TRUNCATE ON payment_confirmations
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_history();
+CREATE TRIGGER environment_is_kept BEFORE DELETE OR TRUNCATE ON installation
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_history();
+
+CREATE FUNCTION refuse_change_of_evidence() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'what % once said never changes', TG_TABLE_NAME USING ERRCODE = 'check_violation', CONSTRAINT = 'evidence_is_fixed';
+END $$;
+CREATE TRIGGER evidence_is_fixed BEFORE UPDATE ON callback_inbox
+    FOR EACH ROW WHEN ((OLD.body, OLD.transaction_id) IS DISTINCT FROM (NEW.body, NEW.transaction_id))
+    EXECUTE FUNCTION refuse_change_of_evidence();
+CREATE TRIGGER evidence_is_fixed BEFORE UPDATE ON payment_confirmations
+    FOR EACH ROW WHEN ((OLD.transaction_id, OLD.evidence, OLD.amount) IS DISTINCT FROM (NEW.transaction_id, NEW.evidence, NEW.amount)
+                       OR OLD.mpesa_receipt_number <> coalesce(NEW.mpesa_receipt_number, ''))
+    EXECUTE FUNCTION refuse_change_of_evidence();
+CREATE TRIGGER environment_is_fixed BEFORE UPDATE ON installation
+    FOR EACH ROW WHEN (OLD.environment <> NEW.environment) EXECUTE FUNCTION refuse_change_of_evidence();

@@ -1,0 +1,102 @@
+"""Sandbox and production never mix: a database belongs to the environment that first used it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.fixtures.shop import Reply, Shop, forget_collaborators
+
+NOBODY = "0c9e8f1a-0b1c-4d2e-8f3a-5b6c7d8e9f00"
+PRODUCTION = {
+    "MPESA_ENV": "production",
+    "MPESA_BASE_URL": "",
+    "SENDGRID_BASE_URL": "",
+    "MPESA_SHORTCODE": "600000",
+    "MPESA_PASSKEY": "a-passkey-of-our-own",
+    "MPESA_CALLBACK_URL": "https://shop.example/api/pay/callback",
+}
+
+
+def become_production(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in PRODUCTION.items():
+        monkeypatch.setenv(name, value)
+    forget_collaborators()
+
+
+def told_nothing(shop: Shop) -> bool:
+    counts = shop.row(
+        """
+        SELECT (SELECT count(*) FROM transactions) + (SELECT count(*) FROM callback_inbox)
+             + (SELECT count(*) FROM outbox) + (SELECT count(*) FROM access_tokens) AS n
+        """
+    )
+    return bool(counts["n"] == 0)
+
+
+def refused(reply: Reply) -> bool:
+    named = [error["field"] for error in reply.body.get("errors", [])]
+    return (reply.status, reply.body.get("code"), named) == (500, "misconfigured", ["MPESA_ENV"])
+
+
+def test_the_first_function_that_uses_a_database_stamps_it(shop: Shop) -> None:
+    assert shop.rows("SELECT environment FROM installation") == []
+    shop.status(NOBODY)
+    assert shop.rows("SELECT environment FROM installation") == [{"environment": "sandbox"}]
+
+
+def test_functions_that_start_together_agree_on_one_stamp(shop: Shop) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    instances = [shop.another_instance() for _ in range(3)]
+    with ThreadPoolExecutor() as pool:
+        replies = pool.map(lambda instance: instance.status(NOBODY), instances)
+        assert [reply.status for reply in replies] == [404] * 3
+    assert shop.rows("SELECT environment FROM installation") == [{"environment": "sandbox"}]
+
+
+def test_no_function_of_production_touches_a_database_of_the_sandbox(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.status(NOBODY)
+    become_production(monkeypatch)
+    path = shop.callback_path(NOBODY)
+    callback = json.dumps({"Body": {"stkCallback": {"ResultCode": 0}}}).encode()
+    assert refused(shop.pay())
+    assert refused(shop.status(NOBODY))
+    assert refused(shop.call("invoice", "POST", "/api/mpesa/invoice", {"transaction_id": NOBODY}))
+    assert refused(shop.sweep())
+    assert refused(shop.call("callback", "POST", path, raw=callback))
+    assert told_nothing(shop)
+    assert shop.simulator.client.requests() == []
+    assert shop.rows("SELECT environment FROM installation") == [{"environment": "sandbox"}]
+
+
+def test_a_function_of_the_sandbox_never_stamps_over_production(shop: Shop) -> None:
+    shop.rows("INSERT INTO installation (environment) VALUES ('production') RETURNING environment")
+    assert refused(shop.pay())
+    assert told_nothing(shop)
+
+
+def test_a_function_that_was_refused_works_as_soon_as_it_is_set_right(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.status(NOBODY)
+    monkeypatch.setenv("MPESA_ENV", "sandbocks")
+    forget_collaborators()
+    assert shop.status(NOBODY).body["code"] == "misconfigured"
+    monkeypatch.setenv("MPESA_ENV", "sandbox")
+    assert shop.status(NOBODY).status == 404
+
+
+@pytest.mark.parametrize("name", ["MPESA_CONSUMER_KEY", "MPESA_SHORTCODE", "SENDGRID_API_KEY", "INVOICE_EMAIL_FROM"])
+def test_a_mistyped_address_or_key_costs_no_callback(shop: Shop, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    transaction_id = str(shop.pay().body["transaction_id"])
+    path = shop.callback_path(transaction_id)
+    monkeypatch.setenv(name, "\u00e9")
+    forget_collaborators()
+    body = json.dumps({"Body": {"stkCallback": {"ResultCode": 1032, "ResultDesc": "x"}}}).encode()
+    assert shop.status(transaction_id).status == 500
+    assert shop.call("callback", "POST", path, raw=body).status == 200
+    assert shop.row("SELECT count(*) AS n FROM callback_inbox") == {"n": 1}

@@ -1,0 +1,550 @@
+"""The sweep: it asks, retries and sends what waits; harmless whoever calls it and however often."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from shared import collaborators, sweeping
+from shared.gateway.queries import Later, QueryDue
+from tests.fixtures.shop import CUSTOMER, Shop
+from tests.fixtures.simulator import QUERY
+
+PHONES = [f"2547000000{number:02}" for number in range(20)]
+LARGE = 50_000
+
+
+@pytest.fixture
+def unhurried(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    """A shop whose Daraja takes queries as fast as they come, so that a test need not wait for the budget."""
+    monkeypatch.setitem(sweeping.SECONDS_BETWEEN_QUERIES, "sandbox", 0.0)
+    shop.simulator.client.behave(query_limit_per_minute=0)
+    return shop
+
+
+def asked(shop: Shop) -> int:
+    return len(shop.simulator.client.requests(QUERY))
+
+
+def pending(shop: Shop, phone: str = CUSTOMER, *, outcome: Any = None, **more: Any) -> str:
+    """A payment; with an outcome that has happened, and of which nobody has told us."""
+    order = {name: more.pop(name) for name in ("amount", "customer_email") if name in more}
+    knobs = {"callback_count": 0, "after_s": 0, **more}
+    shop.simulator.client.script(phone, outcome, **knobs)
+    reply = shop.pay(phone_number=phone, **order)
+    assert reply.status == 202, reply.body
+    if outcome is not None:
+        checkout_id = shop.simulator.client.payments()[0]["checkout_request_id"]
+        shop.simulator.client.wait_for(
+            lambda: True if shop.simulator.client.payment(checkout_id)["finished_at"] else None, "an outcome", 10
+        )
+    return str(reply.body["transaction_id"])
+
+
+def status(shop: Shop, transaction_id: str) -> tuple[str, str | None]:
+    payment = shop.payment(transaction_id)
+    return payment["status"], payment["review_reason"]
+
+
+def callback(shop: Shop, transaction_id: str, code: object = 0, **changes: object) -> None:
+    """What Safaricom would tell, or tells late."""
+    payment = shop.payment(transaction_id)
+    told = {"Amount": int(payment["amount"]), "MpesaReceiptNumber": "UE4JS31RBV", **changes}
+    stk: dict[str, object] = {
+        "MerchantRequestID": payment["merchant_request_id"],
+        "CheckoutRequestID": payment["checkout_request_id"],
+        "ResultCode": code,
+        "ResultDesc": "as told by a test",
+    }
+    if code == 0:
+        stk["CallbackMetadata"] = {"Item": [{"Name": name, "Value": value} for name, value in told.items()]}
+    body = json.dumps({"Body": {"stkCallback": stk}}).encode()
+    assert shop.call("callback", "POST", shop.callback_path(transaction_id), raw=body).status == 200
+
+
+def due_in(shop: Shop, transaction_id: str) -> float | None:
+    row = shop.row(
+        "SELECT extract(epoch FROM next_query_at - now()) AS s FROM transactions WHERE id = CAST(:id AS uuid)",
+        id=transaction_id,
+    )
+    return None if row["s"] is None else float(row["s"])
+
+
+# Asking Daraja --------------------------------------------------------------------------------------------------------
+
+
+def test_a_missing_callback_is_paid_by_a_query_and_its_receipt_is_missing(unhurried: Shop) -> None:
+    shop = unhurried
+    transaction_id = pending(shop, outcome="pay")
+    shop.age(20)
+    assert shop.sweep().body["queries"] == 1
+    assert status(shop, transaction_id) == ("PAID", None)
+    assert shop.row("SELECT evidence, mpesa_receipt_number, inbox_id FROM payment_confirmations") == {
+        "evidence": "query",
+        "mpesa_receipt_number": None,
+        "inbox_id": None,
+    }
+    body = shop.status(transaction_id).body
+    assert (body["status"], "mpesa_receipt_number" in body, body["retry_after_s"] > 0) == ("paid", False, True)
+    assert due_in(shop, transaction_id) is None
+
+
+def test_a_late_callback_fills_the_receipt_and_makes_no_second_confirmation(unhurried: Shop) -> None:
+    shop = unhurried
+    transaction_id = pending(shop, outcome="pay")
+    shop.age(20)
+    shop.sweep()
+    for _ in range(2):
+        callback(shop, transaction_id)
+    assert shop.row("SELECT evidence, mpesa_receipt_number FROM payment_confirmations") == {
+        "evidence": "query",
+        "mpesa_receipt_number": "UE4JS31RBV",
+    }
+    assert shop.outcomes(transaction_id) == ["receipt_filled", "repeated"]
+    assert shop.status(transaction_id).body["mpesa_receipt_number"] == "UE4JS31RBV"
+    assert shop.alerts(transaction_id) == set()
+    assert shop.row("SELECT count(*) AS n FROM invoices") == {"n": 1}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "becomes"), [("cancel", "CANCELLED"), ("no_funds", "FAILED"), ({"code": 1019, "desc": "x"}, "EXPIRED")]
+)
+def test_a_missing_callback_is_failed_by_a_query(unhurried: Shop, outcome: object, becomes: str) -> None:
+    shop = unhurried
+    transaction_id = pending(shop, outcome=outcome)
+    shop.age(20)
+    shop.sweep()
+    assert status(shop, transaction_id) == (becomes, None)
+    assert shop.status(transaction_id).body["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    "shape",
+    ["still_processing", "being_processed", "empty_error_200", "empty_error_500", "does_not_exist",
+     "invalid_checkout_request_id", "firewall_403"],
+)  # fmt: skip
+def test_an_answer_that_is_none_settles_nothing_and_is_asked_for_again(unhurried: Shop, shape: str) -> None:
+    shop = unhurried
+    transaction_id = pending(shop, outcome="pay", query=[shape])
+    shop.age(20)
+    shop.sweep()
+    assert status(shop, transaction_id) == ("PENDING", None)
+    assert 50 < (due_in(shop, transaction_id) or 0) <= 60
+    shop.age(60)
+    shop.sweep()
+    assert status(shop, transaction_id) == ("PAID", None)
+
+
+@pytest.mark.parametrize("code", [26, 4999, 1001, "NEW_1", 9999])
+def test_a_code_that_is_not_of_the_terminal_list_settles_nothing(unhurried: Shop, code: object) -> None:
+    shop = unhurried
+    transaction_id = pending(shop, outcome="pay", query_result={"code": code, "desc": "who knows"})
+    shop.age(20)
+    shop.sweep()
+    assert status(shop, transaction_id) == ("PENDING", None)
+
+
+def test_a_payment_is_asked_about_at_20_s_then_by_the_schedule(unhurried: Shop) -> None:
+    shop = unhurried
+    transaction_id = pending(shop, outcome="pay", query=["still_processing"] * 50)
+    age, gaps = 0.0, []
+    assert 15 < (due_in(shop, transaction_id) or 0) <= 20
+    while age < 50 * 60:
+        wait = (due_in(shop, transaction_id) or 0) + 0.5
+        shop.age(wait)
+        age += wait
+        before = asked(shop)
+        shop.sweep()
+        assert asked(shop) == before + 1
+        gaps.append(round((due_in(shop, transaction_id) or 0) / 60))
+    assert gaps == [1] * 5 + [2] * 5 + [15] * 4
+
+
+def test_a_payment_that_is_not_due_is_not_asked_about(unhurried: Shop) -> None:
+    pending(unhurried, outcome="pay")
+    unhurried.age(18)
+    unhurried.sweep()
+    assert asked(unhurried) == 0
+
+
+def test_an_uncertain_payment_cannot_be_asked_about(unhurried: Shop) -> None:
+    pending(unhurried, drop_response=True, reaches_phone=False)
+    unhurried.age(300)
+    unhurried.sweep()
+    assert asked(unhurried) == 0
+
+
+def test_an_id_that_only_a_callback_told_us_is_never_asked_about(unhurried: Shop) -> None:
+    shop = unhurried
+    shop.simulator.client.script(CUSTOMER, {"code": 77, "desc": "?"}, after_s=0, drop_response=True, reaches_phone=True)
+    transaction_id = str(shop.pay().body["transaction_id"])
+    shop.simulator.client.wait_for_callback(shop.simulator.client.payments()[0]["checkout_request_id"])
+    payment = shop.payment(transaction_id)
+    assert (payment["status"], payment["review_reason"], payment["ids_are_learnt"]) == ("REVIEW", "unknown_code", True)
+    shop.age(300)
+    shop.sweep()
+    assert asked(shop) == 0
+
+
+def test_an_unknown_code_that_overtook_the_pushs_answer_is_still_asked_about(unhurried: Shop) -> None:
+    shop = unhurried
+    shop.simulator.client.script(
+        CUSTOMER,
+        {"code": 77, "desc": "?"},
+        after_s=0,
+        callback_before_response=True,
+        query_result={"code": 0, "desc": "paid"},
+    )
+    transaction_id = str(shop.pay().body["transaction_id"])
+    assert status(shop, transaction_id) == ("REVIEW", "unknown_code")
+    shop.age(20)
+    shop.sweep()
+    assert status(shop, transaction_id) == ("PAID", None)
+
+
+# The budget -----------------------------------------------------------------------------------------------------------
+
+
+def test_queries_are_twelve_seconds_apart_whoever_asks(shop: Shop) -> None:
+    for phone in PHONES[:2]:
+        pending(shop, phone)
+    shop.age(20)
+    queries = collaborators.gateway().queries
+    assert isinstance(queries.take(12.0), QueryDue)
+    later = queries.take(12.0)
+    assert isinstance(later, Later)
+    assert later.in_s is not None
+    assert 10 < later.in_s <= 12
+    shop.age(12)
+    assert isinstance(queries.take(12.0), QueryDue)
+
+
+def test_first_those_waiting_for_confirmation_then_those_watched_then_the_oldest(shop: Shop) -> None:
+    oldest, watched, held = (pending(shop, phone, amount=amount) for phone, amount in zip(
+        PHONES[:3], (100, 200, LARGE), strict=True))  # fmt: skip
+    shop.age(20)
+    shop.status(watched)
+    callback(shop, held)
+    queries = collaborators.gateway().queries
+    order = []
+    for _ in range(3):
+        found = queries.take(0)
+        assert isinstance(found, QueryDue)
+        order.append(found.payment.id)
+    assert order == [held, watched, oldest]
+    assert queries.take(0) == Later(None)
+
+
+def test_a_429_holds_up_all_queries_for_a_minute(shop: Shop) -> None:
+    first = pending(shop, PHONES[0], query=["spike_arrest_429"])
+    second = pending(shop, PHONES[1])
+    shop.age(20)
+    assert shop.sweep().body["queries"] == 1
+    row = shop.row("SELECT extract(epoch FROM next_slot_at - now()) AS s FROM query_budget")
+    assert 50 < float(row["s"]) <= 60
+    assert {status(shop, each) for each in (first, second)} == {("PENDING", None)}
+    assert asked(shop) == 1
+
+
+def test_two_sweeps_at_once_ask_judge_and_send_everything_once(shop: Shop) -> None:
+    paid = pending(shop, PHONES[0], outcome="pay", callback_count=1)
+    shop.simulator.client.wait_for_callback(shop.payment(paid)["checkout_request_id"])
+    pending(shop, PHONES[1], outcome="pay")
+    shop.age(20)
+    instances = [shop.another_instance() for _ in range(3)]
+    with ThreadPoolExecutor() as pool:
+        replies = list(pool.map(lambda instance: instance.sweep(), instances))
+    assert [reply.status for reply in replies] == [200] * 3
+    assert asked(shop) == 1
+    shop.sweep()
+    assert len(shop.simulator.client.mail()) == 2
+    assert shop.row("SELECT count(*) AS n FROM payment_confirmations") == {"n": 2}
+
+
+def test_a_sweep_with_nothing_to_do_does_nothing(shop: Shop) -> None:
+    reply = shop.sweep()
+    assert (reply.status, reply.body, shop.simulator.client.requests()) == (200, {}, [])
+
+
+# Large amounts --------------------------------------------------------------------------------------------------------
+
+
+def test_a_large_success_waits_for_the_query_and_is_then_paid_with_its_receipt(unhurried: Shop) -> None:
+    shop = unhurried
+    transaction_id = pending(shop, outcome="pay", amount=LARGE)
+    callback(shop, transaction_id)
+    assert status(shop, transaction_id) == ("PENDING", None)
+    body = shop.status(transaction_id).body
+    assert (body["status"], "result_code" in body) == ("pending", False)
+    assert shop.sweep().body == {"queries": 1, "judged": 1, "invoices": 1}
+    assert status(shop, transaction_id) == ("PAID", None)
+    assert shop.row("SELECT evidence, mpesa_receipt_number FROM payment_confirmations") == {
+        "evidence": "query",
+        "mpesa_receipt_number": "UE4JS31RBV",
+    }
+    assert shop.outcomes(transaction_id) == ["receipt_filled"]
+
+
+@pytest.mark.parametrize("outcome", ["cancel", "no_funds"])
+def test_a_query_that_contradicts_a_large_success_sends_it_to_a_person(unhurried: Shop, outcome: str) -> None:
+    """A forged callback with a stolen address looks like this."""
+    shop = unhurried
+    transaction_id = pending(shop, outcome=outcome, amount=LARGE)
+    callback(shop, transaction_id)
+    shop.sweep()
+    assert status(shop, transaction_id) == ("REVIEW", "contradiction")
+    assert shop.alerts(transaction_id) == {"contradiction"}
+    assert shop.rows("SELECT id FROM invoices") == []
+
+
+def test_a_large_success_after_a_failure_tells_the_customer_not_to_pay_again_and_is_then_paid_late(
+    unhurried: Shop,
+) -> None:
+    shop = unhurried
+    transaction_id = pending(shop, outcome="pay", amount=LARGE)
+    callback(shop, transaction_id, 1037)
+    callback(shop, transaction_id)
+    body = shop.status(transaction_id).body
+    assert (body["status"], body["result_code"]) == ("failed", "1037")
+    assert "do not pay again" in body["next_action"]
+    assert body["retry_after_s"]
+    shop.sweep()
+    assert status(shop, transaction_id) == ("PAID", None)
+    assert shop.alerts(transaction_id) == {"late_payment"}
+
+
+def test_a_large_success_for_a_push_nobody_answered_goes_to_a_person(unhurried: Shop) -> None:
+    shop = unhurried
+    shop.simulator.client.script(CUSTOMER, "pay", after_s=0, drop_response=True, reaches_phone=True)
+    transaction_id = str(shop.pay(amount=LARGE).body["transaction_id"])
+    shop.simulator.client.wait_for_callback(shop.simulator.client.payments()[0]["checkout_request_id"])
+    assert status(shop, transaction_id) == ("REVIEW", "unconfirmed_large")
+    assert shop.status(transaction_id).body["status"] == "under_review"
+
+
+def test_a_success_without_metadata_is_paid_by_the_query(unhurried: Shop) -> None:
+    shop = unhurried
+    transaction_id = pending(shop, outcome="pay", callback_count=1, callback_metadata="absent")
+    shop.simulator.client.wait_for_callback(shop.payment(transaction_id)["checkout_request_id"])
+    assert status(shop, transaction_id) == ("PENDING", None)
+    shop.sweep()
+    assert status(shop, transaction_id) == ("PAID", None)
+    assert shop.outcomes(transaction_id) == ["repeated"]
+
+
+# Silence --------------------------------------------------------------------------------------------------------------
+
+
+def test_fifteen_minutes_of_silence_are_told_and_sixty_are_reviewed_and_it_is_still_asked_about(
+    unhurried: Shop,
+) -> None:
+    shop = unhurried
+    transaction_id = pending(shop, outcome="pay", query=["still_processing"] * 2)
+    shop.age(14 * 60)
+    shop.sweep()
+    assert shop.alerts(transaction_id) == set()
+    shop.age(61)
+    shop.sweep()
+    assert (status(shop, transaction_id), shop.alerts(transaction_id)) == (("PENDING", None), {"silence"})
+    shop.age(45 * 60)
+    shop.sweep()
+    assert status(shop, transaction_id) == ("REVIEW", "silence")
+    assert shop.status(transaction_id).body["status"] == "under_review"
+    shop.age(15 * 60)
+    shop.sweep()
+    assert status(shop, transaction_id) == ("PAID", None)
+
+
+def test_a_silent_payment_is_asked_about_for_a_day_and_then_left_to_a_person(unhurried: Shop) -> None:
+    shop = unhurried
+    transaction_id = pending(shop, query=["still_processing"] * 10)
+    shop.age(23 * 3600)
+    shop.sweep()
+    assert due_in(shop, transaction_id) is not None
+    shop.age(3600)
+    shop.sweep()
+    assert (status(shop, transaction_id), due_in(shop, transaction_id)) == (("REVIEW", "silence"), None)
+
+
+def test_an_uncertain_payment_waits_fifteen_minutes_for_its_callback(shop: Shop) -> None:
+    transaction_id = pending(shop, drop_response=True, reaches_phone=False)
+    shop.age(14 * 60 + 50)
+    shop.sweep()
+    assert status(shop, transaction_id) == ("UNCERTAIN", None)
+    shop.age(11)
+    shop.sweep()
+    assert status(shop, transaction_id) == ("REVIEW", "silence")
+    assert shop.alerts(transaction_id) == {"silence"}
+
+
+def initiated(shop: Shop) -> str:
+    """A payment whose function died between row and push."""
+    row = shop.row(
+        """
+        WITH admitted AS (
+            INSERT INTO transactions (phone_number, amount, account_reference, pushed_at)
+            VALUES (:phone, 1500, 'INV00042', now()) RETURNING id),
+        audited AS (
+            INSERT INTO audit_log (transaction_id, actor, event, outcome, to_status)
+            SELECT id, 'stkpush', 'Order', 'admitted', 'INITIATED' FROM admitted)
+        SELECT id FROM admitted
+        """,
+        phone=CUSTOMER,
+    )
+    shop.status(str(row["id"]))  # the first to use the database stamps it
+    return str(row["id"])
+
+
+def test_a_payment_that_died_before_its_push_is_uncertain_after_90_seconds(shop: Shop) -> None:
+    transaction_id = initiated(shop)
+    shop.age(85)
+    shop.sweep()
+    assert status(shop, transaction_id) == ("INITIATED", None)
+    shop.age(6)
+    shop.sweep()
+    assert status(shop, transaction_id) == ("UNCERTAIN", None)
+    assert shop.simulator.client.payments() == []  # and it is never pushed
+
+
+def test_a_payment_that_died_while_no_sweep_ran_is_soon_with_a_person(shop: Shop) -> None:
+    transaction_id = initiated(shop)
+    shop.age(20 * 60)
+    shop.sweep()
+    shop.sweep()
+    assert status(shop, transaction_id) == ("REVIEW", "silence")
+
+
+# Failures that Safaricom takes back -----------------------------------------------------------------------------------
+
+
+def test_a_failure_that_may_be_taken_back_is_asked_about_after_five_minutes_and_an_hour(unhurried: Shop) -> None:
+    shop = unhurried
+    transaction_id = pending(shop, outcome="ignore", callback_count=1)
+    shop.simulator.client.wait_for_callback(shop.payment(transaction_id)["checkout_request_id"])
+    assert status(shop, transaction_id) == ("FAILED", None)
+    for seconds, queries in ((290, 0), (11, 1), (3200, 1), (100, 2), (7200, 2)):
+        shop.age(seconds)
+        shop.sweep()
+        assert asked(shop) == queries
+    assert (status(shop, transaction_id), due_in(shop, transaction_id)) == (("FAILED", None), None)
+
+
+def test_money_that_moved_after_1037_is_found_by_a_query_and_paid_late(unhurried: Shop) -> None:
+    shop = unhurried
+    transaction_id = pending(shop, outcome="ignore", callback_count=1, query_result={"code": 0, "desc": "paid"})
+    shop.simulator.client.wait_for_callback(shop.payment(transaction_id)["checkout_request_id"])
+    shop.age(301)
+    shop.sweep()
+    assert status(shop, transaction_id) == ("PAID", None)
+    assert shop.payment(transaction_id)["paid_late"]
+    assert shop.alerts(transaction_id) == {"late_payment"}
+    assert shop.row("SELECT count(*) AS n FROM invoices") == {"n": 1}
+
+
+def test_a_question_about_a_failure_that_nobody_answered_is_asked_again(unhurried: Shop) -> None:
+    shop = unhurried
+    transaction_id = pending(shop, outcome="ignore", callback_count=1, query=["still_processing", "firewall_403"])
+    shop.simulator.client.wait_for_callback(shop.payment(transaction_id)["checkout_request_id"])
+    shop.age(301)
+    shop.sweep()
+    assert 200 < (due_in(shop, transaction_id) or 0) <= 300
+    shop.age(3400)
+    shop.sweep()
+    assert 200 < (due_in(shop, transaction_id) or 0) <= 300
+    shop.age(301)
+    shop.sweep()
+    assert (asked(shop), due_in(shop, transaction_id)) == (3, None)
+
+
+@pytest.mark.parametrize("outcome", ["cancel", "no_funds", "wrong_pin"])
+def test_a_failure_of_the_customers_own_is_not_asked_about(unhurried: Shop, outcome: str) -> None:
+    shop = unhurried
+    transaction_id = pending(shop, outcome=outcome, callback_count=1)
+    shop.simulator.client.wait_for_callback(shop.payment(transaction_id)["checkout_request_id"])
+    assert due_in(shop, transaction_id) is None
+
+
+# What has to leave ----------------------------------------------------------------------------------------------------
+
+
+def settled(shop: Shop) -> str:
+    transaction_id = pending(shop, outcome="pay", callback_count=1)
+    shop.simulator.client.wait_for_callback(shop.payment(transaction_id)["checkout_request_id"])
+    return transaction_id
+
+
+def invoice(shop: Shop) -> tuple[str, bool]:
+    row = shop.row("SELECT status, sent_at IS NOT NULL AS sent FROM invoices")
+    return row["status"], row["sent"]
+
+
+def test_an_invoice_is_sent_once_with_the_receipt(shop: Shop) -> None:
+    settled(shop)
+    assert shop.sweep().body == {"invoices": 1}
+    shop.age(3600)
+    shop.sweep()
+    (mail,) = shop.simulator.client.mail()
+    (moved,) = shop.simulator.client.ledger()
+    assert moved["receipt"] in mail["text"]
+    assert "708374149" not in mail["text"] + mail["html"]
+    assert invoice(shop) == ("SENT", True)
+
+
+def test_a_mail_server_that_stumbles_is_tried_again(shop: Shop) -> None:
+    settled(shop)
+    shop.simulator.client.fault("mail", "error_500", times=2)
+    for minutes in (0, 1, 5):
+        assert invoice(shop) == ("PENDING", False)
+        shop.age(minutes * 60 + 1)
+        shop.sweep()
+    assert invoice(shop) == ("SENT", True)
+    assert len(shop.simulator.client.mail()) == 1
+
+
+def test_an_invoice_that_fails_three_times_is_failed_and_a_person_is_told(shop: Shop) -> None:
+    transaction_id = settled(shop)
+    shop.simulator.client.fault("mail", "error_500", times=10)
+    for _ in range(5):
+        shop.sweep()
+        shop.age(30 * 60)
+    assert invoice(shop) == ("FAILED", False)
+    assert shop.alerts(transaction_id) == {"invoice_not_sent"}
+    assert status(shop, transaction_id) == ("PAID", None)
+    row = shop.row("SELECT tries, next_try_at, last_error IS NOT NULL AS why FROM outbox WHERE kind = 'invoice'")
+    assert row == {"tries": 3, "next_try_at": None, "why": True}
+
+
+def test_an_invoice_that_failed_can_be_asked_for_again(shop: Shop) -> None:
+    transaction_id = settled(shop)
+    shop.simulator.client.fault("mail", "error_500", times=3)
+    for _ in range(4):
+        shop.sweep()
+        shop.age(30 * 60)
+    assert invoice(shop) == ("FAILED", False)
+    shop.call("invoice", "POST", "/api/mpesa/invoice", {"transaction_id": transaction_id})
+    shop.sweep()
+    assert (invoice(shop), len(shop.simulator.client.mail())) == (("SENT", True), 1)
+
+
+def test_a_mail_server_that_is_down_holds_up_no_settlement(unhurried: Shop) -> None:
+    shop = unhurried
+    settled(shop)
+    shop.simulator.client.fault("mail", "drop", times=10)
+    other = pending(shop, PHONES[0], outcome="pay")
+    shop.age(20)
+    assert shop.sweep().status == 200
+    assert status(shop, other) == ("PAID", None)
+
+
+def test_each_alert_is_told_once_in_one_shape(shop: Shop) -> None:
+    transaction_id = pending(shop)
+    callback(shop, transaction_id, 77)
+    callback(shop, transaction_id, 78)
+    shop.sweep()
+    shop.sweep()
+    told = [line for line in shop.logged if "'alert'" in line and "unknown_code" in line]
+    assert len(told) == 1
+    assert transaction_id in told[0]
