@@ -22,6 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
                 push_latency_s=options.push_latency,
                 no_answer_after_s=options.no_answer_after,
                 query_limit_per_minute=options.query_limit,
+                hostility=options.hostility,
             ),
         )
     except ValidationError as error:
@@ -67,6 +68,12 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         type=int,
         default=usual.query_limit_per_minute,
         help="STK queries a minute, burst 1; 0: no limit (%(default)s)",
+    )
+    parser.add_argument(
+        "--hostility",
+        type=float,
+        default=usual.hostility,
+        help="share of payments, 0 to 1, that customers decide by themselves and that meet trouble (%(default)s)",
     )
     return parser.parse_args(arguments)
 

@@ -167,6 +167,28 @@ def callback(
     return encode({"Body": {"stkCallback": told}}).encode()
 
 
+def c2b_confirmation(
+    receipt: str, time_eat: str, amount: str, shortcode: str, bill_reference: str, balance: str, msisdn: str
+) -> bytes:
+    """The body of a C2B confirmation, version 2, its number masked (Daraja portal, Customer To Business)."""
+    told: dict[str, object] = {
+        "TransactionType": "Pay Bill",
+        "TransID": receipt,
+        "TransTime": time_eat,
+        "TransAmount": amount,
+        "BusinessShortCode": shortcode,
+        "BillRefNumber": bill_reference,
+        "InvoiceNumber": "",
+        "OrgAccountBalance": balance,
+        "ThirdPartyTransID": "",
+        "MSISDN": f"{msisdn[:4]} ***** {msisdn[-3:]}",
+        "FirstName": "ALICE",
+        "MiddleName": "",
+        "LastName": "",
+    }
+    return encode(told).encode()
+
+
 def encode(value: object) -> str:
     """Compact JSON that keeps a Decimal as it was written: 1, 1.0 and 1.00 stay three different texts."""
     match value:

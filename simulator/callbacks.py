@@ -35,6 +35,19 @@ def body(payment: Payment, result: Result, at: datetime, randomness: random.Rand
     return bodies.callback(payment.merchant_request_id, payment.checkout_request_id, code, result.desc, items)
 
 
+def c2b_body(payment: Payment, at: datetime) -> bytes:
+    """The same money as a C2B confirmation: the C2B overview lists the STK push among its sources (Daraja portal)."""
+    return bodies.c2b_confirmation(
+        receipt=str(payment.receipt),
+        time_eat=f"{at.astimezone(EAT):%Y%m%d%H%M%S}",
+        amount=f"{payment.amount_moved_kes}.00",
+        shortcode=payment.push.merchant.shortcode,
+        bill_reference=payment.push.account_reference,
+        balance="",
+        msisdn=payment.push.msisdn,
+    )
+
+
 def _items(payment: Payment, at: datetime) -> list[dict[str, object]]:
     script = payment.script
     told: dict[str, object] = {

@@ -85,12 +85,14 @@ class SimulatorClient:
     def kill_token(self) -> None:
         self._object("POST", "/control/token/kill", {})
 
-    def advance(self, seconds: float) -> None:
-        """Let time pass in the simulator, and only there."""
-        self._object("POST", "/control/clock", {"advance_s": seconds})
+    def advance(self, seconds: float) -> float | None:
+        """Let time pass in the simulator, and only there. Gives `wakes_in_s`: None on a clock that runs by itself."""
+        wakes_in_s: float | None = self._object("POST", "/control/clock", {"advance_s": seconds})["wakes_in_s"]
+        return wakes_in_s
 
-    def reset(self) -> None:
-        self._object("POST", "/control/reset", {})
+    def reset(self, seed: int | None = None) -> None:
+        """As freshly started; with a seed also in what it draws."""
+        self._object("POST", "/control/reset", {"seed": seed})
 
     # --- Waiting ---
 

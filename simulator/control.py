@@ -38,7 +38,12 @@ class Balance(_Request):
 
 
 class Advance(_Request):
-    advance_s: Annotated[float, Field(gt=0, le=86_400 * 366)]
+    advance_s: Annotated[float, Field(ge=0, le=86_400 * 366)]
+
+
+class Reset(_Request):
+    seed: int | None = None
+    """Begin the randomness anew."""
 
 
 class _Number(_Request):
@@ -54,7 +59,7 @@ class Control:
     scripts: Scripts
     faults: Faults
     mailbox: Mailbox
-    reset: Callable[[], Awaitable[None]]
+    reset: Callable[[int | None], Awaitable[None]]
     smtp_port: Callable[[], int]
 
     def routes(self) -> list[web.RouteDef]:
@@ -226,11 +231,12 @@ class Control:
         return _json({})
 
     async def _advance(self, request: web.Request) -> web.Response:
-        self.clock.advance((await _read(request, Advance)).advance_s)
-        return _json({"now": _time(self.clock.now())})
+        """`wakes_in_s`: when something happens next, on a clock that stands still; else null."""
+        wakes_in_s = await self.clock.advance((await _read(request, Advance)).advance_s)
+        return _json({"now": _time(self.clock.now()), "wakes_in_s": wakes_in_s})
 
     async def _reset(self, request: web.Request) -> web.Response:
-        await self.reset()
+        await self.reset((await _read(request, Reset)).seed)
         return _json({})
 
     # --- Mail ---

@@ -18,6 +18,7 @@ from simulator import bodies, checks
 from simulator.bodies import Answer, Refusal
 from simulator.clock import Clock
 from simulator.faults import Faults, Kind, Where
+from simulator.hostility import draw
 from simulator.ids import Ids
 from simulator.mpesa import MPesa
 from simulator.payments import Payment
@@ -143,7 +144,7 @@ class Daraja:
             return push
         if self.mpesa.locked(push.msisdn):
             return bodies.SUBSCRIBER_LOCKED
-        script = self.scripts.take(push.msisdn)
+        script = self.scripts.take(push.msisdn) or self._unscripted()
         self.mpesa.live.changed("scripts")
         latency_s = self.mpesa.behaviour.push_latency_s if script.push_latency_s is None else script.push_latency_s
         payment = None
@@ -154,6 +155,11 @@ class Daraja:
         else:
             await self.clock.sleep(latency_s)
         return self._push_answer(script, payment)
+
+    def _unscripted(self) -> Script:
+        """A person decides; where this simulator is hostile, chance does."""
+        hostility = self.mpesa.behaviour.hostility
+        return draw(self.mpesa.randomness, hostility) if hostility else Script()
 
     @staticmethod
     def _prompt_after_s(script: Script, latency_s: float) -> float:

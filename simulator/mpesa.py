@@ -97,10 +97,16 @@ class MPesa:
             await self.clock.sleep(prompt_after_s)
             result = self._unpromptable(payment.push) or await self._decision(payment)
             self._finish(payment, result)
+            if payment.script.told_in_reverse and not result.paid:
+                await self._think_again(payment)
             await self._tell(payment, result)
         finally:
             payment.told.set()
-        if not result.paid and payment.script.paid_later_s is not None:
+        if not payment.script.told_in_reverse and not result.paid:
+            await self._think_again(payment)
+
+    async def _think_again(self, payment: Payment) -> None:
+        if payment.script.paid_later_s is not None:
             await self.clock.sleep(payment.script.paid_later_s)
             self._finish(payment, RESULTS[Outcome.PAY])
             await self._tell(payment, RESULTS[Outcome.PAY])
@@ -167,6 +173,8 @@ class MPesa:
 
     async def _tell(self, payment: Payment, result: Result) -> None:
         script = payment.script
+        if script.c2b_confirmation and result.paid:
+            await self._deliver(payment, callbacks.c2b_body(payment, self.clock.now()), 0)
         content = callbacks.body(payment, result, self.clock.now(), self.randomness)
         await self.clock.sleep(script.callback_delay_s)
         await asyncio.gather(
@@ -179,9 +187,10 @@ class MPesa:
     async def _deliver(self, payment: Payment, content: bytes, after_s: float) -> None:
         await self.clock.sleep(after_s)
         sent_at = self.clock.now()
-        http_status, problem = await callbacks.post(
-            payment.push.callback_url, payment.push.merchant.shortcode, content, self.behaviour.callback_timeout_s
-        )
+        with self.clock.held():
+            http_status, problem = await callbacks.post(
+                payment.push.callback_url, payment.push.merchant.shortcode, content, self.behaviour.callback_timeout_s
+            )
         payment.deliveries.append(Delivery(sent_at, content.decode(), http_status, problem))
         self.live.changed("payments")
 

@@ -114,6 +114,8 @@ class Script(BaseModel):
     """What really moves, where it is not what was asked."""
     paid_later_s: Seconds | None = None
     """After a failure: the money moves all the same, so much later."""
+    told_in_reverse: bool = False
+    """Where it is paid later: the success is told first, and the failure that it took back only after it."""
 
     # What the push answers
     push_latency_s: Seconds | None = None
@@ -148,6 +150,8 @@ class Script(BaseModel):
     """A full number in every capture; `254708***430` is a claim nobody showed."""
     callback_metadata: Literal["ordered", "shuffled", "empty", "absent"] = "ordered"
     callback_leave_out: tuple[ItemName, ...] = ()
+    c2b_confirmation: bool = False
+    """Money that moved is also told as a C2B confirmation with the same receipt, before the callback."""
 
     # What the query tells
     query: tuple[QueryShape, ...] = ()
@@ -163,6 +167,8 @@ class Script(BaseModel):
             raise ValueError("callback_before_response needs an outcome and at least one callback")
         if self.callback_before_response and not self.sends_prompt:
             raise ValueError("callback_before_response needs a push that reaches the phone")
+        if self.told_in_reverse and self.paid_later_s is None:
+            raise ValueError("told_in_reverse needs paid_later_s")
         if self.reaches_phone is False and self.push_answer is None and not self.drop_response:
             raise ValueError(
                 "reaches_phone: false needs push_answer or drop_response, an accepted push reaches the phone"
@@ -183,8 +189,8 @@ class Scripts:
     def add(self, script: Script) -> None:
         self._waiting.append((script, script.uses))
 
-    def take(self, msisdn: str) -> Script:
-        """The oldest script for this phone, else the oldest for anybody, else: a person decides."""
+    def take(self, msisdn: str) -> Script | None:
+        """The oldest script for this phone, else the oldest for anybody, else none."""
         for wanted in (msisdn, None):
             for position, (script, uses) in enumerate(self._waiting):
                 if script.phone == wanted:
@@ -193,7 +199,7 @@ class Scripts:
                     else:
                         del self._waiting[position]
                     return script
-        return Script()
+        return None
 
     def waiting(self) -> list[Script]:
         return [script.model_copy(update={"uses": uses}) for script, uses in self._waiting]

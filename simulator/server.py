@@ -38,15 +38,15 @@ class World:
 
     def __init__(self, settings: SimulatorSettings) -> None:
         self.settings = settings
-        self.clock = Clock()
+        self.clock = Clock(stands_still=settings.time_stands_still)
         self.live = Live()
         self.background = Background()
-        randomness = random.Random(settings.seed)
-        self.ids = Ids(randomness, self.clock)
+        self.ids = Ids(random.Random(settings.seed), self.clock)
+        self.chance = random.Random(settings.seed)
         self.scripts = Scripts()
         self.faults = Faults()
         self.mailbox = Mailbox()
-        self.mpesa = MPesa(self.clock, randomness, self.ids, self.live, self.background, settings.behaviour)
+        self.mpesa = MPesa(self.clock, self.chance, self.ids, self.live, self.background, settings.behaviour)
         self.daraja = Daraja(
             settings,
             self.clock,
@@ -78,9 +78,11 @@ class World:
         application.on_shutdown.append(self._shut_down)
         return application
 
-    async def reset(self) -> None:
+    async def reset(self, seed: int | None = None) -> None:
         """As freshly started: nothing pushed, paid, sent or scripted. Time goes on; ids are not used again."""
         await self.background.cancel_all()
+        if seed is not None:
+            self.chance.seed(seed)
         self.mpesa.payments.clear()
         self.mpesa.phones.clear()
         self.mpesa.ledger = Ledger()

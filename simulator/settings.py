@@ -52,6 +52,8 @@ class Behaviour(BaseModel):
     """Refuse callback addresses with "mpesa" and the like: one report; the sandbox accepted them on 80 pushes."""
     callback_timeout_s: Seconds = 30.0
     """INF: how long Safaricom waits for the answer to a callback is not published."""
+    hostility: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """The share of payments without a script that meet trouble, drawn by chance: simulator/hostility.py."""
     opening_balance_kes: Annotated[int, Field(ge=0, le=500_000)] = 500_000
     """What a phone holds when it is first seen: the most an M-PESA account may hold."""
 
@@ -65,4 +67,6 @@ class SimulatorSettings(BaseModel):
     merchants: Annotated[tuple[Merchant, ...], Field(min_length=1)] = (SANDBOX, EXAMPLE_TILL)
     seed: int | None = None
     """Same seed, same ids. Unset: different each time, so that receipts never repeat in a database that outlives us."""
+    time_stands_still: bool = False
+    """Time passes only by POST /control/clock, from one thing that happens to the next."""
     behaviour: Behaviour = Behaviour()
