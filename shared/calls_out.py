@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import http.client
-import os
 import socket
 import ssl
 import threading
@@ -18,6 +17,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
+
+from shared.certificates import verifying_context
 
 MAX_ANSWER_BYTES = 256 * 1024
 """Far more than any answer of Daraja or SendGrid; less than would hurt a function."""
@@ -267,21 +268,5 @@ def _in_words(failure: Exception | None) -> str:
 # Who is believed to be whom ------------------------------------------------------------------------------------------
 
 
-@functools.cache
-def tls_context() -> ssl.SSLContext:
-    """Verifies certificate and host name against the system's authorities, or certifi's where the system has none.
-
-    The interpreter that travels with a deployed function looks where its own builder kept them, and may find nothing.
-    """
-    if system_has_authorities(ssl.get_default_verify_paths()):
-        return ssl.create_default_context()
-    import certifi
-
-    return ssl.create_default_context(cafile=certifi.where())
-
-
-def system_has_authorities(paths: ssl.DefaultVerifyPaths) -> bool:
-    """A bundle, or a folder that OpenSSL can look up. One of plain bundles, as on Amazon Linux, is of no use."""
-    if paths.cafile and os.path.getsize(paths.cafile):
-        return True
-    return bool(paths.capath) and any(name.endswith(".0") for name in os.listdir(paths.capath))
+tls_context = functools.cache(verifying_context)
+"""Made once a process: loading the authorities takes longer than a handshake."""

@@ -1,8 +1,8 @@
 """What Daraja sends us, read once into values. Reading a callback never raises: every way of being wrong is an outcome.
 
 Standard library only. The callback function reads its one message here, and its start must stay cheap: pydantic would
-cost it nearly as much again as all the rest. So strictness is spelt out by hand, for these few fields. The answers to our own
-calls are pydantic models, in daraja_answers.py.
+cost it nearly as much again as all the rest. So strictness is spelt out by hand, for these few fields. The answers to
+our own calls are pydantic models, in daraja_answers.py.
 """
 
 from __future__ import annotations

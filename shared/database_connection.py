@@ -17,7 +17,6 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from pg8000 import converters
@@ -38,6 +37,7 @@ from pg8000.core import (
 from pg8000.exceptions import DatabaseError as ServerError
 from pg8000.exceptions import InterfaceError
 
+from shared.certificates import verifying_context
 from shared.database_errors import CommitUnknown, DatabaseError, DatabaseUnavailable, StatementFailed, translated
 from shared.database_url import ConnectionSettings
 
@@ -356,23 +356,11 @@ def _tls_context(settings: ConnectionSettings) -> ssl.SSLContext:
         # private authorities of hosted databases are often made without the extensions that Python 3.13 insists on
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     else:
-        context = ssl.create_default_context(cafile=None if _system_has_certificates() else _certifi())
+        context = verifying_context()
     if settings.tls == "unverified":
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
-
-
-def _system_has_certificates() -> bool:
-    """False where the interpreter was built for other paths than this machine's, as a relocated CPython is."""
-    paths = ssl.get_default_verify_paths()
-    return bool(paths.cafile) or bool(paths.capath and any(Path(paths.capath).glob("????????.[0-9]")))
-
-
-def _certifi() -> str:
-    import certifi
-
-    return certifi.where()
 
 
 NOT_TRUSTED = {

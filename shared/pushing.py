@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from shared.gateway.admissions import Order
     from shared.settings import CallbackSettings
 
-LONGEST_DESCRIPTION = 13
 TO_RECORD_S = 5
 
 
@@ -46,7 +45,7 @@ def push(
         msisdn=order.msisdn,
         amount_kes=order.amount_kes,
         account_reference=order.account_reference,
-        transaction_desc=_description(order.transaction_desc),
+        transaction_desc=order.transaction_desc or "",
         callback_url=callback_url(callback, transaction_id),
     )
     record = _Recorder(gateway, transaction_id, deadline)
@@ -101,12 +100,6 @@ class _Recorder:
                     )
                     return None
                 time.sleep(0.3)
-
-
-def _description(text: str | None) -> str:
-    """At most 13 letters, digits and spaces; never empty: Daraja refuses a push without it as `Invalid Remarks`."""
-    plain = "".join(sign for sign in text or "" if sign.isascii() and (sign.isalnum() or sign == " "))
-    return plain[:LONGEST_DESCRIPTION].strip() or "Payment"
 
 
 def _rejected() -> Problem:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from shared.database import Database
 from tests.fixtures.shop import CUSTOMER, ORDER, Reply, Shop, forget_collaborators
 from tests.fixtures.simulator import PUSH
 
@@ -57,7 +59,7 @@ def test_daraja_is_asked_for_what_was_ordered_and_calls_back_an_address_of_this_
     transaction_id = accepted(shop.pay(transaction_desc="Two kiondos & a mat", amount="1500"))
     (pushed,) = shop.simulator.client.payments()
     assert (pushed["phone"], pushed["amount"], pushed["account_reference"]) == (CUSTOMER, 1500, "INV00042")
-    assert pushed["transaction_desc"] == "Two kiondos"
+    assert pushed["transaction_desc"] == "Two kiondos a"
     assert pushed["callback_url"].endswith(shop.callback_path(transaction_id))
 
 
@@ -183,6 +185,7 @@ def test_a_key_tells_its_payment_wherever_that_is_by_now(shop: Shop) -> None:
     again = shop.pay(key="order-42")
     assert (again.status, again.body["transaction_id"]) == (202, first.body["transaction_id"])
     assert again.body["status"] == "paid"
+    assert "PIN" not in again.body["message"]
     assert pushes(shop) == 1
 
 
@@ -207,6 +210,28 @@ def test_two_instances_at_once_push_once(shop: Shop) -> None:
         replies = list(pool.map(lambda instance: instance.pay(), callers))
     assert sorted(reply.status for reply in replies) == [202, 429, 429]
     assert (pushes(shop), stored(shop)) == (1, 1)
+
+
+def test_a_push_waits_for_what_is_being_decided_about_its_phone(shop: Shop, database: Database) -> None:
+    shop.status("0c9e8f1a-0b1c-4d2e-8f3a-5b6c7d8e9f00")
+    with ThreadPoolExecutor() as pool:
+        with database.transaction() as tx:
+            tx.rows("SELECT pg_advisory_xact_lock(hashtextextended(CAST(:phone AS text), 0))", phone=CUSTOMER)
+            tx.run(
+                """
+                WITH admitted AS (
+                    INSERT INTO transactions (phone_number, amount, account_reference, pushed_at)
+                    VALUES (:phone, 1500, 'INV00042', now()) RETURNING id)
+                INSERT INTO audit_log (transaction_id, actor, event, outcome, to_status)
+                SELECT id, 'another instance', 'Order', 'admitted', 'INITIATED' FROM admitted
+                """,
+                phone=CUSTOMER,
+            )
+            asking = pool.submit(shop.pay)
+            time.sleep(0.5)
+            assert not asking.done()
+        assert asking.result(timeout=20).status == 429
+    assert pushes(shop) == 0
 
 
 def test_another_customer_and_another_order_are_not_held_up(shop: Shop) -> None:

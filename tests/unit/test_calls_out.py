@@ -345,33 +345,6 @@ def test_an_error_never_shows_what_was_sent() -> None:
     assert "254708374149" not in shown
 
 
-# Trust ----------------------------------------------------------------------------------------------------------------
-
-
-def test_authorities_are_the_systems_own_where_it_has_some(tmp_path: Path) -> None:
-    bundle = tmp_path / "bundle.pem"
-    bundle.write_text("authorities")
-    hashed = tmp_path / "hashed"
-    hashed.mkdir()
-    (hashed / "5ad8a5d6.0").touch()
-    assert calls_out.system_has_authorities(_paths(cafile=bundle))
-    assert calls_out.system_has_authorities(_paths(capath=hashed))
-
-
-def test_a_folder_openssl_cannot_look_up_is_no_authority(tmp_path: Path) -> None:
-    (tmp_path / "ca-bundle.crt").touch()
-    assert not calls_out.system_has_authorities(_paths(capath=tmp_path))
-    assert not calls_out.system_has_authorities(_paths())
-
-
-def test_where_the_system_has_no_authorities_certifis_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calls_out, "system_has_authorities", lambda _: False)
-    context = calls_out.tls_context.__wrapped__()
-    assert context.cert_store_stats()["x509_ca"] > 50
-    assert context.verify_mode is ssl.CERT_REQUIRED
-    assert context.check_hostname
-
-
 # Deadlines ------------------------------------------------------------------------------------------------------------
 
 
@@ -385,13 +358,6 @@ def test_a_deadline_only_ever_comes_nearer() -> None:
 
 
 # Helpers --------------------------------------------------------------------------------------------------------------
-
-
-def _paths(cafile: Path | None = None, capath: Path | None = None) -> ssl.DefaultVerifyPaths:
-    def named(path: Path | None) -> str | None:
-        return str(path) if path else None
-
-    return ssl.DefaultVerifyPaths(named(cafile), named(capath), "", "", "", "")  # type: ignore[arg-type]
 
 
 def _no_call_is_left() -> None:
