@@ -18,6 +18,8 @@ from shared.pushing import push
 from shared.settings import settings
 
 IN_ALL_S = 25
+CHECK_YOUR_PHONE = "Check your phone and enter your M-Pesa PIN."
+SEEN_BEFORE = "This payment was asked for before. Its status says how it ended."
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
@@ -66,7 +68,7 @@ def _accepted(request: Request, transaction_id: str, status: Status, checkout_re
         "transaction_id": transaction_id,
         "checkout_request_id": checkout_request_id,
         "status": PUBLIC[status],
-        "message": "Check your phone and enter your M-Pesa PIN.",
+        "message": CHECK_YOUR_PHONE if PUBLIC[status] == "pending" else SEEN_BEFORE,
         "status_url": f"{prefix}/status/{transaction_id}",
         "poll_after_s": 3,
     }

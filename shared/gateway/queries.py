@@ -100,9 +100,10 @@ class Queries:
                     SELECT CAST(:id AS uuid), CAST(:no_answer AS text), 'no_answer_yet'
                     WHERE CAST(:no_answer AS text) IS NOT NULL)
                 UPDATE transactions SET next_query_at = CAST(:again AS timestamptz)
-                WHERE id = CAST(:id AS uuid) AND status NOT IN ('PAID', 'REFUNDED')
+                WHERE id = CAST(:id AS uuid) AND status = :was
                 """,
                 id=due.payment.id,
+                was=due.payment.status.value,
                 again=again,
                 no_answer=no_answer,
             )

@@ -169,7 +169,7 @@ def test_the_same_callback_again_changes_nothing_more(shop: Shop) -> None:
 def test_four_copies_to_four_instances_at_once_pay_once(shop: Shop) -> None:
     payment = Pending(shop)
     path, body = shop.callback_path(payment.id), payment.says()
-    instances = [shop.another_instance() for _ in range(4)]
+    instances = shop.other_instances(4)
     with ThreadPoolExecutor() as pool:
         replies = list(pool.map(lambda instance: instance.call("callback", "POST", path, raw=body), instances))
     assert [reply.status for reply in replies] == [200] * 4
@@ -284,7 +284,7 @@ def test_a_receipt_that_paid_another_goes_to_a_person(shop: Shop) -> None:
 
 def test_one_receipt_for_two_payments_at_once_pays_one(shop: Shop) -> None:
     payments = [Pending(shop), Pending(shop, phone_number="254722000000")]
-    instances = [shop.another_instance() for _ in payments]
+    instances = shop.other_instances(len(payments))
     told = [(shop.callback_path(each.id), each.says()) for each in payments]
     with ThreadPoolExecutor() as pool:
         replies = pool.map(lambda i, one: i.call("callback", "POST", one[0], raw=one[1]), instances, told)
@@ -331,11 +331,39 @@ def test_both_payments_of_a_retried_order_at_once_pay_one(shop: Shop) -> None:
         (shop.callback_path(first.id), first.says(receipt="UE4JS31RBX")),
         (shop.callback_path(second.id), second.says()),
     ]
-    instances = [shop.another_instance() for _ in told]
+    instances = shop.other_instances(len(told))
     with ThreadPoolExecutor() as pool:
         replies = pool.map(lambda i, one: i.call("callback", "POST", one[0], raw=one[1]), instances, told)
         assert [reply.status for reply in replies] == [200, 200]
     assert sorted([first.status, second.status]) == ["PAID", "REVIEW"]
+
+
+def test_a_success_waits_for_what_is_being_decided_about_its_phone(shop: Shop, database: Database) -> None:
+    first = Pending(shop)
+    first.told(1032)
+    shop.simulator.client.answer(CUSTOMER, "cancel")
+    second = Pending(shop, customer_email=None)
+    with ThreadPoolExecutor() as pool:
+        with database.transaction() as tx:
+            tx.rows("SELECT pg_advisory_xact_lock(hashtextextended(CAST(:phone AS text), 0))", phone=CUSTOMER)
+            tx.run(
+                """
+                WITH paid AS (
+                    UPDATE transactions SET status = 'PAID', paid_at = now() WHERE id = CAST(:id AS uuid)
+                    RETURNING id, amount),
+                audited AS (
+                    INSERT INTO audit_log (transaction_id, actor, event, outcome, from_status, to_status)
+                    SELECT id, 'another instance', 'QueryConfirmed', 'paid', 'PENDING', 'PAID' FROM paid)
+                INSERT INTO payment_confirmations (transaction_id, evidence, amount)
+                SELECT id, 'query', amount FROM paid
+                """,
+                id=second.id,
+            )
+            telling = pool.submit(first.told)
+            time.sleep(0.5)
+            assert not telling.done()
+        assert telling.result(timeout=20).status == 200
+    assert (first.status, first.review_reason, second.status) == ("REVIEW", "duplicate_payment", "PAID")
 
 
 def test_the_same_order_a_day_later_is_a_new_order(shop: Shop) -> None:

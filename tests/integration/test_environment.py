@@ -49,7 +49,7 @@ def test_the_first_function_that_uses_a_database_stamps_it(shop: Shop) -> None:
 def test_functions_that_start_together_agree_on_one_stamp(shop: Shop) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
-    instances = [shop.another_instance() for _ in range(3)]
+    instances = shop.other_instances(3, warm=False)
     with ThreadPoolExecutor() as pool:
         replies = pool.map(lambda instance: instance.status(NOBODY), instances)
         assert [reply.status for reply in replies] == [404] * 3

@@ -103,7 +103,7 @@ def test_two_requests_at_once_make_one_invoice(shop: Shop) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     transaction_id = paid(shop, email=None)
-    instances = [shop.another_instance() for _ in range(2)]
+    instances = shop.other_instances(2)
     addresses = ["alice@example.com", "mallory@example.com"]
     body = [{"transaction_id": transaction_id, "customer_email": address} for address in addresses]
     with ThreadPoolExecutor() as pool:

@@ -154,7 +154,7 @@ def test_the_same_key_while_the_first_is_in_flight_is_the_same_payment(shop: Sho
 
 
 def test_the_same_key_from_many_instances_at_once_is_one_payment(shop: Shop) -> None:
-    callers = [shop.another_instance() for _ in range(3)]
+    callers = shop.other_instances(3)
     with ThreadPoolExecutor() as pool:
         replies = list(pool.map(lambda instance: instance.pay("order-42"), callers))
     assert {reply.status for reply in replies} == {202}
@@ -171,11 +171,36 @@ def test_the_same_key_with_another_order_is_a_mistake_of_the_caller(shop: Shop) 
 
 
 def test_one_key_for_two_phones_at_once_makes_one_payment_and_one_mismatch(shop: Shop) -> None:
-    callers = [(shop.another_instance(), phone) for phone in (CUSTOMER, OTHER_CUSTOMER)]
+    callers = list(zip(shop.other_instances(2), (CUSTOMER, OTHER_CUSTOMER), strict=True))
     with ThreadPoolExecutor() as pool:
         replies = list(pool.map(lambda each: each[0].pay("order-42", phone_number=each[1]), callers))
     assert sorted(reply.status for reply in replies) == [202, 422]
     assert (pushes(shop), stored(shop)) == (1, 1)
+
+
+def test_a_key_that_another_phone_is_about_to_take_is_a_mismatch(shop: Shop, database: Database) -> None:
+    shop.status("0c9e8f1a-0b1c-4d2e-8f3a-5b6c7d8e9f00")
+    with ThreadPoolExecutor() as pool:
+        with database.transaction() as tx:
+            tx.run(
+                """
+                WITH admitted AS (
+                    INSERT INTO transactions (phone_number, amount, account_reference, pushed_at)
+                    VALUES (:phone, 1500, 'INV00042', now()) RETURNING id),
+                audited AS (
+                    INSERT INTO audit_log (transaction_id, actor, event, outcome, to_status)
+                    SELECT id, 'another instance', 'Order', 'admitted', 'INITIATED' FROM admitted)
+                INSERT INTO idempotency_keys (key, fingerprint, transaction_id)
+                SELECT 'order-42', 'of another order', id FROM admitted
+                """,
+                phone=OTHER_CUSTOMER,
+            )
+            asking = pool.submit(shop.pay, "order-42")
+            time.sleep(0.5)
+            assert not asking.done()
+        reply = asking.result(timeout=20)
+    assert (reply.status, reply.body["code"]) == (422, "idempotency_mismatch")
+    assert pushes(shop) == 0
 
 
 def test_a_key_tells_its_payment_wherever_that_is_by_now(shop: Shop) -> None:
@@ -205,7 +230,7 @@ def test_a_second_push_for_the_same_phone_and_amount_or_reference_is_too_soon(
 
 
 def test_two_instances_at_once_push_once(shop: Shop) -> None:
-    callers = [shop.another_instance() for _ in range(3)]
+    callers = shop.other_instances(3)
     with ThreadPoolExecutor() as pool:
         replies = list(pool.map(lambda instance: instance.pay(), callers))
     assert sorted(reply.status for reply in replies) == [202, 429, 429]
@@ -383,7 +408,7 @@ def test_a_token_that_is_refused_again_is_a_refusal(shop: Shop) -> None:
 
 
 def test_instances_that_start_together_fetch_one_token(shop: Shop) -> None:
-    callers = [(shop.another_instance(), f"25470000000{number}") for number in range(3)]
+    callers = [(instance, f"25470000000{n}") for n, instance in enumerate(shop.other_instances(3))]
     with ThreadPoolExecutor() as pool:
         replies = list(pool.map(lambda each: each[0].pay(phone_number=each[1]), callers))
     assert [reply.status for reply in replies] == [202, 202, 202]

@@ -254,7 +254,7 @@ def test_two_sweeps_at_once_ask_judge_and_send_everything_once(shop: Shop) -> No
     shop.simulator.client.wait_for_callback(shop.payment(paid)["checkout_request_id"])
     pending(shop, PHONES[1], outcome="pay")
     shop.age(20)
-    instances = [shop.another_instance() for _ in range(3)]
+    instances = shop.other_instances(3)
     with ThreadPoolExecutor() as pool:
         replies = list(pool.map(lambda instance: instance.sweep(), instances))
     assert [reply.status for reply in replies] == [200] * 3
