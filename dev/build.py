@@ -2,12 +2,17 @@
 
 One zip per function in `.netlify/functions`. What is in them is decided by netlify/plugins/python-functions. Without
 network it bundles this machine's Python, and says so at the end: such zips are for looking at and for tests.
+
+The build runs in a copy of the site, below `.lipa`:
+`netlify build` empties a folder that a running `netlify dev` serves.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -16,7 +21,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 ZIPS = ROOT / ".netlify" / "functions"
-STAGED = ROOT / ".netlify" / "python-functions" / "staged.json"
+COPY = ROOT / ".lipa" / "build"
+SITE = ("netlify.toml", "package.json", "requirements.txt", "runtime.txt", "db", "netlify", "public", "shared")
 
 LARGEST_ZIP_MB = 35
 LARGEST_UNPACKED_MB = 110
@@ -31,10 +37,30 @@ class BuiltFunction:
     unpacked_mb: float
 
 
-def netlify_build(site: Path = ROOT) -> int:
+def copy_site(to: Path) -> None:
+    """What a deploy is made of, in place of what was there; what builds keep (`.netlify`) stays."""
+    to.mkdir(parents=True, exist_ok=True)
+    for old in to.iterdir():
+        if old.name == ".netlify":
+            continue
+        if old.is_dir():
+            shutil.rmtree(old)
+        else:
+            old.unlink()
+    for name in SITE:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, to / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(ROOT / name, to / name)
+
+
+def netlify_build(site: Path) -> int:
     """Runs the CLI; its output goes to the terminal. Returns its exit code."""
     node, cli = ROOT / ".venv" / "bin" / "node", ROOT / "node_modules" / "netlify-cli" / "bin" / "run.js"
-    return subprocess.run([str(node), str(cli), "build", "--offline"], check=False, cwd=site).returncode
+    environment = {"PYTHON_FUNCTIONS_PYTHON": sys.executable} | os.environ
+    return subprocess.run(
+        [str(node), str(cli), "build", "--offline"], check=False, cwd=site, env=environment
+    ).returncode
 
 
 def built_functions(zips: Path = ZIPS) -> list[BuiltFunction]:
@@ -48,10 +74,18 @@ def built_functions(zips: Path = ZIPS) -> list[BuiltFunction]:
 
 
 def main() -> int:
-    for old in ZIPS.glob("*.zip"):
-        old.unlink()
-    if netlify_build() != 0:
-        return 1
+    COPY.mkdir(parents=True, exist_ok=True)
+    with (COPY.parent / "build.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two builds of one checkout wait for each other
+        copy_site(COPY)
+        if netlify_build(COPY) != 0:
+            return 1
+        shutil.rmtree(ZIPS, ignore_errors=True)
+        shutil.copytree(COPY / ".netlify" / "functions", ZIPS)
+        return report()
+
+
+def report() -> int:
     print(f"\n{'function':12}{'zip':>10}{'unpacked':>12}")
     functions = built_functions()
     for function in functions:
@@ -65,7 +99,7 @@ def main() -> int:
     if too_large:
         print(f"\nLarger than {LARGEST_ZIP_MB} MB packed or {LARGEST_UNPACKED_MB} MB unpacked: {', '.join(too_large)}")
         return 1
-    why = json.loads(STAGED.read_text())["not_for_deploying"]
+    why = json.loads((COPY / ".netlify" / "python-functions" / "staged.json").read_text())["not_for_deploying"]
     if why:
         print(f"\nNOT FOR DEPLOYING: {why}")
     return 0

@@ -131,6 +131,7 @@ def test_an_unpacked_function_answers_from_an_empty_environment(deployed: dict[s
     body = json.loads(answer["body"])
     assert body["word"] == "Habari"
     assert body["path"] == "/api/hello"
+    assert body["authorities"] > 50, "TLS can be verified"
     [python] = deployed["hello"].python_processes()
     assert str(deployed["hello"].folder) in python.exe(), "its own Python, not the machine's"
 

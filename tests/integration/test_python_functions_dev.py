@@ -68,10 +68,10 @@ def test_a_saved_file_is_the_code_of_the_next_request(dev: NetlifyDev, file: str
 
 def test_a_request_under_way_is_finished_by_the_code_that_began_it(dev: NetlifyDev) -> None:
     greeting = dev.site / "shared" / "greeting.py"
-    pid = dev.get("/api/misbehave").json["pid"]
+    pid, before = dev.get("/api/misbehave").json["pid"], dev.log().count("◈ misbehave  asleep")
     with ThreadPoolExecutor(1) as threads:
         slow = threads.submit(dev.get, "/api/misbehave?how=sleeps")
-        wait_until(lambda: dev.log().count("misbehave?how=sleeps") > 0, 5)
+        wait_until(lambda: dev.log().count("◈ misbehave  asleep") > before, 10)
         greeting.write_text(greeting.read_text() + "\n")
         dev.get("/api/hello")
 

@@ -118,7 +118,7 @@ def test_without_any_network_the_installed_packages_are_taken(
 
     assert (tmp_path / "packages" / "awslambdaric" / "bootstrap.py").exists()
     assert {path.name.split("-")[0] for path in (tmp_path / "packages").glob("*.dist-info")} == {
-        "awslambdaric", "simplejson", "snapshot_restore_py",
+        "awslambdaric", "certifi", "simplejson", "snapshot_restore_py",
     }  # fmt: skip
 
 

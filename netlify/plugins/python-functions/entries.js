@@ -41,20 +41,23 @@ function requirable(root, file) {
 }
 
 /**
- * Writes the entries and removes those of functions that are gone.
+ * Writes the entries and removes those of functions that are gone. Files are written over, never removed first: a
+ * `netlify dev` that runs in the same folder would forget the functions.
  * @param {string} root
  * @param {Record<string, string[]>} entries lines of code by function name
  */
 function writeEntries(root, entries) {
   const folder = path.join(root, FOLDER)
   fs.mkdirSync(folder, { recursive: true })
-  for (const file of fs.readdirSync(folder)) {
-    const entry = path.join(folder, file)
-    if (file.endsWith('.cjs') && fs.readFileSync(entry, 'utf8').startsWith(WRITTEN_BY_US)) fs.rmSync(entry)
-  }
   for (const [name, lines] of Object.entries(entries)) {
     const text = [`${WRITTEN_BY_US}${name}.py, at every start and build.`, `'use strict'`, '', ...lines, ''].join('\n')
     fs.writeFileSync(path.join(folder, `${name}.cjs`), text)
+  }
+  for (const file of fs.readdirSync(folder)) {
+    const { name, ext } = path.parse(file)
+    if (ext !== '.cjs' || name in entries) continue
+    const entry = path.join(folder, file)
+    if (fs.readFileSync(entry, 'utf8').startsWith(WRITTEN_BY_US)) fs.rmSync(entry)
   }
 }
 

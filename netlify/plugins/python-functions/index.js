@@ -7,7 +7,7 @@ const fs = require('node:fs')
 const path = require('node:path')
 
 const { deployedEntry, devEntry, writeEntries } = require('./entries.js')
-const { STATE, SiteError, checkPython, describeSite, findPython } = require('./site.js')
+const { STATE, SiteError, checkPython, describeSite, findPython, wantedVersion } = require('./site.js')
 
 const LAMBDA_ZIP_LIMIT_MB = 50
 
@@ -20,11 +20,7 @@ async function onPreDev({ inputs, constants, utils }) {
     forgetTheDead(path.join(site.root, STATE, 'dev'))
     const names = Object.keys(site.functions)
     const known = { ...site, python, state: `${STATE}/dev` }
-    const entries = Object.fromEntries(names.map((name) => [name, devEntry(name, known)]))
-    writeEntries(site.root, entries)
-    // For a build that happens meanwhile: see onEnd. Our parent is the CLI.
-    fs.mkdirSync(known.state, { recursive: true })
-    fs.writeFileSync(path.join(known.state, `dev-${process.ppid}.entries.json`), JSON.stringify(entries))
+    writeEntries(site.root, Object.fromEntries(names.map((name) => [name, devEntry(name, known)])))
   })
 }
 
@@ -65,14 +61,6 @@ async function onPostBuild({ constants, utils }) {
   })
 }
 
-/** Gives a `netlify dev` that runs in the same folder its entries back. */
-function onEnd() {
-  const folder = path.join(STATE, 'dev')
-  forgetTheDead(folder)
-  const [entries] = fs.existsSync(folder) ? fs.readdirSync(folder).filter((file) => file.endsWith('.entries.json')) : []
-  if (entries) writeEntries(process.cwd(), JSON.parse(fs.readFileSync(path.join(folder, entries), 'utf8')))
-}
-
 /** Runs build/stage.py, which leaves what it did in STATE/staged.json. */
 function stage(site, inputs) {
   const python = findPython(inputs, site.root)
@@ -83,7 +71,7 @@ function stage(site, inputs) {
     functions_folder: site.functionsFolder,
     include: site.include,
     requirements: path.resolve(site.root, site.requirements),
-    python_version: inputs.python_version ?? null,
+    python_version: wantedVersion(inputs, site.root),
     runtime: process.env.PYTHON_FUNCTIONS_RUNTIME || inputs.runtime || null,
     // `netlify deploy --build` on a laptop is a deploy too: it has a deploy id, where `netlify build` has "0".
     for_deploying: process.env.NETLIFY === 'true' || (process.env.DEPLOY_ID ?? '0') !== '0',
@@ -120,4 +108,4 @@ async function sayWhatToDo(utils, work) {
   }
 }
 
-module.exports = { onPreDev, onPreBuild, onPostBuild, onEnd }
+module.exports = { onPreDev, onPreBuild, onPostBuild }

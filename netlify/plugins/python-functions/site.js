@@ -70,12 +70,20 @@ function findPython(inputs, root) {
     if (!runs(python)) throw new SiteError(`There is no Python 3.11 or later at ${asked}.`)
     return python
   }
-  const candidates = [path.join(root, '.venv/bin/python')]
+  // A build image has several; the one that runtime.txt names is the one with the requirements.
+  const wanted = wantedVersion(inputs, root)
+  const candidates = [path.join(root, '.venv/bin/python'), ...(wanted ? [`python${wanted}`] : []), 'python3']
   for (const minor of [14, 13, 12, 11]) candidates.push(`python3.${minor}`)
-  candidates.push('python3')
   const found = candidates.find(runs)
   if (!found) throw new SiteError('No Python 3.11 or later was found: install one, or create .venv with it.')
   return found
+}
+
+/** The version to deploy, as in "3.13", where the site says one. */
+function wantedVersion(inputs, root) {
+  const file = path.join(root, 'runtime.txt')
+  const said = inputs.python_version ?? (fs.existsSync(file) ? fs.readFileSync(file, 'utf8') : '')
+  return /(\d+\.\d+)/.exec(said)?.[1] ?? null
 }
 
 function runs(python) {
@@ -97,4 +105,4 @@ function checkPython(python) {
   }
 }
 
-module.exports = { STATE, SiteError, checkPython, describeSite, findPython }
+module.exports = { STATE, SiteError, checkPython, describeSite, findPython, wantedVersion }

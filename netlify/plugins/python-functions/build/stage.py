@@ -348,10 +348,7 @@ def stage(order: dict[str, Any]) -> None:
         raise CannotBuild(f"{requirements.name} is missing: it names the packages of the functions, with hashes.")
     if not order["functions"]:
         raise CannotBuild(f"There is no function in {order['functions_folder']}.")
-    runtime_txt = Path(order["root"]) / "runtime.txt"
-    own_version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    said = runtime_txt.read_text().strip().removeprefix("python-") if runtime_txt.exists() else own_version
-    wanted = ".".join(str(order["python_version"] or said).split(".")[:2])
+    wanted = order["python_version"] or f"{sys.version_info.major}.{sys.version_info.minor}"
 
     state.mkdir(parents=True, exist_ok=True)
     with (state / "lock").open("w") as lock:

@@ -3,12 +3,16 @@
 // The handler of a deployed function: one Python process, started while the platform loads this file, kept between
 // events, replaced when it dies or hangs.
 
+const fs = require('node:fs')
 const path = require('node:path')
 
 const { Pool } = require('./pool.js')
 
 // Left to this side for saying so when Python has used up the platform's time.
 const MARGIN_MS = 1500
+
+// Where certificate authorities are kept: Amazon Linux, Debian. The bundled Python looks where its builder kept them.
+const CERTIFICATES = ['/etc/pki/tls/certs/ca-bundle.crt', '/etc/ssl/certs/ca-certificates.crt']
 
 /**
  * @param {object} options
@@ -51,7 +55,11 @@ function start({ name, handler, root, python, packages, timeoutMs }) {
     // would only look for folders that are not there: .pth files are not read, as on Lambda.
     pythonFlags: ['-I', '-S'],
     // The platform's own libraries are for its Node; the bundled Python brings its own.
-    env: { LD_LIBRARY_PATH: path.resolve(python, '../../lib'), LD_PRELOAD: null },
+    env: {
+      LD_LIBRARY_PATH: path.resolve(python, '../../lib'),
+      LD_PRELOAD: null,
+      SSL_CERT_FILE: process.env.SSL_CERT_FILE ?? certificates(packages) ?? null,
+    },
     maxWorkers: 1,
     maxWaiting: 100,
     timeoutMs,
@@ -61,6 +69,10 @@ function start({ name, handler, root, python, packages, timeoutMs }) {
   })
   pool.warm()
   return pool
+}
+
+function certificates(packages) {
+  return [...CERTIFICATES, path.join(packages, 'certifi/cacert.pem')].find((file) => fs.existsSync(file))
 }
 
 module.exports = { deployed }

@@ -83,13 +83,13 @@ class Pool {
   shrink(keep) {
     for (const worker of [...this.workers]) {
       if (this.workers.size <= keep) return
-      if (worker.state === 'idle') worker.kill()
+      if (worker.state === 'idle') this.#end(worker)
     }
   }
 
   /** Ends everything at once. */
   close() {
-    for (const worker of [...this.workers]) worker.kill()
+    for (const worker of [...this.workers]) this.#end(worker)
   }
 
   #dispatch() {

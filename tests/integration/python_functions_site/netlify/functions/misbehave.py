@@ -25,5 +25,6 @@ def handler(event: dict[str, Any], context: Any) -> Any:
         case "too large":
             return {"statusCode": 200, "body": "x" * 7_000_000}
         case "sleeps":
+            print("asleep")
             time.sleep(0.3)
     return answer()
