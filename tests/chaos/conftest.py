@@ -1,4 +1,4 @@
-"""What the attacks share: a crew of instances, and the comparison of our books with the truth."""
+"""What the attacks share: a crew of instances, and a database with room for all of them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,18 @@ from collections.abc import Iterator
 
 import pytest
 
+from dev.postgres import EmbeddedPostgres
 from tests.chaos.crew import Crew
+from tests.fixtures.database import migrated_template, temporary_postgres
 from tests.fixtures.shop import Shop
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[EmbeddedPostgres]:
+    """With room for the connections of a whole crew."""
+    with temporary_postgres(max_connections="500") as server:
+        migrated_template(server)
+        yield server
 
 
 @pytest.fixture(scope="session")

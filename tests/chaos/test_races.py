@@ -8,30 +8,19 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Iterator
 
 import pytest
 
-from dev.postgres import EmbeddedPostgres
 from ops.verify import broken_invariants
 from shared.collaborators import gateway
 from shared.gateway.inbox import Entry
 from tests.chaos.crew import Crew, ask, callback, status, stkpush, sweep
 from tests.chaos.customers import Pushed, Truth, nth_order, push
-from tests.fixtures.database import migrated_template, temporary_postgres
 from tests.fixtures.shop import Shop
 from tests.fixtures.soak import Figure, Rounds
 
 COPIES = 200
 PUSHES = 100
-
-
-@pytest.fixture(scope="module")
-def postgres_server() -> Iterator[EmbeddedPostgres]:
-    """With room for every instance's connections."""
-    with temporary_postgres(max_connections="500") as server:
-        migrated_template(server)
-        yield server
 
 
 @pytest.fixture
