@@ -54,13 +54,19 @@ def copy_site(to: Path) -> None:
             shutil.copy2(ROOT / name, to / name)
 
 
-def netlify_build(site: Path) -> int:
-    """Runs the CLI; its output goes to the terminal. Returns its exit code."""
+def netlify_build() -> int:
+    """Builds a copy of the site, leaves the zips in ZIPS, and returns the exit code of the CLI, whose output is shown."""
     node, cli = ROOT / ".venv" / "bin" / "node", ROOT / "node_modules" / "netlify-cli" / "bin" / "run.js"
     environment = {"PYTHON_FUNCTIONS_PYTHON": sys.executable} | os.environ
-    return subprocess.run(
-        [str(node), str(cli), "build", "--offline"], check=False, cwd=site, env=environment
-    ).returncode
+    COPY.mkdir(parents=True, exist_ok=True)
+    with (COPY.parent / "build.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two builds of one checkout wait for each other
+        copy_site(COPY)
+        build = subprocess.run([str(node), str(cli), "build", "--offline"], check=False, cwd=COPY, env=environment)
+        if build.returncode == 0:
+            shutil.rmtree(ZIPS, ignore_errors=True)
+            shutil.copytree(COPY / ".netlify" / "functions", ZIPS)
+    return build.returncode
 
 
 def built_functions(zips: Path = ZIPS) -> list[BuiltFunction]:
@@ -74,18 +80,8 @@ def built_functions(zips: Path = ZIPS) -> list[BuiltFunction]:
 
 
 def main() -> int:
-    COPY.mkdir(parents=True, exist_ok=True)
-    with (COPY.parent / "build.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two builds of one checkout wait for each other
-        copy_site(COPY)
-        if netlify_build(COPY) != 0:
-            return 1
-        shutil.rmtree(ZIPS, ignore_errors=True)
-        shutil.copytree(COPY / ".netlify" / "functions", ZIPS)
-        return report()
-
-
-def report() -> int:
+    if netlify_build() != 0:
+        return 1
     print(f"\n{'function':12}{'zip':>10}{'unpacked':>12}")
     functions = built_functions()
     for function in functions:
