@@ -55,7 +55,7 @@ def copy_site(to: Path) -> None:
 
 
 def netlify_build() -> int:
-    """Builds a copy of the site, leaves the zips in ZIPS, and returns the exit code of the CLI, whose output is shown."""
+    """Builds a copy of the site, leaves the zips in ZIPS, and returns the CLI's exit code. Its output is shown."""
     node, cli = ROOT / ".venv" / "bin" / "node", ROOT / "node_modules" / "netlify-cli" / "bin" / "run.js"
     environment = {"PYTHON_FUNCTIONS_PYTHON": sys.executable} | os.environ
     COPY.mkdir(parents=True, exist_ok=True)
