@@ -268,6 +268,8 @@ class Case:
             return {"asks": True, "next_query_at": max(now, self.payment.created_at + FIRST_QUERY_AFTER)}
         if decision.status in SETTLED:
             return {"asks": True, "next_query_at": None}
+        if decision.status is Status.REVIEW and decision.review_reason not in QUERY_CAN_RESOLVE:
+            return {"asks": True, "next_query_at": None}  # no answer changes it; the budget belongs to the others
         if decision.ids and not decision.ids_are_learnt and decision.review_reason in QUERY_CAN_RESOLVE:
             return {"asks": True, "next_query_at": max(now, self.payment.created_at + FIRST_QUERY_AFTER)}
         if decision.status in NOT_PAID and decision.status is not self.payment.status:
