@@ -292,12 +292,54 @@ def test_one_receipt_for_two_payments_at_once_pays_one(shop: Shop) -> None:
     assert sorted(each.status for each in payments) == ["PAID", "REVIEW"]
 
 
+def test_a_receipt_that_another_payment_is_about_to_take_goes_to_a_person(shop: Shop, database: Database) -> None:
+    first, second = Pending(shop, customer_email=None), Pending(shop, phone_number="254722000000")
+    with ThreadPoolExecutor() as pool:
+        with database.transaction() as tx:
+            tx.run(
+                """
+                WITH entry AS (
+                    INSERT INTO callback_inbox (transaction_id, body, outcome, next_try_at, receipts)
+                    VALUES (CAST(:id AS uuid), '', 'paid', NULL, ARRAY[CAST(:receipt AS text)]) RETURNING id),
+                paid AS (
+                    UPDATE transactions SET status = 'PAID', paid_at = now() WHERE id = CAST(:id AS uuid)
+                    RETURNING id, amount),
+                audited AS (
+                    INSERT INTO audit_log (transaction_id, actor, event, outcome, from_status, to_status)
+                    SELECT id, 'another instance', 'Confirmed', 'paid', 'PENDING', 'PAID' FROM paid)
+                INSERT INTO payment_confirmations (transaction_id, inbox_id, evidence, amount, mpesa_receipt_number)
+                SELECT paid.id, entry.id, 'callback', amount, :receipt FROM paid, entry
+                """,
+                id=first.id,
+                receipt=RECEIPT,
+            )
+            telling = pool.submit(second.told)
+            time.sleep(0.5)
+            assert not telling.done()
+        assert telling.result(timeout=20).status == 200
+    assert (second.status, second.review_reason) == ("REVIEW", "reused_receipt")
+
+
 def test_ids_of_another_payment_go_to_a_person(shop: Shop) -> None:
     first, second = Pending(shop), Pending(shop, phone_number="254722000000")
     assert second.tell(first.says()).status == 200
     assert (second.status, second.review_reason) == ("REVIEW", "ids_disagree")
     assert first.status == "PENDING"
     assert shop.payment(second.id)["checkout_request_id"] == second.ids["checkout_request_id"]
+
+
+@pytest.mark.parametrize("shared", ["merchant_id", "checkout_id"])
+def test_one_id_of_another_payment_is_enough_to_go_to_a_person(shop: Shop, shared: str) -> None:
+    """For a push whose answer never came, the address alone would bind; ids that are taken say that it does not fit."""
+    first = Pending(shop)
+    shop.simulator.client.script("254722000000", drop_response=True, reaches_phone=False)
+    uncertain = str(shop.pay(phone_number="254722000000").body["transaction_id"])
+    new = {"merchant_id": "9-9-9", "checkout_id": "ws_CO_9"}
+    del new[shared]
+    assert first.told(path=shop.callback_path(uncertain), **new).status == 200
+    payment = shop.payment(uncertain)
+    assert (payment["status"], payment["review_reason"]) == ("REVIEW", "ids_disagree")
+    assert payment["checkout_request_id"] is None
 
 
 @pytest.mark.parametrize("change", [{"checkout_id": "ws_CO_9"}, {"merchant_id": "9-9-9"}, {"checkout_id": None},

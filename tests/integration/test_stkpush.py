@@ -409,6 +409,7 @@ def test_a_token_that_is_refused_again_is_a_refusal(shop: Shop) -> None:
 
 def test_instances_that_start_together_fetch_one_token(shop: Shop) -> None:
     callers = [(instance, f"25470000000{n}") for n, instance in enumerate(shop.other_instances(3))]
+    shop.simulator.client.fault("oauth", "slow", times=3, seconds=0.7)
     with ThreadPoolExecutor() as pool:
         replies = list(pool.map(lambda each: each[0].pay(phone_number=each[1]), callers))
     assert [reply.status for reply in replies] == [202, 202, 202]
