@@ -71,6 +71,10 @@ class SimulatorClient:
         """For the next requests to oauth, push, query or mail: simulator/faults.py."""
         self._object("POST", "/control/faults", {"where": where, "kind": kind, **more})
 
+    def make_peace(self) -> None:
+        """No more faults, scripts or hostility, and queries tell the truth; callbacks under way stay as they are."""
+        self._object("POST", "/control/peace", {})
+
     def behave(self, **changes: object) -> None:
         """Change defaults until the reset: simulator/settings.py, Behaviour."""
         self._object("POST", "/control/behaviour", changes)

@@ -77,6 +77,7 @@ class Control:
             web.post("/control/scripts/forget", self._forget_scripts),
             web.get("/control/faults", self._faults),
             web.post("/control/faults", self._add_fault),
+            web.post("/control/peace", self._peace),
             web.get("/control/behaviour", self._behaviour),
             web.post("/control/behaviour", self._change_behaviour),
             web.post("/control/token/kill", self._kill_token),
@@ -216,6 +217,14 @@ class Control:
     async def _add_fault(self, request: web.Request) -> web.Response:
         self.faults.add(await _read(request, Fault))
         return _json({"waiting": len(self.faults.waiting())})
+
+    async def _peace(self, request: web.Request) -> web.Response:
+        """Nothing is wrong any more. What was pushed before keeps the callbacks it was going to have."""
+        self.faults.clear()
+        self.scripts.clear()
+        self.mpesa.behaviour = self.mpesa.behaviour.model_copy(update={"hostility": 0.0})
+        self.mpesa.ask_for_the_truth()
+        return _json({})
 
     async def _behaviour(self, request: web.Request) -> web.Response:
         return _json(self.mpesa.behaviour.model_dump(mode="json"))

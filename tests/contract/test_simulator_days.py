@@ -102,6 +102,22 @@ def test_a_hostile_simulator_draws_the_same_troubles_from_the_same_seed(
     assert len(set(first)) > 5
 
 
+def test_after_peace_was_made_queries_tell_the_truth_and_nothing_fails(caller: DarajaCaller) -> None:
+    client = caller.simulator.client
+    client.script(PHONE, "pay", after_s=0, query=["firewall_403"], query_stuck_s=900)
+    client.fault("query", "error_500", times=9)
+    client.script(None, "cancel")
+    client.behave(hostility=1)
+    checkout_request_id = caller.accepted()
+    client.advance(1)
+    assert caller.query(checkout_request_id).status == 500
+    client.make_peace()
+    assert caller.query(checkout_request_id).json()["ResultCode"] == "0"
+    caller.accepted()
+    client.advance(10)
+    assert client.payments()[0]["state"] == "prompt"
+
+
 def test_without_hostility_a_person_decides(caller: DarajaCaller) -> None:
     caller.accepted()
     caller.simulator.client.advance(10)

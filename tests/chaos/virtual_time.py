@@ -1,0 +1,69 @@
+"""Time of a shop, moved by hand: its database, its simulator and the sweep's patience go on together.
+
+The database grows older instead of its clock going forward: everything that was ever written happened that much
+earlier. All instants that decide anything are plain columns, so for the shop that is the same.
+"""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from shared import calls_out, sweeping
+from shared.database import Database
+from simulator import Simulator
+
+MOMENTS = """
+    SELECT c.table_name, string_agg(format('%1$I = %1$I - age', c.column_name), ', ') AS older
+    FROM information_schema.columns c JOIN information_schema.tables t USING (table_schema, table_name)
+    WHERE c.table_schema = 'public' AND c.data_type = 'timestamp with time zone' AND t.table_type = 'BASE TABLE'
+    GROUP BY c.table_name ORDER BY c.table_name
+"""
+
+
+class VirtualTime:
+    """Seconds since the beginning are in `now_s`. `simulator` None: there is none whose time would have to be moved."""
+
+    def __init__(self, database_url: str, monkeypatch: pytest.MonkeyPatch, simulator: Simulator | None = None) -> None:
+        self.now_s = 0.0
+        self.database = Database(database_url, statement_timeout_s=60)
+        self._simulator = simulator
+        self._wakes_at_s: float | None = None
+        with self.database.transaction() as tx:
+            older = "".join(f"UPDATE {row['table_name']} SET {row['older']};" for row in tx.rows(MOMENTS))
+            tx.script(
+                f"""
+                CREATE FUNCTION grow_older(age interval) RETURNS void LANGUAGE plpgsql
+                SET session_replication_role = 'replica' AS $$ BEGIN {older} END $$
+                """
+            )
+        monkeypatch.setattr(sweeping, "time", SimpleNamespace(sleep=self.go_on))
+        monkeypatch.setattr(calls_out, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + self.now_s))
+
+    def go_on(self, seconds: float) -> None:
+        """Let time pass, in steps from one thing that happens at Safaricom to the next."""
+        self.go_on_until(self.now_s + seconds)
+
+    def go_on_until(self, at_s: float) -> None:
+        while self.now_s < at_s:
+            step_s = max(0.0, min(at_s, self.next_wake_s() or at_s) - self.now_s)
+            self.now_s += step_s
+            with self.database.transaction() as tx:
+                tx.row("SELECT grow_older(interval '1 second' * CAST(:age AS float8))", age=step_s)
+            self._move_simulator(step_s)
+
+    def next_wake_s(self) -> float | None:
+        """When something happens next at Safaricom."""
+        self._move_simulator(0)
+        return self._wakes_at_s
+
+    def close(self) -> None:
+        self.database.close()
+
+    def _move_simulator(self, seconds: float) -> None:
+        if self._simulator is None:
+            return
+        wakes_in_s = self._simulator.advance(seconds)
+        self._wakes_at_s = None if wakes_in_s is None else self.now_s + wakes_in_s
