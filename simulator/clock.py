@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta, timezone
 EAT = timezone(timedelta(hours=3), "EAT")
 """East Africa Time: what M-PESA stamps in ids, callbacks and messages. It has no daylight saving."""
 
-TURNS_UNTIL_QUIET = 25
+TURNS_UNTIL_QUIET = 12
 """Of the event loop: more than any chain of tasks here needs from waking up to its next sleep."""
 
 

@@ -111,6 +111,8 @@ class Day:
         for number in range(PURCHASES):
             purchase = self._purchase(number)
             self._at(self.chance.uniform(0, OPEN_S - 120), partial(self._buy, purchase))
+        for at_s in range(0, OPEN_S, 10 * A_MINUTE_S):
+            self._at(at_s, self._invariants_hold)
         for what, times in (
             (self._break_a_service, 14),
             (self.safaricom.kill_token, 5),

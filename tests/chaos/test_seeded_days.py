@@ -1,6 +1,7 @@
 """Whole days of a shop against the truth: no shilling unexplained, nobody asked twice, everything comes to an end.
 
-A day that fails prints its seed, and replays alone: `DAY=SEED pytest tests/chaos/test_seeded_days.py`.
+A day that fails prints its seed, and replays alone: `DAY=17 pytest tests/chaos/test_seeded_days.py`; `DAY=100:200` is
+that range of them.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ def time(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Iterator[VirtualTime]:
 def test_every_shilling_of_a_hostile_day_is_explained(
     shop: Shop, time: VirtualTime, rounds: Rounds, figure: Figure
 ) -> None:
-    only = os.environ.get("DAY")
-    seeds = [int(only)] if only else list(range(rounds(8, 3000)))
+    first, _, end = os.environ.get("DAY", "").partition(":")
+    seeds = range(int(first), int(end or int(first) + 1)) if first else range(rounds(8, 3000))
     payments = moved_kes = troubled = silent_kes = 0
     states: Counter[str] = Counter()
     for seed in seeds:

@@ -30,7 +30,6 @@ class VirtualTime:
         self.now_s = 0.0
         self.database = Database(database_url, statement_timeout_s=60)
         self._simulator = simulator
-        self._wakes_at_s: float | None = None
         with self.database.transaction() as tx:
             older = "".join(f"UPDATE {row['table_name']} SET {row['older']};" for row in tx.rows(MOMENTS))
             tx.script(
@@ -47,23 +46,21 @@ class VirtualTime:
         self.go_on_until(self.now_s + seconds)
 
     def go_on_until(self, at_s: float) -> None:
+        wakes_at_s = self.next_wake_s()
         while self.now_s < at_s:
-            step_s = max(0.0, min(at_s, self.next_wake_s() or at_s) - self.now_s)
+            step_s = max(0.0, min(at_s, at_s if wakes_at_s is None else wakes_at_s) - self.now_s)
             self.now_s += step_s
             with self.database.transaction() as tx:
                 tx.row("SELECT grow_older(interval '1 second' * CAST(:age AS float8))", age=step_s)
-            self._move_simulator(step_s)
+            wakes_at_s = self._move_simulator(step_s)
 
     def next_wake_s(self) -> float | None:
         """When something happens next at Safaricom."""
-        self._move_simulator(0)
-        return self._wakes_at_s
+        return self._move_simulator(0)
 
     def close(self) -> None:
         self.database.close()
 
-    def _move_simulator(self, seconds: float) -> None:
-        if self._simulator is None:
-            return
-        wakes_in_s = self._simulator.advance(seconds)
-        self._wakes_at_s = None if wakes_in_s is None else self.now_s + wakes_in_s
+    def _move_simulator(self, seconds: float) -> float | None:
+        wakes_in_s = self._simulator.advance(seconds) if self._simulator else None
+        return None if wakes_in_s is None else self.now_s + wakes_in_s
