@@ -88,6 +88,7 @@ def test_a_hostile_simulator_draws_the_same_troubles_from_the_same_seed(
 ) -> None:
     def what_happened() -> list[tuple[str, str, int]]:
         client = caller.simulator.client
+        caller.forget_token()
         client.reset(seed=SEED)
         client.behave(hostility=0.5)
         for number in range(40):
