@@ -48,6 +48,12 @@ def _parser() -> argparse.ArgumentParser:
     verify = commands.add_parser("verify", help="check every invariant; changes nothing")
     verify.set_defaults(run=_verify)
 
+    again = commands.add_parser("replay", help="every decision again, from the evidence on file; changes nothing")
+    again.add_argument(
+        "--confirm-above-kes", type=Decimal, default=Decimal(20_000), metavar="KES", help="CONFIRM_ABOVE_KES"
+    )
+    again.set_defaults(run=_replay)
+
     about = commands.add_parser("case", help="everything known about one payment, told in order")
     about.add_argument("clue", metavar="TX", help="transaction id, receipt number, account reference or phone number")
     about.set_defaults(run=_case)
@@ -99,6 +105,16 @@ def _verify(database: Database, _: argparse.Namespace) -> int:
     broken = sum(not result.holds for result in results)
     print(f"{len(results)} invariants, {broken} broken")
     return 1 if broken else 0
+
+
+def _replay(database: Database, chosen: argparse.Namespace) -> int:
+    from ops.replay import replay
+
+    decisions, differences = replay(Books(database), chosen.confirm_above_kes)
+    for difference in differences:
+        print(f"DIFFERS  {difference.transaction_id}  {difference.what}")
+    print(f"{decisions} decisions taken again, {len(differences)} differences")
+    return 1 if differences else 0
 
 
 def _case(database: Database, chosen: argparse.Namespace) -> int:

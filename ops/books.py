@@ -92,6 +92,20 @@ class Books:
             "SELECT * FROM outbox WHERE transaction_id = CAST(:id AS uuid) ORDER BY id", id=transaction_id
         )
 
+    def all_payments(self) -> list[Row]:
+        return self._rows(
+            """
+            SELECT t.*, c.mpesa_receipt_number
+            FROM transactions t LEFT JOIN payment_confirmations c ON c.transaction_id = t.id
+            """
+        )
+
+    def all_callbacks(self) -> list[Row]:
+        return self._rows("SELECT id, body FROM callback_inbox")
+
+    def whole_audit(self) -> list[Row]:
+        return self._rows("SELECT * FROM audit_log ORDER BY id")
+
     def unsettled_callbacks(self) -> list[Row]:
         """Inbox entries that wait for a try, or that nobody could judge; oldest first."""
         return self._rows(

@@ -13,9 +13,9 @@ LARGEST_KES = Decimal(250_000)
 
 def read_amount_kes(value: object, largest_kes: Decimal = LARGEST_KES) -> Decimal:
     """A JSON number (or the same digits as text) as whole shillings. ValueError says what is accepted."""
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 7:
-        amount_kes = Decimal(value)
-    elif isinstance(value, int | Decimal) and not isinstance(value, bool):
+    if (isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 7) or (
+        isinstance(value, int | Decimal) and not isinstance(value, bool)
+    ):
         amount_kes = Decimal(value)
     else:
         raise ValueError("must be a number of whole shillings, like 1500")

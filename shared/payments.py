@@ -309,8 +309,9 @@ def decide(payment: Payment, event: Event, around: Circumstances) -> Decision:
         case PushNotSent():
             return _push_came_to_nothing(payment, Outcome.NOT_SENT)
         case PushUnanswered():
-            now = Status.UNCERTAIN if payment.status is Status.INITIATED else payment.status
-            return Decision(now, Outcome.UNCLEAR, payment.review_reason)
+            if payment.status is Status.INITIATED:
+                return _push_stays_unclear(payment, around)
+            return _stays(payment, Outcome.UNCLEAR)
         case Confirmed() | Declined() | UnknownCode() if _ids_disagree(payment, event.ids, around):
             return _not_its_evidence(payment)
         case Confirmed():
@@ -346,10 +347,22 @@ def _ids_from_push(payment: Payment, ids: Ids, around: Circumstances) -> Decisio
 
 def _push_came_to_nothing(payment: Payment, outcome: Outcome) -> Decision:
     if payment.status in (Status.INITIATED, Status.UNCERTAIN):
-        return Decision(Status.FAILED, outcome)
+        return (
+            _to_review(payment, ReviewReason.CONTRADICTION)
+            if payment.success_held
+            else Decision(Status.FAILED, outcome)
+        )
     if payment.status in NOT_PAID:
         return _stays(payment, outcome)
     return _stays(payment, Outcome.CONTRADICTS, Alert.CONTRADICTION)
+
+
+def _push_stays_unclear(payment: Payment, around: Circumstances, *alerts: Alert) -> Decision:
+    """No answer will bring an id of our own: a success that was held for it has nobody left to ask."""
+    if not payment.success_held:
+        return Decision(Status.UNCERTAIN, Outcome.UNCLEAR, alerts=alerts)
+    large = payment.amount_kes > around.confirm_above_kes
+    return _to_review(payment, ReviewReason.UNCONFIRMED_LARGE if large else ReviewReason.INCOMPLETE_SUCCESS)
 
 
 # Evidence of success --------------------------------------------------------------------------------------------------
@@ -407,10 +420,13 @@ def _paid(payment: Payment, paid: Paid) -> Decision:
 
 
 def _ask_first(payment: Payment, otherwise: ReviewReason, *alerts: Alert) -> Decision:
-    """Success that does not pay by itself: a query decides where we may ask, a person where we may not."""
+    """Success that does not pay by itself: a query decides where we may ask, a person where we may not.
+
+    While the push is in flight its answer may still bring the id to ask about: a callback can overtake it.
+    """
     if payment.status is Status.REVIEW and payment.review_reason not in QUERY_CAN_RESOLVE:
         return _stays(payment, Outcome.NOTED, *alerts)
-    if not payment.can_be_queried:
+    if not payment.can_be_queried and payment.status is not Status.INITIATED:
         return _to_review(payment, otherwise)
     return replace(_stays(payment, Outcome.WAITS_FOR_QUERY, *alerts), hold_success=True)
 
@@ -450,7 +466,7 @@ def _time_passed(payment: Payment, around: Circumstances) -> Decision:
         return _to_review(payment, ReviewReason.SILENCE)
     alerts = (Alert.SILENCE,) if age >= SILENCE_IS_TOLD_AFTER else ()
     if payment.status is Status.INITIATED and age >= AN_INITIATED_PAYMENT_DIED_AFTER:
-        return Decision(Status.UNCERTAIN, Outcome.UNCLEAR, alerts=alerts)
+        return _push_stays_unclear(payment, around, *alerts)
     return _stays(payment, Outcome.STILL_WAITING, *alerts)
 
 

@@ -7,11 +7,11 @@ is also how a lost answer to COMMIT is resolved: by reading.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from shared.daraja_models import (
-    CallbackFailure,
     CallbackIds,
     CallbackSuccess,
     CallbackUnknownCode,
@@ -83,15 +83,14 @@ def remember(gateway: Gateway, entry: Entry, source_address: str | None, patienc
 
 def judge(gateway: Gateway, entry: Entry, actor: str) -> str:
     """What a callback on file makes of its payment; the outcome's name. May be repeated."""
-    told = read_callback(entry.body)
-    receipts = receipts_seen(entry.body)
-    if isinstance(told, CallbackUnreadable):
-        gateway.inbox.close(entry, "unreadable", receipts)
+    news = from_callback(entry, actor)
+    if news is None:
+        gateway.inbox.close(entry, "unreadable", receipts_seen(entry.body))
         return "unreadable"
-    event, evidence = _from_callback(told, entry, receipts, actor)
+    event, evidence = news
     decision = settle(gateway, entry.transaction_id, event, evidence)
     if decision is None:
-        gateway.inbox.close(entry, "unknown_transaction", receipts)
+        gateway.inbox.close(entry, "unknown_transaction", evidence.receipts_seen)
         return "unknown_transaction"
     return decision.outcome.value
 
@@ -133,48 +132,27 @@ def look_at_the_clock(gateway: Gateway, transaction_id: str) -> str:
     return decision.outcome.value if decision else "unknown_transaction"
 
 
-def _from_callback(
-    told: CallbackSuccess | CallbackFailure | CallbackUnknownCode, entry: Entry, receipts: tuple[str, ...], actor: str
-) -> tuple[Event, Evidence]:
-    """Daraja's vocabulary ends here: what a callback says, as one of our events and as what is kept of it."""
+def from_callback(entry: Entry, actor: str) -> tuple[Event, Evidence] | None:
+    """Daraja's vocabulary ends here: a callback as one of our events, and what is kept of it. None: unreadable."""
+    told = read_callback(entry.body)
+    if isinstance(told, CallbackUnreadable):
+        return None
     ids = _ids(told.ids)
+    evidence = Evidence(actor, "Confirmed", inbox_id=entry.id, receipts_seen=receipts_seen(entry.body), ids=ids)
     if isinstance(told, CallbackSuccess):
-        evidence = Evidence(
-            actor,
-            "Confirmed",
-            inbox_id=entry.id,
-            receipts_seen=receipts,
-            ids=ids,
+        return Confirmed(ids, told.amount_kes, told.receipt), replace(
+            evidence,
             receipt=told.receipt,
             result_code="0",
             transaction_date=told.transaction_date,
             payer=told.phone,
             balance_kes=_storable(told.balance_kes),
         )
-        return Confirmed(ids, told.amount_kes, told.receipt), evidence
+    evidence = replace(evidence, result_code=told.code[:50], result_desc=told.description)
     if isinstance(told, CallbackUnknownCode):
-        evidence = Evidence(
-            actor,
-            "UnknownCode",
-            inbox_id=entry.id,
-            receipts_seen=receipts,
-            ids=ids,
-            result_code=told.code[:50],
-            result_desc=told.description,
-        )
-        return UnknownCode(ids), evidence
+        return UnknownCode(ids), replace(evidence, event="UnknownCode")
     known = CALLBACK_FAILURES[told.code]
-    evidence = Evidence(
-        actor,
-        "Declined",
-        inbox_id=entry.id,
-        receipts_seen=receipts,
-        ids=ids,
-        result_code=told.code,
-        result_desc=told.description,
-        may_be_taken_back=known.may_be_taken_back,
-    )
-    return Declined(ids, known.becomes), evidence
+    return Declined(ids, known.becomes), replace(evidence, event="Declined", may_be_taken_back=known.may_be_taken_back)
 
 
 def _ids(told: CallbackIds) -> Ids | None:

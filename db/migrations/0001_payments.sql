@@ -158,7 +158,9 @@ CREATE TABLE audit_log (
     outcome        text NOT NULL,
     from_status    varchar(50),
     to_status      varchar(50) NOT NULL,
-    reason         text
+    reason         text,
+    inbox_id       uuid REFERENCES callback_inbox (id),       -- the evidence: the callback on file …
+    said           varchar(50)                                -- … or the result code, or the receipt an operator saw
 );
 
 CREATE INDEX audit_log_transaction_id ON audit_log (transaction_id, id);

@@ -148,8 +148,10 @@ class Case:
                 WHERE id = CAST(:id AS uuid) AND status = :was
                 RETURNING id),
             audited AS (
-                INSERT INTO audit_log (transaction_id, actor, event, outcome, from_status, to_status, reason)
-                SELECT id, :actor, :event, :outcome, :was, :now, :reason FROM moved WHERE :remarkable),
+                INSERT INTO audit_log (transaction_id, actor, event, outcome, from_status, to_status, reason,
+                                       inbox_id, said)
+                SELECT id, :actor, :event, :outcome, :was, :now, :reason, CAST(:inbox_id AS uuid), :said
+                FROM moved WHERE :remarkable),
             alerted AS (
                 INSERT INTO outbox (kind, topic, transaction_id)
                 SELECT 'alert', unnest(string_to_array(nullif(CAST(:alerts AS text), ''), ',')), id
@@ -194,6 +196,7 @@ class Case:
             by_query=evidence.by_query,
             **self._next_query(decision),
             actor=evidence.actor,
+            said=evidence.result_code or evidence.receipt,
             event=evidence.event,
             outcome=decision.outcome.value,
             reason=evidence.why or (decision.review_reason.value if decision.review_reason else None),
@@ -263,6 +266,8 @@ class Case:
         """When to ask Daraja about it, where this decision changes that."""
         now: datetime = self._row["now"]
         if decision.hold_success:
+            return {"asks": True, "next_query_at": now}
+        if decision.status is Status.PENDING and self.payment.success_held:
             return {"asks": True, "next_query_at": now}
         if decision.status is Status.PENDING and self.payment.status is not Status.PENDING:
             return {"asks": True, "next_query_at": max(now, self.payment.created_at + FIRST_QUERY_AFTER)}

@@ -293,6 +293,7 @@ def test_one_receipt_for_two_payments_at_once_pays_one(shop: Shop) -> None:
 
 
 def test_a_receipt_that_another_payment_is_about_to_take_goes_to_a_person(shop: Shop, database: Database) -> None:
+    shop.history_is_made_up = True
     first, second = Pending(shop, customer_email=None), Pending(shop, phone_number="254722000000")
     with ThreadPoolExecutor() as pool:
         with database.transaction() as tx:
@@ -603,6 +604,7 @@ def test_a_payment_that_is_locked_for_long_is_left_to_the_sweep(shop: Shop, data
 
 def written_by_a_newer_version(shop: Shop, transaction_id: str) -> None:
     """A row that this version cannot read: each try to judge about it fails."""
+    shop.history_is_made_up = True
     shop.rows(
         """
         WITH changed AS (

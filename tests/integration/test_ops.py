@@ -183,3 +183,22 @@ def test_the_callback_secret_is_printed_before_credentials_are_rotated(capsys: p
 def test_a_command_without_a_database_says_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify"], {}) == 2
     assert "DATABASE_URL" in capsys.readouterr().err
+
+
+def test_every_decision_is_taken_again_from_the_evidence(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    paid(shop)
+    second = in_review(shop)
+    run(shop, "review", "fail", second, "--why", "not on the statement")
+    capsys.readouterr()
+    assert run(shop, "replay") == 0
+    assert "5 decisions taken again, 0 differences" in capsys.readouterr().out
+
+
+def test_changed_bytes_and_changed_books_show_in_the_replay(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    shop.history_is_made_up = True
+    transaction_id = paid(shop)
+    shop.overwrite("UPDATE callback_inbox SET body = replace(encode(body, 'escape'), '1500', '1400')::bytea")
+    assert run(shop, "replay") == 1
+    told = capsys.readouterr().out
+    assert f"DIFFERS  {transaction_id}" in told
+    assert "gave paid, PAID; now it gives to_review, REVIEW" in told

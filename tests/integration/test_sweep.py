@@ -317,6 +317,17 @@ def test_a_large_success_after_a_failure_tells_the_customer_not_to_pay_again_and
     assert shop.alerts(transaction_id) == {"late_payment"}
 
 
+def test_a_large_success_that_overtakes_the_answer_to_its_push_is_paid_by_the_query(unhurried: Shop) -> None:
+    shop = unhurried
+    shop.simulator.client.script(CUSTOMER, "pay", after_s=0, callback_before_response=True)
+    transaction_id = str(shop.pay(amount=LARGE).body["transaction_id"])
+    assert shop.outcomes(transaction_id) == ["waits_for_query"]
+    assert status(shop, transaction_id) == ("PENDING", None)
+    shop.sweep()
+    assert status(shop, transaction_id) == ("PAID", None)
+    assert shop.status(transaction_id).body["mpesa_receipt_number"]
+
+
 def test_a_large_success_for_a_push_nobody_answered_goes_to_a_person(unhurried: Shop) -> None:
     shop = unhurried
     shop.simulator.client.script(CUSTOMER, "pay", after_s=0, drop_response=True, reaches_phone=True)

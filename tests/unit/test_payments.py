@@ -106,8 +106,8 @@ BECOMES: list[tuple[Event, dict[str, str]]] = [
     (Confirmed(OURS, KES - 1, RECEIPT), {status: "REVIEW" for status in ALL if status not in ("PAID", "REFUNDED")}),
     (Confirmed(OURS, KES - 1, None), {status: "REVIEW" for status in ALL if status not in ("PAID", "REFUNDED")}),
     # a success that does not say enough: ask, and where we may not ask, a person
-    (Confirmed(OURS, None, None), {"INITIATED": "REVIEW", "UNCERTAIN": "REVIEW"}),
-    (Confirmed(OURS, KES, None), {"INITIATED": "REVIEW", "UNCERTAIN": "REVIEW"}),
+    (Confirmed(OURS, None, None), {"UNCERTAIN": "REVIEW"}),
+    (Confirmed(OURS, KES, None), {"UNCERTAIN": "REVIEW"}),
 ]  # fmt: skip
 
 
@@ -298,6 +298,30 @@ def test_a_large_success_for_an_id_only_it_told_us_goes_to_a_person() -> None:
     for known in ({"ids": None}, {"ids": OURS, "ids_are_learnt": True}):
         decision = after(payment("UNCERTAIN", amount_kes=LARGE_KES, **known), Confirmed(OURS, LARGE_KES, RECEIPT))
         assert (decision.status, decision.review_reason) == (Status.REVIEW, ReviewReason.UNCONFIRMED_LARGE)
+
+
+@pytest.mark.parametrize(
+    ("success", "reason"),
+    [
+        (Confirmed(OURS, LARGE_KES, RECEIPT), ReviewReason.UNCONFIRMED_LARGE),
+        (Confirmed(OURS, None, None), ReviewReason.INCOMPLETE_SUCCESS),
+    ],
+)
+def test_a_success_that_overtakes_the_answer_to_its_push_is_held_for_it(
+    success: Confirmed, reason: ReviewReason
+) -> None:
+    amount_kes = success.amount_kes or KES
+    overtaken = payment("INITIATED", amount_kes=amount_kes)
+    decision = after(overtaken, success)
+    assert (decision.status, decision.hold_success, decision.ids_are_learnt) == (Status.INITIATED, True, True)
+    held = payment("INITIATED", amount_kes=amount_kes, ids=OURS, ids_are_learnt=True, success_held=True)
+    answered = after(held, PushAccepted(OURS))
+    assert (answered.status, answered.ids, answered.ids_are_learnt) == (Status.PENDING, OURS, False)
+    died = around(timedelta(seconds=90))
+    for decision in (after(held, PushUnanswered()), after(held, TimePassed(), died)):
+        assert (decision.status, decision.review_reason) == (Status.REVIEW, reason)
+    for refused in (PushRefused(), PushNotSent()):
+        assert after(held, refused).review_reason is ReviewReason.CONTRADICTION
 
 
 def test_a_query_that_contradicts_a_held_success_goes_to_a_person() -> None:

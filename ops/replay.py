@@ -1,0 +1,196 @@
+"""Every decision again, from the evidence on file: does the same news still make the same of each payment?
+
+The audit log says in which order things were decided and on which evidence; callbacks are read again from their raw
+bytes, answers to queries from their codes. A payment is folded from its order to its end by the same pure `decide`,
+among all the others, because receipts and paid twins are shared. What then differs from the books is named: bytes that
+were changed, history that was changed, or a rule that has changed since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from decimal import Decimal
+
+from ops.books import Books
+from shared.database import Row
+from shared.gateway.inbox import Entry
+from shared.payments import (
+    NOT_PAID,
+    SETTLED,
+    TWINS_ARE_WITHIN,
+    Circumstances,
+    Confirmed,
+    Decision,
+    Declined,
+    Event,
+    Ids,
+    OperatorFailed,
+    OperatorPaid,
+    OperatorRefunded,
+    Payment,
+    PushAccepted,
+    PushNotSent,
+    PushRefused,
+    PushUnanswered,
+    QueryConfirmed,
+    QueryDeclined,
+    Status,
+    TimePassed,
+    UnknownCode,
+    decide,
+)
+from shared.result_codes import QUERY_FAILURES
+from shared.settlement import from_callback
+
+NOT_KEPT = Ids("not kept", "not kept")
+"""What Daraja named a push whose ids another payment had: they could not be stored."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Where the books and the replay part."""
+
+    transaction_id: str
+    what: str
+
+
+@dataclass
+class _Replayed:
+    """A payment as the replay has it by now."""
+
+    row: Row
+    payment: Payment
+    paid_at: datetime | None = None
+    push_ids: Ids | None = field(default=None)
+
+
+def replay(books: Books, confirm_above_kes: Decimal) -> tuple[int, list[Difference]]:
+    """How many decisions were taken again, and every difference. Reads only."""
+    world = {str(row["id"]): _Replayed(row, _as_ordered(row), push_ids=_push_ids(row)) for row in books.all_payments()}
+    bodies = {str(row["id"]): bytes(row["body"]) for row in books.all_callbacks()}
+    decisions = 0
+    differences: list[Difference] = []
+    for step in books.whole_audit():
+        if step["event"] == "Order":
+            continue
+        decisions += 1
+        differences += _take_again(world, bodies, step, confirm_above_kes)
+    for it in world.values():
+        differences += _compare(it)
+    return decisions, differences
+
+
+def _take_again(
+    world: dict[str, _Replayed], bodies: dict[str, bytes], step: Row, confirm_above_kes: Decimal
+) -> Iterator[Difference]:
+    it = world[str(step["transaction_id"])]
+    event = _event(it, bodies, step)
+    if event is None:
+        yield Difference(
+            it.payment.id, f"audit row {step['id']}: its evidence cannot be read as {step['event']} any more"
+        )
+        return
+    decision = decide(it.payment, event, _around(world, it, event, step, confirm_above_kes))
+    if (decision.outcome.value, decision.status.value) != (step["outcome"], step["to_status"]):
+        yield Difference(
+            it.payment.id,
+            f"audit row {step['id']}: {step['event']} gave {step['outcome']}, {step['to_status']}; "
+            f"now it gives {decision.outcome}, {decision.status}",
+        )
+    it.payment = _after(it.payment, decision)
+    if decision.paid is not None:
+        it.paid_at = step["at"]
+
+
+def _event(it: _Replayed, bodies: dict[str, bytes], step: Row) -> Event | None:
+    """The event that the audit row speaks of, made anew from the evidence."""
+    said = step["said"]
+    match step["event"]:
+        case "PushAccepted":
+            return PushAccepted(it.push_ids or NOT_KEPT)
+        case "PushRefused":
+            return PushRefused()
+        case "PushNotSent":
+            return PushNotSent()
+        case "PushUnanswered":
+            return PushUnanswered()
+        case "TimePassed":
+            return TimePassed()
+        case "QueryConfirmed":
+            return QueryConfirmed()
+        case "QueryDeclined":
+            return QueryDeclined(QUERY_FAILURES[said].becomes) if said in QUERY_FAILURES else None
+        case "OperatorPaid":
+            return OperatorPaid(said)
+        case "OperatorFailed":
+            return OperatorFailed()
+        case "OperatorRefunded":
+            return OperatorRefunded()
+    entry = Entry(str(step["inbox_id"]), it.payment.id, bodies.get(str(step["inbox_id"]), b""))
+    news = from_callback(entry, actor="replay")
+    return news[0] if news is not None and news[1].event == step["event"] else None
+
+
+def _around(
+    world: dict[str, _Replayed], it: _Replayed, event: Event, step: Row, confirm_above_kes: Decimal
+) -> Circumstances:
+    others = [other for other in world.values() if other is not it]
+    receipt = event.receipt if isinstance(event, Confirmed | OperatorPaid) else None
+    ids = event.ids if isinstance(event, PushAccepted | Confirmed | Declined | UnknownCode) else None
+    now: datetime = step["at"]
+    return Circumstances(
+        now=now,
+        confirm_above_kes=confirm_above_kes,
+        receipt_taken=receipt is not None and any(other.payment.receipt == receipt for other in others),
+        ids_taken=ids is not None and (ids == NOT_KEPT or any(_share(other.payment.ids, ids) for other in others)),
+        twin_paid=any(
+            _twins(other.row, it.row) and other.paid_at is not None and other.paid_at > now - TWINS_ARE_WITHIN
+            for other in others
+        ),
+    )
+
+
+def _after(payment: Payment, decision: Decision) -> Payment:
+    """The payment as the gateway would have stored it."""
+    learnt = payment.ids_are_learnt if decision.ids is None else decision.ids_are_learnt
+    return replace(
+        payment,
+        status=decision.status,
+        ids=decision.ids or payment.ids,
+        ids_are_learnt=learnt,
+        review_reason=decision.review_reason if decision.status is Status.REVIEW else None,
+        receipt=decision.paid.receipt if decision.paid else decision.fill_receipt or payment.receipt,
+        success_held=payment.success_held or decision.hold_success,
+    )
+
+
+def _compare(it: _Replayed) -> Iterator[Difference]:
+    row, payment = it.row, it.payment
+    if payment.status.value != row["status"]:
+        yield Difference(payment.id, f"the books say {row['status']}, the evidence says {payment.status}")
+    if payment.status in SETTLED and payment.receipt != row["mpesa_receipt_number"]:
+        yield Difference(payment.id, "the receipt number in the books is not the one in the evidence")
+    if payment.status in NOT_PAID and row["mpesa_receipt_number"] is not None:
+        yield Difference(payment.id, "the books have a receipt number for a payment that was not paid")
+
+
+def _as_ordered(row: Row) -> Payment:
+    return Payment(str(row["id"]), Status.INITIATED, row["amount"], row["created_at"])
+
+
+def _push_ids(row: Row) -> Ids | None:
+    if row["checkout_request_id"] is None or row["ids_are_learnt"]:
+        return None
+    return Ids(row["merchant_request_id"], row["checkout_request_id"])
+
+
+def _share(theirs: Ids | None, ids: Ids) -> bool:
+    return theirs is not None and (
+        theirs.checkout_request_id == ids.checkout_request_id or theirs.merchant_request_id == ids.merchant_request_id
+    )
+
+
+def _twins(one: Row, other: Row) -> bool:
+    return all(one[name] == other[name] for name in ("phone_number", "amount", "account_reference"))
