@@ -2,10 +2,16 @@
 
 import json
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from dev.build import LARGEST_UNPACKED_MB, LARGEST_ZIP_MB, built_functions
+from dev.postgres import EmbeddedPostgres
+from ops.verify import broken_invariants
+from shared.database import Database
+from simulator import Simulator
 from tests.fixtures.deployed_function import DeployedFunction, http_event
 
 FUNCTIONS = ["callback", "invoice", "status", "stkpush", "sweep"]
@@ -46,3 +52,54 @@ def test_an_unpacked_sweep_without_settings_says_which_are_missing(built_zips: P
 
     assert answer["statusCode"] == 500
     assert "MPESA_CONSUMER_KEY" in answer["body"] + log
+
+
+def test_unpacked_functions_take_a_payment_all_the_way_into_postgresql(
+    built_zips: Path,
+    unpacking_folder: Path,
+    postgres_server: EmbeddedPostgres,
+    database_url: str,
+    simulator: Simulator,
+) -> None:
+    """No Python on PATH, another user's home, read-only files; only the settings and a database over TCP."""
+    database = Database(database_url)
+    environment = {
+        **simulator.environment(),
+        "DATABASE_URL": postgres_server.url(database_url.partition("?")[0].rpartition("/")[2], tcp=True),
+        "MPESA_CALLBACK_URL": "http://127.0.0.1:9/api/pay/callback",
+        "INVOICE_EMAIL_FROM": "invoices@shop.example",
+        "INVOICE_EMAIL_REPLY_TO": "support@shop.example",
+    }
+
+    def invoke(name: str, method: str, path: str, body: object = None) -> dict[str, Any]:
+        event = http_event(method, path, json.dumps(body), {"content-type": "application/json"})
+        with DeployedFunction(built_zips / f"{name}.zip", unpacking_folder / name, environment) as function:
+            answer = function.invoke(event)
+            assert answer["statusCode"] < 300, answer["body"] + function.log()
+        told: dict[str, Any] = json.loads(answer["body"])
+        return told
+
+    phone, address = "254708374149", "deployed@example.com"
+    simulator.client.script(phone, "pay", after_s=0, callback_count=0)
+    order = {"phone_number": phone, "amount": 10, "account_reference": "DEPLOYED", "customer_email": address}
+    asked = invoke("stkpush", "POST", "/api/pay/stkpush", order)
+    [pushed] = simulator.client.payments()
+    told = {
+        "MerchantRequestID": pushed["merchant_request_id"],
+        "CheckoutRequestID": pushed["checkout_request_id"],
+        "ResultCode": 0,
+        "ResultDesc": "The service request is processed successfully.",
+        "CallbackMetadata": {
+            "Item": [{"Name": "Amount", "Value": 10}, {"Name": "MpesaReceiptNumber", "Value": "UE4JS31RBV"}]
+        },
+    }
+    path = urlsplit(pushed["callback_url"]).path
+    assert invoke("callback", "POST", path, {"Body": {"stkCallback": told}})["ResultCode"] == 0
+    paid = invoke("status", "GET", f"/api/pay/status/{asked['transaction_id']}")
+    assert (paid["status"], paid["mpesa_receipt_number"]) == ("paid", "UE4JS31RBV")
+    invoke("sweep", "POST", "/.netlify/functions/sweep", {})
+    assert simulator.client.wait_for_mail(address)["via"] == "sendgrid"
+    with database.transaction() as tx:
+        assert len(tx.rows("SELECT id FROM payment_confirmations WHERE mpesa_receipt_number = 'UE4JS31RBV'")) == 1
+    database.close()
+    assert broken_invariants(database_url) == []
