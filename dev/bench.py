@@ -26,12 +26,12 @@ from typing import Any
 from db.migrate import migrate, read_migrations
 from dev.bench_platform import UnpackedFunctions, unpacked_functions
 from dev.build import netlify_build
+from dev.deployed_function import http_event
 from dev.postgres import EmbeddedPostgres
 from shared.callback_address import callback_url
 from shared.database import Database, Transaction, numbered
 from shared.settings import Receiving
 from simulator import Behaviour, Simulator, SimulatorSettings
-from tests.fixtures.deployed_function import http_event
 
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 FUNCTIONS = ("callback", "status", "stkpush", "invoice", "sweep")

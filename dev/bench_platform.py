@@ -25,7 +25,7 @@ from time import perf_counter
 from typing import Any
 
 from dev.build import ZIPS, BuiltFunction, built_functions
-from tests.fixtures.deployed_function import DeployedFunction, http_event, make_removable
+from dev.deployed_function import DeployedFunction, http_event, make_removable
 
 ROOT = Path(__file__).resolve().parent.parent
 START = ROOT / "netlify" / "plugins" / "python-functions" / "runtime" / "start.py"

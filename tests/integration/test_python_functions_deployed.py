@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.deployed_function import DeployedFunction, has_ended, http_event, make_removable
+from dev.deployed_function import DeployedFunction, has_ended, http_event, make_removable
 from tests.fixtures.python_functions import netlify_build, toy_site, wait_until
 
 # Stands in for uv, which would download: `install` copies the interpreter that the tests run under to another place.

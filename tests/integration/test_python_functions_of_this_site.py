@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from dev.build import LARGEST_UNPACKED_MB, LARGEST_ZIP_MB, built_functions
+from dev.deployed_function import DeployedFunction, http_event
 from dev.postgres import EmbeddedPostgres
 from ops.verify import broken_invariants
 from shared.database import Database
 from simulator import Simulator
-from tests.fixtures.deployed_function import DeployedFunction, http_event
 
 FUNCTIONS = ["callback", "invoice", "status", "stkpush", "sweep"]
 
