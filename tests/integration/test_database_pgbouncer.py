@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import pwd
-import shutil
 import socket
-import subprocess
-import tempfile
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,57 +12,9 @@ import pytest
 from db.migrate import migrate, read_migrations, state
 from dev.postgres import EmbeddedPostgres
 from shared.database import Database, DatabaseUnavailable
-
-PGBOUNCER = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"
-POOL = 2
+from tests.fixtures.pgbouncer import PGBOUNCER, POOL, pgbouncer
 
 pytestmark = pytest.mark.skipif(not Path(PGBOUNCER).exists(), reason="PgBouncer is not installed (Debian: pgbouncer)")
-
-
-@contextmanager
-def pgbouncer(server: EmbeddedPostgres, port: int) -> Iterator[None]:
-    folder = Path(tempfile.mkdtemp(prefix="lipa-pgbouncer-"))
-    (folder / "users").write_text(f'"postgres" "{server.password}"\n')
-    as_root = os.geteuid() == 0
-    (folder / "ini").write_text(
-        f"""
-        [databases]
-        * = host=127.0.0.1 port={server.port}
-        [pgbouncer]
-        listen_addr = 127.0.0.1
-        listen_port = {port}
-        unix_socket_dir =
-        auth_type = scram-sha-256
-        auth_file = {folder}/users
-        pool_mode = transaction
-        default_pool_size = {POOL}
-        {"user = nobody" if as_root else ""}
-        """
-    )
-    if as_root:
-        for path in (folder, folder / "users", folder / "ini"):
-            os.chown(path, pwd.getpwnam("nobody").pw_uid, -1)
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([PGBOUNCER, str(folder / "ini")], stderr=log, stdout=log, stdin=subprocess.DEVNULL)
-    try:
-        _wait_for(port, process, folder / "log")
-        yield
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
-        shutil.rmtree(folder)
-
-
-def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    give_up = time.monotonic() + 20
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            if process.poll() is not None or time.monotonic() > give_up:
-                raise AssertionError(f"PgBouncer did not start: {log.read_text()}") from None
-            time.sleep(0.05)
 
 
 @pytest.fixture
