@@ -48,9 +48,9 @@ WHERE from_status IS DISTINCT FROM before
 UNION
 SELECT t.id FROM transactions t WHERE NOT EXISTS (SELECT FROM audit_log a WHERE a.transaction_id = t.id);
 
--- one_push: at most one push is ever answered for, a payment
+-- one_push: a payment's push is answered for once; the same answer may be written again when COMMIT's answer was lost
 SELECT transaction_id FROM audit_log WHERE event IN ('PushAccepted', 'PushRefused', 'PushNotSent', 'PushUnanswered')
-GROUP BY transaction_id HAVING count(DISTINCT event) > 1;
+GROUP BY transaction_id HAVING count(DISTINCT event) > 1 OR count(*) FILTER (WHERE from_status = 'INITIATED') > 1;
 
 -- every_callback_is_judged: an inbox entry has an outcome, or another try is due soon
 SELECT transaction_id FROM callback_inbox WHERE outcome IS NULL AND next_try_at < now() - interval '10 minutes';

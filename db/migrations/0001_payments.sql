@@ -251,6 +251,10 @@ CREATE TRIGGER evidence_is_kept BEFORE DELETE OR TRUNCATE ON callback_inbox
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_history();
 CREATE TRIGGER evidence_is_kept BEFORE DELETE OR TRUNCATE ON payment_confirmations
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_history();
+CREATE TRIGGER evidence_is_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON query_answers
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_history();
+CREATE TRIGGER evidence_is_kept BEFORE DELETE OR TRUNCATE ON invoices
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_history();
 CREATE TRIGGER environment_is_kept BEFORE DELETE OR TRUNCATE ON installation
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_history();
 

@@ -375,3 +375,21 @@ def test_a_database_belongs_to_one_environment_for_ever(books: Books) -> None:
     refuses(books, "evidence_is_fixed", "UPDATE installation SET environment = 'production'")
     refuses(books, "history_is_kept", "DELETE FROM installation")
     refuses(books, "history_is_kept", "TRUNCATE installation")
+
+
+def test_an_invoice_that_was_made_stays_on_file(books: Books) -> None:
+    payment = books.payment("PAID")
+    books.run(
+        f"INSERT INTO invoices (transaction_id, customer_email, amount) VALUES ('{payment}', 'a@example.com', 1500)"
+    )
+    refuses(books, "history_is_kept", "DELETE FROM invoices")
+    refuses(books, "history_is_kept", "TRUNCATE invoices")
+
+
+@pytest.mark.parametrize(
+    "change", ["UPDATE query_answers SET said = 'x'", "DELETE FROM query_answers", "TRUNCATE query_answers"]
+)
+def test_what_daraja_answered_is_only_ever_added_to(books: Books, change: str) -> None:
+    payment = books.payment()
+    books.run(f"INSERT INTO query_answers (transaction_id, result_code, outcome) VALUES ('{payment}', '0', 'paid')")
+    refuses(books, "history_is_kept", change)

@@ -40,7 +40,8 @@ def test_healthy_books_verify(shop: Shop, capsys: pytest.CaptureFixture[str]) ->
 
 def test_broken_books_are_named(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     transaction_id = paid(shop)
-    (invoice,) = shop.rows("DELETE FROM invoices RETURNING *")
+    invoice = shop.row("SELECT * FROM invoices")
+    shop.overwrite("DELETE FROM invoices")
     assert run(shop, "verify") == 1
     told = capsys.readouterr().out
     assert "BROKEN  one_invoice" in told
