@@ -141,7 +141,7 @@ class Autocommitting:
 
             to = urlsplit(self._url)
             self._connection = Connection(
-                to.username, host=to.hostname, port=to.port, password=to.password, database=to.path[1:], timeout=30
+                to.username, host=to.hostname, port=to.port, password=to.password, database=to.path[1:], timeout=3
             )
         return self._connection
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from shared.database import Row
 from simulator import bodies
-from tests.fixtures.shop import ORDER, Reply, Shop
+from tests.fixtures.shop import ORDER, Shop
 
 PUSH = "/mpesa/stkpush/v1/processrequest"
 QUERY = "/mpesa/stkpushquery/v1/query"
@@ -59,12 +59,12 @@ def push(shop: Shop, order: dict[str, object], outcome: str = "pay", **knobs: ob
     shop.simulator.client.script(phone, outcome, **{"after_s": 0, "callback_count": 0, **knobs})
     reply = shop.call("stkpush", "POST", "/api/mpesa/stkpush", {**ORDER, **order})
     assert reply.status == 202, reply.body
-    return decided(shop, reply)
+    return decided(shop, reply.body["transaction_id"])
 
 
-def decided(shop: Shop, reply: Reply) -> Pushed:
+def decided(shop: Shop, transaction_id: str) -> Pushed:
     """What became of an accepted push, once the customer has decided, and changed their mind where they do so."""
-    found = shop.payment(reply.body["transaction_id"])
+    found = shop.payment(transaction_id)
 
     def look() -> dict[str, Any] | None:
         shown = shop.simulator.client.payment(found["checkout_request_id"])
