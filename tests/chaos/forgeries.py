@@ -228,14 +228,18 @@ def another_payments_token(scene: Scene) -> Forgery:
 
 @forgery(AimsAt.OPEN, address_leaked=False)
 def a_token_of_another_secret(scene: Scene) -> Forgery:
-    """Signed with a secret that is retired, published, guessed or empty, or with another hash."""
+    """Signed with a secret that is retired, published, guessed or empty, sometimes in another way."""
     prefix, transaction_id, _ = address(scene.target)
     secret = scene.one_of("", "secret", "lipa", "lipa-dev-secret", "last-years-secret", "174379", scene.receipt())
-    message = scene.one_of(transaction_id, transaction_id, scene.target.path, scene.target.checkout_request_id)
-    hashed = scene.one_of("sha256", "sha3_256", "blake2s")
-    token = hmac.new(secret.encode(), message.encode(), hashed).hexdigest()
-    plain = hashlib.sha256((secret + message).encode()).hexdigest()
-    return Forgery(f"{prefix}/{transaction_id}/{scene.one_of(token, token, plain)}", told(scene.target, scene))
+    token = hmac.new(secret.encode(), transaction_id.encode(), "sha256").hexdigest()
+    if scene.randomness.randrange(4) == 0:
+        message = scene.one_of(transaction_id, scene.target.path, scene.target.checkout_request_id)
+        token = scene.one_of(
+            hmac.new(secret.encode(), message.encode(), "sha3_256").hexdigest(),
+            hmac.new(message.encode(), secret.encode(), "sha256").hexdigest(),
+            hashlib.sha256((secret + message).encode()).hexdigest(),
+        )
+    return Forgery(f"{prefix}/{transaction_id}/{token}", told(scene.target, scene))
 
 
 @forgery(AimsAt.OPEN, address_leaked=False)
