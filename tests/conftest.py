@@ -1,5 +1,7 @@
 """The fixtures of all tests live in tests/fixtures, one file a part."""
 
+import signal
+
 pytest_plugins = [
     "tests.fixtures.built_site",
     "tests.fixtures.database",
@@ -8,3 +10,8 @@ pytest_plugins = [
     "tests.fixtures.site",
     "tests.fixtures.soak",
 ]
+
+# Who starts us in the background of a script, or with nohup, has us ignore Ctrl-C or a hang-up, and so would every
+# process that we start; the tests that end processes in these ways need them heard.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
