@@ -1,0 +1,236 @@
+"""Function calls in processes of their own, in which any one operation can be made to fail, or be the last.
+
+This process imports the functions once and then forks for each order, while it has no threads and no connections. The
+fork plays a function instance from its cold start: it answers some requests, and during the last of them it tells each
+operation before it begins: every login and every statement to PostgreSQL (BEGIN and COMMIT too), every HTTP request.
+At the operation that the order names, the connection breaks, or the process dies by SIGKILL.
+
+Started by tests/chaos/crashes.py. Orders come in as lines of JSON, each is answered by one line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import IO, Any, NoReturn
+from urllib.parse import urlsplit
+
+from pg8000.exceptions import InterfaceError
+
+from shared import calls_out, database_connection
+
+FAILS_BEFORE = "fails before"
+"""The connection is gone before a byte of it was sent."""
+FAILS_AFTER = "fails after"
+"""It happened on the other side, and its answer is lost."""
+KILLED_BEFORE = "killed before"
+KILLED_AFTER = "killed after"
+LOST_ON_THE_WAY = "lost on the way"
+"""Bytes have left, and nothing happened on the other side. HTTP only: to the caller it looks as `FAILS_AFTER`."""
+
+A_CALL_LASTS_AT_MOST_S = 60
+MODULES = (
+    *(f"netlify.functions.{name}" for name in ("stkpush", "callback", "status", "invoice", "sweep")),
+    "shared.daraja",
+    "shared.database",
+    "shared.invoice",
+    "shared.mailer",
+    "sendgrid",
+    "sendgrid.helpers.mail",
+)
+
+
+class Points:
+    """The operations of one request, counted and told as they are reached."""
+
+    def __init__(self, tell: Callable[[str], None], fault: dict[str, Any] | None) -> None:
+        self.counting = False
+        self._tell = tell
+        self._fault = fault
+        self._number = 0
+
+    def reached(self, operation: str) -> str | None:
+        """What shall go wrong with this operation."""
+        if not self.counting:
+            return None
+        self._tell(operation)
+        number, self._number = self._number, self._number + 1
+        if self._fault is None or number != self._fault["at"]:
+            return None
+        if self._fault["how"] == KILLED_BEFORE:
+            die()
+        return str(self._fault["how"])
+
+
+def die() -> NoReturn:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("unreachable")
+
+
+# Where the operations are ---------------------------------------------------------------------------------------------
+
+
+def watch_database(points: Points) -> None:
+    log_in = database_connection._log_in
+    wire = database_connection._Wire
+    originals = {name: getattr(wire, name) for name in ("execute_simple", "execute_at_once")}
+
+    def watched_log_in(settings: Any, timeout_s: float) -> Any:
+        how = points.reached("LOGIN")
+        if how == FAILS_BEFORE:
+            raise database_connection._unavailable("the connection was refused")
+        opened = log_in(settings, timeout_s)
+        if how == KILLED_AFTER:
+            die()
+        if how == FAILS_AFTER:
+            opened._usock.close()
+            raise database_connection._unavailable("the connection was lost")
+        return opened
+
+    def watched(execute: Callable[..., Any]) -> Callable[..., Any]:
+        def run(self: Any, sql: str, *values: object) -> Any:
+            how = points.reached(in_short(sql))
+            if how == FAILS_BEFORE:
+                self._usock.shutdown(socket.SHUT_RDWR)
+            context = execute(self, sql, *values)
+            if how == KILLED_AFTER:
+                die()
+            if how == FAILS_AFTER:
+                self._usock.shutdown(socket.SHUT_RDWR)
+                raise InterfaceError("network error")
+            return context
+
+        return run
+
+    database_connection._log_in = watched_log_in
+    for name, execute in originals.items():
+        setattr(wire, name, watched(execute))
+
+
+def in_short(sql: str) -> str:
+    words = " ".join(sql.split())
+    return "BEGIN" if words.startswith("BEGIN;") else words[:60]
+
+
+def watch_calls_out(points: Points) -> None:
+    attempt = calls_out._Attempt
+    make, run, read = attempt.__init__, attempt.run, calls_out._read
+    about: dict[int, tuple[str, str]] = {}
+    after: dict[int, str] = {}
+
+    def watched_make(self: Any, request: Any, *rest: Any) -> None:
+        make(self, request, *rest)
+        about[id(self)] = request.method, urlsplit(request.url).path
+
+    def watched_run(self: Any) -> None:
+        how = points.reached("HTTP " + " ".join(about[id(self)]))
+        if how == FAILS_BEFORE:
+            self._connection.connect = fails(ConnectionRefusedError())
+        elif how == LOST_ON_THE_WAY:
+            self._connection.endheaders = fails(ConnectionResetError())
+        elif how is not None:
+            after[id(self._connection)] = how
+        run(self)
+
+    def watched_read(connection: Any) -> Any:
+        how = after.get(id(connection))
+        try:
+            answer = read(connection)
+        finally:
+            if how == KILLED_AFTER:
+                die()
+        if how == FAILS_AFTER:
+            raise http.client.RemoteDisconnected("")
+        return answer
+
+    attempt.__init__, attempt.run, calls_out._read = watched_make, watched_run, watched_read  # type: ignore[method-assign,assignment]
+
+
+def fails(error: Exception) -> Callable[..., NoReturn]:
+    def instead(*_: object) -> NoReturn:
+        raise error
+
+    return instead
+
+
+# One order, one process -----------------------------------------------------------------------------------------------
+
+
+def play(order: dict[str, Any], told: int) -> None:
+    """In the fork: answer the requests, and tell what is done for the last of them."""
+
+    def tell(kind: str, what: object) -> None:
+        os.write(told, json.dumps([kind, what]).encode() + b"\n")
+
+    os.environ.clear()
+    os.environ.update(order["environment"])
+    points = Points(lambda operation: tell("operation", operation), order["fault"])
+    watch_database(points)
+    watch_calls_out(points)
+    *before, last = order["requests"]
+    for request in before:
+        handle(request)
+    points.counting = True
+    tell("answer", handle(last))
+
+
+def handle(request: dict[str, Any]) -> Any:
+    handler = importlib.import_module(f"netlify.functions.{request['function']}").handler
+    return handler(request["event"], SimpleNamespace(aws_request_id="0"))
+
+
+def in_a_process_of_its_own(order: dict[str, Any]) -> dict[str, Any]:
+    told, tells = os.pipe()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        with contextlib.suppress(BaseException):
+            play(order, tells)
+            status = 0
+        os._exit(status)
+    os.close(tells)
+    heard = hear(told, child)
+    os.close(told)
+    _, status = os.waitpid(child, 0)
+    lines = [json.loads(line) for line in heard.splitlines()]
+    return {
+        "operations": [what for kind, what in lines if kind == "operation"],
+        "answer": next((what for kind, what in lines if kind == "answer"), None),
+        "killed": os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL,
+    }
+
+
+def hear(told: int, child: int) -> bytes:
+    """All that the child tells until it ends; one that hangs is ended."""
+    heard = b""
+    until = time.monotonic() + A_CALL_LASTS_AT_MOST_S
+    while True:
+        if not select.select([told], [], [], max(0.0, until - time.monotonic()))[0]:
+            os.kill(child, signal.SIGTERM)
+            return heard
+        part = os.read(told, 65536)
+        if not part:
+            return heard
+        heard += part
+
+
+def main(orders: IO[str], answers: IO[str]) -> None:
+    for module in MODULES:
+        importlib.import_module(module)
+    for line in orders:
+        print(json.dumps(in_a_process_of_its_own(json.loads(line))), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    to_the_test, sys.stdout = sys.stdout, sys.stderr
+    main(sys.stdin, to_the_test)

@@ -1,0 +1,340 @@
+"""What the five functions usually do, as stories whose last request may crash.
+
+A story prepares a shop and says which requests one function instance answers: those before the last warm it up.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.chaos.crashes import AT_ONCE, LATE, NEVER, Stage
+from tests.chaos.crew import Job, callback, function, status, stkpush, sweep
+
+WRONG_PIN = (2001, "The initiator information is invalid.")
+NO_ANSWER = (1037, "No response from user.")
+CANCELLED = (1032, "Request cancelled by user")
+
+
+@dataclass(frozen=True)
+class Story:
+    """`prepare` gives the requests; the last is the one that may crash."""
+
+    name: str
+    prepare: Callable[[Stage], list[Job]]
+    callbacks: tuple[str, ...] = (LATE,)
+    """When Safaricom's callbacks come that were not sent before: each is a variant of its own."""
+    first_day: bool = False
+
+
+# stkpush --------------------------------------------------------------------------------------------------------------
+
+
+def ordered(stage: Stage, key: str = "key-1", outcome: str = "pay", **knobs: object) -> Job:
+    order = stage.next_order()
+    stage.script(order, outcome, **knobs)
+    return stkpush(key, **order)
+
+
+def accepted_with_no_token_yet(stage: Stage) -> list[Job]:
+    return [ordered(stage)]
+
+
+def accepted_by_a_warm_instance(stage: Stage) -> list[Job]:
+    before = stage.pushed("cancel")
+    stage.tell(before, before.failure(*CANCELLED))
+    return [status(before.transaction_id), ordered(stage)]
+
+
+def accepted_and_cancelled(stage: Stage) -> list[Job]:
+    before = stage.pushed("cancel")
+    stage.tell(before, before.failure(*CANCELLED))
+    return [status(before.transaction_id), ordered(stage, outcome="cancel")]
+
+
+def refused(stage: Stage) -> list[Job]:
+    order = stage.next_order()
+    stage.client.script(str(order["phone_number"]), push_answer="wrong_credentials")
+    stage.script(order)
+    return [stkpush("key-1", **order)]
+
+
+def another_prompt_is_open(stage: Stage) -> list[Job]:
+    order = stage.next_order()
+    stage.client.script(str(order["phone_number"]), push_answer="subscriber_locked")
+    stage.script(order)
+    return [stkpush("key-1", **order)]
+
+
+def token_is_dead(stage: Stage) -> list[Job]:
+    before = stage.pushed("cancel")
+    stage.tell(before, before.failure(*CANCELLED))
+    stage.client.kill_token()
+    return [ordered(stage)]
+
+
+def no_token_to_be_had(stage: Stage) -> list[Job]:
+    stage.client.fault("oauth", "error_500")
+    return [ordered(stage)]
+
+
+def answer_of_the_push_is_lost(stage: Stage) -> list[Job]:
+    return [ordered(stage, drop_response=True)]
+
+
+def unclear_and_nothing_on_the_phone(stage: Stage) -> list[Job]:
+    order = stage.next_order()
+    stage.client.script(str(order["phone_number"]), push_answer="system_busy")
+    return [stkpush("key-1", **order)]
+
+
+def same_key_again(stage: Stage) -> list[Job]:
+    request = ordered(stage)
+    return [request, request]
+
+
+def another_key_too_soon(stage: Stage) -> list[Job]:
+    order = stage.next_order()
+    stage.script(order)
+    return [stkpush("key-1", **order), stkpush("key-2", **order)]
+
+
+# callback -------------------------------------------------------------------------------------------------------------
+
+
+def success_is_told(stage: Stage) -> list[Job]:
+    paid = stage.pushed()
+    return [callback(paid.path, paid.success())]
+
+
+def success_is_told_to_a_warm_instance(stage: Stage) -> list[Job]:
+    before, paid = stage.pushed("cancel"), stage.pushed()
+    return [callback(before.path, before.failure(*CANCELLED)), callback(paid.path, paid.success())]
+
+
+def failure_is_told(stage: Stage) -> list[Job]:
+    failed = stage.pushed("wrong_pin")
+    return [callback(failed.path, failed.failure(*WRONG_PIN))]
+
+
+def success_is_told_twice(stage: Stage) -> list[Job]:
+    paid = stage.pushed()
+    return [callback(paid.path, paid.success())] * 2
+
+
+def failure_is_told_twice(stage: Stage) -> list[Job]:
+    failed = stage.pushed("cancel")
+    return [callback(failed.path, failed.failure(*CANCELLED))] * 2
+
+
+def success_overtakes_the_answer_of_the_push(stage: Stage) -> list[Job]:
+    order = stage.next_order()
+    stage.script(order, drop_response=True)
+    reply = stage.shop.call("stkpush", "POST", "/api/mpesa/stkpush", {"customer_email": "alice@example.com", **order})
+    return [callback(*stage.what_safaricom_tells(reply.body["transaction_id"]))]
+
+
+def success_after_failure(stage: Stage) -> list[Job]:
+    paid = stage.pushed()
+    stage.tell(paid, paid.failure(*NO_ANSWER))
+    return [callback(paid.path, paid.success())]
+
+
+def large_success_waits_for_a_query(stage: Stage) -> list[Job]:
+    paid = stage.pushed(order=stage.next_order(amount=30_000))
+    return [callback(paid.path, paid.success())]
+
+
+def receipt_of_a_payment_that_a_query_confirmed(stage: Stage) -> list[Job]:
+    paid = stage.pushed()
+    stage.age(25)
+    stage.shop.sweep()
+    return [callback(paid.path, paid.success())]
+
+
+def code_that_nobody_explained(stage: Stage) -> list[Job]:
+    failed = stage.pushed({"code": "E9999", "desc": "?"})  # type: ignore[arg-type]
+    return [callback(failed.path, failed.failure("E9999", "?"))]
+
+
+def body_that_cannot_be_read(stage: Stage) -> list[Job]:
+    failed = stage.pushed("cancel")
+    return [callback(failed.path, b"<html>")]
+
+
+# status and invoice ---------------------------------------------------------------------------------------------------
+
+
+def customer_waits(stage: Stage) -> list[Job]:
+    return [status(stage.pushed().transaction_id)]
+
+
+def customer_has_paid(stage: Stage) -> list[Job]:
+    paid = stage.pushed()
+    stage.tell(paid, paid.success())
+    return [status(paid.transaction_id)]
+
+
+def invoice_again(stage: Stage) -> list[Job]:
+    paid = stage.pushed()
+    stage.tell(paid, paid.success())
+    return [wanted_again(paid.transaction_id)]
+
+
+def invoice_to_an_address_given_now(stage: Stage) -> list[Job]:
+    paid = stage.pushed(order=stage.next_order() | {"customer_email": None})
+    stage.tell(paid, paid.success())
+    return [wanted_again(paid.transaction_id, customer_email="bob@example.com")]
+
+
+def wanted_again(transaction_id: str, **more: str) -> Job:
+    return function("invoice", "POST", "/api/mpesa/invoice", json.dumps({"transaction_id": transaction_id, **more}))
+
+
+# sweep ----------------------------------------------------------------------------------------------------------------
+
+
+def nothing_to_do(_: Stage) -> list[Job]:
+    return [sweep()]
+
+
+def judges_sends_mail_and_tells(stage: Stage) -> list[Job]:
+    """A late success that nobody judged: paid, an invoice to send, an alert to tell."""
+    paid = stage.pushed()
+    stage.tell(paid, paid.failure(*NO_ANSWER))
+    stage.left_unjudged(paid, paid.success())
+    stage.age(31)
+    return [sweep()]
+
+
+def asks_and_it_was_paid(stage: Stage) -> list[Job]:
+    stage.pushed()
+    stage.age(25)
+    return [sweep()]
+
+
+def asks_and_it_was_cancelled(stage: Stage) -> list[Job]:
+    stage.pushed("cancel")
+    stage.age(25)
+    return [sweep()]
+
+
+def asks_and_nobody_knows_yet(stage: Stage) -> list[Job]:
+    stage.pushed(query=["being_processed"])
+    stage.age(25)
+    return [sweep()]
+
+
+def asks_too_often(stage: Stage) -> list[Job]:
+    stage.pushed(query=["spike_arrest_429"])
+    stage.age(25)
+    return [sweep()]
+
+
+def asks_with_a_dead_token(stage: Stage) -> list[Job]:
+    stage.pushed()
+    stage.client.kill_token()
+    stage.age(25)
+    return [sweep()]
+
+
+def asks_about_a_large_payment_that_was_told(stage: Stage) -> list[Job]:
+    """The callback waits for the query, and is judged again in the same sweep."""
+    paid = stage.pushed(order=stage.next_order(amount=30_000))
+    stage.tell(paid, paid.success())
+    stage.age(1)
+    return [sweep()]
+
+
+def asks_again_about_a_failure(stage: Stage) -> list[Job]:
+    paid = stage.pushed()
+    stage.tell(paid, paid.failure(*NO_ANSWER))
+    stage.age(301)
+    return [sweep()]
+
+
+def looks_at_the_clock(stage: Stage) -> list[Job]:
+    """One died before its push, one has been silent for a quarter of an hour."""
+    stage.died_before_its_push()
+    stage.never_ask(stage.pushed("cancel"))
+    stage.age(16 * 60)
+    return [sweep()]
+
+
+def gives_up_on_silence(stage: Stage) -> list[Job]:
+    """Silent for an hour: a person has to look."""
+    looks_at_the_clock(stage)
+    stage.shop.sweep()
+    stage.age(45 * 60)
+    return [sweep()]
+
+
+def mail_server_is_down(stage: Stage) -> list[Job]:
+    paid = stage.pushed()
+    stage.tell(paid, paid.success())
+    stage.client.fault("mail", "error_500")
+    return [sweep()]
+
+
+def buries_what_nobody_could_judge(stage: Stage) -> list[Job]:
+    failed = stage.pushed("cancel")
+    stage.left_unjudged(failed, failed.failure(*CANCELLED))
+    stage.tried_three_times()
+    stage.age(31)
+    return [sweep()]
+
+
+def whole_shift(stage: Stage) -> list[Job]:
+    """All of it in one sweep."""
+    judges_sends_mail_and_tells(stage)
+    stage.died_before_its_push()
+    stage.age(100)
+    stage.pushed()
+    stage.age(25)
+    return [sweep()]
+
+
+STORIES: tuple[Story, ...] = (
+    Story("stkpush: the first ever", accepted_with_no_token_yet, (LATE,), first_day=True),
+    Story("stkpush: accepted, with no token yet", accepted_with_no_token_yet, (AT_ONCE, LATE, NEVER)),
+    Story("stkpush: accepted, by a warm instance", accepted_by_a_warm_instance, (AT_ONCE, LATE, NEVER)),
+    Story("stkpush: accepted and cancelled", accepted_and_cancelled, (AT_ONCE, NEVER)),
+    Story("stkpush: refused", refused),
+    Story("stkpush: another prompt is open", another_prompt_is_open),
+    Story("stkpush: the token is dead", token_is_dead, (LATE, NEVER)),
+    Story("stkpush: no token to be had", no_token_to_be_had),
+    Story("stkpush: the answer is lost", answer_of_the_push_is_lost, (AT_ONCE, NEVER)),
+    Story("stkpush: unclear, and nothing on the phone", unclear_and_nothing_on_the_phone),
+    Story("stkpush: the same key again", same_key_again),
+    Story("stkpush: another key too soon", another_key_too_soon),
+    Story("callback: success", success_is_told),
+    Story("callback: success, to a warm instance", success_is_told_to_a_warm_instance),
+    Story("callback: failure", failure_is_told),
+    Story("callback: success, twice", success_is_told_twice),
+    Story("callback: failure, twice", failure_is_told_twice),
+    Story("callback: success, before the answer of the push", success_overtakes_the_answer_of_the_push),
+    Story("callback: success after failure", success_after_failure),
+    Story("callback: large success, waits for a query", large_success_waits_for_a_query),
+    Story("callback: the missing receipt", receipt_of_a_payment_that_a_query_confirmed),
+    Story("callback: a code that nobody explained", code_that_nobody_explained),
+    Story("callback: a body that cannot be read", body_that_cannot_be_read),
+    Story("status: the customer waits", customer_waits),
+    Story("status: the customer has paid", customer_has_paid),
+    Story("invoice: again", invoice_again),
+    Story("invoice: to an address given now", invoice_to_an_address_given_now),
+    Story("sweep: nothing to do", nothing_to_do),
+    Story("sweep: judges, sends mail, tells", judges_sends_mail_and_tells),
+    Story("sweep: asks, and it was paid", asks_and_it_was_paid),
+    Story("sweep: asks, and it was cancelled", asks_and_it_was_cancelled),
+    Story("sweep: asks, and nobody knows yet", asks_and_nobody_knows_yet),
+    Story("sweep: asks too often", asks_too_often),
+    Story("sweep: asks with a dead token", asks_with_a_dead_token),
+    Story("sweep: asks about a large payment that was told", asks_about_a_large_payment_that_was_told),
+    Story("sweep: asks again about a failure", asks_again_about_a_failure),
+    Story("sweep: looks at the clock", looks_at_the_clock),
+    Story("sweep: gives up on silence", gives_up_on_silence),
+    Story("sweep: the mail server is down", mail_server_is_down),
+    Story("sweep: buries what nobody could judge", buries_what_nobody_could_judge),
+    Story("sweep: a whole shift", whole_shift),
+)

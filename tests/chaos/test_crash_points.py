@@ -1,0 +1,78 @@
+"""Every crash point: whichever operation of a function fails or is its last, no money is lost, doubled or invented.
+
+Each story is played once to record its operations: every login, every statement to PostgreSQL with BEGIN and COMMIT,
+every HTTP request. Then it is played again for each operation and each fault, on a shop as on its first day, and must
+have done the same up to there. Afterwards come the browser's repetition, Safaricom's callback and the sweeps; then the
+invariants hold, the books agree with the simulator's ledger, and nothing is open any more.
+
+`make test` plays every COMMIT, every push and a seeded choice of the rest; `make soak` plays them all.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from dev.postgres import EmbeddedPostgres
+from tests.chaos.crash_pool import Case, Pool
+from tests.chaos.crash_stories import STORIES, Story
+from tests.chaos.crashes import FAULTS, FAULTS_OF_HTTP, Fault
+from tests.fixtures.database import TEMPLATE, fresh_database
+from tests.fixtures.soak import FIGURES, Figure, Rounds
+
+PUSH = "HTTP POST /mpesa/stkpush/v1/processrequest"
+SHARE_OF_THE_REST = 0.02
+SEED = "crash points"
+
+
+@pytest.fixture(scope="module")
+def pool(postgres_server: EmbeddedPostgres, request: pytest.FixtureRequest) -> Iterator[Pool]:
+    side_by_side = (os.cpu_count() or 2) if request.config.getoption("soak") else 2
+    with ExitStack() as databases:
+        names = [databases.enter_context(fresh_database(postgres_server, TEMPLATE)) for _ in range(side_by_side)]
+        running = Pool([postgres_server.url(name) for name in names])
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def tally(request: pytest.FixtureRequest) -> Iterator[Counter[str]]:
+    counted: Counter[str] = Counter()
+    yield counted
+    request.config.stash[FIGURES].append(
+        f"crash points: {counted['operations']} operations in {counted['stories']} stories, {counted['cases']} crashes,"
+        f" {counted['played']} of them played; {counted['wrong']} differences between books and truth"
+    )
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
+def test_every_crash_leaves_the_books_right(
+    story: Story, pool: Pool, tally: Counter[str], rounds: Rounds, figure: Figure
+) -> None:
+    operations = pool.record(story)
+    cases = every_case(story, operations)
+    chosen = cases if rounds(0, 1) else some_of(story, cases)
+    wrong = pool.crash(story, chosen, operations)
+    tally.update(stories=1, operations=len(operations), cases=len(cases), played=len(chosen), wrong=len(wrong))
+    figure(f"{len(operations)} operations, {len(cases)} crashes, {len(chosen)} played")
+    assert wrong == []
+
+
+def every_case(story: Story, operations: list[str]) -> list[Case]:
+    return [
+        Case(operation, Fault(at, how), callback)
+        for callback in story.callbacks
+        for at, operation in enumerate(operations)
+        for how in (FAULTS_OF_HTTP if operation.startswith("HTTP") else FAULTS)
+    ]
+
+
+def some_of(story: Story, cases: list[Case]) -> list[Case]:
+    """All that decides about money, and the same choice of the rest each time."""
+    chance = random.Random(f"{SEED} {story.name}")
+    return [case for case in cases if chance.random() < SHARE_OF_THE_REST or case.operation in ("COMMIT", PUSH)]
