@@ -61,7 +61,7 @@ def test_a_success_can_be_told_before_the_failure_it_took_back(
     client.advance(11)
     assert caller.query(checkout_request_id).json()["ResultCode"] == "1037"
     client.advance(300)
-    assert [one.told()["ResultCode"] for one in receiver.received] == [0, 1037]
+    assert [one.told()["ResultCode"] for one in receiver.wait(2)] == [0, 1037]
     assert caller.query(checkout_request_id).json()["ResultCode"] == "0"
     assert len(client.ledger()) == 1
     with pytest.raises(ControlError, match="told_in_reverse"):
@@ -74,7 +74,7 @@ def test_the_same_money_can_come_as_a_c2b_confirmation_too(caller: DarajaCaller,
     client.script(PHONE, "cancel", after_s=0, c2b_confirmation=True)
     caller.accepted(Amount="5")
     client.advance(1)
-    confirmation, callback = (one.json() for one in receiver.received)
+    confirmation, callback = (one.json() for one in receiver.wait(2))
     assert (confirmation["TransAmount"], confirmation["BillRefNumber"]) == ("5.00", "accountref")
     assert confirmation["TransID"] == client.ledger()[0]["receipt"]
     assert "stkCallback" in callback["Body"]

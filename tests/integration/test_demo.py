@@ -54,6 +54,7 @@ def test_two_demos_at_once_do_not_meet() -> None:
 
 
 def test_the_demo_fails_when_mpesa_does_not_take_the_push(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    site.simulator.kill_token()  # an earlier test may have left a good one
     site.simulator.fault("oauth", "error_500", times=20)
     try:
         with pytest.raises(DemoFailed, match="not accepted: HTTP 503"):
