@@ -6,15 +6,20 @@ and our books agree with the simulator's ledger of money that really moved.
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
 from ops.verify import broken_invariants
 from shared.collaborators import gateway
+from shared.database import Database
 from shared.gateway.inbox import Entry
-from tests.chaos.crew import Crew, ask, callback, status, stkpush, sweep
+from tests.chaos.crew import Crew, Job, ask, callback, status, stkpush, sweep
 from tests.chaos.customers import Pushed, Truth, nth_order, push
 from tests.fixtures.shop import Shop
 from tests.fixtures.soak import Figure, Rounds
@@ -34,7 +39,7 @@ def test_two_hundred_copies_of_a_callback_pay_once(
     for number in range(how_many := rounds(5, 200)):
         truth.begin_round()
         paid = push(shop, nth_order(number))
-        answers = crew.at_once([callback(paid.path, paid.success())] * COPIES)
+        answers = at_once(shop, crew, [callback(paid.path, paid.success())] * COPIES, number, paid)
         assert Counter(answer.status for answer in answers) == {200: COPIES}
         finish(shop)
         assert Counter(shop.outcomes(paid.transaction_id)) == {"paid": 1, "repeated": COPIES - 1}
@@ -55,7 +60,7 @@ def test_callbacks_queries_and_sweeps_that_race_agree_on_one_payment(
         if number % 2:
             told += [callback(paid.path, paid.failure(1037, "No response from user."))] * 6
         others = [ask(paid.transaction_id)] * 8 + [sweep()] * 6 + [status(paid.transaction_id)] * 6
-        answers = crew.at_once(told + others, spread_s=0.04, seed=number)
+        answers = at_once(shop, crew, told + others, number // 2, paid, spread_s=0.04)
         assert_all_went_well(answers)
         finish(shop)
         assert_paid_once(shop, truth, paid)
@@ -71,7 +76,7 @@ def test_a_large_payment_that_everybody_confirms_at_once_is_paid_once(
         truth.begin_round()
         paid = push(shop, nth_order(number, amount=30_000 + number))
         jobs = [callback(paid.path, paid.success())] * 20 + [ask(paid.transaction_id)] * 8
-        assert_all_went_well(crew.at_once(jobs, spread_s=0.02, seed=number))
+        assert_all_went_well(at_once(shop, crew, jobs, number, paid, spread_s=0.02))
         finish(shop)
         assert_paid_once(shop, truth, paid)
         assert confirmation(shop, paid)["evidence"] == "query"
@@ -170,7 +175,7 @@ def test_both_attempts_of_a_retried_order_that_succeed_at_once_pay_once(
         first = paid_after_all(shop, first)
         both = [callback(attempt.path, attempt.success()) for attempt in (first, second)] * 10
         both += [ask(attempt.transaction_id) for attempt in (first, second)] * 4
-        assert_all_went_well(crew.at_once(both, spread_s=0.02 * (number % 2), seed=number))
+        assert_all_went_well(at_once(shop, crew, both, number, first, second, spread_s=0.02))
         finish(shop)
         statuses = sorted(shop.payment(attempt.transaction_id)["status"] for attempt in (first, second))
         assert statuses == ["PAID", "REVIEW"]
@@ -178,6 +183,38 @@ def test_both_attempts_of_a_retried_order_that_succeed_at_once_pay_once(
         assert truth.pushes() == 2
         assert_books_are_right(shop, truth)
     figure(f"{how_many} rounds: one attempt paid, the other in review with its receipt")
+
+
+# How they meet --------------------------------------------------------------------------------------------------------
+
+
+def at_once(
+    shop: Shop, crew: Crew, jobs: Sequence[Job], number: int, *payments: Pushed, spread_s: float = 0
+) -> list[Any]:
+    """In every other round as chance will have it; in the rest all meet at the payments' rows.
+
+    Then the rows are locked until everybody waits: whoever decides before it holds its locks has decided by then.
+    """
+    if number % 2 == 0:
+        return crew.at_once(jobs, spread_s=spread_s, seed=number)
+    keeper = Database(shop.database_url)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        with keeper.transaction() as tx:
+            tx.rows(LOCKED, ids=",".join(payment.transaction_id for payment in payments))
+            racing = pool.submit(crew.at_once, jobs, seed=number)
+            until_nobody_else_comes(shop)
+        keeper.close()
+        return racing.result()
+
+
+def until_nobody_else_comes(shop: Shop) -> None:
+    """The crowd at the locks has stopped growing, and is there at all; or soon somebody would lose patience."""
+    crowd, give_up_at = 0, time.monotonic() + 0.8
+    while time.monotonic() < give_up_at:
+        time.sleep(0.1)
+        before, crowd = crowd, shop.row(WAITING)["n"]
+        if crowd == before > 0:
+            return
 
 
 # What must be so afterwards -------------------------------------------------------------------------------------------
@@ -254,6 +291,12 @@ def paid_after_all(shop: Shop, first: Pushed) -> Pushed:
     return Pushed(**{**vars(first), "receipt": shown["receipt"]})
 
 
+LOCKED = """
+    SELECT id FROM transactions WHERE id::text = ANY (string_to_array(CAST(:ids AS text), ',')) ORDER BY id FOR UPDATE
+"""
+WAITING = """
+    SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
 BECAME_PAID = """
     SELECT id FROM audit_log
     WHERE transaction_id = CAST(:id AS uuid) AND to_status = 'PAID' AND from_status <> 'PAID'
