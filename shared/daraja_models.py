@@ -255,6 +255,7 @@ def _phone(value: object) -> str | None:
 _RECEIPT_IN_TEXT = (
     re.compile(r'"MpesaReceiptNumber"\s{0,20},\s{0,20}"Value"\s{0,20}:\s{0,20}"(?P<receipt>[^"\\]{1,60})"'),
     re.compile(r'"Value"\s{0,20}:\s{0,20}"(?P<receipt>[^"\\]{1,60})"\s{0,20},\s{0,20}"Name"\s{0,20}:\s{0,20}"MpesaReceiptNumber"'),
+    re.compile(r'"TransID"\s{0,20}:\s{0,20}"(?P<receipt>[^"\\]{1,60})"'),
 )  # fmt: skip
 
 
@@ -262,7 +263,7 @@ def _receipts_within(value: object) -> Iterator[object]:
     unread = [value]
     while unread:
         match unread.pop():
-            case {"Name": "MpesaReceiptNumber", "Value": receipt}:
+            case {"Name": "MpesaReceiptNumber", "Value": receipt} | {"TransID": receipt}:  # the second in a C2B message
                 yield receipt
             case dict() as some:
                 unread.extend(reversed(some.values()))
