@@ -21,8 +21,9 @@ from typing import Any
 from ops import review
 from shared.collaborators import gateway
 from shared.database import Row
-from shared.payments import OPEN
+from shared.payments import NOT_PAID, OPEN
 from simulator import bodies
+from simulator.hostility import UNKNOWN_CODES
 from tests.chaos.books import broken_invariants, double_prompts, nothing_private_was_logged, wipe
 from tests.chaos.virtual_time import VirtualTime
 from tests.fixtures.shop import Reply, Shop, forget_collaborators
@@ -35,6 +36,8 @@ LEAST_PAYMENTS = 60
 HOSTILITY = 0.5
 PHONES = tuple(f"2547000000{number:02d}" for number in range(20, 34))
 AMOUNTS = (10, 50, 50, 100, 250, 1500, 1500, 20_000, 20_001, 60_000)
+CONFIRM_ABOVE_KES = 20_000
+UNKNOWN = {str(result["code"]) for result in UNKNOWN_CODES}
 LIFTS_THE_GUARD = ("1", "1032", "2001")
 GUARD_S = 120
 SERVICE_FAULTS = ("error_500", "too_many_429", "firewall_403", "firewall_503", "drop", "drop_after")
@@ -82,6 +85,7 @@ class Day:
         self.came = Told()
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
+        self._wanted_again: Counter[str] = Counter()
         self._begins_s = 0.0
 
     def run(self) -> Told:
@@ -167,6 +171,7 @@ class Day:
         elif told == "paid" and self.chance.random() < 0.1:
             again = self.shop.call("invoice", "POST", "/api/mpesa/invoice", {"transaction_id": transaction_id})
             assert again.status in (202, 422), again.body
+            self._wanted_again[transaction_id] += again.status == 202
         elif told == "pending":
             self._perhaps_again(purchase, None, self.chance.choice((60, 1000)), 0.3)
 
@@ -279,6 +284,8 @@ class Day:
         assert unexplained == [], f"{sum(entry['amount'] for entry, _, _ in unexplained)} KES are unexplained"
         invented = [row for row in ours.values() if row["status"] == "PAID" and row["id"] not in moved]
         assert invented == [], f"{len(invented)} payments are paid, and no money moved"
+        for row in ours.values():
+            self._was_not_judged_rashly(row)
         self.came.payments = len(ours)
         self.came.moved_kes = sum(entry["amount"] for entries in moved.values() for entry in entries)
         self.came.states = Counter(row["status"] for row in ours.values())
@@ -300,6 +307,14 @@ class Day:
             self.came.silent_kes += entry["amount"]
         return bool(row["status"] == "REVIEW")
 
+    def _was_not_judged_rashly(self, row: Row) -> None:
+        """Large ones wait for a query, what nobody can explain for a person, and an invoice leaves once."""
+        if row["status"] == "PAID" and row["amount"] > CONFIRM_ABOVE_KES:
+            assert "0" in row["answers"], f"{row['id']} was paid on a callback's word alone"
+        assert row["status"] not in NOT_PAID or row["result_code"] not in UNKNOWN, f"{row['result_code']} is no failure"
+        assert row["first_invoices"] <= 1
+        assert row["invoices"] - row["first_invoices"] <= self._wanted_again[row["id"]], "an invoice was sent twice"
+
     def _nobody_was_asked_twice(self) -> None:
         """0 double prompts: by what Safaricom was asked, and by what our books said at that moment."""
         pushed = sorted(self.safaricom.payments(), key=lambda one: one["pushed_at"])
@@ -312,7 +327,7 @@ class Day:
             apart_s = (second["created_at"] - first["created_at"]).total_seconds()
             if earlier["phone"] == later["phone"] and alike and abs(apart_s) < GUARD_S:
                 lifted = first["failed_at"] is not None and first["failed_at"] <= second["created_at"]
-                codes = {_read(one["body"])["code"] for one in earlier["callbacks"]} | {first["result_code"]}
+                codes = {_read(one["body"])["code"] for one in earlier["callbacks"]} | set(first["answers"])
                 assert lifted, f"{first['id']} and {second['id']} were asked for within two minutes"
                 assert codes & set(LIFTS_THE_GUARD), f"{first['id']} failed with {codes}, which lifts no guard"
         assert double_prompts(self.time.database) == []
@@ -369,6 +384,10 @@ class Day:
             """
             SELECT t.id::text, t.status, t.review_reason, t.amount, t.created_at, t.failed_at, t.result_code,
                    c.evidence, c.mpesa_receipt_number AS confirmed_receipt,
+                   (SELECT count(*) FROM outbox o WHERE o.transaction_id = t.id AND o.kind = 'invoice') AS invoices,
+                   (SELECT count(*) FROM outbox o WHERE o.transaction_id = t.id AND o.kind = 'invoice'
+                       AND o.topic = 'settled') AS first_invoices,
+                   ARRAY(SELECT q.result_code FROM query_answers q WHERE q.transaction_id = t.id) AS answers,
                    ARRAY(SELECT unnest(i.receipts) FROM callback_inbox i WHERE i.transaction_id = t.id) AS receipts
             FROM transactions t LEFT JOIN payment_confirmations c ON c.transaction_id = t.id ORDER BY t.created_at
             """

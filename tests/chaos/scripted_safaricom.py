@@ -112,6 +112,9 @@ class Safaricom:
         self.oauth_is_down = False
         self.mail_is_down = False
         self.denied: set[str] = set()
+        """Paid, and a query said otherwise."""
+        self.affirmed: set[str] = set()
+        """A query said that it was paid."""
         self.mails: list[dict[str, Any]] = []
         self._token: str | None = None
         self._tokens = 0
@@ -232,6 +235,8 @@ class Safaricom:
         if self.query_answer == "denial" and prompt.paid:
             code = "1032"
             self.denied.add(prompt.transaction_id)
+        elif code == SUCCESS:
+            self.affirmed.add(prompt.transaction_id)
         return bodies.query_result(*names, code, SAYS[code])
 
     def _next(self) -> int:

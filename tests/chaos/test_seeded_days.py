@@ -29,15 +29,15 @@ def simulator() -> Iterator[Simulator]:
 
 @pytest.fixture
 def time(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Iterator[VirtualTime]:
-    only_the_shop_listens(monkeypatch)
     moved = VirtualTime(shop.database_url, monkeypatch, shop.simulator)
     yield moved
     moved.close()
 
 
 def test_every_shilling_of_a_hostile_day_is_explained(
-    shop: Shop, time: VirtualTime, rounds: Rounds, figure: Figure
+    shop: Shop, time: VirtualTime, rounds: Rounds, figure: Figure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    only_the_shop_listens(monkeypatch)
     first, _, end = os.environ.get("DAY", "").partition(":")
     seeds = range(int(first), int(end or int(first) + 1)) if first else range(rounds(8, 3000))
     payments = moved_kes = troubled = silent_kes = 0
