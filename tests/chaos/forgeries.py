@@ -487,6 +487,8 @@ def a_huge_number(scene: Scene) -> Forgery:
         str(2**32 + amount),
         str(2**64 + amount),
         f"{amount}e-{digits}",
+        f"{amount}e{10**digits}" if digits <= 40 else f"{amount}e{digits}",
+        f"{amount}e-{10**digits}" if digits <= 40 else f"-{amount}e{digits}",
     )
     return Forgery(scene.target.path, told(scene.target, scene, amount=told_amount))
 
@@ -749,11 +751,13 @@ def bytes_that_are_no_text(scene: Scene) -> Forgery:
 @forgery(AimsAt.OPEN, address_leaked=True)
 def deep_nesting(scene: Scene) -> Forgery:
     """Thousands of brackets, before, around or inside a body that says success."""
-    right, deep = told(scene.target, scene), scene.randomness.choice([200, 1_000, 3_000, 7_000])
+    right, deep = told(scene.target, scene), scene.randomness.choice([200, 1_000, 3_000, 7_500])
     body = scene.randomness.choice(
         [
             b"[" * deep + right + b"]" * deep,
             b"[" * deep,
+            b"[" * (2 * deep),
+            b'[{"Body":' * (deep // 4),
             b'{"Body":' * (deep // 4) + right + b"}" * (deep // 4),
             told(scene.target, scene, amount="[" * deep + str(scene.target.amount) + "]" * deep),
             told(scene.target, scene, code="[" * deep + "0" + "]" * deep),
