@@ -255,6 +255,8 @@ def race(shop: Shop, crew: Crew, how_many: int, *, address_leaked: bool) -> Race
                 assert answer.status == 200
             else:
                 score.answered(named, answer.status)
+        if shop.rows(UNJUDGED):  # they lost every race for a lock: the sweep takes them up when their lease is over
+            shop.age(31)
         town.next_minute()
         score.became += Counter(str(shop.payment(paid.transaction_id)["status"]) for paid in paying)
         score.settled += truth.unexplained()
