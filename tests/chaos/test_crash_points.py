@@ -23,7 +23,7 @@ from tests.chaos.crash_pool import Case, Pool
 from tests.chaos.crash_stories import STORIES, Story
 from tests.chaos.crashes import FAULTS, FAULTS_OF_HTTP, Fault
 from tests.fixtures.database import TEMPLATE, fresh_database
-from tests.fixtures.soak import FIGURES, Figure, Rounds
+from tests.fixtures.soak import Figure, Rounds
 
 PUSH = "HTTP POST /mpesa/stkpush/v1/processrequest"
 SHARE_OF_THE_REST = 0.02
@@ -41,13 +41,8 @@ def pool(postgres_server: EmbeddedPostgres, request: pytest.FixtureRequest) -> I
 
 
 @pytest.fixture(scope="module")
-def tally(request: pytest.FixtureRequest) -> Iterator[Counter[str]]:
-    counted: Counter[str] = Counter()
-    yield counted
-    request.config.stash[FIGURES].append(
-        f"crash points: {counted['operations']} operations in {counted['stories']} stories, {counted['cases']} crashes,"
-        f" {counted['played']} of them played; {counted['wrong']} differences between books and truth"
-    )
+def tally() -> Counter[str]:
+    return Counter()
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
@@ -61,6 +56,15 @@ def test_every_crash_leaves_the_books_right(
     tally.update(stories=1, operations=len(operations), cases=len(cases), played=len(chosen), wrong=len(wrong))
     figure(f"{len(operations)} operations, {len(cases)} crashes, {len(chosen)} played")
     assert wrong == []
+
+
+def test_the_crash_points_are_counted(tally: Counter[str], figure: Figure) -> None:
+    """Runs after the stories."""
+    figure(
+        f"{tally['operations']} operations in {tally['stories']} stories, {tally['cases']} crashes,"
+        f" {tally['played']} of them played; {tally['wrong']} differences between books and truth"
+    )
+    assert tally["wrong"] == 0
 
 
 def every_case(story: Story, operations: list[str]) -> list[Case]:
