@@ -23,7 +23,8 @@ from tests.fixtures.soak import Figure, Rounds
 @pytest.fixture
 def simulator() -> Iterator[Simulator]:
     """Its time stands still until the day moves it."""
-    with Simulator(SimulatorSettings(seed=0, time_stands_still=True, behaviour=Behaviour(push_latency_s=0))) as running:
+    behaviour = Behaviour(push_latency_s=0, callback_timeout_s=600)  # a slow machine is no fault of the shop
+    with Simulator(SimulatorSettings(seed=0, time_stands_still=True, behaviour=behaviour)) as running:
         yield running
 
 
