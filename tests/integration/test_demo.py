@@ -49,7 +49,7 @@ def test_two_demos_at_once_do_not_meet() -> None:
     ]
     ends = [process.communicate(timeout=150)[0] for process in both]
 
-    assert [process.returncode for process in both] == [0, 0], ends
+    assert [process.returncode for process in both] == [0, 0], "\n".join(ends)
     assert not [folder for process in both for folder in (ROOT / ".lipa").glob(f"demo-{process.pid}")]
 
 
