@@ -67,6 +67,11 @@ def sweep() -> Job:
     return function("sweep", "POST", "/.netlify/functions/sweep", "{}")
 
 
+def later(seconds: float, jobs: Sequence[Job]) -> list[Job]:
+    """The same, so much later than the others."""
+    return [{**job, "after_s": seconds} for job in jobs]
+
+
 def status(transaction_id: str) -> Job:
     return function("status", "GET", f"/api/mpesa/status/{transaction_id}")
 
@@ -117,7 +122,8 @@ class Crew:
         start = time.monotonic() + TO_GET_READY_S
         shares: list[list[Job]] = [[] for _ in range(PROCESSES)]
         for number, job in enumerate(jobs):
-            shares[number % PROCESSES].append({**job, "at": start + randomness.uniform(0, spread_s)})
+            at = start + job.get("after_s", 0) + randomness.uniform(0, spread_s)
+            shares[number % PROCESSES].append({**job, "at": at})
         done = self._all([{"jobs": share} for share in shares])
         return [_result(done[number % PROCESSES][number // PROCESSES]) for number in range(len(jobs))]
 

@@ -19,7 +19,7 @@ from ops.verify import broken_invariants
 from shared.collaborators import gateway
 from shared.database import Database
 from shared.gateway.inbox import Entry
-from tests.chaos.crew import Crew, Job, ask, callback, status, stkpush, sweep
+from tests.chaos.crew import Crew, Job, ask, callback, later, status, stkpush, sweep
 from tests.chaos.customers import Pushed, Truth, nth_order, push
 from tests.fixtures.shop import Shop
 from tests.fixtures.soak import Figure, Rounds
@@ -59,6 +59,7 @@ def test_callbacks_queries_and_sweeps_that_race_agree_on_one_payment(
         told = [callback(paid.path, paid.success())] * 6
         if number % 2:
             told += [callback(paid.path, paid.failure(1037, "No response from user."))] * 6
+        told = later(0.03 * (number % 3), told)  # a query takes a while: now the one arrives first, now the other
         others = [ask(paid.transaction_id)] * 8 + [sweep()] * 6 + [status(paid.transaction_id)] * 6
         answers = at_once(shop, crew, told + others, number // 2, paid, spread_s=0.04)
         assert_all_went_well(answers)
