@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import socket
 
 import psutil
+
+
+BELOW_THE_EPHEMERAL = range(10_240, 32_000)
+"""Linux gives ports from 32768 on to outgoing connections, macOS and Windows from 49152 on."""
 
 
 class PortTaken(Exception):
@@ -14,9 +19,11 @@ class PortTaken(Exception):
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """One that stays free until its server is up: below those that systems give to outgoing connections."""
+    while True:
+        port = secrets.choice(BELOW_THE_EPHEMERAL)
+        if not is_taken(port):
+            return port
 
 
 def is_taken(port: int) -> bool:
