@@ -9,7 +9,6 @@ import socket
 
 import psutil
 
-
 BELOW_THE_EPHEMERAL = range(10_240, 32_000)
 """Linux gives ports from 32768 on to outgoing connections, macOS and Windows from 49152 on."""
 

@@ -26,7 +26,6 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import stat
 import subprocess
 import tempfile
@@ -290,7 +289,7 @@ class EmbeddedPostgres:
         give_up = time.monotonic() + STARTS_WITHIN_S
         while True:
             if free_port:
-                self.port = _free_port()
+                self.port = free_port()
             self._write_configuration()
             self._clear_traces()
             said = self._started(give_up)
@@ -415,12 +414,6 @@ def _command_line(pid: int) -> str:
 
 def _open_to_all(path: Path) -> bool:
     return all(parent.stat().st_mode & stat.S_IXOTH for parent in (path, *path.parents))
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _close(pipe: IO[bytes] | None) -> None:
