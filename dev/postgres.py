@@ -35,6 +35,8 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote
 
+from dev.ports import free_port
+
 SUPERUSER = "postgres"
 SOCKET_PATH_LIMIT = 103
 """Bytes: 107 on Linux, 103 on macOS."""
@@ -285,17 +287,17 @@ class EmbeddedPostgres:
 
     def _launch(self) -> None:
         self._make_socket_folder()
-        free_port = self.port == 0
+        any_port = self.port == 0
         give_up = time.monotonic() + STARTS_WITHIN_S
         while True:
-            if free_port:
+            if any_port:
                 self.port = free_port()
             self._write_configuration()
             self._clear_traces()
             said = self._started(give_up)
             if said is None:
                 return
-            again = SURVIVORS in said or (free_port and "could not bind" in said)
+            again = SURVIVORS in said or (any_port and "could not bind" in said)
             if not again or time.monotonic() > give_up:
                 raise PostgresFault(f"PostgreSQL did not start: {said.strip() or 'it said nothing'} (log: {self.log})")
             time.sleep(0.1)
