@@ -72,6 +72,8 @@ class Prompt:
     """What became of it; more than one where M-PESA changed its mind."""
     receipt: str | None = None
     """Of the money that moved."""
+    answered: bool = False
+    """The shop was told its ids as the answer to its push."""
     told_plainly: bool = False
     """Its success was told by a callback with its ids, its amount and its receipt."""
 
@@ -94,6 +96,21 @@ class Prompt:
             items.insert(1, {"Name": "Balance"})
         spelt = int(code) if code.isdigit() and code != "9999" else code
         return bodies.callback(self.merchant_request_id, self.checkout_request_id, spelt, SAYS[code], items)
+
+
+STRANGERS = Prompt(
+    transaction_id="of another shop",
+    callback_path="/elsewhere",
+    phone="254700000049",
+    amount=1,
+    reference="X",
+    merchant_request_id="5998-46a7-a4aa-strangers",
+    checkout_request_id="ws_CO_strangers",
+    pushed_at_s=0,
+    results=[SUCCESS],
+    receipt="UKX0000001",
+)
+"""A payment at another shop, which Safaricom knows as well as ours, and whose ids its customer knows."""
 
 
 class Safaricom:
@@ -202,11 +219,13 @@ class Safaricom:
         if how.startswith("no_answer"):
             return None
         if instead is None:
+            prompt.answered = True
             return bodies.push_accepted(prompt.merchant_request_id, prompt.checkout_request_id)
         return instead.answer("0") if isinstance(instead, Refusal) else instead
 
     def _query(self, checkout_request_id: str) -> Answer | None:
-        prompt = next((one for one in self.prompts if one.checkout_request_id == checkout_request_id), None)
+        known = [*self.prompts, STRANGERS]
+        prompt = next((one for one in known if one.checkout_request_id == checkout_request_id), None)
         if prompt is None:
             return bodies.TRANSACTION_DOES_NOT_EXIST.answer("0")
         self.undecided()

@@ -33,6 +33,7 @@ from tests.chaos.scripted_safaricom import (
     PUSH_ANSWERS,
     QUERY_ANSWERS,
     SAYS,
+    STRANGERS,
     SUCCESS,
     Prompt,
     Safaricom,
@@ -68,6 +69,8 @@ PURCHASES = st.fixed_dictionaries(
         "answer": st.sampled_from(("accepted",) * 8 + tuple(PUSH_ANSWERS)),
     }
 )
+
+FORGED_FAILURE = STRANGERS.callback("1037")
 
 BOOKS = """
     SELECT t.id::text, t.status, t.review_reason, t.result_code, t.amount::int AS amount, t.phone_number AS phone,
@@ -329,6 +332,16 @@ class AnyHistory(RuleBasedStateMachine):
             assert leaked
             assert after["status"] == "REVIEW" or (unbound and after["status"] in NOT_PAID), f"{was} {after['status']}"
 
+    @precondition(lambda self: self.unanswered())
+    @rule(which=ANY, success=st.booleans())
+    def a_forger_offers_the_ids_of_a_payment_elsewhere(self, which: int, success: bool) -> None:
+        """At a leaked address whose payment has no ids yet: a query for these ids would find money, but not ours."""
+        prompt = self.unanswered()[which % len(self.unanswered())]
+        body = STRANGERS.callback(SUCCESS, MpesaReceiptNumber=None, Amount=prompt.amount)
+        reply = self.shop.call("callback", "POST", prompt.callback_path, raw=body if success else FORGED_FAILURE)
+        assert reply.status == 200
+        self.slandered.add(prompt.transaction_id)
+
     # Ourselves --------------------------------------------------------------------------------------------------------
 
     @rule()
@@ -435,6 +448,9 @@ class AnyHistory(RuleBasedStateMachine):
 
     def undecided(self) -> list[Prompt]:
         return self.safaricom.undecided()
+
+    def unanswered(self) -> list[Prompt]:
+        return [prompt for prompt in self.safaricom.prompts if not prompt.answered]
 
     def decided(self) -> list[Prompt]:
         return [prompt for prompt in self.safaricom.prompts if prompt.results]
