@@ -7,12 +7,13 @@ PYTHON := .venv/bin/python
 IN_TWO := --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test check format bench build verify migrate lock clean system
+.PHONY: help setup demo dev test soak check format bench build verify migrate lock clean system
 
 help:
 	@echo "make demo     take one payment all the way, and tell what happens on the way"
 	@echo "make dev      the shop, the virtual phone and the mailbox, left running (PORT=8888, SIM_PORT=8890)"
 	@echo "make test     every test (TESTS=tests/unit runs a part)"
+	@echo "make soak     the long form of the tests that have one (hours)"
 	@echo "make check    formatting, types, tests"
 	@echo "make format   let ruff format and repair the code"
 	@echo "make bench    the measurements, as ratios"
@@ -48,6 +49,9 @@ check: system
 format: setup
 	@$(PYTHON) -m ruff format .
 	@$(PYTHON) -m ruff check --fix .
+
+soak: system
+	@$(PYTHON) -m pytest --soak $(TESTS)
 
 bench: setup
 	@$(PYTHON) -m dev.bench
