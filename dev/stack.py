@@ -193,7 +193,7 @@ class LocalStack:
             "BROWSER": "none",
             "NO_COLOR": "1",
             "FORCE_COLOR": "0",
-            "NODE_OPTIONS": f"--require {json.dumps(str(ROOT / 'dev' / 'loopback.cjs'))}",
+            "NODE_OPTIONS": f"--require {json.dumps(str(ROOT / 'dev' / 'loopback.cjs'), ensure_ascii=False)}",
         }
         not_passed_on = ("PORT", "SIM_PORT", "NETLIFY_AUTH_TOKEN", "NETLIFY_SITE_ID", "PYTHONPATH", "PYTHONHOME")
         inherited = {name: value for name, value in os.environ.items() if name not in not_passed_on}
