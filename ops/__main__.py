@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import getpass
 import os
+import signal
 import sys
+import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 
@@ -50,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
 
     again = commands.add_parser("replay", help="every decision again, from the evidence on file; changes nothing")
     again.add_argument(
-        "--confirm-above-kes", type=Decimal, default=Decimal(20_000), metavar="KES", help="CONFIRM_ABOVE_KES"
+        "--confirm-above-kes", type=_kes, default=Decimal(20_000), metavar="KES", help="CONFIRM_ABOVE_KES"
     )
     again.set_defaults(run=_replay)
 
@@ -68,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         ("refunded", "the whole amount went back", True),
     ):
         action = actions.add_parser(name, help=what)
-        action.add_argument("transaction_id", metavar="TX")
+        action.add_argument("transaction_id", metavar="TX", type=_transaction_id)
         if with_receipt:
             action.add_argument("--receipt", required=True, metavar="R", help="the M-Pesa receipt number of that money")
         action.add_argument("--why", required=True, help="what you saw; kept in the audit log, so no personal data")
@@ -92,6 +94,21 @@ def _parser() -> argparse.ArgumentParser:
         "callback-secret", help="the secret that signs callback addresses; print it before rotating keys"
     )
     return parser
+
+
+def _kes(text: str) -> Decimal:
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError("must be whole shillings, like 20000")
+    return Decimal(text)
+
+
+def _transaction_id(text: str) -> str:
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            "must be a transaction id; `case` finds it by receipt, reference or phone"
+        ) from None
 
 
 def _verify(database: Database, _: argparse.Namespace) -> int:
@@ -205,4 +222,5 @@ def _eat(at: object) -> str:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `… | head` is no fault
     sys.exit(main(sys.argv[1:], os.environ))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shared.database import Database, Row
+from shared.phone import read_msisdn
 
 NAMED = """
     t.id, t.status, t.review_reason, t.amount, t.account_reference, t.phone_number, t.created_at, t.paid_at,
@@ -54,7 +55,7 @@ class Books:
                OR t.id IN (SELECT i.transaction_id FROM callback_inbox i WHERE upper(:clue) = ANY (i.receipts))
             ORDER BY t.created_at DESC LIMIT 50
             """,
-            clue=clue,
+            clue=_as_stored(clue),
         )
 
     def payment(self, transaction_id: str) -> Row | None:
@@ -120,3 +121,11 @@ class Books:
     def _rows(self, sql: str, **params: object) -> list[Row]:
         with self._database.transaction() as tx:
             return tx.rows(sql, **params)
+
+
+def _as_stored(clue: str) -> str:
+    """A phone number in any of its forms, as the books have it; anything else as it is."""
+    try:
+        return read_msisdn(clue)
+    except ValueError:
+        return clue.strip()

@@ -8,7 +8,8 @@ were changed, history that was changed, or a rule that has changed since.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -66,9 +67,35 @@ class _Replayed:
     push_ids: Ids | None = field(default=None)
 
 
+class _World:
+    """All payments, and which of them share an order, a receipt or an id: asked for every decision, so kept at hand."""
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self.payments = {str(row["id"]): _Replayed(row, _as_ordered(row), push_ids=_push_ids(row)) for row in rows}
+        self._orders: dict[object, list[_Replayed]] = defaultdict(list)
+        self._named: dict[tuple[str, str], set[str]] = defaultdict(set)
+        for it in self.payments.values():
+            self._orders[_order(it.row)].append(it)
+
+    def becomes(self, it: _Replayed, payment: Payment) -> None:
+        for name in _names(it.payment.ids, it.payment.receipt):
+            self._named[name].discard(payment.id)
+        for name in _names(payment.ids, payment.receipt):
+            self._named[name].add(payment.id)
+        it.payment = payment
+
+    def twins(self, it: _Replayed) -> list[_Replayed]:
+        """The other payments for the same reference, phone and amount."""
+        return [other for other in self._orders[_order(it.row)] if other is not it]
+
+    def taken(self, it: _Replayed, *, ids: Ids | None = None, receipt: str | None = None) -> bool:
+        """Another payment has one of these ids, or this receipt."""
+        return any(self._named.get(name, set()) - {it.payment.id} for name in _names(ids, receipt))
+
+
 def replay(books: Books, confirm_above_kes: Decimal) -> tuple[int, list[Difference]]:
     """How many decisions were taken again, and every difference. Reads only."""
-    world = {str(row["id"]): _Replayed(row, _as_ordered(row), push_ids=_push_ids(row)) for row in books.all_payments()}
+    world = _World(books.all_payments())
     bodies = {str(row["id"]): bytes(row["body"]) for row in books.all_callbacks()}
     decisions = 0
     differences: list[Difference] = []
@@ -77,15 +104,13 @@ def replay(books: Books, confirm_above_kes: Decimal) -> tuple[int, list[Differen
             continue
         decisions += 1
         differences += _take_again(world, bodies, step, confirm_above_kes)
-    for it in world.values():
+    for it in world.payments.values():
         differences += _compare(it)
     return decisions, differences
 
 
-def _take_again(
-    world: dict[str, _Replayed], bodies: dict[str, bytes], step: Row, confirm_above_kes: Decimal
-) -> Iterator[Difference]:
-    it = world[str(step["transaction_id"])]
+def _take_again(world: _World, bodies: dict[str, bytes], step: Row, confirm_above_kes: Decimal) -> Iterator[Difference]:
+    it = world.payments[str(step["transaction_id"])]
     event = _event(it, bodies, step)
     if event is None:
         yield Difference(
@@ -99,7 +124,7 @@ def _take_again(
             f"audit row {step['id']}: {step['event']} gave {step['outcome']}, {step['to_status']}; "
             f"now it gives {decision.outcome}, {decision.status}",
         )
-    it.payment = _after(it.payment, decision)
+    world.becomes(it, _after(it.payment, decision))
     if decision.paid is not None:
         it.paid_at = step["at"]
 
@@ -133,21 +158,17 @@ def _event(it: _Replayed, bodies: dict[str, bytes], step: Row) -> Event | None:
     return news[0] if news is not None and news[1].event == step["event"] else None
 
 
-def _around(
-    world: dict[str, _Replayed], it: _Replayed, event: Event, step: Row, confirm_above_kes: Decimal
-) -> Circumstances:
-    others = [other for other in world.values() if other is not it]
+def _around(world: _World, it: _Replayed, event: Event, step: Row, confirm_above_kes: Decimal) -> Circumstances:
     receipt = event.receipt if isinstance(event, Confirmed | OperatorPaid) else None
     ids = event.ids if isinstance(event, PushAccepted | Confirmed | Declined | UnknownCode) else None
     now: datetime = step["at"]
     return Circumstances(
         now=now,
         confirm_above_kes=confirm_above_kes,
-        receipt_taken=receipt is not None and any(other.payment.receipt == receipt for other in others),
-        ids_taken=ids is not None and (ids == NOT_KEPT or any(_share(other.payment.ids, ids) for other in others)),
+        receipt_taken=world.taken(it, receipt=receipt),
+        ids_taken=ids == NOT_KEPT or world.taken(it, ids=ids),
         twin_paid=any(
-            _twins(other.row, it.row) and other.paid_at is not None and other.paid_at > now - TWINS_ARE_WITHIN
-            for other in others
+            other.paid_at is not None and other.paid_at > now - TWINS_ARE_WITHIN for other in world.twins(it)
         ),
     )
 
@@ -186,11 +207,11 @@ def _push_ids(row: Row) -> Ids | None:
     return Ids(row["merchant_request_id"], row["checkout_request_id"])
 
 
-def _share(theirs: Ids | None, ids: Ids) -> bool:
-    return theirs is not None and (
-        theirs.checkout_request_id == ids.checkout_request_id or theirs.merchant_request_id == ids.merchant_request_id
-    )
+def _names(ids: Ids | None, receipt: str | None) -> list[tuple[str, str]]:
+    """What no two payments may share."""
+    both = [("merchant", ids.merchant_request_id), ("checkout", ids.checkout_request_id)] if ids else []
+    return [*both, *([("receipt", receipt)] if receipt is not None else [])]
 
 
-def _twins(one: Row, other: Row) -> bool:
-    return all(one[name] == other[name] for name in ("phone_number", "amount", "account_reference"))
+def _order(row: Row) -> object:
+    return row["phone_number"], row["amount"], row["account_reference"]

@@ -11,7 +11,7 @@ import contextlib
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal, DecimalException
 from typing import Any, NoReturn, TypeAlias
@@ -46,6 +46,7 @@ class CallbackSuccess:
     transaction_date: datetime | None
     phone: str | None
     balance_kes: Decimal | None
+    description: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +155,7 @@ def _read_callback(body: bytes) -> CallbackRead:
         transaction_date=_moment(items.get("TransactionDate")),
         phone=_phone(items.get("PhoneNumber")),
         balance_kes=_kes(items.get("Balance")),
+        description=description,
     )
 
 

@@ -186,10 +186,11 @@ def _translate(raised: Exception) -> tuple[Problem, Exception | None]:
         case Problem():
             return raised, None
         case Misconfigured():
-            return _misconfigured(raised), None
+            return _misconfigured(raised), raised
         case WrongEnvironment():
             holds = f"'{raised.stamped}', the environment this database belongs to; or DATABASE_URL another database"
-            return _misconfigured(Misconfigured.of("MPESA_ENV", holds)), None
+            wrong = Misconfigured.of("MPESA_ENV", holds)
+            return _misconfigured(wrong), wrong
         case DatabaseUnavailable() | Busy():
             return unavailable("The database did not answer. Try again in a moment."), raised
     return Problem(

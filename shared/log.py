@@ -11,6 +11,8 @@ import traceback
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from shared.settings import Misconfigured
+
 if TYPE_CHECKING:
     from aws_lambda_powertools import Logger
 
@@ -28,7 +30,9 @@ def log_line(
     """The request's own line; an error line where something broke."""
     told = {name: value for name, value in fields.items() if value is not None}
     line = {"function": function, "status": status, "taken_ms": taken_ms, **told}
-    if failure is not None:
+    if isinstance(failure, Misconfigured):
+        _logger().error("misconfigured", extra=line | {"should_hold": should_hold(failure)})
+    elif failure is not None:
         _logger().error("failed", extra=line | {"failure": where_it_broke(failure)})
     else:
         _logger().info("answered", extra=line)
@@ -42,6 +46,11 @@ def alert_line(topic: str, transaction_id: str | None, **fields: object) -> None
 def note(message: str, **fields: object) -> None:
     """Something that happened on the way and needs nobody."""
     _logger().info(message, extra=fields)
+
+
+def should_hold(failure: Misconfigured) -> dict[str, str]:
+    """Variables and what they should hold, never values: nobody sees what `sweep` answers, so its log says it."""
+    return {problem.name: problem.should_hold for problem in failure.problems}
 
 
 def where_it_broke(failure: BaseException) -> str:

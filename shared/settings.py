@@ -29,6 +29,8 @@ DARAJA_HOSTS: Mapping[Environment, str] = {
 SANDBOX_SHORTCODE = "174379"
 SANDBOX_PASSKEY = "bfb279f9aa9bdbcf158e97dd71a467cd2e0c893059b10f78e6b72ada1ed2c919"
 """Published: it decodes from the sample request (Daraja portal, M-Pesa Express). Production refuses it."""
+SAMPLE_SECRET = "at_least_32_characters_of_your_own_choosing"
+"""Of .env.example: whoever reads that can sign with it."""
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -268,7 +270,9 @@ def _edge(reader: _Reader) -> EdgeSettings:
 
 
 def _callback_secret(reader: _Reader) -> str:
-    chosen = reader.text("CALLBACK_SECRET", "at least 32 characters of your own choosing", _long_secret, default="")
+    published = (SAMPLE_SECRET,) if reader.get("MPESA_ENV") == "production" else ()
+    holds = "at least 32 characters of your own choosing"
+    chosen = reader.text("CALLBACK_SECRET", holds, lambda v: _long_secret(v) and v not in published, default="")
     return chosen or derived_callback_secret(_passkey(reader), _consumer_secret(reader))
 
 

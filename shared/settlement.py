@@ -144,6 +144,7 @@ def from_callback(entry: Entry, actor: str) -> tuple[Event, Evidence] | None:
             evidence,
             receipt=told.receipt,
             result_code="0",
+            result_desc=told.description or None,
             transaction_date=told.transaction_date,
             payer=told.phone,
             balance_kes=_storable(told.balance_kes),

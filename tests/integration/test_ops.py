@@ -74,7 +74,7 @@ def test_a_case_is_told_in_order(shop: Shop, capsys: pytest.CaptureFixture[str])
 def test_a_case_is_found_by_its_receipt_and_its_reference(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     transaction_id = paid(shop)
     receipt = shop.row("SELECT mpesa_receipt_number FROM payment_confirmations")["mpesa_receipt_number"]
-    for clue in (receipt, receipt.lower(), "INV00042", CUSTOMER):
+    for clue in (receipt, receipt.lower(), "INV00042", CUSTOMER, "0708 374 149", "+254708374149"):
         assert run(shop, "case", clue) == 0
         assert transaction_id in capsys.readouterr().out
     assert run(shop, "case", "NOSUCHTHING") == 1
@@ -203,3 +203,13 @@ def test_changed_bytes_and_changed_books_show_in_the_replay(shop: Shop, capsys: 
     told = capsys.readouterr().out
     assert f"DIFFERS  {transaction_id}" in told
     assert "gave paid, PAID; now it gives to_review, REVIEW" in told
+
+
+@pytest.mark.parametrize(
+    "arguments", [("replay", "--confirm-above-kes", "abc"), ("review", "fail", "abc", "--why", "x")]
+)
+def test_a_mistyped_argument_is_explained(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments, {"DATABASE_URL": "postgresql://nobody@127.0.0.1/nothing"})
+    assert ended.value.code == 2
+    assert "must be" in capsys.readouterr().err
