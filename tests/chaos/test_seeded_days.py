@@ -47,7 +47,9 @@ def test_every_shilling_of_a_hostile_day_is_explained(
         try:
             came = Day(seed, shop, time).run()
         except BaseException:
-            print(f"the day that failed: DAY={seed} pytest tests/chaos/test_seeded_days.py")
+            print(
+                f"the day that failed: DAY={seed} pytest tests/chaos/test_seeded_days.py", *shop.logged[-8:], sep="\n"
+            )
             raise
         payments += came.payments
         moved_kes += came.moved_kes

@@ -306,7 +306,7 @@ class AnyHistory(RuleBasedStateMachine):
         leaked = path == prompt.callback_path
         victims = rows[prompt.transaction_id]
         unbound = leaked and (victims["checkout"] is None or victims["learnt"])
-        if other is prompt or (unbound and how != "other_ids"):
+        if leaked and (other is prompt or (unbound and how != "other_ids")):
             return  # without ids of its own, the address is all that binds a callback
         victim = other if how == "other_ids" else prompt
         receipt = f"ZZ{len(self.told):02d}{uuid.uuid4().hex[:6].upper()}"
@@ -524,6 +524,8 @@ class AnyHistory(RuleBasedStateMachine):
         assert row["mails"] <= 1 + self.wanted_again[row["id"]], "an invoice was sent twice"
         if prompt is not None and prompt.paid and not row["unjudged"]:
             assert self.told.get(row["id"], set()) <= set(row["receipts"]), "a receipt was told and not kept"
+            if prompt.told_plainly and row["evidence"] == "query" and row["id"] not in self.slandered:
+                assert row["receipt"] == prompt.receipt, "the receipt came, and the confirmation lacks it"
             if prompt.told_plainly and row["status"] in OPEN | NOT_PAID:
                 assert row["held"], f"{row['amount']} KES were told, and the payment is {row['status']}"
 
