@@ -146,7 +146,7 @@ class LocalStack:
         for part in self._parts:
             part.require_running()
         if not self._postgres.running:
-            raise StackFault(f"PostgreSQL ended by itself. What it said last: {self._postgres.log}")
+            raise StackFault(f"PostgreSQL ended by itself. What it said last:\n{tail_of(self._postgres.log)}")
 
     def sweep(self) -> int:
         """Call the scheduled function once, as the platform's clock does; gives the HTTP status."""
@@ -319,8 +319,7 @@ class Part:
         )
 
     def tail(self) -> str:
-        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
-        return "\n".join(f"    {line}" for line in lines) + f"\n  (all of it: {shown(self.log)})"
+        return tail_of(self.log)
 
     def ask_to_end(self) -> None:
         assert self._keeper.stdin is not None
@@ -362,6 +361,14 @@ ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\u200b")
 def shown(path: Path) -> str:
     """A path as the developer, who stands in the repository's folder, would write it."""
     return os.path.relpath(path, ROOT) if path.is_relative_to(ROOT) else str(path)
+
+
+def tail_of(log: Path) -> str:
+    """The last lines of a log, and where the others are."""
+    lines: list[str] = []
+    with contextlib.suppress(OSError):
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
+    return "\n".join(f"    {line}" for line in lines) + f"\n  (all of it: {shown(log)})"
 
 
 # What `make dev` shows ------------------------------------------------------------------------------------------------
@@ -464,6 +471,8 @@ def main() -> int:
     try:
         port = port_from_environment("PORT", SITE_PORT)
         simulator_port = port_from_environment("SIM_PORT", SIMULATOR_PORT)
+        if port == simulator_port:
+            raise StackFault(f"PORT and SIM_PORT are both {port}: the shop and the simulator need one each.")
         state = own_folder(port)
         if state != STATE:
             print(f"Another stack is running here: this one keeps its data in {shown(state)}.")
@@ -490,8 +499,10 @@ def main() -> int:
 
 
 def introduce(stack: LocalStack, terminal: Terminal) -> None:
+    # the page looks for the virtual phone at the usual port unless told once
+    simulator = "" if stack.simulator_port == SIMULATOR_PORT else f"?sim={stack.simulator_port}"
     lines = [
-        ("shop", f"{stack.site_url}/", "pay here, with any number like 0700 000 001"),
+        ("shop", f"{stack.site_url}/{simulator}", "pay here, with any number like 0700 000 001"),
         ("virtual phone", f"{stack.simulator_url}/phone", "the prompt appears here; any PIN but 0000 pays"),
         ("mailbox", f"{stack.simulator_url}/mail", "the invoices arrive here"),
     ]
