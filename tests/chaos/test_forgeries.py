@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -98,6 +99,12 @@ def test_a_class_of_forgeries_has_many_variants_and_forges_the_same_again(kind: 
 
     assert len({(one.path, one.body, one.method) for one in map(forged, range(25))}) == 25
     assert [forged(variant) for variant in range(25)] == [forged(variant) for variant in range(25)]
+
+
+def test_the_page_about_forgeries_tells_of_every_class() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "proofs" / "forgeries.md").read_text("utf-8")
+    rows = [f"| `{kind.name}` | {str(kind.forge.__doc__).strip().splitlines()[0]} |" for kind in FORGERIES]
+    assert [row for row in rows if row not in page] == []
 
 
 # The customers --------------------------------------------------------------------------------------------------------
