@@ -51,9 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     verify.set_defaults(run=_verify)
 
     again = commands.add_parser("replay", help="every decision again, from the evidence on file; changes nothing")
-    again.add_argument(
-        "--confirm-above-kes", type=_kes, default=Decimal(20_000), metavar="KES", help="CONFIRM_ABOVE_KES"
-    )
+    _add_confirm_above(again)
     again.set_defaults(run=_replay)
 
     about = commands.add_parser("case", help="everything known about one payment, told in order")
@@ -83,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     entries.add_parser("list", help="those that wait, and the dead letters").set_defaults(run=_inbox_list)
     retry = entries.add_parser("retry", help="judge again, from the bytes on file")
     retry.add_argument("entry", metavar="ENTRY", nargs="?", help="one entry; without it every dead letter")
+    _add_confirm_above(retry)
     retry.set_defaults(run=_inbox_retry)
 
     receipts = commands.add_parser("receipts", help="M-Pesa receipt numbers").add_subparsers(
@@ -109,6 +108,13 @@ def _transaction_id(text: str) -> str:
         raise argparse.ArgumentTypeError(
             "must be a transaction id; `case` finds it by receipt, reference or phone"
         ) from None
+
+
+def _add_confirm_above(command: argparse.ArgumentParser) -> None:
+    """Where the function's own setting is not the default, it is said here too."""
+    command.add_argument(
+        "--confirm-above-kes", type=_kes, default=Decimal(20_000), metavar="KES", help="CONFIRM_ABOVE_KES"
+    )
 
 
 def _verify(database: Database, _: argparse.Namespace) -> int:
@@ -180,7 +186,7 @@ def _inbox_list(database: Database, _: argparse.Namespace) -> int:
 def _inbox_retry(database: Database, chosen: argparse.Namespace) -> int:
     from shared.settlement import judge
 
-    gateway = _gateway(database)
+    gateway = _gateway(database, chosen.confirm_above_kes)
     entries = gateway.inbox.reopen(chosen.entry)
     for entry in entries:
         print(f"{entry.id}: {judge(gateway, entry, actor='operator')}")
@@ -194,11 +200,12 @@ def _receipts_missing(database: Database, _: argparse.Namespace) -> int:
     return _print(missing)
 
 
-def _gateway(database: Database) -> Gateway:
+def _gateway(database: Database, confirm_above_kes: Decimal = LARGEST_KES) -> Gateway:
+    """An operator's own word needs no query; a callback that is judged again does, as it did the first time."""
     environment = Books(database).environment()
     if environment is None:
         raise review.NotPossible("these books are empty: nobody has used this database yet")
-    return Gateway(database, environment, Decimal(LARGEST_KES))
+    return Gateway(database, environment, confirm_above_kes)
 
 
 def _print(payments: Iterable[Row]) -> int:

@@ -145,6 +145,17 @@ def test_review_changes_nothing_that_is_not_in_review(shop: Shop, capsys: pytest
     assert shop.status(transaction_id).body["status"] == "paid"
 
 
+def test_a_large_payment_that_is_judged_again_still_waits_for_its_query(shop: Shop) -> None:
+    shop.simulator.client.script(CUSTOMER, "pay", after_s=0)
+    asked = shop.pay(amount=20_001).body
+    shop.simulator.client.wait_for_callback(asked["checkout_request_id"])
+    entry = str(shop.row("SELECT id FROM callback_inbox")["id"])
+    assert run(shop, "inbox", "retry", entry) == 0
+    assert shop.status(asked["transaction_id"]).body["status"] == "pending"
+    assert run(shop, "inbox", "retry", entry, "--confirm-above-kes", "250000") == 0
+    assert shop.status(asked["transaction_id"]).body["status"] == "paid"
+
+
 def test_a_dead_letter_is_listed_and_judged_again(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     transaction_id = paid(shop)
     entry = shop.row("UPDATE callback_inbox SET outcome = 'dead_letter', last_error = 'x' RETURNING id")["id"]
