@@ -7,13 +7,14 @@ PYTHON := .venv/bin/python
 IN_TWO := --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test soak check format bench build verify migrate lock clean system
+.PHONY: help setup demo dev test soak mutation planted-bugs check format bench build verify migrate lock clean system
 
 help:
 	@echo "make demo     take one payment all the way, and tell what happens on the way"
 	@echo "make dev      the shop, the virtual phone and the mailbox, left running (PORT=8888, SIM_PORT=8890)"
 	@echo "make test     every test (TESTS=tests/unit runs a part)"
 	@echo "make soak     the long form of the tests that have one (hours)"
+	@echo "make mutation, make planted-bugs   break the code, and see the tests notice (about an hour; half an hour)"
 	@echo "make check    formatting, types, tests"
 	@echo "make format   let ruff format and repair the code"
 	@echo "make bench    the measurements, as ratios"
@@ -52,6 +53,12 @@ format: setup
 
 soak: system
 	@$(PYTHON) -m pytest --soak $(TESTS)
+
+mutation: system
+	@$(PYTHON) -m dev.mutation
+
+planted-bugs: system
+	@$(PYTHON) -m dev.planted_bugs
 
 bench: setup
 	@$(PYTHON) -m dev.bench

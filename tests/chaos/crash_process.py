@@ -36,7 +36,7 @@ FAILS_AFTER = "fails after"
 KILLED_BEFORE = "killed before"
 KILLED_AFTER = "killed after"
 LOST_ON_THE_WAY = "lost on the way"
-"""Bytes have left, and nothing happened on the other side. HTTP only: to the caller it looks as `FAILS_AFTER`."""
+"""Bytes have left, and nothing happened on the other side: to the caller it looks as `FAILS_AFTER`."""
 
 A_CALL_LASTS_AT_MOST_S = 60
 MODULES = (
@@ -100,8 +100,10 @@ def watch_database(points: Points) -> None:
     def watched(execute: Callable[..., Any]) -> Callable[..., Any]:
         def run(self: Any, sql: str, *values: object) -> Any:
             how = points.reached(in_short(sql))
-            if how == FAILS_BEFORE:
+            if how in (FAILS_BEFORE, LOST_ON_THE_WAY):
                 self._usock.shutdown(socket.SHUT_RDWR)
+            if how == LOST_ON_THE_WAY:
+                raise InterfaceError("network error")
             context = execute(self, sql, *values)
             if how == KILLED_AFTER:
                 die()

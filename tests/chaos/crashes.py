@@ -36,7 +36,8 @@ from tests.fixtures.shop import Reply, Shop, forget_collaborators, replayed_diff
 
 ROOT = Path(__file__).parents[2]
 FAULTS = (FAILS_BEFORE, FAILS_AFTER, KILLED_BEFORE, KILLED_AFTER)
-FAULTS_OF_HTTP = (*FAULTS, LOST_ON_THE_WAY)
+FAULTS_OF_NO_RETURN = (*FAULTS, LOST_ON_THE_WAY)
+"""Of an HTTP request and of COMMIT, after which nobody can tell by the silence whether it happened."""
 
 AT_ONCE, LATE, NEVER = "at once", "late", "never"
 """When Safaricom's callback about what a customer did comes in."""

@@ -21,7 +21,7 @@ import pytest
 from dev.postgres import EmbeddedPostgres
 from tests.chaos.crash_pool import Case, Pool
 from tests.chaos.crash_stories import STORIES, Story
-from tests.chaos.crashes import FAULTS, FAULTS_OF_HTTP, Fault
+from tests.chaos.crashes import FAULTS, FAULTS_OF_NO_RETURN, Fault
 from tests.fixtures.database import TEMPLATE, fresh_database
 from tests.fixtures.soak import Figure, Rounds
 
@@ -72,7 +72,7 @@ def every_case(story: Story, operations: list[str]) -> list[Case]:
         Case(operation, Fault(at, how), callback)
         for callback in story.callbacks
         for at, operation in enumerate(operations)
-        for how in (FAULTS_OF_HTTP if operation.startswith("HTTP") else FAULTS)
+        for how in (FAULTS_OF_NO_RETURN if operation.startswith(("HTTP", "COMMIT")) else FAULTS)
     ]
 
 
