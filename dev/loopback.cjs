@@ -9,7 +9,10 @@
 const http = require('node:http')
 const net = require('node:net')
 
-const LARGEST_BODY = 64 * 1024
+// Not the processes that the CLI starts: what the Python functions are given and answer goes through servers too.
+const IS_CLI = /netlify-cli[\\/]bin[\\/]run\.js$/.test(process.argv[1] ?? '')
+
+const LARGEST_BODY = 1024 * 1024
 const LARGEST_DISCARDED = 64 * 1024 * 1024
 const TOO_LARGE = JSON.stringify({
   type: 'about:blank',
@@ -31,7 +34,7 @@ net.Server.prototype.listen = function (...args) {
 const emit = http.Server.prototype.emit
 
 http.Server.prototype.emit = function (event, ...args) {
-  if (event !== 'request') return emit.call(this, event, ...args)
+  if (event !== 'request' || !IS_CLI) return emit.call(this, event, ...args)
   const [request, response] = args
   request.on('error', () => {}) // it broke off
   const length = Number(request.headers['content-length'] ?? 0)
