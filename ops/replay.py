@@ -124,7 +124,7 @@ def _take_again(world: _World, bodies: dict[str, bytes], step: Row, confirm_abov
             f"audit row {step['id']}: {step['event']} gave {step['outcome']}, {step['to_status']}; "
             f"now it gives {decision.outcome}, {decision.status}",
         )
-    world.becomes(it, _after(it.payment, decision))
+    world.becomes(it, _after(it, decision))
     if decision.paid is not None:
         it.paid_at = step["at"]
 
@@ -173,8 +173,10 @@ def _around(world: _World, it: _Replayed, event: Event, step: Row, confirm_above
     )
 
 
-def _after(payment: Payment, decision: Decision) -> Payment:
-    """The payment as the gateway would have stored it."""
+def _after(it: _Replayed, decision: Decision) -> Payment:
+    """The payment as the gateway would have stored it. A receipt is filled in where there is a confirmation to fill."""
+    payment = it.payment
+    filled = decision.fill_receipt if it.paid_at is not None else None
     learnt = payment.ids_are_learnt if decision.ids is None else decision.ids_are_learnt
     return replace(
         payment,
@@ -182,7 +184,7 @@ def _after(payment: Payment, decision: Decision) -> Payment:
         ids=decision.ids or payment.ids,
         ids_are_learnt=learnt,
         review_reason=decision.review_reason if decision.status is Status.REVIEW else None,
-        receipt=decision.paid.receipt if decision.paid else decision.fill_receipt or payment.receipt,
+        receipt=decision.paid.receipt if decision.paid else filled or payment.receipt,
         success_held=payment.success_held or decision.hold_success,
     )
 

@@ -41,7 +41,7 @@ from tests.chaos.scripted_safaricom import (
     scripted_safaricom,
 )
 from tests.chaos.virtual_time import VirtualTime
-from tests.fixtures.shop import Reply, Shop, forget_collaborators
+from tests.fixtures.shop import Reply, Shop, forget_collaborators, replayed_differently
 from tests.fixtures.soak import Figure, Rounds
 
 PHONES = ("254700000041", "254700000042")
@@ -427,6 +427,7 @@ class AnyHistory(RuleBasedStateMachine):
             if truth is not None and truth.paid:
                 assert row["status"] in ("PAID", "REVIEW", "REFUNDED"), f"{row['amount']} KES are unexplained"
             self.world.states[row["status"]] += 1
+        assert replayed_differently(self.shop.database_url) == []
         nothing_private_was_logged(self.shop)
 
     # How it works -----------------------------------------------------------------------------------------------------
