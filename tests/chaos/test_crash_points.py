@@ -58,6 +58,7 @@ def test_every_crash_leaves_the_books_right(
     assert wrong == []
 
 
+@pytest.mark.usefixtures("rounds")  # it has a long form, as the stories have
 def test_the_crash_points_are_counted(tally: Counter[str], figure: Figure) -> None:
     """Runs after the stories."""
     figure(
