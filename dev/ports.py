@@ -7,8 +7,6 @@ import os
 import secrets
 import socket
 
-import psutil
-
 BELOW_THE_EPHEMERAL = range(10_240, 32_000)
 """Linux gives ports from 32768 on to outgoing connections, macOS and Windows from 49152 on."""
 
@@ -43,6 +41,8 @@ def is_taken(port: int) -> bool:
 
 def holder(port: int) -> str | None:
     """The program that listens on this port, as far as this machine tells us."""
+    import psutil
+
     with contextlib.suppress(psutil.Error, OSError, RuntimeError):
         for connection in psutil.net_connections("tcp"):
             listens = connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port
