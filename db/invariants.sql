@@ -55,9 +55,10 @@ GROUP BY transaction_id HAVING count(DISTINCT event) > 1 OR count(*) FILTER (WHE
 -- every_callback_is_judged: an inbox entry has an outcome, or another try is due soon
 SELECT transaction_id FROM callback_inbox WHERE outcome IS NULL AND next_try_at < now() - interval '10 minutes';
 
--- silence_is_told: nothing is open for longer than 15 minutes (and one sweep) without an alert
+-- silence_is_told: nothing is open, nor held for a query after a failure, for over 15 minutes (and one sweep) without an alert
 SELECT t.id FROM transactions t
-WHERE t.status IN ('INITIATED', 'PENDING', 'UNCERTAIN') AND t.created_at < now() - interval '20 minutes'
+WHERE (t.status IN ('INITIATED', 'PENDING', 'UNCERTAIN') AND t.created_at < now() - interval '20 minutes'
+       OR t.status IN ('FAILED', 'CANCELLED', 'EXPIRED') AND t.success_held_at < now() - interval '20 minutes')
   AND NOT EXISTS (SELECT FROM outbox o WHERE o.transaction_id = t.id AND o.kind = 'alert');
 
 -- review_is_told: a payment that waits for a person has an alert

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -127,7 +128,10 @@ def payments(status: Status) -> Iterator[Payment]:
     for (its_ids, learnt), reason, receipt, success_held, amount, age in itertools.product(
         known_ids, reasons, receipts, held, (SMALL, LARGE), AGES
     ):
-        yield Payment("a", status, amount, NOON - age, its_ids, learnt, reason, receipt, success_held)
+        payment = Payment("a", status, amount, NOON - age, its_ids, learnt, reason, receipt, success_held)
+        yield payment
+        if status is Status.REFUNDED and receipt is None:
+            yield replace(payment, refunded_unpaid=True)
 
 
 def circumstances() -> Iterator[Circumstances]:

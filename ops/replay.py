@@ -174,9 +174,8 @@ def _around(world: _World, it: _Replayed, event: Event, step: Row, confirm_above
 
 
 def _after(it: _Replayed, decision: Decision) -> Payment:
-    """The payment as the gateway would have stored it. A receipt is filled in where there is a confirmation to fill."""
+    """The payment as the gateway would have stored it."""
     payment = it.payment
-    filled = decision.fill_receipt if it.paid_at is not None else None
     learnt = payment.ids_are_learnt if decision.ids is None else decision.ids_are_learnt
     return replace(
         payment,
@@ -184,8 +183,9 @@ def _after(it: _Replayed, decision: Decision) -> Payment:
         ids=decision.ids or payment.ids,
         ids_are_learnt=learnt,
         review_reason=decision.review_reason if decision.status is Status.REVIEW else None,
-        receipt=decision.paid.receipt if decision.paid else filled or payment.receipt,
-        success_held=payment.success_held or decision.hold_success,
+        receipt=decision.paid.receipt if decision.paid else decision.fill_receipt or payment.receipt,
+        success_held=(payment.success_held or decision.hold_success) and not decision.drop_success,
+        refunded_unpaid=decision.status is Status.REFUNDED and it.paid_at is None,
     )
 
 

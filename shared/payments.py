@@ -140,6 +140,8 @@ class Payment:
     """The receipt of its confirmation; None while a paid payment's receipt is missing."""
     success_held: bool = False
     """A callback said paid; a query has to agree first."""
+    refunded_unpaid: bool = False
+    """A person gave it back straight from REVIEW: it has no confirmation, so no receipt that could be filled in."""
 
     @property
     def can_be_queried(self) -> bool:
@@ -291,6 +293,8 @@ class Decision:
     ids_are_learnt: bool = False
     hold_success: bool = False
     """Keep the callback's success until a query agrees, and ask at once."""
+    drop_success: bool = False
+    """A person looked: the success that was held is not waited for any more."""
 
 
 AN_INITIATED_PAYMENT_DIED_AFTER = timedelta(seconds=90)
@@ -395,6 +399,8 @@ def _confirmed_again(payment: Payment, event: Confirmed, around: Circumstances) 
         return _stays(payment, Outcome.REPEATED)
     if around.receipt_taken:
         return _stays(payment, Outcome.CONTRADICTS, Alert.REUSED_RECEIPT)
+    if payment.refunded_unpaid:
+        return _stays(payment, Outcome.NOTED)
     if payment.receipt is None:
         return replace(_stays(payment, Outcome.RECEIPT_FILLED), fill_receipt=event.receipt)
     return _stays(payment, Outcome.CONTRADICTS, Alert.SECOND_RECEIPT)
@@ -457,9 +463,10 @@ def _unknown_code(payment: Payment) -> Decision:
 
 
 def _time_passed(payment: Payment, around: Circumstances) -> Decision:
-    """Silence is not failure: nothing fails by waiting."""
+    """Silence is not failure: nothing fails by waiting. A success held for a query is open too, also after one."""
     age = around.now - payment.created_at
-    if payment.status not in OPEN:
+    held_after_failure = payment.status in NOT_PAID and payment.success_held
+    if payment.status not in OPEN and not held_after_failure:
         return _stays(payment, Outcome.STILL_WAITING)
     patience = SILENCE_IS_REVIEWED_AFTER if payment.can_be_queried else SILENCE_IS_TOLD_AFTER
     if age >= patience and payment.status is not Status.INITIATED:
@@ -478,7 +485,7 @@ def _operator(
         case Status.REVIEW, OperatorPaid(receipt) if not around.receipt_taken:
             return Decision(Status.PAID, Outcome.PAID, paid=Paid(Evidence.OPERATOR, receipt))
         case Status.REVIEW, OperatorFailed():
-            return Decision(Status.FAILED, Outcome.DECLINED)
+            return Decision(Status.FAILED, Outcome.DECLINED, drop_success=True)
         case ((Status.REVIEW | Status.PAID), OperatorRefunded()):
             return Decision(Status.REFUNDED, Outcome.REFUNDED)
     return _stays(payment, Outcome.NOTED)

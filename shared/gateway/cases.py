@@ -77,6 +77,7 @@ class Cases:
                 """
                 SELECT t.id, t.status, t.amount, t.created_at, t.merchant_request_id, t.checkout_request_id,
                        t.ids_are_learnt, t.review_reason, t.success_held_at, c.mpesa_receipt_number,
+                       t.status = 'REFUNDED' AND c.id IS NULL AS refunded_unpaid,
                        clock_timestamp() AS now,
                        EXISTS (SELECT FROM payment_confirmations o
                                WHERE o.mpesa_receipt_number = CAST(:receipt AS text)
@@ -138,7 +139,8 @@ class Case:
                     pushed_at = CASE WHEN :never_left THEN NULL ELSE pushed_at END,
                     callback_received_at = CASE WHEN CAST(:inbox_id AS uuid) IS NULL THEN callback_received_at
                                                 ELSE coalesce(callback_received_at, now()) END,
-                    success_held_at = CASE WHEN :hold THEN coalesce(success_held_at, now()) ELSE success_held_at END,
+                    success_held_at = CASE WHEN :hold THEN coalesce(success_held_at, now())
+                                           WHEN NOT :drop THEN success_held_at END,
                     paid_at = CASE WHEN :paid THEN now() ELSE paid_at END,
                     paid_late = paid_late OR :late,
                     failed_at = CASE WHEN :failed THEN now() ELSE failed_at END,
@@ -188,6 +190,7 @@ class Case:
             result_desc=evidence.result_desc,
             never_left=decision.outcome in (Outcome.REFUSED, Outcome.NOT_SENT),
             hold=decision.hold_success,
+            drop=decision.drop_success,
             paid=decision.paid is not None,
             late=decision.outcome is Outcome.PAID_LATE,
             failed=changed and decision.status in NOT_PAID,
@@ -295,4 +298,5 @@ def _payment(row: Row) -> Payment:
         review_reason=ReviewReason(row["review_reason"]) if row["review_reason"] else None,
         receipt=row["mpesa_receipt_number"],
         success_held=row["success_held_at"] is not None,
+        refunded_unpaid=row["refunded_unpaid"],
     )

@@ -122,7 +122,10 @@ class Queries:
             )
 
     def silent(self, most: int) -> list[str]:
-        """Open payments that the clock has something to say about: died before the push, or waiting too long."""
+        """What the clock has something to say about: died before its push, or waiting too long.
+
+        So does a success that came after a failure and is held for a query, once it is held for a quarter of an hour.
+        """
         with self._store.transaction() as tx:
             rows = tx.rows(
                 """
@@ -130,6 +133,11 @@ class Queries:
                 WHERE t.status = 'INITIATED' AND t.created_at <= now() - interval '90 seconds'
                    OR t.status IN ('PENDING', 'UNCERTAIN') AND t.created_at <= now() - interval '60 minutes'
                    OR t.status = 'UNCERTAIN' AND t.created_at <= now() - interval '15 minutes'
+                   OR t.status IN ('FAILED', 'CANCELLED', 'EXPIRED')
+                      AND t.success_held_at <= now() - interval '15 minutes'
+                      AND (t.created_at <= now() - interval '60 minutes'
+                           OR NOT EXISTS (SELECT FROM outbox o WHERE o.transaction_id = t.id
+                                            AND o.kind = 'alert' AND o.topic = 'silence'))
                    OR t.status IN ('INITIATED', 'PENDING', 'UNCERTAIN')
                       AND t.created_at <= now() - interval '15 minutes'
                       AND NOT EXISTS (SELECT FROM outbox o WHERE o.transaction_id = t.id

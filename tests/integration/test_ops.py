@@ -137,6 +137,35 @@ def test_an_operator_records_a_refund_from_review_and_from_paid(shop: Shop, put:
     assert shop.payment(transaction_id)["refund_receipt"] == "UE5AA11BBC"
 
 
+def test_a_receipt_is_filled_in_after_a_refund_only_where_there_was_a_confirmation(shop: Shop) -> None:
+    shop.simulator.client.script(CUSTOMER, "pay", after_s=0, callback_amount_told=7)
+    asked = shop.pay().body
+    delivered = shop.simulator.client.wait_for_callback(asked["checkout_request_id"])
+    transaction_id = asked["transaction_id"]
+    assert run(shop, "review", "refunded", transaction_id, "--receipt", "UE5AA11BBC", "--why", "sent back") == 0
+    right = delivered["callbacks"][0]["body"].replace('"Value":7}', '"Value":1500}').encode()
+    for _ in range(2):
+        shop.call("callback", "POST", shop.callback_path(transaction_id), raw=right)
+    assert shop.outcomes(transaction_id) == ["to_review", "noted", "noted"]
+    assert shop.rows("SELECT id FROM payment_confirmations") == []
+
+
+def test_what_a_person_failed_is_not_held_for_a_query_any_more(shop: Shop) -> None:
+    shop.simulator.client.script(
+        CUSTOMER, "pay", after_s=0, callback_count=1, query_result={"code": 1032, "desc": "Request cancelled by user"}
+    )
+    asked = shop.pay(amount=30_000).body
+    shop.simulator.client.wait_for_callback(asked["checkout_request_id"])
+    shop.sweep()
+    transaction_id = asked["transaction_id"]
+    assert shop.status(transaction_id).body["status"] == "under_review"
+    assert run(shop, "review", "fail", transaction_id, "--why", "not on the statement") == 0
+    shop.age(3 * 3600)
+    shop.sweep()
+    told = shop.status(transaction_id).body
+    assert (told["status"], "went through" in told["message"]) == ("failed", False)
+
+
 def test_review_changes_nothing_that_is_not_in_review(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     transaction_id = paid(shop)
     assert run(shop, "review", "fail", transaction_id, "--why", "mistaken") == 1

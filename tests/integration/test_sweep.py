@@ -317,6 +317,27 @@ def test_a_large_success_after_a_failure_tells_the_customer_not_to_pay_again_and
     assert shop.alerts(transaction_id) == {"late_payment"}
 
 
+def test_a_large_success_after_a_failure_that_no_query_confirms_goes_to_a_person_and_may_still_be_paid(
+    unhurried: Shop,
+) -> None:
+    shop = unhurried
+    transaction_id = pending(shop, outcome="pay", amount=LARGE, query=["does_not_exist"] * 2)
+    callback(shop, transaction_id, 1037)
+    shop.age(40 * 60)
+    callback(shop, transaction_id)
+    shop.sweep()
+    assert (status(shop, transaction_id), shop.alerts(transaction_id)) == (("FAILED", None), set())
+    shop.age(16 * 60)
+    shop.sweep()
+    assert (status(shop, transaction_id), shop.alerts(transaction_id)) == (("FAILED", None), {"silence"})
+    shop.age(5 * 60)
+    shop.sweep()
+    assert status(shop, transaction_id) == ("REVIEW", "silence")
+    shop.age(16 * 60)
+    shop.sweep()
+    assert status(shop, transaction_id) == ("PAID", None)
+
+
 def test_a_large_success_that_overtakes_the_answer_to_its_push_is_paid_by_the_query(unhurried: Shop) -> None:
     shop = unhurried
     shop.simulator.client.script(CUSTOMER, "pay", after_s=0, callback_before_response=True)

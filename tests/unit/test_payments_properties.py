@@ -206,7 +206,7 @@ def written(payment: Payment, decision: Decision) -> Payment:
         ids=decision.ids or payment.ids,
         ids_are_learnt=decision.ids_are_learnt if decision.ids else payment.ids_are_learnt,
         receipt=receipt,
-        success_held=payment.success_held or decision.hold_success,
+        success_held=(payment.success_held or decision.hold_success) and not decision.drop_success,
     )
 
 
