@@ -75,11 +75,13 @@ CREATE TABLE callback_inbox (
     next_try_at    timestamptz DEFAULT now(),                 -- null: nothing left to do
     judged_at      timestamptz,
     last_error     text,
+    source_check   text CHECK (source_check IN ('listed', 'unlisted', 'held')), -- is source_address Safaricom's? null: not checked
     CONSTRAINT an_outcome_or_another_try CHECK ((outcome IS NULL) = (next_try_at IS NOT NULL))
 );
 
 CREATE INDEX callback_inbox_transaction_id ON callback_inbox (transaction_id);
 CREATE INDEX callback_inbox_next_try_at ON callback_inbox (next_try_at) WHERE next_try_at IS NOT NULL;
+CREATE INDEX callback_inbox_unlisted ON callback_inbox (source_address, received_at) WHERE source_check = 'unlisted';
 
 -- What Daraja answered when it was asked. Kept as evidence: an answer names no receipt, and cannot be had again for ever.
 CREATE TABLE query_answers (

@@ -78,9 +78,11 @@ def _parser() -> argparse.ArgumentParser:
     entries = commands.add_parser("inbox", help="callbacks that could not be judged").add_subparsers(
         dest="action", required=True, metavar="ACTION"
     )
-    entries.add_parser("list", help="those that wait, and the dead letters").set_defaults(run=_inbox_list)
+    entries.add_parser("list", help="those that wait, are held, or are dead letters").set_defaults(run=_inbox_list)
     retry = entries.add_parser("retry", help="judge again, from the bytes on file")
-    retry.add_argument("entry", metavar="ENTRY", nargs="?", help="one entry; without it every dead letter")
+    which = retry.add_mutually_exclusive_group()
+    which.add_argument("entry", metavar="ENTRY", nargs="?", help="one entry; without it every dead letter")
+    which.add_argument("--held", action="store_true", help="every one held for its address (CALLBACK_IP_MODE=enforce)")
     _add_confirm_above(retry)
     retry.set_defaults(run=_inbox_retry)
 
@@ -178,6 +180,8 @@ def _inbox_list(database: Database, _: argparse.Namespace) -> int:
     for entry in entries:
         state = entry["outcome"] or f"try {entry['tries'] + 1} of 3 at {_eat(entry['next_try_at'])}"
         print(f"{entry['id']}  {_eat(entry['received_at'])}  payment {entry['transaction_id']}  {state}")
+        if entry["source_check"] in ("unlisted", "held"):
+            print(f"    from {entry['source_address']}, which is not one of Safaricom's addresses")
         if entry["last_error"]:
             print(f"    {entry['last_error']}")
     return 0
@@ -187,7 +191,7 @@ def _inbox_retry(database: Database, chosen: argparse.Namespace) -> int:
     from shared.settlement import judge
 
     gateway = _gateway(database, chosen.confirm_above_kes)
-    entries = gateway.inbox.reopen(chosen.entry)
+    entries = gateway.inbox.reopen(chosen.entry, "held" if chosen.held else "dead_letter")
     for entry in entries:
         print(f"{entry.id}: {judge(gateway, entry, actor='operator')}")
     print(f"{len(entries)} judged again")

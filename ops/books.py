@@ -111,9 +111,10 @@ class Books:
         """Inbox entries that wait for a try, or that nobody could judge; oldest first."""
         return self._rows(
             """
-            SELECT id, transaction_id, received_at, tries, next_try_at, outcome, last_error, receipts
+            SELECT id, transaction_id, received_at, tries, next_try_at, outcome, last_error, receipts,
+                   source_address, source_check
             FROM callback_inbox
-            WHERE outcome IS NULL OR outcome IN ('dead_letter', 'unreadable', 'unknown_transaction')
+            WHERE outcome IS NULL OR outcome IN ('dead_letter', 'unreadable', 'unknown_transaction', 'held')
             ORDER BY received_at LIMIT 200
             """
         )

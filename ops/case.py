@@ -86,6 +86,8 @@ def _moments(books: Books, payment: Row) -> Iterator[Moment]:
         yield Moment(row["received_at"], f"Safaricom called back: {_said(read_callback(bytes(row['body'])))}")
         if row["outcome"] not in (None, "paid", "paid_late", "declined", "to_review"):
             yield Moment(row["judged_at"], f"  that callback: {row['outcome']}")
+        if row["source_check"] in ("unlisted", "held"):
+            yield Moment(row["received_at"], f"  it came from {row['source_address']}, not an address of Safaricom's")
     for row in books.answers(transaction_id):
         yield Moment(row["answered_at"], f"Daraja, asked, said: {_answered(row)}")
     for row in books.sent(transaction_id):

@@ -85,8 +85,8 @@ class Request:
 
     @property
     def caller_address(self) -> str | None:
-        """From the platform's own header: x-forwarded-for can be forged."""
-        return self.headers.get("x-nf-client-connection-ip")
+        """From the platform's own header: x-forwarded-for can be forged. None where no platform says it."""
+        return self.headers.get("x-nf-client-connection-ip") or None
 
     @property
     def last_segment(self) -> str:

@@ -19,6 +19,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from shared.money import LARGEST_KES, SMALLEST_KES
+from shared.safaricom_addresses import IpMode
 
 Environment = Literal["sandbox", "production"]
 
@@ -79,6 +80,8 @@ class CallbackSettings:
     secrets: tuple[str, ...] = field(repr=False)
     """The secret that signs new addresses, then the previous one, which keeps older addresses alive."""
     confirm_above_kes: Decimal
+    ip_mode: IpMode = "flag"
+    """What becomes of a callback from an address that is not Safaricom's."""
 
 
 @dataclass(frozen=True)
@@ -230,7 +233,16 @@ def _callback(reader: _Reader) -> CallbackSettings:
         url=reader.text("MPESA_CALLBACK_URL", holds, lambda v: _callback_url(v, production)),
         secrets=(*secrets, *([previous] if previous else [])),
         confirm_above_kes=reader.kes("CONFIRM_ABOVE_KES", Decimal(20_000), Decimal(0)),
+        ip_mode=_ip_mode(reader),
     )
+
+
+def _ip_mode(reader: _Reader) -> IpMode:
+    """Where another server stands in for Daraja (MPESA_BASE_URL), callbacks come from there, and nobody wonders."""
+    modes: dict[str, IpMode] = {"flag": "flag", "enforce": "enforce", "off": "off"}
+    default = "off" if reader.has("MPESA_BASE_URL") else "flag"
+    text = reader.text("CALLBACK_IP_MODE", "flag, enforce or off", lambda v: v in modes, default=default)
+    return modes.get(text, "flag")
 
 
 def _mail(reader: _Reader) -> MailSettings:

@@ -35,6 +35,7 @@ from shared.payments import (
 )
 from shared.payments import QueryDeclined as DeclinedByQuery
 from shared.result_codes import CALLBACK_FAILURES, QUERY_FAILURES
+from shared.safaricom_addresses import Source
 
 if TYPE_CHECKING:
     from shared.calls_out import Deadline
@@ -83,6 +84,11 @@ def remember(gateway: Gateway, entry: Entry, source_address: str | None, patienc
 
 def judge(gateway: Gateway, entry: Entry, actor: str) -> str:
     """What a callback on file makes of its payment; the outcome's name. May be repeated."""
+    if entry.source is Source.HELD:
+        gateway.inbox.close(entry, "held", receipts_seen(entry.body))
+        return "held"
+    if entry.source is Source.UNLISTED:
+        gateway.inbox.tell_of_unlisted(entry)
     news = from_callback(entry, actor)
     if news is None:
         gateway.inbox.close(entry, "unreadable", receipts_seen(entry.body))

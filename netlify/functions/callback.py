@@ -15,6 +15,7 @@ from shared.database_errors import DatabaseError
 from shared.edge import Answer, Request, answer, not_found, unavailable
 from shared.gateway.inbox import Entry
 from shared.log import where_it_broke
+from shared.safaricom_addresses import check_source
 from shared.settings import receiving
 from shared.settlement import judge, remember
 
@@ -26,11 +27,13 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
 
 
 def receive(request: Request) -> Answer:
-    transaction_id = genuine(receiving().callback, request.path)  # forged? gone before any row is read
+    mine = receiving().callback
+    transaction_id = genuine(mine, request.path)  # forged? gone before any row is read
     if transaction_id is None:
         raise not_found()
     gateway = receiving_gateway()
-    entry = Entry(str(uuid.uuid4()), transaction_id, request.body)
+    source = check_source(mine.ip_mode, request.caller_address)
+    entry = Entry(str(uuid.uuid4()), transaction_id, request.body, source)
     try:
         remember(gateway, entry, request.caller_address)  # on file before it is judged
     except DatabaseError as failure:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from shared.safaricom_addresses import Source
+
 if TYPE_CHECKING:
+    from shared.database import Row
     from shared.gateway.store import Store
 
 MOST_TRIES = 3
@@ -18,6 +21,8 @@ class Entry:
     id: str
     transaction_id: str
     body: bytes
+    source: Source | None = None
+    """What the caller's address says; None: nothing."""
 
 
 class Inbox:
@@ -34,8 +39,8 @@ class Inbox:
         with self._store.transaction() as tx:
             tx.run(
                 """
-                INSERT INTO callback_inbox (id, transaction_id, body, source_address, tries, next_try_at)
-                VALUES (CAST(:id AS uuid), CAST(:transaction_id AS uuid), :body, :source, 1,
+                INSERT INTO callback_inbox (id, transaction_id, body, source_address, source_check, tries, next_try_at)
+                VALUES (CAST(:id AS uuid), CAST(:transaction_id AS uuid), :body, :source, :source_check, 1,
                         now() + interval '30 seconds')
                 ON CONFLICT (id) DO NOTHING
                 """,
@@ -43,6 +48,7 @@ class Inbox:
                 transaction_id=entry.transaction_id,
                 body=entry.body,
                 source=source_address,
+                source_check=entry.source and entry.source.value,
             )
 
     def take(self, most: int) -> list[Entry]:
@@ -54,16 +60,35 @@ class Inbox:
                 FROM (SELECT id FROM callback_inbox WHERE next_try_at <= now() AND tries < :most_tries
                       ORDER BY received_at LIMIT :most FOR UPDATE SKIP LOCKED) due
                 WHERE i.id = due.id
-                RETURNING i.id, i.transaction_id, i.body, i.received_at
+                RETURNING i.id, i.transaction_id, i.body, i.source_check, i.received_at
                 """,
                 most=most,
                 most_tries=MOST_TRIES,
             )
-            rows.sort(key=lambda row: row["received_at"])
-            return [Entry(str(row["id"]), str(row["transaction_id"]), bytes(row["body"])) for row in rows]
+            return _entries(rows)
+
+    def tell_of_unlisted(self, entry: Entry) -> None:
+        """Alert that a callback came from an address that is not Safaricom's: once an hour for each such address.
+
+        After the bytes are committed and not with them: the alert refers to the payment's row, which may be locked.
+        """
+        with self._store.transaction() as tx:
+            tx.run(
+                """
+                INSERT INTO outbox (kind, topic, transaction_id)
+                SELECT 'alert', 'unlisted_address', t.id
+                FROM callback_inbox i LEFT JOIN transactions t ON t.id = i.transaction_id
+                WHERE i.id = CAST(:id AS uuid) AND NOT EXISTS (
+                    SELECT FROM callback_inbox o
+                    WHERE o.source_check = 'unlisted' AND o.source_address = i.source_address AND o.id <> i.id
+                      AND o.received_at BETWEEN i.received_at - interval '1 hour' AND i.received_at)
+                ON CONFLICT (transaction_id, topic) WHERE kind = 'alert' DO NOTHING
+                """,
+                id=entry.id,
+            )
 
     def close(self, entry: Entry, outcome: str, receipts: tuple[str, ...]) -> None:
-        """Judged without a payment to change: unreadable, or no such payment. Somebody is told."""
+        """Nothing a payment could be changed by: unreadable, held, or no such payment. Somebody is told."""
         with self._store.transaction() as tx:
             tx.run(
                 """
@@ -81,20 +106,24 @@ class Inbox:
                 receipts=" ".join(receipts),
             )
 
-    def reopen(self, entry_id: str | None) -> list[Entry]:
-        """One entry, whatever its outcome, or every dead letter: leased for 30 s, its tries forgotten."""
+    def reopen(self, entry_id: str | None, outcome: str = "dead_letter") -> list[Entry]:
+        """One entry, whatever its outcome, or all of one outcome: leased for 30 s, its tries forgotten.
+
+        What was held for its address is not held again: a person asked for it.
+        """
         with self._store.transaction() as tx:
             rows = tx.rows(
                 """
                 UPDATE callback_inbox SET outcome = NULL, judged_at = NULL, tries = 1,
+                       source_check = CASE source_check WHEN 'held' THEN 'unlisted' ELSE source_check END,
                        next_try_at = now() + interval '30 seconds'
-                WHERE CASE WHEN CAST(:id AS text) IS NULL THEN outcome = 'dead_letter' ELSE id::text = lower(:id) END
-                RETURNING id, transaction_id, body, received_at
+                WHERE CASE WHEN CAST(:id AS text) IS NULL THEN outcome = :outcome ELSE id::text = lower(:id) END
+                RETURNING id, transaction_id, body, source_check, received_at
                 """,
                 id=entry_id,
+                outcome=outcome,
             )
-        rows.sort(key=lambda row: row["received_at"])
-        return [Entry(str(row["id"]), str(row["transaction_id"]), bytes(row["body"])) for row in rows]
+            return _entries(rows)
 
     def put_back(self, entry: Entry, error: str, receipts: tuple[str, ...]) -> None:
         """Judging failed: say why, and what money it spoke of. Tried again when its lease is over, or a dead letter."""
@@ -127,3 +156,16 @@ class Inbox:
                 most_tries=MOST_TRIES,
             )
             return int(row["dead"]) if row else 0
+
+
+def _entries(rows: list[Row]) -> list[Entry]:
+    """In the order in which they came."""
+    return [
+        Entry(
+            str(row["id"]),
+            str(row["transaction_id"]),
+            bytes(row["body"]),
+            Source(row["source_check"]) if row["source_check"] else None,
+        )
+        for row in sorted(rows, key=lambda row: row["received_at"])
+    ]
