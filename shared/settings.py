@@ -106,6 +106,14 @@ class EdgeSettings:
 
 
 @dataclass(frozen=True)
+class MonitoringSettings:
+    dsn: str | None = field(repr=False)
+    """Where Sentry takes reports; None: the log alone tells."""
+    environment: str
+    release: str | None
+
+
+@dataclass(frozen=True)
 class Receiving:
     """What it takes to receive a callback."""
 
@@ -130,12 +138,19 @@ class Settings:
     mail: MailSettings
     shop: ShopSettings
     edge: EdgeSettings
+    monitoring: MonitoringSettings
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Settings:
         reader = _Reader(environ)
         settings = cls(
-            _database(reader), _daraja(reader), _callback(reader), _mail(reader), _shop(reader), _edge(reader)
+            _database(reader),
+            _daraja(reader),
+            _callback(reader),
+            _mail(reader),
+            _shop(reader),
+            _edge(reader),
+            _monitoring(reader),
         )
         reader.check()
         return settings
@@ -151,6 +166,15 @@ def settings() -> Settings:
 def receiving() -> Receiving:
     """The part of the process's own settings that the callback function needs. Raises `Misconfigured`."""
     return Receiving.from_environment(os.environ)
+
+
+@functools.cache
+def monitoring() -> MonitoringSettings:
+    """Where the process's errors are told, whatever else is wrong with its settings. Raises `Misconfigured`."""
+    reader = _Reader(os.environ)
+    mine = _monitoring(reader)
+    reader.check()
+    return mine
 
 
 def database_url(environ: Mapping[str, str]) -> str:
@@ -279,6 +303,19 @@ def _edge(reader: _Reader) -> EdgeSettings:
     holds = "web origins separated by commas, like https://shop.example,https://www.shop.example"
     text = reader.text("ALLOWED_ORIGINS", holds, lambda v: all(map(_origin, _listed(v))), default=site)
     return EdgeSettings(tuple(_listed(text)))
+
+
+def _monitoring(reader: _Reader) -> MonitoringSettings:
+    """Asks nothing of the other variables: also what is wrong with those is told there."""
+    environment = reader.get("MPESA_ENV")
+    release = "a version or commit: letters, digits and . _ - @ + /, at most 100"
+    return MonitoringSettings(
+        dsn=reader.text("SENTRY_DSN", "the DSN of a Sentry project, like https://key@o1.ingest.sentry.io/2", _dsn, "")
+        or None,
+        environment=environment if environment in DARAJA_HOSTS else "unknown",
+        release=reader.text("SENTRY_RELEASE", release, lambda v: bool(re.fullmatch(r"[\w.@/+-]{1,100}", v, re.A)), "")
+        or None,
+    )
 
 
 def _callback_secret(reader: _Reader) -> str:
@@ -410,6 +447,15 @@ def _origin(value: str) -> bool:
 def _server(value: str) -> bool:
     scheme, host, _, extra = _split(value)
     return bool(host) and not extra and (scheme == "https" or (scheme == "http" and host in LOOPBACK))
+
+
+def _dsn(value: str) -> bool:
+    """As Sentry shows it: a key before the host, the project's number at the end."""
+    key, at, address = value.partition("://")[2].partition("@")
+    scheme, host, path, extra = _split(f"{value.partition('://')[0]}://{address}")
+    reachable = scheme == "https" or (scheme == "http" and host in LOOPBACK)
+    named = at and re.fullmatch(r"[0-9A-Za-z]{8,64}(:[0-9A-Za-z]{8,64})?", key, re.ASCII)
+    return bool(named and host and reachable and not extra and re.fullmatch(r"(/[\w.-]+)*/[0-9]{1,20}", path, re.ASCII))
 
 
 def _callback_url(value: str, production: bool) -> bool:
