@@ -1,26 +1,51 @@
 """The HTTP edge: from Netlify's event to a `Request`, from an `Answer` or an error to what the caller gets.
 
-Errors are RFC 9457 problem details with a stable `code`. Every function answers through `answer`: it checks the method
-and the body's size, translates errors once, and writes one canonical log line a request, in which no phone number,
-address, token or secret ever stands.
+Errors are RFC 9457 problem details with a stable `code`. Every function answers through `answer`: it checks origin,
+address, method and the body's size, translates errors once, and writes one canonical log line a request, in which no
+phone number, address, token or secret ever stands. It never raises, and a log line that cannot be written takes no
+answer back. Why each header is as it is: docs/decisions/edge.md.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import json
 import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
-from shared.log import log_line
+from shared.log import keep_others_quiet, log_line, where_it_broke
 from shared.settings import Misconfigured
 
 LARGEST_BODY_BYTES = 16 * 1024
+DEEPEST_BODY = 8
+"""Objects and lists within each other, the body's own object counted."""
+
+Code = Literal[
+    "above_limit",
+    "daraja_rejected",
+    "idempotency_mismatch",
+    "internal",
+    "invalid",
+    "method_not_allowed",
+    "misconfigured",
+    "not_found",
+    "not_json",
+    "not_paid",
+    "origin_not_allowed",
+    "prompt_open",
+    "too_large",
+    "too_many",
+    "too_often",
+    "too_soon",
+    "unavailable",
+]
+"""Every code that an error of ours can have. They never change their meaning; docs/api.md tells each."""
 
 Handler = Callable[[dict[str, Any], object], dict[str, Any]]
 
@@ -39,7 +64,7 @@ class Problem(Exception):
     def __init__(
         self,
         status: int,
-        code: str,
+        code: Code,
         title: str,
         detail: str,
         *,
@@ -96,18 +121,21 @@ class Request:
         """The body as one JSON object, numbers as `int` and `Decimal`. Raises a 400 or 415 `Problem`."""
         kind = self.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
-            raise Problem(415, "not_json", "Not JSON", "Send a JSON object with Content-Type: application/json.")
+            raise not_json("Send a JSON object with Content-Type: application/json.", status=415)
         try:
+            text = self.body.decode("utf-8")
+            if _depth(text) > DEEPEST_BODY:
+                raise not_json(f"The body is nested deeper than {DEEPEST_BODY} levels.")
             document = json.loads(
-                self.body.decode("utf-8"),
+                text,
                 parse_float=Decimal,
                 parse_constant=_no_constant,
                 object_pairs_hook=_no_doubles,
             )
         except (ValueError, RecursionError, ArithmeticError) as refused:
-            raise Problem(400, "not_json", "Not JSON", "The body is not a JSON object.") from refused
+            raise not_json("The body is not a JSON object.") from refused
         if not isinstance(document, dict):
-            raise Problem(400, "not_json", "Not JSON", "The body is JSON, but not an object.")
+            raise not_json("The body is JSON, but not an object.")
         return document
 
 
@@ -118,52 +146,105 @@ def answer(
     methods: tuple[str, ...],
     story: Callable[[Request], Answer],
     address: str = ".*",
-    origins: Callable[[], tuple[str, ...]] = tuple,
+    origins: Callable[[], tuple[str, ...]] | None = None,
 ) -> dict[str, Any]:
-    """Run one function's story over one event. Never raises. No `methods`: any will do.
+    """Run one function's story over one event. Never raises. No `methods`: any will do. No `origins`: no CORS at all.
 
     `address` is a pattern of the whole path: whatever else is led here gets a 404, whichever its method.
     """
+    try:
+        keep_others_quiet()
+        return _answer(event, function, methods, story, address, origins)
+    except Exception as failure:  # what translates or writes is broken itself; what the story did stays done
+        _log(function, 500, 0, {"code": "internal"}, failure)
+        return {"statusCode": 500, "headers": dict(_PROBLEM_HEADERS), "body": _LAST_RESORT}
+
+
+def _answer(
+    event: dict[str, Any],
+    function: str,
+    methods: tuple[str, ...],
+    story: Callable[[Request], Answer],
+    address: str,
+    origins: Callable[[], tuple[str, ...]] | None,
+) -> dict[str, Any]:
     started = time.monotonic()
     failure: BaseException | None = None
-    origin = ""
+    cors: Mapping[str, str] = {}
     try:
         request = _request(event)
-        origin = _allowed_origin(request, origins)
+        cors = _cors(request, origins)
         if not re.fullmatch(address, request.path):
             raise not_found()
-        if request.method == "OPTIONS" and "OPTIONS" not in methods and origin:
-            reply = _preflight(methods)
+        if request.method == "OPTIONS" and origins is not None and request.headers.get("origin"):
+            reply = _preflight(methods, cors)
         elif methods and request.method not in methods:
-            raise _method_not_allowed(methods)
+            raise method_not_allowed(methods)
         else:
             reply = story(request)
     except Exception as raised:  # the last door: translated here, and nowhere else
         problem, failure = _translate(raised)
         reply = problem.answer()
+    has_body = reply.status != 204
+    kind = {"content-type": "application/json"} if has_body else {}
+    body = json.dumps(reply.body) if has_body else ""
     taken_ms = round((time.monotonic() - started) * 1000, 1)
-    log_line(function, reply.status, taken_ms, dict(reply.log) | {"code": reply.body.get("code")}, failure)
-    cors = {"access-control-allow-origin": origin, "vary": "Origin"} if origin else {"vary": "Origin"}
-    return {
-        "statusCode": reply.status,
-        "headers": {"content-type": "application/json", **SECURITY_HEADERS, **cors, **reply.headers},
-        "body": json.dumps(reply.body) if reply.status != 204 else "",
-    }
+    _log(function, reply.status, taken_ms, dict(reply.log) | {"code": reply.body.get("code")}, failure)
+    return {"statusCode": reply.status, "headers": {**kind, **SECURITY_HEADERS, **cors, **reply.headers}, "body": body}
+
+
+def _log(
+    function: str, status: int, taken_ms: float, fields: Mapping[str, object], failure: BaseException | None
+) -> None:
+    """The canonical line; where that cannot be written, the standard library's own last resort says so on stderr."""
+    try:
+        log_line(function, status, taken_ms, fields, failure)
+    except Exception as broken:  # an answer is not taken back for its log line
+        with contextlib.suppress(Exception):
+            import logging
+
+            told = f"{function} answered {status}; its log line could not be written: {where_it_broke(broken)}"
+            logging.getLogger("last_resort").error(told)
 
 
 SECURITY_HEADERS = {
     "cache-control": "no-store",
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
     "referrer-policy": "no-referrer",
     "strict-transport-security": "max-age=63072000",
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
 }
+_PROBLEM_HEADERS = {"content-type": "application/problem+json", **SECURITY_HEADERS}
+_WENT_WRONG = "Something went wrong here. It is logged; try again later."
+_LAST_RESORT = (
+    '{"type": "about:blank", "title": "Internal error", "status": 500, "code": "internal", '
+    f'"detail": "{_WENT_WRONG}"}}'
+)
+"""Made before anything could break."""
 
 
 def not_found() -> Problem:
     """For an id or an address that is not ours; it does not say which."""
     return Problem(404, "not_found", "Not found", "There is nothing at this address.")
+
+
+def not_json(detail: str, *, status: int = 400) -> Problem:
+    """The body is no JSON object (400), or does not say that it is one (415)."""
+    return Problem(status, "not_json", "Not JSON", detail)
+
+
+def too_large() -> Problem:
+    """The body is not read."""
+    return Problem(413, "too_large", "Too large", f"A body has at most {LARGEST_BODY_BYTES} bytes.")
+
+
+def origin_not_allowed() -> Problem:
+    """To a browser that asks beforehand, for a page of another site."""
+    detail = "Pages of this origin may not use this API. The shop names those that may in ALLOWED_ORIGINS."
+    return Problem(403, "origin_not_allowed", "Origin not allowed", detail)
 
 
 def invalid(*errors: FieldError) -> Problem:
@@ -177,6 +258,11 @@ def unavailable(detail: str = "Nothing was sent. Try again in a moment.") -> Pro
     return Problem(503, "unavailable", "Unavailable", detail, headers={"retry-after": "5"})
 
 
+def internal() -> Problem:
+    """Our fault; it is in the log, and nowhere else."""
+    return Problem(500, "internal", "Internal error", _WENT_WRONG)
+
+
 def _translate(raised: Exception) -> tuple[Problem, Exception | None]:
     """The one place where an exception becomes an answer. The second value is logged with its traceback."""
     from shared.database_errors import Busy, DatabaseUnavailable
@@ -186,25 +272,25 @@ def _translate(raised: Exception) -> tuple[Problem, Exception | None]:
         case Problem():
             return raised, None
         case Misconfigured():
-            return _misconfigured(raised), raised
+            return misconfigured(raised), raised
         case WrongEnvironment():
             holds = f"'{raised.stamped}', the environment this database belongs to; or DATABASE_URL another database"
             wrong = Misconfigured.of("MPESA_ENV", holds)
-            return _misconfigured(wrong), wrong
+            return misconfigured(wrong), wrong
         case DatabaseUnavailable() | Busy():
             return unavailable("The database did not answer. Try again in a moment."), raised
-    return Problem(
-        500, "internal", "Internal error", "Something went wrong here. It is logged; try again later."
-    ), raised
+    return internal(), raised
 
 
-def _misconfigured(raised: Misconfigured) -> Problem:
+def misconfigured(raised: Misconfigured) -> Problem:
+    """Which environment variables, and what they must hold; never what they do."""
     wrong = tuple(FieldError(problem.name, f"must hold {problem.should_hold}") for problem in raised.problems)
     detail = "Set these environment variables and deploy again: " + "; ".join(f"{e.field} {e.detail}" for e in wrong)
     return Problem(500, "misconfigured", "Misconfigured", detail, errors=wrong)
 
 
-def _method_not_allowed(methods: tuple[str, ...]) -> Problem:
+def method_not_allowed(methods: tuple[str, ...]) -> Problem:
+    """`Allow` names the right ones."""
     allowed = ", ".join(methods)
     return Problem(405, "method_not_allowed", "Method not allowed", f"Use {allowed}.", headers={"allow": allowed})
 
@@ -218,24 +304,33 @@ def _request(event: dict[str, Any]) -> Request:
             else body.encode("utf-8", "surrogatepass")
         )
     except (binascii.Error, ValueError) as refused:
-        raise Problem(400, "not_json", "Not JSON", "The body cannot be read.") from refused
+        raise not_json("The body cannot be read.") from refused
     if len(raw) > LARGEST_BODY_BYTES:
-        raise Problem(413, "too_large", "Too large", f"A body has at most {LARGEST_BODY_BYTES} bytes.")
+        raise too_large()
     headers = {str(name).lower(): str(value) for name, value in (event.get("headers") or {}).items()}
     return Request(str(event.get("httpMethod", "")).upper(), str(event.get("path", "")), headers, raw)
 
 
-def _allowed_origin(request: Request, origins: Callable[[], tuple[str, ...]]) -> str:
+def _cors(request: Request, origins: Callable[[], tuple[str, ...]] | None) -> Mapping[str, str]:
+    """What the browser of an allowed page needs to see; nothing but `Vary` for any other."""
+    if origins is None:
+        return {}
     origin = request.headers.get("origin", "")
-    if not origin:
-        return ""
-    try:
-        return origin if origin in origins() else ""
-    except Misconfigured:
-        return ""
+    allowed = False
+    with contextlib.suppress(Misconfigured):  # told by whoever needs the settings; nobody is allowed meanwhile
+        allowed = origin != "" and origin in origins()
+    if not allowed:
+        return {"vary": "Origin"}
+    return {
+        "vary": "Origin",
+        "access-control-allow-origin": origin,
+        "access-control-expose-headers": "retry-after",
+    }
 
 
-def _preflight(methods: tuple[str, ...]) -> Answer:
+def _preflight(methods: tuple[str, ...], cors: Mapping[str, str]) -> Answer:
+    if "access-control-allow-origin" not in cors:
+        raise origin_not_allowed()
     return Answer(
         204,
         {},
@@ -245,6 +340,18 @@ def _preflight(methods: tuple[str, ...]) -> Answer:
             "access-control-max-age": "600",
         },
     )
+
+
+def _depth(text: str) -> int:
+    """How deep a JSON text goes, before it is parsed: how deep Python's own reader goes is its version's choice."""
+    depth = deepest = 0
+    for token in re.finditer(r'"(?:[^"\\]|\\[\s\S])*"?|[\[\]{}]', text):
+        if token[0] in ("{", "["):
+            depth += 1
+            deepest = max(deepest, depth)
+        elif token[0] in ("}", "]"):
+            depth -= 1
+    return deepest
 
 
 def _no_constant(text: str) -> object:

@@ -11,11 +11,22 @@ from typing import Any
 import pytest
 
 from shared.database_errors import Busy, CommitUnknown, ConstraintBroken, DatabaseUnavailable, StatementFailed
-from shared.edge import LARGEST_BODY_BYTES, Answer, FieldError, Problem, Request, answer, invalid, not_found
+from shared.edge import (
+    DEEPEST_BODY,
+    LARGEST_BODY_BYTES,
+    Answer,
+    FieldError,
+    Problem,
+    Request,
+    answer,
+    invalid,
+    not_found,
+)
 from shared.gateway.store import WrongEnvironment
 from shared.settings import Misconfigured
 
 SHOP = "https://shop.example"
+AN_ID = "5f0c9a52-93f4-4c9b-8c52-0d6f3c5be001"
 
 
 def ask(
@@ -26,7 +37,7 @@ def ask(
     headers: dict[str, str] | None = None,
     methods: tuple[str, ...] = ("POST",),
     encoded: bool = False,
-    origins: Callable[[], tuple[str, ...]] = lambda: (SHOP,),
+    origins: Callable[[], tuple[str, ...]] | None = lambda: (SHOP,),
     **event: object,
 ) -> tuple[int, dict[str, str], dict[str, Any]]:
     reply = answer(
@@ -117,10 +128,25 @@ def test_what_is_not_a_json_object_is_refused(body: str | None) -> None:
     assert headers["content-type"] == "application/problem+json"
 
 
-def test_a_deeply_nested_body_is_no_accident() -> None:
-    deep = '{"a": ' * 2_000 + "1" + "}" * 2_000
-    status, _, _ = ask(lambda request: Answer(200, {"read": len(request.json_object())}), body=deep)
-    assert status in (200, 400)  # as deep as this Python's reader goes; never a 500
+@pytest.mark.parametrize(
+    ("body", "deep"),
+    [
+        ('{"a": [{"b": {"c": [[[{}]]]}}]}', 8),
+        ('{"a": [{"b": {"c": [[[{}]]]}}], "d": [[[]]], "e": {"f": {}}}', 8),
+        ('{"a": [{"b": {"c": [[[[{}]]]]}}]}', 9),
+        ('{"a": ' * 2_000 + "1" + "}" * 2_000, 2_000),
+        ('{"a": "[[[[[[[[[[{{{{{{{{{{", "b\\"[[[[[[[[[[[[": "\\\\", "c": "\\"[[[[[[[[[["}', 1),
+    ],
+)
+def test_a_body_may_be_eight_deep_and_no_deeper(body: str, deep: int) -> None:
+    status, _, told = ask(lambda request: Answer(200, {"read": len(request.json_object())}), body=body)
+    assert (status, told.get("code")) == ((200, None) if deep <= DEEPEST_BODY else (400, "not_json"))
+    assert ("deeper" in told.get("detail", "")) == (deep > DEEPEST_BODY)
+
+
+@pytest.mark.parametrize("body", ['"' * 16_000, '"\\' * 8_000, "[" * 8_000 + "]" * 8_000, "}" * 16_000, '{"' * 8_000])
+def test_brackets_and_quotes_without_end_are_refused(body: str) -> None:
+    assert ask(body=body)[2]["code"] == "not_json"
 
 
 def test_bytes_that_are_no_text_are_refused() -> None:
@@ -168,10 +194,31 @@ def test_an_allowed_origin_is_named_exactly() -> None:
      "null", "*", "https://shop.example/", ""],
 )  # fmt: skip
 def test_any_other_origin_is_not(origin: str) -> None:
-    _, headers, _ = ask(headers={"origin": origin})
-    assert "access-control-allow-origin" not in headers
+    status, headers, _ = ask(headers={"origin": origin})
+    assert status == 200  # the shop's own pages, on an address that is not set, say where they are too
+    assert [name for name in headers if name.startswith("access-control")] == []
     assert headers["vary"] == "Origin"
-    assert ask(method="OPTIONS", headers={"origin": origin}, body="")[0] == 405
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "https://shop.example:443", "https://SHOP.example"])
+def test_a_page_of_another_site_that_asks_beforehand_is_refused_with_a_reason(origin: str) -> None:
+    status, headers, problem = ask(failing(AssertionError()), method="OPTIONS", headers={"origin": origin}, body="")
+    assert (status, problem["code"], headers["vary"]) == (403, "origin_not_allowed", "Origin")
+    assert [name for name in headers if name.startswith("access-control")] == []
+
+
+def test_who_is_no_browser_has_nothing_to_ask_beforehand() -> None:
+    for headers in ({}, {"origin": ""}):
+        assert ask(method="OPTIONS", headers=headers, body="")[0] == 405
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "POST"])
+@pytest.mark.parametrize("origin", [SHOP, "https://evil.example"])
+def test_a_function_that_no_page_may_use_says_nothing_about_origins(method: str, origin: str) -> None:
+    status, headers, _ = ask(method=method, headers={"origin": origin}, origins=None)
+    assert status == (405 if method == "OPTIONS" else 200)
+    assert "vary" not in headers
+    assert [name for name in headers if name.startswith("access-control")] == []
 
 
 def test_a_page_of_the_shop_is_told_beforehand_what_it_may_send() -> None:
@@ -179,6 +226,12 @@ def test_a_page_of_the_shop_is_told_beforehand_what_it_may_send() -> None:
     assert status == 204
     assert headers["access-control-allow-methods"] == "POST"
     assert headers["access-control-allow-headers"] == "content-type, idempotency-key"
+    assert headers["access-control-allow-origin"] == SHOP
+    assert "content-type" not in headers
+
+
+def test_a_page_of_another_allowed_origin_may_read_how_long_to_wait() -> None:
+    assert ask(headers={"origin": SHOP})[1]["access-control-expose-headers"] == "retry-after"
 
 
 def test_errors_can_be_read_by_the_shops_pages_too() -> None:
@@ -262,16 +315,91 @@ def test_every_answer_is_safe_to_show_and_never_stored(story: Callable[[Request]
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["x-frame-options"] == "DENY"
     assert headers["referrer-policy"] == "no-referrer"
-    assert headers["strict-transport-security"].startswith("max-age=")
+    assert headers["strict-transport-security"] == "max-age=63072000"  # other names of the domain are not ours to judge
+    assert headers["cross-origin-resource-policy"] == "same-origin"
+    assert headers["permissions-policy"].startswith("camera=()")
+
+
+# The last resort ------------------------------------------------------------------------------------------------------
+
+PRIVATE = "of alice@example.com, 254722000000"
+
+
+def breaks(*_: object, **__: object) -> None:
+    raise RuntimeError(PRIVATE)
+
+
+def the_last_resort(status: int, headers: dict[str, str], problem: dict[str, Any]) -> None:
+    assert (status, problem["code"], headers["content-type"]) == (500, "internal", "application/problem+json")
+    assert headers["cache-control"] == "no-store"
+    assert PRIVATE not in json.dumps(problem)
+
+
+def test_a_log_that_cannot_be_written_takes_no_answer_back(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A push went out, a callback is on file: whoever asked must hear so."""
+    monkeypatch.setattr("shared.edge.log_line", breaks)
+    status, _, body = ask(lambda _: Answer(202, {"transaction_id": "it was sent"}))
+    assert (status, body) == (202, {"transaction_id": "it was sent"})
+    assert "test answered 202; its log line could not be written: RuntimeError at" in caplog.text
+    assert PRIVATE not in caplog.text
+
+
+def test_with_no_log_at_all_the_answer_is_still_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr("shared.edge.log_line", breaks)
+        broken.setattr("logging.getLogger", breaks)
+        reply = ask(lambda _: Answer(200, {"read": 1}))
+    assert reply[0] == 200
+
+
+@pytest.mark.parametrize("broken", ["log_line", "_translate", "_request", "json.dumps"])
+def test_an_edge_that_is_broken_itself_answers_all_the_same(monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
+    with monkeypatch.context() as breaking:
+        breaking.setattr(f"shared.edge.{broken}", breaks)
+        reply = ask(failing(RuntimeError(PRIVATE)))
+    the_last_resort(*reply)
+
+
+def test_an_answer_that_cannot_be_written_as_json_is_an_internal_error() -> None:
+    the_last_resort(*ask(lambda _: Answer(200, {"body": {PRIVATE}})))
+
+
+def test_origins_that_cannot_be_read_are_an_internal_error() -> None:
+    def broken() -> tuple[str, ...]:
+        raise RuntimeError(PRIVATE)
+
+    the_last_resort(*ask(headers={"origin": SHOP}, origins=broken))
+
+
+@pytest.mark.parametrize(
+    "event",
+    [None, [], "x", {"headers": 7}, {"headers": {"a": None}}, {"body": 7}, {"body": {}}, {"path": None},
+     {"httpMethod": None}, {"isBase64Encoded": True, "body": 7}],
+)  # fmt: skip
+def test_an_event_of_no_known_form_is_answered(event: Any) -> None:
+    reply = answer(event, function="test", methods=("POST",), story=failing(RuntimeError(PRIVATE)))
+    assert reply["statusCode"] in (400, 405, 500)
+    assert PRIVATE not in reply["body"]
+
+
+def test_the_last_resort_is_the_same_answer_as_any_internal_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = ask(failing(RuntimeError()), origins=None)
+    monkeypatch.setattr("shared.edge._translate", breaks)
+    assert ask(failing(RuntimeError()), origins=None) == usual
+
+
+# What the log says ----------------------------------------------------------------------------------------------------
 
 
 def test_each_request_has_one_line_in_the_log(logged: list[logging.LogRecord]) -> None:
-    ask(lambda _: Answer(202, {}, log={"transaction_id": "an id"}))
+    ask(lambda _: Answer(202, {}, log={"transaction_id": AN_ID}))
     (line,) = logged
     assert (line.__dict__["function"], line.__dict__["status"], line.__dict__["transaction_id"]) == (
         "test",
         202,
-        "an id",
+        AN_ID,
     )
 
 
