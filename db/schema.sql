@@ -15,7 +15,7 @@ CREATE TABLE transactions (
     merchant_request_id  varchar(255) UNIQUE,
     checkout_request_id  varchar(255) UNIQUE,
     ids_are_learnt       boolean NOT NULL DEFAULT false,      -- from a callback, not from the answer to our push
-    phone_number         varchar(20) NOT NULL CHECK (phone_number ~ '^254[17][0-9]{8}$'),
+    phone_number         varchar(20) NOT NULL CHECK (phone_number ~ '^254[017][0-9]{8}$'), -- 2540…: erased
     amount               numeric(10, 2) NOT NULL CHECK (amount = trunc(amount) AND amount BETWEEN 1 AND 250000),
     account_reference    varchar(255) NOT NULL CHECK (account_reference ~ '^[A-Za-z0-9]{1,12}$'),
     transaction_desc     text,
@@ -169,6 +169,20 @@ CREATE TABLE audit_log (
 
 CREATE INDEX audit_log_transaction_id ON audit_log (transaction_id, id);
 
+-- Each time a payment's personal values were erased: by whom and why, never whose. While the transaction that wrote such a
+-- row is open, the triggers let the evidence of that payment be rewritten. The functions' role cannot write here.
+CREATE TABLE erasures (
+    id             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at             timestamptz NOT NULL DEFAULT now(),
+    transaction_id uuid NOT NULL,                             -- as in callback_inbox: there may be no such payment
+    scope          text NOT NULL CHECK (scope IN ('person', 'contact', 'mention', 'late_evidence')),
+    who            text NOT NULL,
+    why            text NOT NULL,
+    within         xid8 NOT NULL DEFAULT pg_current_xact_id() -- the database transaction that erases
+);
+
+CREATE INDEX erasures_transaction_id ON erasures (transaction_id, at);
+
 -- One access token for all instances: a new one invalidates the old.
 CREATE TABLE access_tokens (
     app          text PRIMARY KEY,                            -- a digest of the consumer key
@@ -255,7 +269,9 @@ CREATE TRIGGER evidence_is_kept BEFORE DELETE OR TRUNCATE ON callback_inbox
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_history();
 CREATE TRIGGER evidence_is_kept BEFORE DELETE OR TRUNCATE ON payment_confirmations
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_history();
-CREATE TRIGGER evidence_is_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON query_answers
+CREATE TRIGGER evidence_is_kept BEFORE DELETE OR TRUNCATE ON query_answers
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_history();
+CREATE TRIGGER history_is_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON erasures
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_history();
 CREATE TRIGGER evidence_is_kept BEFORE DELETE OR TRUNCATE ON invoices
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_history();
@@ -266,12 +282,53 @@ CREATE FUNCTION refuse_change_of_evidence() RETURNS trigger LANGUAGE plpgsql AS 
 BEGIN
     RAISE EXCEPTION 'what % once said never changes', TG_TABLE_NAME USING ERRCODE = 'check_violation', CONSTRAINT = 'evidence_is_fixed';
 END $$;
-CREATE TRIGGER evidence_is_fixed BEFORE UPDATE ON callback_inbox
-    FOR EACH ROW WHEN ((OLD.body, OLD.transaction_id) IS DISTINCT FROM (NEW.body, NEW.transaction_id))
-    EXECUTE FUNCTION refuse_change_of_evidence();
 CREATE TRIGGER evidence_is_fixed BEFORE UPDATE ON payment_confirmations
     FOR EACH ROW WHEN ((OLD.transaction_id, OLD.evidence, OLD.amount) IS DISTINCT FROM (NEW.transaction_id, NEW.evidence, NEW.amount)
                        OR OLD.mpesa_receipt_number <> coalesce(NEW.mpesa_receipt_number, ''))
     EXECUTE FUNCTION refuse_change_of_evidence();
 CREATE TRIGGER environment_is_fixed BEFORE UPDATE ON installation
     FOR EACH ROW WHEN (OLD.environment <> NEW.environment) EXECUTE FUNCTION refuse_change_of_evidence();
+
+-- Erasing a person is the one way in which evidence may change, and only in the transaction that says so in `erasures`.
+
+CREATE FUNCTION is_being_erased(payment uuid) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (SELECT FROM erasures e
+                   WHERE e.transaction_id = payment AND e.within = pg_current_xact_id() AND e.at = now())
+$$;
+
+CREATE FUNCTION refuse_change_of_person() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'UPDATE' AND NEW.phone_number LIKE '2540%' AND is_being_erased(NEW.id)
+       AND OLD.status NOT IN ('INITIATED', 'PENDING', 'UNCERTAIN', 'REVIEW') THEN
+        RETURN NEW;
+    END IF;
+    RAISE EXCEPTION 'the number of a payment changes only when its person is erased'
+        USING ERRCODE = 'check_violation', CONSTRAINT = 'person_is_fixed';
+END $$;
+CREATE TRIGGER person_is_fixed BEFORE UPDATE OF phone_number ON transactions
+    FOR EACH ROW WHEN (OLD.phone_number <> NEW.phone_number) EXECUTE FUNCTION refuse_change_of_person();
+CREATE TRIGGER nobody_pays BEFORE INSERT ON transactions
+    FOR EACH ROW WHEN (NEW.phone_number LIKE '2540%') EXECUTE FUNCTION refuse_change_of_person();
+
+CREATE FUNCTION refuse_change_of_callback() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.transaction_id = OLD.transaction_id AND is_being_erased(OLD.transaction_id) THEN
+        RETURN NEW;
+    END IF;
+    RAISE EXCEPTION 'what % once said never changes', TG_TABLE_NAME USING ERRCODE = 'check_violation', CONSTRAINT = 'evidence_is_fixed';
+END $$;
+CREATE TRIGGER evidence_is_fixed BEFORE UPDATE ON callback_inbox
+    FOR EACH ROW WHEN ((OLD.body, OLD.transaction_id) IS DISTINCT FROM (NEW.body, NEW.transaction_id))
+    EXECUTE FUNCTION refuse_change_of_callback();
+
+CREATE FUNCTION refuse_change_of_answer() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF (OLD.id, OLD.transaction_id, OLD.answered_at, OLD.result_code, OLD.outcome)
+       IS NOT DISTINCT FROM (NEW.id, NEW.transaction_id, NEW.answered_at, NEW.result_code, NEW.outcome)
+       AND is_being_erased(OLD.transaction_id) THEN
+        RETURN NEW;
+    END IF;
+    RAISE EXCEPTION 'what % once said never changes', TG_TABLE_NAME USING ERRCODE = 'check_violation', CONSTRAINT = 'evidence_is_fixed';
+END $$;
+CREATE TRIGGER evidence_is_fixed BEFORE UPDATE ON query_answers
+    FOR EACH ROW EXECUTE FUNCTION refuse_change_of_answer();
