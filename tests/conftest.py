@@ -5,6 +5,7 @@ import signal
 pytest_plugins = [
     "tests.fixtures.built_site",
     "tests.fixtures.database",
+    "tests.fixtures.ledger",
     "tests.fixtures.shop",
     "tests.fixtures.simulator",
     "tests.fixtures.site",

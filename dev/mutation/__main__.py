@@ -3,11 +3,15 @@
     python -m dev.mutation                                 everything; about an hour on four cores
     python -m dev.mutation shared/payments.py --jobs 2     one module
     python -m dev.mutation --only confirmed                only what is changed within functions of such a name
-    python -m dev.mutation --quick                         only the quick tests of each module
+    python -m dev.mutation --rounds 1                      only the quickest tests of each module
 
-Each mutant meets the quick tests first and, where it survives them, those on a real database and the simulator. Exits
-with 1 when fewer than 95 % of a module's mutants are caught. Survivors are printed; those that no test can ever catch
-stand in equivalents.py with their reason, and count neither way.
+Each mutant meets the quickest tests first; what survives them meets the next round, at last the stories on a real
+database and the simulator. It is killed at its first failing test. A test of the last round has to fail twice, because
+what waits for other processes may fail by chance; and the quick tests have to pass without any mutant, before and
+after. A mutant that does not come to an end is told apart from one that a test saw.
+
+Exits with 1 when fewer than 95 % of a module's mutants are killed. Survivors are printed; those that no test can ever
+see stand in equivalents.py with their reason, and count neither way.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -32,23 +37,24 @@ from dev.mutation.mutants import Mutant, mutants
 from tests.fixtures.database import migrated_template, temporary_postgres
 
 ROOT = Path(__file__).parents[2]
-CORE = (
-    *("tests/unit/test_payments.py", "tests/unit/test_payments_decisions.py"),
-    "tests/unit/test_payments_properties.py",
-)
+DECISIONS = ("tests/unit/test_payments_decisions.py", "tests/unit/test_payments.py")
+SETTLEMENT = ("tests/integration/test_cases.py", "tests/integration/test_settlement.py")
 STORIES = (
     *("tests/integration/test_ops.py", "tests/integration/test_sweep.py", "tests/integration/test_callback.py"),
     *("tests/integration/test_stkpush.py", "tests/integration/test_status.py"),
 )
-QUICK_TESTS: dict[str, tuple[str, ...]] = {
-    "shared/payments.py": CORE,
-    "shared/settlement.py": ("tests/integration/test_ops.py",),
-    "shared/gateway/cases.py": ("tests/integration/test_ops.py",),
-    "shared/callback_address.py": ("tests/unit/test_callback_address.py",),
-    "shared/daraja_models.py": ("tests/unit/test_read_callback.py", "tests/contract/test_daraja_callbacks.py"),
+ROUNDS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "shared/payments.py": (DECISIONS, ("tests/unit/test_payments_properties.py",), SETTLEMENT, STORIES),
+    "shared/settlement.py": (SETTLEMENT[::-1], STORIES),
+    "shared/gateway/cases.py": (SETTLEMENT, STORIES),
+    "shared/callback_address.py": (("tests/unit/test_callback_address.py",), STORIES),
+    "shared/daraja_models.py": (
+        ("tests/unit/test_read_callback.py", "tests/contract/test_daraja_callbacks.py"),
+        SETTLEMENT,
+        STORIES,
+    ),
 }
 PROMISED = 95
-QUICK_S, STORIES_S = 60, 400
 
 
 class Worker:
@@ -69,13 +75,14 @@ class Worker:
         )
         stack.callback(self._end)
 
-    def survives(self, path: str, text: str, tests: Sequence[str], timeout_s: float) -> bool:
+    def run(self, path: str, text: str, tests: Sequence[str], timeout_s: float) -> str:
+        """`passed`, `failed`, `timeout`, or `broken` where nothing could be run."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         order = {"path": path, "text": text, "tests": tests, "timeout_s": timeout_s, "log": str(self._log)}
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
-        return bool(json.loads(self._process.stdout.readline()) == "passed")
+        return str(json.loads(self._process.stdout.readline()))
 
     def why(self) -> str:
         """What the last run said."""
@@ -97,83 +104,131 @@ def copy_of_the_tree(to: Path) -> None:
             target.write_bytes((ROOT / name).read_bytes())
 
 
-def hunt(paths: Sequence[str], jobs: int, only: str, stories: Sequence[str]) -> dict[str, list[Mutant]]:
-    """Every mutant of these modules against the tests; the survivors, by module."""
-    with ExitStack() as stack, tempfile.TemporaryDirectory(prefix="lipa-mutation-") as folder:
-        free: SimpleQueue[Worker] = SimpleQueue()
-        for worker in ThreadPoolExecutor(jobs).map(lambda number: Worker(number, Path(folder), stack), range(jobs)):
-            free.put(worker)
-        survivors: dict[str, list[Mutant]] = {}
-        for path in paths:
-            survivors[path] = hunt_in(path, free, jobs, only, stories)
-    return survivors
+@dataclass(frozen=True)
+class Round:
+    """Tests that run together, and how long they may take."""
+
+    tests: tuple[str, ...]
+    at_most_s: float
+    twice: bool
+    """A mutant has to fail them twice."""
 
 
-def hunt_in(path: str, free: SimpleQueue[Worker], jobs: int, only: str, stories: Sequence[str]) -> list[Mutant]:
-    text = (ROOT / path).read_text(encoding="utf-8")
-    all_found = [mutant for mutant in mutants(path, text) if only in mutant.within]
-    tested = [mutant for mutant in all_found if mutant.name not in EQUIVALENT]
-    healthy(path, text, free, stories)
-    started, done, killed = time.monotonic(), Counter[bool](), threading.Lock()
+@dataclass(frozen=True)
+class Figures:
+    """What became of the mutants of one module."""
 
-    def meet(mutant: Mutant) -> bool:
-        worker = free.get()
+    path: str
+    mutants: int
+    equivalent: int
+    timed_out: int
+    survivors: list[Mutant]
+    seconds: float
+
+    @property
+    def tested(self) -> int:
+        return self.mutants - self.equivalent
+
+    @property
+    def killed(self) -> int:
+        return self.tested - len(self.survivors)
+
+    @property
+    def percent(self) -> float:
+        return 100 * self.killed / self.tested if self.tested else 100.0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path}: {self.killed} of {self.tested} mutants killed ({self.percent:.1f} %), {self.timed_out} of"
+            f" them by time; {len(self.survivors)} survived; {self.equivalent} more change nothing;"
+            f" {self.seconds / 60:.0f} min"
+        )
+
+
+class Hunt:
+    """Every mutant of one module against its tests, with as many workers as there are."""
+
+    def __init__(self, path: str, workers: Sequence[Worker], only: str, rounds: int) -> None:
+        self._path, self._workers = path, workers
+        self._text = (ROOT / path).read_text(encoding="utf-8")
+        found = [mutant for mutant in mutants(path, self._text) if only in mutant.within]
+        self._tested = [mutant for mutant in found if mutant.name not in EQUIVALENT]
+        self._equivalent = len(found) - len(self._tested)
+        self._rounds = self._healthy(ROUNDS[path][:rounds])
+        self._free: SimpleQueue[Worker] = SimpleQueue()
+        self._told, self._lock = Counter[str](), threading.Lock()
+
+    def run(self) -> Figures:
+        started = time.monotonic()
+        for worker in self._workers:
+            self._free.put(worker)
+        with ThreadPoolExecutor(len(self._workers)) as threads:
+            told = list(threads.map(self._meet, self._tested))
+        for worker in self._workers:
+            if worker.run(self._path, self._text, self._rounds[0].tests, self._rounds[0].at_most_s) != "passed":
+                raise SystemExit(f"the tests fail without any mutant, afterwards:\n{worker.why()}")
+        survivors = [mutant for mutant, each in zip(self._tested, told, strict=True) if each == "passed"]
+        timed_out = told.count("timeout")
+        total = len(self._tested) + self._equivalent
+        return Figures(self._path, total, self._equivalent, timed_out, survivors, time.monotonic() - started)
+
+    def _healthy(self, rounds: Sequence[tuple[str, ...]]) -> list[Round]:
+        """The tests pass on what is not broken, else every mutant would seem killed; and how long that takes."""
+        measured = []
+        for number, tests in enumerate(rounds):
+            started = time.monotonic()
+            if self._workers[0].run(self._path, self._text, tests, 1800) != "passed":
+                raise SystemExit(f"the tests fail without any mutant:\n{self._workers[0].why()}")
+            at_most_s = 60 + 4 * (time.monotonic() - started)
+            measured.append(Round(tests, at_most_s, twice=number > 0 and number == len(rounds) - 1))
+        return measured
+
+    def _meet(self, mutant: Mutant) -> str:
+        worker = self._free.get()
         try:
-            applied = mutant.applied(text)
-            alive = worker.survives(path, applied, QUICK_TESTS[path], QUICK_S)
-            alive = alive and (not stories or worker.survives(path, applied, stories, STORIES_S))
+            told = self._told_by(worker, mutant.applied(self._text))
         finally:
-            free.put(worker)
-        with killed:
-            done[alive] += 1
-            if alive:
+            self._free.put(worker)
+        with self._lock:
+            self._told[told] += 1
+            if told == "passed":
                 print(
                     f"  survived, line {mutant.line}: {mutant.before[:150]}\n            became: {mutant.after[:150]}"
                 )
-            if not done.total() % 50:
-                print(f"  … {done.total()} of {len(tested)}, {done[True]} survived", flush=True)
-        return alive
+            if not self._told.total() % 50:
+                print(f"  … {self._told.total()} of {len(self._tested)}, {self._told['passed']} survived", flush=True)
+        return told
 
-    with ThreadPoolExecutor(jobs) as threads:
-        alive = [mutant for mutant, lives in zip(tested, threads.map(meet, tested), strict=True) if lives]
-    caught = len(tested) - len(alive)
-    print(
-        f"{path}: {caught} of {len(tested)} mutants caught ({share(caught, len(tested)):.1f} %),"
-        f" {len(all_found) - len(tested)} more change nothing; {time.monotonic() - started:.0f} s",
-        flush=True,
-    )
-    return alive
-
-
-def healthy(path: str, text: str, free: SimpleQueue[Worker], stories: Sequence[str]) -> None:
-    """The tests pass on what is not broken; else every mutant would seem to be caught."""
-    worker = free.get()
-    for tests, timeout_s in ((QUICK_TESTS[path], QUICK_S), (stories, STORIES_S)):
-        if tests and not worker.survives(path, text, tests, timeout_s):
-            raise SystemExit(f"the tests fail without any mutant:\n{worker.why()}")
-    free.put(worker)
-
-
-def share(caught: int, of: int) -> float:
-    return 100 * caught / of if of else 100.0
+    def _told_by(self, worker: Worker, text: str) -> str:
+        for each in self._rounds:
+            told = worker.run(self._path, text, each.tests, each.at_most_s)
+            if told == "failed" and each.twice:
+                told = worker.run(self._path, text, each.tests, each.at_most_s)
+            if told != "passed":
+                return told
+        return "passed"
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m dev.mutation", description=__doc__)
-    parser.add_argument("paths", nargs="*", default=list(QUICK_TESTS), metavar="module")
+    parser = argparse.ArgumentParser(
+        prog="python -m dev.mutation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("paths", nargs="*", default=list(ROUNDS), metavar="module")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 2)
     parser.add_argument("--only", default="", metavar="name")
-    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--rounds", type=int, default=max(map(len, ROUNDS.values())))
     asked = parser.parse_args()
-    survivors = hunt(asked.paths, asked.jobs, asked.only, () if asked.quick else STORIES)
-    failed = False
-    for path, alive in survivors.items():
-        total = len([each for each in mutants(path, (ROOT / path).read_text(encoding="utf-8"))
-                     if each.name not in EQUIVALENT and asked.only in each.within])  # fmt: skip
-        failed = failed or share(total - len(alive), total) < PROMISED
-        for mutant in alive:
-            print(f"\n{path}:{mutant.line} in {mutant.within}\n- {mutant.before}\n+ {mutant.after}")
-    return 1 if failed else 0
+    with ExitStack() as stack, tempfile.TemporaryDirectory(prefix="lipa-mutation-") as folder:
+        make = ThreadPoolExecutor(asked.jobs).map(lambda number: Worker(number, Path(folder), stack), range(asked.jobs))
+        workers, all_figures = list(make), []
+        for path in asked.paths:
+            figures = Hunt(path, workers, asked.only, asked.rounds).run()
+            print(figures, flush=True)
+            all_figures.append(figures)
+    for figures in all_figures:
+        for mutant in figures.survivors:
+            print(f"\n{mutant.path}:{mutant.line} in {mutant.within}\n- {mutant.before}\n+ {mutant.after}")
+    return 1 if any(figures.percent < PROMISED for figures in all_figures) else 0
 
 
 if __name__ == "__main__":

@@ -1,0 +1,472 @@
+"""From evidence to settlement: what each kind of news is read as, how often it is tried, and when it is asked again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from shared import settlement
+from shared.calls_out import Deadline
+from shared.daraja import NoAnswerYet, QueryAnswered, QueryDeclined, QuerySucceeded
+from shared.database_errors import (
+    Busy,
+    CommitUnknown,
+    ConstraintBroken,
+    DatabaseError,
+    DatabaseUnavailable,
+    StatementFailed,
+)
+from shared.gateway.cases import Case, Evidence
+from shared.gateway.inbox import Entry
+from shared.gateway.queries import QueryDue
+from shared.payments import Confirmed, Declined, Ids, PushAccepted, QueryConfirmed, Status, UnknownCode
+from shared.settlement import ask, from_callback, judge, look_at_the_clock, remember, settle
+from tests.fixtures.ledger import Ledger, ids
+
+KES = Decimal(1500)
+RECEIPT = "UE4JS31RBV"
+NOWHERE = "0c9e8f1a-0b1c-4d2e-8f3a-5b6c7d8e9f00"
+OURS = ids(1)
+SOON = Deadline.after(600)
+BUSY, BROKEN = Busy("busy"), ConstraintBroken("broken", constraint="a rule", sqlstate="23505")
+UNKNOWN, UNAVAILABLE = CommitUnknown("unknown"), DatabaseUnavailable("unavailable")
+
+
+def pushed(ledger: Ledger, number: int = 1, **order: object) -> str:
+    transaction_id = ledger.admit(**order)  # type: ignore[arg-type]
+    ledger.tell(transaction_id, PushAccepted(ids(number)))
+    return transaction_id
+
+
+def status(ledger: Ledger, transaction_id: str) -> str:
+    return str(ledger.payment(transaction_id)["status"])
+
+
+def callback(code: object = 0, told: Ids | None = OURS, **items: object) -> bytes:
+    """A callback's body; with `items` as its metadata, which are a good success's unless something else is asked."""
+    body: dict[str, Any] = {"ResultCode": code, "ResultDesc": "what Safaricom says"}
+    if told is not None:
+        body |= {"MerchantRequestID": told.merchant_request_id, "CheckoutRequestID": told.checkout_request_id}
+    if code == 0:
+        usual = {
+            "Amount": 1500,
+            "MpesaReceiptNumber": RECEIPT,
+            "TransactionDate": 20260504170000,
+            "PhoneNumber": 254708374149,
+        }
+        named = [{"Name": name, "Value": value} for name, value in {**usual, **items}.items()]
+        body["CallbackMetadata"] = {"Item": named}
+    return json.dumps({"Body": {"stkCallback": body}}).encode()
+
+
+# Tries ----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Stumbling:
+    """A part of the gateway that fails a few times before it works."""
+
+    works: Callable[..., Any]
+    failures: list[DatabaseError]
+    tries: int = 0
+
+    def __call__(self, *arguments: Any) -> Any:
+        self.tries += 1
+        if self.failures:
+            raise self.failures.pop(0)
+        return self.works(*arguments)
+
+
+def stumbling(ledger: Ledger, monkeypatch: pytest.MonkeyPatch, *failures: DatabaseError) -> Stumbling:
+    """Cases that cannot be opened so many times."""
+    stumbles = Stumbling(ledger.gateway.cases.open, list(failures))
+    monkeypatch.setattr(ledger.gateway.cases, "open", stumbles)
+    return stumbles
+
+
+@pytest.mark.parametrize("failures", [(), (BUSY,), (BROKEN, UNKNOWN)])
+def test_a_lost_race_is_repeated_twice(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, failures: tuple[DatabaseError, ...]
+) -> None:
+    transaction_id = pushed(ledger)
+    stumbles = stumbling(ledger, monkeypatch, *failures)
+    decision = settle(ledger.gateway, transaction_id, Confirmed(OURS, KES, RECEIPT), Evidence("a test", "Confirmed"))
+    assert stumbles.tries == len(failures) + 1
+    assert decision is not None
+    assert decision.status == status(ledger, transaction_id) == "PAID"
+
+
+@pytest.mark.parametrize("failure", [BUSY, BROKEN, UNKNOWN])
+def test_the_third_lost_race_is_told(ledger: Ledger, monkeypatch: pytest.MonkeyPatch, failure: DatabaseError) -> None:
+    transaction_id = pushed(ledger)
+    stumbles = stumbling(ledger, monkeypatch, failure, failure, failure)
+    with pytest.raises(type(failure)):
+        look_at_the_clock(ledger.gateway, transaction_id)
+    assert stumbles.tries == 3
+
+
+@pytest.mark.parametrize("failure", [UNAVAILABLE, StatementFailed("wrong", sqlstate="42601")])
+def test_what_trying_again_cannot_help_is_told_at_once(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, failure: DatabaseError
+) -> None:
+    transaction_id = pushed(ledger)
+    stumbles = stumbling(ledger, monkeypatch, failure)
+    with pytest.raises(type(failure)):
+        look_at_the_clock(ledger.gateway, transaction_id)
+    assert stumbles.tries == 1
+
+
+def test_a_lost_answer_to_commit_is_resolved_by_reading(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was written is written once: the second time it is old news."""
+    transaction_id = pushed(ledger, customer_email="alice@example.com")
+    really, answers_lost = ledger.gateway.cases.open, iter([True, False])
+
+    @contextmanager
+    def losing(*arguments: Any) -> Iterator[Case | None]:
+        with really(*arguments) as case:
+            yield case
+        if next(answers_lost):
+            raise UNKNOWN
+
+    monkeypatch.setattr(ledger.gateway.cases, "open", losing)
+    entry = ledger.on_file(transaction_id, callback())
+    assert judge(ledger.gateway, entry, "callback") == "repeated"
+    assert status(ledger, transaction_id) == "PAID"
+    for table in ("payment_confirmations", "invoices"):
+        assert len(ledger.rows(f"SELECT id FROM {table}")) == 1
+
+
+@dataclass
+class Clock:
+    """Time that passes only while somebody sleeps."""
+
+    now_s: float = 1000.0
+    slept: list[float] = field(default_factory=list)
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now_s += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    ticking = Clock()
+    monkeypatch.setattr(settlement, "time", ticking)
+    return ticking
+
+
+def test_bytes_that_cannot_be_stored_are_tried_five_times_a_second_for_four_seconds(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    stumbles = Stumbling(ledger.gateway.inbox.remember, [UNAVAILABLE] * 100)
+    monkeypatch.setattr(ledger.gateway.inbox, "remember", stumbles)
+    with pytest.raises(DatabaseUnavailable):
+        remember(ledger.gateway, Entry(NOWHERE, NOWHERE, b"bytes"), None)
+    assert set(clock.slept) == {0.2}
+    assert len(clock.slept) in (20, 21)  # a fifth of a second has no exact binary fraction
+    assert stumbles.tries == len(clock.slept) + 1
+
+
+def test_without_patience_bytes_are_tried_once(ledger: Ledger, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    monkeypatch.setattr(ledger.gateway.inbox, "remember", Stumbling(ledger.gateway.inbox.remember, [UNAVAILABLE] * 9))
+    with pytest.raises(DatabaseUnavailable):
+        remember(ledger.gateway, Entry(NOWHERE, NOWHERE, b"bytes"), None, patience_s=0)
+    assert clock.slept == []
+
+
+def test_bytes_are_stored_once_the_database_is_back_with_where_they_came_from(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    stumbles = Stumbling(ledger.gateway.inbox.remember, [UNAVAILABLE, UNKNOWN])
+    monkeypatch.setattr(ledger.gateway.inbox, "remember", stumbles)
+    remember(ledger.gateway, Entry(NOWHERE, NOWHERE, b"\xff bytes"), "196.201.214.200")
+    assert stumbles.tries == 3
+    row = ledger.row("SELECT body, source_address FROM callback_inbox")
+    assert row == {"body": b"\xff bytes", "source_address": "196.201.214.200"}
+
+
+# Callbacks ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_callback_on_file_is_judged_and_its_outcome_named(ledger: Ledger) -> None:
+    transaction_id = pushed(ledger)
+    assert judge(ledger.gateway, ledger.on_file(transaction_id, callback()), "callback") == "paid"
+    assert judge(ledger.gateway, ledger.on_file(transaction_id, callback()), "sweep") == "repeated"
+    assert status(ledger, transaction_id) == "PAID"
+    (audit,) = ledger.rows("SELECT actor, event FROM audit_log WHERE to_status = 'PAID'")
+    assert audit == {"actor": "callback", "event": "Confirmed"}
+
+
+def test_a_callback_that_cannot_be_read_is_closed_with_the_receipts_in_it(ledger: Ledger) -> None:
+    transaction_id = pushed(ledger)
+    entry = ledger.on_file(transaction_id, callback()[:-1])
+    assert judge(ledger.gateway, entry, "callback") == "unreadable"
+    row = ledger.row("SELECT outcome, receipts FROM callback_inbox")
+    assert row == {"outcome": "unreadable", "receipts": [RECEIPT]}
+    assert status(ledger, transaction_id) == "PENDING"
+
+
+def test_a_callback_about_no_payment_of_ours_is_closed_with_the_receipts_in_it(ledger: Ledger) -> None:
+    entry = ledger.on_file(NOWHERE, callback())
+    assert judge(ledger.gateway, entry, "callback") == "unknown_transaction"
+    row = ledger.row("SELECT outcome, receipts FROM callback_inbox")
+    assert row == {"outcome": "unknown_transaction", "receipts": [RECEIPT]}
+
+
+def entry(body: bytes) -> Entry:
+    return Entry("an entry", "a payment", body)
+
+
+def test_a_success_is_an_event_and_all_that_it_says_is_kept() -> None:
+    event, evidence = read(callback(Balance=12))
+    assert event == Confirmed(OURS, KES, RECEIPT)
+    assert evidence == Evidence(
+        "callback",
+        "Confirmed",
+        inbox_id="an entry",
+        receipts_seen=(RECEIPT,),
+        ids=OURS,
+        receipt=RECEIPT,
+        result_code="0",
+        result_desc="what Safaricom says",
+        transaction_date=datetime(2026, 5, 4, 14, 0, tzinfo=UTC),
+        payer="254708374149",
+        balance_kes=Decimal("12.00"),
+    )
+
+
+def read(body: bytes) -> tuple[object, Evidence]:
+    told = from_callback(entry(body), "callback")
+    assert told is not None
+    return told
+
+
+def test_a_success_that_says_nothing_in_words_keeps_no_words() -> None:
+    body = callback().replace(b"what Safaricom says", b"")
+    assert read(body)[1].result_desc is None
+
+
+@pytest.mark.parametrize(
+    ("code", "becomes", "taken_back"),
+    [("1032", Status.CANCELLED, False), ("1037", Status.FAILED, True), ("1019", Status.EXPIRED, True)],
+)
+def test_a_known_failure_is_an_event_and_may_be_taken_back_or_not(code: str, becomes: Status, taken_back: bool) -> None:
+    event, evidence = read(callback(int(code)))
+    assert event == Declined(OURS, becomes)
+    assert evidence == Evidence(
+        "callback",
+        "Declined",
+        inbox_id="an entry",
+        ids=OURS,
+        result_code=code,
+        result_desc="what Safaricom says",
+        may_be_taken_back=taken_back,
+    )
+
+
+def test_a_code_that_nobody_has_explained_is_an_event_and_kept_as_it_came() -> None:
+    event, evidence = read(callback("SFC_IC9999"))
+    assert event == UnknownCode(OURS)
+    assert (evidence.event, evidence.result_code, evidence.may_be_taken_back) == ("UnknownCode", "SFC_IC9999", False)
+
+
+def test_a_code_as_long_as_any_is_kept_whole() -> None:
+    assert read(callback("9" * 50))[1].result_code == "9" * 50
+
+
+def test_what_cannot_be_read_is_no_event() -> None:
+    assert from_callback(entry(b"<html>"), "callback") is None
+
+
+@pytest.mark.parametrize("missing", ["MerchantRequestID", "CheckoutRequestID"])
+def test_a_callback_that_names_only_one_of_two_ids_names_none(missing: str) -> None:
+    body = json.loads(callback())
+    del body["Body"]["stkCallback"][missing]
+    event, evidence = read(json.dumps(body).encode())
+    assert event == Confirmed(None, KES, RECEIPT)
+    assert evidence.ids is None
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        (99_999_999.99, Decimal("99999999.99")),
+        (0, Decimal(0)),
+        (12.5, Decimal("12.50")),
+        (100_000_000, None),
+        (-1, None),
+        ("12", None),
+        (None, None),
+    ],
+)
+def test_a_balance_is_kept_where_the_column_can_hold_it_and_never_costs_the_payment(
+    ledger: Ledger, said: object, kept: Decimal | None
+) -> None:
+    transaction_id = pushed(ledger)
+    assert judge(ledger.gateway, ledger.on_file(transaction_id, callback(Balance=said)), "callback") == "paid"
+    assert ledger.row("SELECT balance_amount FROM payment_confirmations") == {"balance_amount": kept}
+
+
+# Queries --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Answers:
+    """A Daraja that answers one thing."""
+
+    answer: QueryAnswered
+    asked: list[tuple[str, Deadline]] = field(default_factory=list)
+
+    def query(self, checkout_request_id: str, deadline: Deadline) -> QueryAnswered:
+        self.asked.append((checkout_request_id, deadline))
+        return self.answer
+
+
+def due(ledger: Ledger, transaction_id: str) -> QueryDue:
+    """The payment as the sweep takes it up, its question due and leased for a minute."""
+    ledger.overwrite("UPDATE transactions SET next_query_at = now() - interval '1 second'")
+    ledger.overwrite("UPDATE query_budget SET next_slot_at = now() - interval '1 second'")
+    taken = ledger.gateway.queries.take(12)
+    assert isinstance(taken, QueryDue)
+    assert taken.payment.id == transaction_id
+    return taken
+
+
+def asks(ledger: Ledger, about: QueryDue, answer: QueryAnswered) -> str:
+    daraja = Answers(answer)
+    told = ask(ledger.gateway, daraja, about, SOON)  # type: ignore[arg-type]
+    assert daraja.asked == [(about.checkout_request_id, SOON)]
+    return told
+
+
+def test_a_query_that_says_paid_pays_and_keeps_what_was_said(ledger: Ledger) -> None:
+    transaction_id = pushed(ledger)
+    assert asks(ledger, due(ledger, transaction_id), QuerySucceeded("processed")) == "paid"
+    assert status(ledger, transaction_id) == "PAID"
+    answer = ledger.row("SELECT result_code, said, outcome FROM query_answers")
+    assert answer == {"result_code": "0", "said": "processed", "outcome": "paid"}
+    assert ledger.row("SELECT actor, event FROM audit_log WHERE to_status = 'PAID'") == {
+        "actor": "sweep",
+        "event": "QueryConfirmed",
+    }
+    assert ledger.payment(transaction_id)["next_query_at"] is None
+
+
+@pytest.mark.parametrize(
+    ("code", "becomes", "again"), [("1037", "FAILED", timedelta(minutes=5)), ("1032", "CANCELLED", None)]
+)
+def test_a_query_that_says_no_fails_and_is_repeated_where_it_may_be_taken_back(
+    ledger: Ledger, code: str, becomes: str, again: timedelta | None
+) -> None:
+    transaction_id = pushed(ledger)
+    assert asks(ledger, due(ledger, transaction_id), QueryDeclined(code, "no answer")) == "declined"
+    row = ledger.payment(transaction_id)
+    assert (row["status"], row["result_code"], row["result_desc"]) == (becomes, code, "no answer")
+    assert ledger.row("SELECT actor, event, said FROM audit_log WHERE outcome = 'declined'") == {
+        "actor": "sweep",
+        "event": "QueryDeclined",
+        "said": code,
+    }
+    answer = ledger.row("SELECT result_code, said, outcome FROM query_answers")
+    assert answer == {"result_code": code, "said": "no answer", "outcome": "declined"}
+    if again is None:
+        assert row["next_query_at"] is None
+    else:
+        assert again <= row["next_query_at"] - row["failed_at"] < again + timedelta(minutes=5)
+
+
+def test_no_answer_yet_settles_nothing_and_is_asked_again_by_the_schedule(ledger: Ledger) -> None:
+    transaction_id = pushed(ledger)
+    about = due(ledger, transaction_id)
+    assert asks(ledger, about, NoAnswerYet("HTTP 500 4999")) == "no_answer_yet"
+    row = ledger.payment(transaction_id)
+    assert (row["status"], row["next_query_at"]) == ("PENDING", about.asked_at + timedelta(seconds=60))
+    assert ledger.row("SELECT said, outcome FROM query_answers") == {
+        "said": "HTTP 500 4999",
+        "outcome": "no_answer_yet",
+    }
+    assert slot_in(ledger) < timedelta(seconds=15)
+
+
+def slot_in(ledger: Ledger) -> timedelta:
+    """From the last question to the moment when anybody may ask the next."""
+    row = ledger.row("SELECT max(b.next_slot_at) - max(t.last_query_at) AS wait FROM query_budget b, transactions t")
+    wait = row["wait"]
+    assert isinstance(wait, timedelta)
+    return wait
+
+
+def test_too_many_questions_have_everybody_wait_a_minute(ledger: Ledger) -> None:
+    transaction_id = pushed(ledger)
+    assert asks(ledger, due(ledger, transaction_id), NoAnswerYet("HTTP 429", throttled=True)) == "no_answer_yet"
+    assert slot_in(ledger) >= timedelta(seconds=60)
+
+
+def test_a_query_that_tells_nothing_new_is_asked_again_by_the_schedule_of_a_failure(ledger: Ledger) -> None:
+    transaction_id = pushed(ledger)
+    told = Evidence("callback", "Declined", result_code="1037", may_be_taken_back=True)
+    ledger.tell(transaction_id, Declined(OURS, Status.FAILED), told)
+    failed_at = ledger.payment(transaction_id)["failed_at"]
+    about = due(ledger, transaction_id)
+    assert asks(ledger, about, QueryDeclined("1037", "no answer")) == "repeated"
+    assert ledger.payment(transaction_id)["next_query_at"] == failed_at + timedelta(minutes=5)
+
+
+def test_a_query_that_is_only_noted_is_asked_again_by_the_schedule(ledger: Ledger) -> None:
+    """A silent payment's query says no: a person decides, and money may still come."""
+    transaction_id = pushed(ledger)
+    ledger.age(transaction_id, 3601)
+    assert look_at_the_clock(ledger.gateway, transaction_id) == "to_review"
+    about = due(ledger, transaction_id)
+    assert asks(ledger, about, QueryDeclined("1032", "cancelled")) == "noted"
+    assert ledger.payment(transaction_id)["next_query_at"] == about.asked_at + timedelta(minutes=15)
+
+
+def test_a_query_that_contradicts_leaves_the_schedule_to_what_it_led_to(ledger: Ledger) -> None:
+    transaction_id = pushed(ledger)
+    about = due(ledger, transaction_id)
+    ledger.tell(transaction_id, Confirmed(OURS, KES, RECEIPT))
+    assert asks(ledger, about, QueryDeclined("1032", "cancelled")) == "contradicts"
+    assert (status(ledger, transaction_id), ledger.payment(transaction_id)["next_query_at"]) == ("PAID", None)
+
+
+def test_a_query_about_a_payment_that_is_not_there_changes_nothing(ledger: Ledger) -> None:
+    transaction_id = pushed(ledger)
+    about = due(ledger, transaction_id)
+    gone = replace(about, payment=replace(about.payment, id=NOWHERE))
+    assert asks(ledger, gone, QuerySucceeded("processed")) == "unknown_transaction"
+    assert status(ledger, transaction_id) == "PENDING"
+
+
+# Time -----------------------------------------------------------------------------------------------------------------
+
+
+def test_the_clock_is_told_to_a_payment_in_the_sweeps_name(ledger: Ledger) -> None:
+    transaction_id = pushed(ledger)
+    assert look_at_the_clock(ledger.gateway, transaction_id) == "still_waiting"
+    ledger.age(transaction_id, 3601)
+    assert look_at_the_clock(ledger.gateway, transaction_id) == "to_review"
+    assert ledger.row("SELECT actor, event FROM audit_log WHERE to_status = 'REVIEW'") == {
+        "actor": "sweep",
+        "event": "TimePassed",
+    }
+    assert look_at_the_clock(ledger.gateway, NOWHERE) == "unknown_transaction"
+
+
+def test_the_same_query_twice_pays_once(ledger: Ledger) -> None:
+    transaction_id = pushed(ledger)
+    first = settle(ledger.gateway, transaction_id, QueryConfirmed(), Evidence("sweep", "QueryConfirmed", by_query=True))
+    again = settle(ledger.gateway, transaction_id, QueryConfirmed(), Evidence("sweep", "QueryConfirmed", by_query=True))
+    assert first is not None
+    assert again is not None
+    assert (first.outcome, again.outcome) == ("paid", "repeated")
