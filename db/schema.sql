@@ -328,7 +328,7 @@ BEGIN
        AND is_being_erased(OLD.transaction_id) THEN
         RETURN NEW;
     END IF;
-    RAISE EXCEPTION 'what % once said never changes', TG_TABLE_NAME USING ERRCODE = 'check_violation', CONSTRAINT = 'evidence_is_fixed';
+    RAISE EXCEPTION 'rows of % are only ever added', TG_TABLE_NAME USING ERRCODE = 'check_violation', CONSTRAINT = 'history_is_kept';
 END $$;
-CREATE TRIGGER evidence_is_fixed BEFORE UPDATE ON query_answers
+CREATE TRIGGER history_is_kept BEFORE UPDATE ON query_answers
     FOR EACH ROW EXECUTE FUNCTION refuse_change_of_answer();

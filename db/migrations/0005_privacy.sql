@@ -59,10 +59,10 @@ BEGIN
        AND is_being_erased(OLD.transaction_id) THEN
         RETURN NEW;
     END IF;
-    RAISE EXCEPTION 'what % once said never changes', TG_TABLE_NAME USING ERRCODE = 'check_violation', CONSTRAINT = 'evidence_is_fixed';
+    RAISE EXCEPTION 'rows of % are only ever added', TG_TABLE_NAME USING ERRCODE = 'check_violation', CONSTRAINT = 'history_is_kept';
 END $$;
 DROP TRIGGER evidence_is_kept ON query_answers;
 CREATE TRIGGER evidence_is_kept BEFORE DELETE OR TRUNCATE ON query_answers
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_history();
-CREATE TRIGGER evidence_is_fixed BEFORE UPDATE ON query_answers
+CREATE TRIGGER history_is_kept BEFORE UPDATE ON query_answers
     FOR EACH ROW EXECUTE FUNCTION refuse_change_of_answer();
