@@ -82,8 +82,11 @@ def remember(gateway: Gateway, entry: Entry, source_address: str | None, patienc
             time.sleep(0.2)
 
 
-def judge(gateway: Gateway, entry: Entry, actor: str) -> str:
-    """What a callback on file makes of its payment; the outcome's name. May be repeated."""
+def judge(gateway: Gateway, entry: Entry, actor: str, why: str | None = None) -> str:
+    """What a callback on file makes of its payment; the outcome's name. May be repeated.
+
+    Where a person says why, it is in the audit log, also where nothing changes.
+    """
     if entry.source is Source.HELD:
         gateway.inbox.close(entry, "held", receipts_seen(entry.body))
         return "held"
@@ -94,7 +97,7 @@ def judge(gateway: Gateway, entry: Entry, actor: str) -> str:
         gateway.inbox.close(entry, "unreadable", receipts_seen(entry.body))
         return "unreadable"
     event, evidence = news
-    decision = settle(gateway, entry.transaction_id, event, evidence)
+    decision = settle(gateway, entry.transaction_id, event, replace(evidence, why=why))
     if decision is None:
         gateway.inbox.close(entry, "unknown_transaction", evidence.receipts_seen)
         return "unknown_transaction"
@@ -109,7 +112,7 @@ def ask(gateway: Gateway, daraja: Daraja, due: QueryDue, deadline: Deadline) -> 
     if isinstance(answer, NoAnswerYet):
         if answer.throttled:
             gateway.queries.throttled()
-        gateway.queries.ask_again(due, answer.reason)
+        gateway.queries.ask_again(due, answer.reason, throttled=answer.throttled)
         return "no_answer_yet"
     event: Event
     if isinstance(answer, QuerySucceeded):

@@ -82,16 +82,19 @@ class Queries:
         )
         return QueryDue(payment, row["checkout_request_id"], row["failed_at"], row["now"])
 
-    def ask_again(self, due: QueryDue, no_answer: str | None = None) -> None:
+    def ask_again(self, due: QueryDue, no_answer: str | None = None, *, throttled: bool = False) -> None:
         """The answer settled nothing: the next one comes by the schedule. `no_answer` is what came in its place.
 
-        A failure is asked about only twice, so a question that nobody answered is not one of them.
+        A failure is asked about only twice, so a question that nobody answered is not one of them. A question that was
+        one too many was not even heard: it is asked again when all others are, not by the schedule.
         """
         again = next_query_at(due.payment, due.asked_at)
         if due.payment.status in NOT_PAID and not due.payment.success_held and due.failed_at is not None:
             again = queries_after_failure(due.failed_at, due.asked_at)
             if no_answer is not None and due.asked_at < due.failed_at + A_FAILURE_IS_ASKED_ABOUT_FOR:
                 again = due.asked_at + A_QUESTION_NOT_ANSWERED_WAITS
+        if throttled and again is not None:
+            again = min(again, due.asked_at + timedelta(seconds=A_THROTTLED_APP_WAITS_S))
         with self._store.transaction() as tx:
             tx.run(
                 """

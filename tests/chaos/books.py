@@ -39,6 +39,25 @@ def broken_invariants(database: Database) -> list[tuple[str, str]]:
     return [(row["invariant"], row["broken_by"]) for row in rows]
 
 
+def make_the_question_cheap(database: Database) -> None:
+    """`SELECT * FROM whatever_is_broken()` asks for all invariants and for double prompts at one moment.
+
+    To plan so long a question takes longer than to answer it; a function's plan is kept.
+    """
+    with database.transaction() as tx:
+        tx.script(
+            f"""
+            CREATE FUNCTION whatever_is_broken() RETURNS TABLE (invariant text, broken_by text)
+            LANGUAGE plpgsql AS $ask$
+            #variable_conflict use_column
+            BEGIN
+                RETURN QUERY {ALL_AT_ONCE} UNION ALL
+                    SELECT 'one_prompt_at_a_time', pair.first || ', ' || pair.second FROM ({DOUBLE_PROMPTS}) AS pair;
+            END $ask$
+            """
+        )
+
+
 def double_prompts(database: Database) -> list[Row]:
     with database.transaction() as tx:
         return tx.rows(DOUBLE_PROMPTS)

@@ -35,6 +35,19 @@ def time(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Iterator[VirtualTime]:
     moved.close()
 
 
+def test_time_that_has_passed_anyway_is_not_added_once_more(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the shop would ask sooner than it believes, and every other query would be one too many."""
+    readings = iter((100.0, 107.0, 107.0))
+    moved = VirtualTime(shop.database_url, monkeypatch, clock=lambda: next(readings))
+    shop.pay()
+    age = "SELECT extract(epoch FROM now() - created_at)::float8 AS age_s FROM transactions"
+    before_s = shop.row(age)["age_s"]
+    moved.go_on(5)
+    moved.go_on(12)
+    moved.close()
+    assert 10 <= shop.row(age)["age_s"] - before_s < 17
+
+
 def test_every_shilling_of_a_hostile_day_is_explained(
     shop: Shop, time: VirtualTime, rounds: Rounds, figure: Figure, monkeypatch: pytest.MonkeyPatch
 ) -> None:

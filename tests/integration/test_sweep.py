@@ -10,6 +10,7 @@ import pytest
 
 from shared import collaborators, sweeping
 from shared.gateway.queries import Later, QueryDue
+from simulator import Behaviour
 from tests.fixtures.shop import CUSTOMER, Shop
 from tests.fixtures.simulator import QUERY
 
@@ -248,6 +249,24 @@ def test_a_429_holds_up_all_queries_for_a_minute(shop: Shop) -> None:
     assert 50 < float(row["s"]) <= 60
     assert {status(shop, each) for each in (first, second)} == {("PENDING", None)}
     assert asked(shop) == 1
+
+
+def test_a_question_that_was_one_too_many_is_asked_again_after_that_minute_however_old_the_payment(
+    unhurried: Shop,
+) -> None:
+    shop = unhurried
+    transaction_id = pending(shop, outcome="pay", query=["spike_arrest_429"])
+    shop.age(16 * 60)
+    shop.sweep()
+    assert (status(shop, transaction_id), asked(shop)) == (("PENDING", None), 1)
+    shop.age(60)
+    shop.sweep()
+    assert status(shop, transaction_id) == ("PAID", None)
+
+
+def test_a_query_that_is_longer_on_its_way_than_the_next_one_is_not_one_too_many(shop: Shop) -> None:
+    allowed_every_s = 60 / Behaviour().query_limit_per_minute
+    assert sweeping.SECONDS_BETWEEN_QUERIES["sandbox"] >= allowed_every_s + 1
 
 
 def test_two_sweeps_at_once_ask_judge_and_send_everything_once(shop: Shop) -> None:
