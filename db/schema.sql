@@ -52,6 +52,7 @@ CREATE TABLE transactions (
 CREATE INDEX transactions_phone_number ON transactions (phone_number, created_at);
 CREATE INDEX transactions_merchant_request_id ON transactions (merchant_request_id);
 CREATE INDEX transactions_status ON transactions (status, created_at);
+CREATE INDEX transactions_created_at ON transactions (created_at);
 CREATE INDEX transactions_next_query_at ON transactions (next_query_at) WHERE next_query_at IS NOT NULL;
 
 -- What the browser asked for, by its Idempotency-Key: the same key never makes a second payment.
@@ -196,6 +197,55 @@ CREATE TABLE query_budget (
     app          text PRIMARY KEY,
     next_slot_at timestamptz NOT NULL DEFAULT now()
 );
+
+-- Callers who asked for a push within the hour that their address is limited for; the sweep deletes what is older.
+CREATE TABLE push_callers (
+    id             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    address_digest text NOT NULL,                             -- of the network address, under a key outside the database
+    asked_at       timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE INDEX push_callers_address_digest ON push_callers (address_digest, asked_at);
+CREATE INDEX push_callers_asked_at ON push_callers (asked_at);
+
+-- What spans phones is counted under one lock for the whole shop, held from here until the push is committed. Each query of a
+-- volatile function sees what was committed before it began, so it sees everybody who held the lock before us.
+CREATE FUNCTION room_for_push(caller text, most_by_caller integer, most_in_shop integer, kes numeric, most_kes numeric)
+RETURNS TABLE (refused_by text, retry_after_s double precision) LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    today timestamptz := date_trunc('day', now() AT TIME ZONE 'Africa/Nairobi') AT TIME ZONE 'Africa/Nairobi';
+    free_at timestamptz;
+    taken_kes numeric;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('the shop', 1));
+
+    SELECT c.asked_at + interval '1 hour' INTO free_at FROM push_callers c
+    WHERE c.address_digest = caller AND c.asked_at > now() - interval '1 hour'
+    ORDER BY c.asked_at DESC OFFSET most_by_caller - 1 LIMIT 1;
+    IF FOUND THEN
+        RETURN QUERY SELECT 'address', extract(epoch FROM free_at - now())::double precision;
+        RETURN;
+    END IF;
+
+    SELECT t.created_at + interval '1 minute' INTO free_at FROM transactions t
+    WHERE t.created_at > now() - interval '1 minute' AND t.pushed_at IS NOT NULL
+    ORDER BY t.created_at DESC OFFSET most_in_shop - 1 LIMIT 1;
+    IF FOUND THEN
+        RETURN QUERY SELECT 'shop', extract(epoch FROM free_at - now())::double precision;
+        RETURN;
+    END IF;
+
+    IF most_kes IS NOT NULL THEN
+        SELECT coalesce(sum(t.amount), 0) INTO taken_kes FROM transactions t
+        WHERE t.created_at >= today AND t.status NOT IN ('FAILED', 'CANCELLED', 'EXPIRED');
+        IF taken_kes + kes > most_kes THEN
+            RETURN QUERY SELECT 'shop_day', extract(epoch FROM today + interval '1 day' - now())::double precision;
+            RETURN;
+        END IF;
+    END IF;
+
+    RETURN QUERY SELECT NULL::text, NULL::double precision;
+END $$;
 
 -- The invariants, where no code can forget them.
 

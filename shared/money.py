@@ -1,6 +1,6 @@
 """Amounts: `Decimal`, whole shillings, from 1 to what M-Pesa moves in one transaction.
 
-Source of the limits: Daraja portal, M-Pesa Express FAQ 5 (decimals are refused; 250,000 per transaction).
+Source of the limits: Daraja portal, M-Pesa Express FAQ 5 (no decimals; 250,000 per transaction, 500,000 a day).
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from decimal import Decimal
 
 SMALLEST_KES = Decimal(1)
 LARGEST_KES = Decimal(250_000)
+LARGEST_DAY_KES = Decimal(500_000)
+"""What one customer's account moves in a day."""
 
 
-def read_amount_kes(value: object, largest_kes: Decimal = LARGEST_KES) -> Decimal:
+def read_amount_kes(value: object) -> Decimal:
     """A JSON number (or the same digits as text) as whole shillings. ValueError says what is accepted."""
     if (isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 7) or (
         isinstance(value, int | Decimal) and not isinstance(value, bool)
@@ -19,8 +21,8 @@ def read_amount_kes(value: object, largest_kes: Decimal = LARGEST_KES) -> Decima
         amount_kes = Decimal(value)
     else:
         raise ValueError("must be a number of whole shillings, like 1500")
-    if not amount_kes.is_finite() or not SMALLEST_KES <= amount_kes <= largest_kes:
-        raise ValueError(f"must be between {SMALLEST_KES} and {largest_kes:,} shillings")
+    if not amount_kes.is_finite() or not SMALLEST_KES <= amount_kes <= LARGEST_KES:
+        raise ValueError(f"must be between {SMALLEST_KES} and {LARGEST_KES:,} shillings")
     if amount_kes != amount_kes.to_integral_value():
         raise ValueError("must be whole shillings: M-Pesa takes no cents")
     return amount_kes.quantize(Decimal(1))

@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
-from decimal import Decimal
 from typing import TypeVar
 
 from shared.edge import FieldError, Request, invalid
@@ -21,7 +20,7 @@ LONGEST_NAME = 100
 LONGEST_DESCRIPTION = 100
 
 
-def read_order(body: dict[str, object], max_payment_kes: Decimal) -> Order:
+def read_order(body: dict[str, object]) -> Order:
     """Raises a 422 `Problem` that names every field that cannot be used."""
     errors = [FieldError(name, "is not a field of a payment") for name in sorted(set(body) - set(FIELDS))[:5]]
 
@@ -33,7 +32,7 @@ def read_order(body: dict[str, object], max_payment_kes: Decimal) -> Order:
             return None
 
     msisdn = read("phone_number", read_msisdn)
-    amount_kes = read("amount", lambda value: read_amount_kes(value, max_payment_kes))
+    amount_kes = read("amount", read_amount_kes)
     reference = read("account_reference", read_reference)
     description = read("transaction_desc", lambda value: _read_line(value, LONGEST_DESCRIPTION))
     email = read("customer_email", read_email)

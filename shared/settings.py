@@ -18,7 +18,8 @@ from decimal import Decimal
 from typing import Literal
 from urllib.parse import urlsplit
 
-from shared.money import LARGEST_KES, SMALLEST_KES
+from shared.limits import Limits
+from shared.money import LARGEST_DAY_KES, LARGEST_KES, SMALLEST_KES
 from shared.safaricom_addresses import IpMode
 
 Environment = Literal["sandbox", "production"]
@@ -32,6 +33,8 @@ SANDBOX_PASSKEY = "bfb279f9aa9bdbcf158e97dd71a467cd2e0c893059b10f78e6b72ada1ed2c
 """Published: it decodes from the sample request (Daraja portal, M-Pesa Express). Production refuses it."""
 SAMPLE_SECRET = "at_least_32_characters_of_your_own_choosing"
 """Of .env.example: whoever reads that can sign with it."""
+MOST_OF_A_SHOP_KES = Decimal(999_999_999)
+LARGEST_COUNT = 100_000
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -97,7 +100,6 @@ class MailSettings:
 class ShopSettings:
     name: str
     address: str | None
-    max_payment_kes: Decimal
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,13 @@ class Settings:
     mail: MailSettings
     shop: ShopSettings
     edge: EdgeSettings
+    limits: Limits
     monitoring: MonitoringSettings
+
+    @property
+    def caller_key(self) -> str:
+        """Callers' addresses are counted under a digest with this key, which is nowhere in the database."""
+        return hmac.new(self.callback.secrets[0].encode(), b"lipa caller address", hashlib.sha256).hexdigest()
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Settings:
@@ -150,6 +158,7 @@ class Settings:
             _mail(reader),
             _shop(reader),
             _edge(reader),
+            _limits(reader),
             _monitoring(reader),
         )
         reader.check()
@@ -183,6 +192,14 @@ def database_url(environ: Mapping[str, str]) -> str:
     url = _database_url(reader)
     reader.check()
     return url
+
+
+def limits(environ: Mapping[str, str]) -> Limits:
+    """The limits alone, for the operator's command. Raises `Misconfigured`."""
+    reader = _Reader(environ)
+    found = _limits(reader)
+    reader.check()
+    return found
 
 
 def callback_secret(environ: Mapping[str, str]) -> str:
@@ -294,7 +311,6 @@ def _shop(reader: _Reader) -> ShopSettings:
     return ShopSettings(
         name=reader.text("SHOP_NAME", "the shop's name as invoices show it", _one_line, default=host),
         address=reader.text("SHOP_ADDRESS", "the shop's address on one line", _one_line, default="") or None,
-        max_payment_kes=reader.kes("MAX_PAYMENT_KES", LARGEST_KES, SMALLEST_KES),
     )
 
 
@@ -303,6 +319,21 @@ def _edge(reader: _Reader) -> EdgeSettings:
     holds = "web origins separated by commas, like https://shop.example,https://www.shop.example"
     text = reader.text("ALLOWED_ORIGINS", holds, lambda v: all(map(_origin, _listed(v))), default=site)
     return EdgeSettings(tuple(_listed(text)))
+
+
+def _limits(reader: _Reader) -> Limits:
+    """Sums are Safaricom's own unless set; it publishes none for a whole shop (Daraja portal, M-Pesa Express FAQ 5)."""
+    unlimited = Decimal(0)
+    shop_kes_a_day = reader.kes("MAX_SHOP_KES_PER_DAY", unlimited, SMALLEST_KES, MOST_OF_A_SHOP_KES)
+    return Limits(
+        payment_kes=reader.kes("MAX_PAYMENT_KES", LARGEST_KES, SMALLEST_KES),
+        phone_kes_a_day=reader.kes("MAX_PHONE_KES_PER_DAY", LARGEST_DAY_KES, SMALLEST_KES, LARGEST_DAY_KES),
+        shop_kes_a_day=shop_kes_a_day or None,
+        phone_pushes_an_hour=reader.count("PHONE_PUSHES_PER_HOUR", 10),
+        phone_unanswered_in_a_row=reader.count("PHONE_UNANSWERED_PUSHES", 3),
+        address_pushes_an_hour=reader.count("ADDRESS_PUSHES_PER_HOUR", 120),
+        shop_pushes_a_minute=reader.count("SHOP_PUSHES_PER_MINUTE", 60),
+    )
 
 
 def _monitoring(reader: _Reader) -> MonitoringSettings:
@@ -366,12 +397,18 @@ class _Reader:
             return ""
         return value
 
-    def kes(self, name: str, default: Decimal, least: Decimal) -> Decimal:
-        holds = f"whole shillings from {least} to {LARGEST_KES:,}, digits only"
-        text = self.text(
-            name, holds, lambda v: bool(re.fullmatch("[0-9]{1,9}", v)) and least <= int(v) <= LARGEST_KES, default=""
-        )
+    def kes(self, name: str, default: Decimal, least: Decimal, most: Decimal = LARGEST_KES) -> Decimal:
+        text = self._digits(name, f"whole shillings from {least} to {most:,}, digits only", int(least), int(most))
         return Decimal(text) if text else default
+
+    def count(self, name: str, default: int) -> int:
+        text = self._digits(name, f"a number from 1 to {LARGEST_COUNT:,}, digits only", 1, LARGEST_COUNT)
+        return int(text) if text else default
+
+    def _digits(self, name: str, holds: str, least: int, most: int) -> str:
+        return self.text(
+            name, holds, lambda v: bool(re.fullmatch("[0-9]{1,9}", v)) and least <= int(v) <= most, default=""
+        )
 
     def other_server(self, name: str, default: str, production: bool) -> str:
         if production and self.has(name):

@@ -310,11 +310,11 @@ BUGS: tuple[Bug, ...] = (
     bug(
         "the push leaves before the row is committed",
         "netlify/functions/stkpush.py",
-        "    match gateway().admissions.admit(order, key):\n",
+        "    match gateway().admissions.admit(order, key, mine.limits, caller):\n",
         "    from shared.calls_out import Unanswered\n    from shared.daraja import PushRequest\n\n"
         '    daraja().push(PushRequest(order.msisdn, order.amount_kes, order.account_reference, "Payment",'
         ' f"{mine.callback.url}/early"), deadline)\n'
-        "    match gateway().admissions.admit(order, key):\n",
+        "    match gateway().admissions.admit(order, key, mine.limits, caller):\n",
         STKPUSH,
         "committed_before",
     ),

@@ -11,10 +11,12 @@ from typing import Any
 from shared.calls_out import Deadline
 from shared.collaborators import daraja, gateway
 from shared.edge import Answer, Problem, Request, answer
-from shared.gateway.admissions import Admitted, KeyMismatch, SeenBefore, TooSoon
+from shared.gateway.admissions import AboveLimit, Admitted, KeyMismatch, SeenBefore, TooMany, TooSoon
+from shared.limits import caller_digest
 from shared.orders import read_idempotency_key, read_order
 from shared.payments import PUBLIC, Status
 from shared.pushing import push
+from shared.refusals import above_limit, too_many, too_soon
 from shared.settings import settings
 
 IN_ALL_S = 25
@@ -36,9 +38,10 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
 def take_payment(request: Request) -> Answer:
     deadline = Deadline.after(IN_ALL_S)
     mine = settings()
-    order = read_order(request.json_object(), mine.shop.max_payment_kes)
+    order = read_order(request.json_object())
     key = read_idempotency_key(request, order)
-    match gateway().admissions.admit(order, key):
+    caller = caller_digest(request.caller_address, mine.caller_key)
+    match gateway().admissions.admit(order, key, mine.limits, caller):
         case SeenBefore(transaction_id, status, checkout_request_id):
             return _accepted(request, transaction_id, status, checkout_request_id)
         case KeyMismatch():
@@ -49,14 +52,11 @@ def take_payment(request: Request) -> Answer:
                 "This Idempotency-Key was used for a different request. Use a new key for a new payment.",
             )
         case TooSoon(retry_after_s):
-            raise Problem(
-                429,
-                "too_soon",
-                "Too soon",
-                "A payment like this one was asked for just now. Finish it on the phone, or wait and try again.",
-                headers={"retry-after": str(retry_after_s)},
-                more={"retry_after_s": retry_after_s},
-            )
+            raise too_soon(retry_after_s)
+        case TooMany(scope, retry_after_s):
+            raise too_many(scope, retry_after_s)
+        case AboveLimit(limit, most_kes, wait_s):
+            raise above_limit(limit, most_kes, wait_s)
         case Admitted(transaction_id):
             pushed = push(gateway(), daraja(), mine.callback, transaction_id, order, deadline)
             return _accepted(request, transaction_id, pushed.status, pushed.checkout_request_id)

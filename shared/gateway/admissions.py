@@ -1,4 +1,9 @@
-"""Row before push: a payment is admitted, under its phone's lock, before M-Pesa hears of it."""
+"""Row before push: a payment is admitted, under its phone's lock, before M-Pesa hears of it.
+
+Every limit is decided in the round trips that this takes anyway. What concerns one phone is read under the phone's
+lock; what spans phones is counted in the statement that inserts the row, under one lock for the whole shop. So a flood
+at one phone is refused without holding up another customer, and no number of instances exceeds a limit together.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +13,11 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from shared.database_errors import CommitUnknown, ConstraintBroken, DatabaseUnavailable
+from shared.limits import ASKED_FOR_EACH_PROMPT, REST_S, Limits, MoneyLimit, Scope
 from shared.payments import Status
 
 if TYPE_CHECKING:
-    from shared.database import Transaction
+    from shared.database import Row, Transaction
     from shared.gateway.store import Store
 
 
@@ -62,7 +68,25 @@ class TooSoon:
     retry_after_s: int
 
 
-Admission = Admitted | SeenBefore | KeyMismatch | TooSoon
+@dataclass(frozen=True)
+class TooMany:
+    """So many pushes for this phone, from this address or in this shop that one more has to wait."""
+
+    scope: Scope
+    retry_after_s: int
+
+
+@dataclass(frozen=True)
+class AboveLimit:
+    """The amount, or what it would make of the day's sum, is more than the shop allows."""
+
+    limit: MoneyLimit
+    most_kes: Decimal
+    retry_after_s: int | None
+    """Until tomorrow in Nairobi; None: waiting does not help."""
+
+
+Admission = Admitted | SeenBefore | KeyMismatch | TooSoon | TooMany | AboveLimit
 
 
 class Admissions:
@@ -71,63 +95,88 @@ class Admissions:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def admit(self, order: Order, key: IdempotencyKey | None) -> Admission:
-        """One transaction under the phone's lock: the key's payment, a refusal, or a new row that is INITIATED."""
+    def admit(self, order: Order, key: IdempotencyKey | None, limits: Limits, caller: str) -> Admission:
+        """One transaction under the phone's lock: the key's payment, a refusal, or a new row that is INITIATED.
+
+        `caller` is the digest that the caller's address is counted under.
+        """
         transaction_id = str(uuid.uuid4())
         try:
-            return self._admit(transaction_id, order, key)
+            return self._admit(transaction_id, order, key, limits, caller)
         except ConstraintBroken as broken:
             if broken.constraint != "idempotency_keys_pkey":
                 raise
-            return self._admit(transaction_id, order, key)  # the key came in for another phone just now: read it
+            # the key came in for another phone just now: read it
+            return self._admit(transaction_id, order, key, limits, caller)
         except CommitUnknown:
             return self._read_back(transaction_id, order)
 
-    def _admit(self, transaction_id: str, order: Order, key: IdempotencyKey | None) -> Admission:
+    def forget_callers(self) -> None:
+        """Addresses that limit nobody any more are deleted, digests though they are."""
+        with self._store.transaction() as tx:
+            tx.run("DELETE FROM push_callers WHERE asked_at <= now() - interval '1 hour'")
+
+    def _admit(
+        self, transaction_id: str, order: Order, key: IdempotencyKey | None, limits: Limits, caller: str
+    ) -> Admission:
         with self._store.transaction() as tx:
             _lock_phone(tx, order.msisdn)
-            (row,) = tx.rows(
-                """
-                SELECT k.fingerprint, k.transaction_id, t.status, t.checkout_request_id, g.retry_after_s
-                FROM (SELECT max(greatest(extract(epoch FROM o.pushed_at - now()) + 120, 15)) AS retry_after_s
-                      FROM transactions o
-                      WHERE o.phone_number = :phone AND (o.amount = :amount OR o.account_reference = :reference)
-                        AND (o.status IN ('INITIATED', 'PENDING', 'UNCERTAIN')
-                             AND o.created_at > now() - interval '15 minutes'
-                             OR o.pushed_at > now() - interval '120 seconds'
-                                AND NOT (o.status IN ('FAILED', 'CANCELLED', 'EXPIRED')
-                                         AND coalesce(o.result_code, '') IN ('1', '1032', '2001')))) g
-                LEFT JOIN idempotency_keys k ON k.key = :key
-                LEFT JOIN transactions t ON t.id = k.transaction_id
-                """,
-                phone=order.msisdn,
-                amount=order.amount_kes,
-                reference=order.account_reference,
-                key=key.key if key else None,
-            )
+            row = _what_is_known(tx, order, key, limits)
             if key and row["transaction_id"] is not None:
                 if row["fingerprint"] != key.fingerprint:
                     return KeyMismatch()
                 return SeenBefore(str(row["transaction_id"]), Status(row["status"]), row["checkout_request_id"])
-            if row["retry_after_s"] is not None:
-                return TooSoon(int(row["retry_after_s"]) + 1)
-            self._insert(tx, transaction_id, order, key)
-            return Admitted(transaction_id)
+            refusal = _refused_by_its_phone(row, order, limits)
+            if refusal is not None:
+                return refusal
+            room = self._insert(tx, transaction_id, order, key, limits, caller)
+            match room["refused_by"]:
+                case None:
+                    return Admitted(transaction_id)
+                case "shop_day":
+                    _tell_the_operator(tx, "shop_day_limit")
+                    return AboveLimit(
+                        MoneyLimit.SHOP_DAY, limits.shop_kes_a_day or Decimal(0), _whole(room["retry_after_s"])
+                    )
+                case scope:
+                    if scope == Scope.SHOP:
+                        _tell_the_operator(tx, "shop_push_limit")
+                    return TooMany(Scope(scope), _whole(room["retry_after_s"]))
 
-    def _insert(self, tx: Transaction, transaction_id: str, order: Order, key: IdempotencyKey | None) -> None:
-        tx.run(
+    def _insert(
+        self,
+        tx: Transaction,
+        transaction_id: str,
+        order: Order,
+        key: IdempotencyKey | None,
+        limits: Limits,
+        caller: str,
+    ) -> Row:
+        """The row, its key and its audit row, where the shop has room for it; else who refused, and how long."""
+        (room,) = tx.rows(
             """
-            WITH admitted AS (
+            WITH room AS MATERIALIZED (
+                SELECT refused_by, retry_after_s
+                FROM room_for_push(CAST(:caller AS text), CAST(:most_by_caller AS integer),
+                                   CAST(:most_in_shop AS integer), CAST(:amount AS numeric),
+                                   CAST(:most_kes AS numeric))),
+            admitted AS (
                 INSERT INTO transactions (id, phone_number, amount, account_reference, transaction_desc, customer_email,
                                           customer_name, pushed_at)
-                VALUES (CAST(:id AS uuid), :phone, :amount, :reference, :description, :email, :name, now())
+                SELECT CAST(:id AS uuid), CAST(:phone AS text), CAST(:amount AS numeric), CAST(:reference AS text),
+                       CAST(:description AS text), CAST(:email AS text), CAST(:name AS text), now()
+                FROM room WHERE refused_by IS NULL
                 RETURNING id),
             remembered AS (
                 INSERT INTO idempotency_keys (key, fingerprint, transaction_id)
                 SELECT CAST(:key AS text), CAST(:fingerprint AS text), id FROM admitted
-                WHERE CAST(:key AS text) IS NOT NULL)
-            INSERT INTO audit_log (transaction_id, actor, event, outcome, to_status)
-            SELECT id, 'stkpush', 'Order', 'admitted', 'INITIATED' FROM admitted
+                WHERE CAST(:key AS text) IS NOT NULL),
+            counted AS (
+                INSERT INTO push_callers (address_digest) SELECT CAST(:caller AS text) FROM admitted),
+            audited AS (
+                INSERT INTO audit_log (transaction_id, actor, event, outcome, to_status)
+                SELECT id, 'stkpush', 'Order', 'admitted', 'INITIATED' FROM admitted)
+            SELECT refused_by, retry_after_s FROM room
             """,
             id=transaction_id,
             phone=order.msisdn,
@@ -138,7 +187,12 @@ class Admissions:
             name=order.customer_name,
             key=key.key if key else None,
             fingerprint=key.fingerprint if key else None,
+            caller=caller,
+            most_by_caller=limits.address_pushes_an_hour,
+            most_in_shop=limits.shop_pushes_a_minute,
+            most_kes=limits.shop_kes_a_day,
         )
+        return room
 
     def _read_back(self, transaction_id: str, order: Order) -> Admitted:
         """The answer to COMMIT was lost, and nothing was sent yet: the row says whether the payment was admitted."""
@@ -152,3 +206,90 @@ class Admissions:
 def _lock_phone(tx: Transaction, msisdn: str) -> None:
     """One decision about a phone at a time, until this transaction ends. Always taken before any row's lock."""
     tx.row("SELECT pg_advisory_xact_lock(hashtextextended(CAST(:phone AS text), 0))", phone=msisdn)
+
+
+def _what_is_known(tx: Transaction, order: Order, key: IdempotencyKey | None, limits: Limits) -> Row:
+    """The key's payment; and about the phone: whom it is too soon for, how long it rests, what it took today.
+
+    Answered: somebody entered a PIN, also a wrong one or without the money (codes 2001 and 1), or a person has to look.
+    """
+    (row,) = tx.rows(
+        """
+        WITH recent AS MATERIALIZED (
+            SELECT o.amount, o.account_reference, o.status, o.created_at, o.pushed_at,
+                   o.status IN ('FAILED', 'CANCELLED', 'EXPIRED') AS failed,
+                   o.status IN ('PAID', 'REFUNDED', 'REVIEW')
+                   OR o.status = 'FAILED' AND coalesce(o.result_code, '') IN ('1', '2001') AS answered,
+                   coalesce(o.result_code, '') AS result_code
+            FROM transactions o WHERE o.phone_number = :phone AND o.created_at > now() - interval '25 hours'),
+        unanswered AS (
+            SELECT count(*) AS in_a_row, max(pushed_at) AS last_at FROM recent
+            WHERE pushed_at > now() - interval '24 hours' AND NOT answered
+              AND pushed_at > coalesce((SELECT max(pushed_at) FROM recent WHERE answered), '-infinity')),
+        today AS (
+            SELECT date_trunc('day', now() AT TIME ZONE 'Africa/Nairobi') AT TIME ZONE 'Africa/Nairobi' AS began_at)
+        SELECT k.fingerprint, k.transaction_id, t.status, t.checkout_request_id,
+               (SELECT max(greatest(extract(epoch FROM o.pushed_at - now()) + 120, 15))
+                FROM recent o
+                WHERE (o.amount = :amount OR o.account_reference = :reference)
+                  AND (o.status IN ('INITIATED', 'PENDING', 'UNCERTAIN')
+                       AND o.created_at > now() - interval '15 minutes'
+                       OR o.pushed_at > now() - interval '120 seconds'
+                          AND NOT (o.failed AND o.result_code IN ('1', '1032', '2001')))) AS too_soon_s,
+               greatest(
+                   (SELECT extract(epoch FROM pushed_at + interval '1 hour' - now()) FROM recent
+                    WHERE pushed_at > now() - interval '1 hour'
+                    ORDER BY pushed_at DESC OFFSET CAST(:prompts AS integer) - 1 LIMIT 1),
+                   (SELECT extract(epoch FROM created_at + interval '1 hour' - now()) FROM recent
+                    WHERE created_at > now() - interval '1 hour'
+                    ORDER BY created_at DESC OFFSET CAST(:asked AS integer) - 1 LIMIT 1),
+                   (SELECT extract(epoch FROM last_at - now())
+                           + (string_to_array(:rests, ' '))[least(in_a_row - :unanswered + 1, :longest)]::integer
+                    FROM unanswered WHERE in_a_row >= :unanswered), 0) AS rests_s,
+               (SELECT coalesce(sum(amount), 0) FROM recent, today
+                WHERE NOT failed AND created_at >= began_at) AS today_kes,
+               (SELECT extract(epoch FROM began_at + interval '1 day' - now()) FROM today) AS tomorrow_in_s
+        FROM (SELECT 1) one
+        LEFT JOIN idempotency_keys k ON k.key = :key
+        LEFT JOIN transactions t ON t.id = k.transaction_id
+        """,
+        phone=order.msisdn,
+        amount=order.amount_kes,
+        reference=order.account_reference,
+        key=key.key if key else None,
+        prompts=limits.phone_pushes_an_hour,
+        asked=limits.phone_pushes_an_hour * ASKED_FOR_EACH_PROMPT,
+        unanswered=limits.phone_unanswered_in_a_row,
+        rests=" ".join(map(str, REST_S)),
+        longest=len(REST_S),
+    )
+    return row
+
+
+def _refused_by_its_phone(row: Row, order: Order, limits: Limits) -> TooSoon | TooMany | AboveLimit | None:
+    if row["too_soon_s"] is not None:
+        return TooSoon(_whole(row["too_soon_s"]))
+    if order.amount_kes > limits.payment_kes:
+        return AboveLimit(MoneyLimit.PAYMENT, limits.payment_kes, None)
+    if row["rests_s"] > 0:
+        return TooMany(Scope.PHONE, _whole(row["rests_s"]))
+    if row["today_kes"] + order.amount_kes > limits.phone_kes_a_day:
+        alone = order.amount_kes > limits.phone_kes_a_day
+        return AboveLimit(MoneyLimit.PHONE_DAY, limits.phone_kes_a_day, None if alone else _whole(row["tomorrow_in_s"]))
+    return None
+
+
+def _tell_the_operator(tx: Transaction, topic: str) -> None:
+    """Customers are being turned away. Once an hour; who refuses holds the shop's lock."""
+    tx.run(
+        """
+        INSERT INTO outbox (kind, topic) SELECT 'alert', :topic
+        WHERE NOT EXISTS (SELECT FROM outbox o WHERE o.kind = 'alert' AND o.transaction_id IS NULL AND o.topic = :topic
+                            AND o.created_at > now() - interval '1 hour')
+        """,
+        topic=topic,
+    )
+
+
+def _whole(seconds: float | Decimal) -> int:
+    return int(seconds) + 1

@@ -29,6 +29,7 @@ from shared.database import Row
 from shared.gateway.admissions import Order
 from shared.gateway.inbox import Entry
 from shared.mailer import ID_HEADER
+from shared.settings import settings
 from tests.chaos.crash_process import FAILS_AFTER, FAILS_BEFORE, KILLED_AFTER, KILLED_BEFORE, LOST_ON_THE_WAY
 from tests.chaos.crew import Job
 from tests.chaos.customers import Pushed, nth_order, push
@@ -174,7 +175,10 @@ class Stage:
         """An order that was committed, and no more."""
         order = self.next_order()
         gateway().admissions.admit(
-            Order(str(order["phone_number"]), Decimal(str(order["amount"])), str(order["account_reference"])), None
+            Order(str(order["phone_number"]), Decimal(str(order["amount"])), str(order["account_reference"])),
+            None,
+            settings().limits,
+            "nobody",
         )
 
     def never_ask(self, pushed: Pushed) -> None:

@@ -42,12 +42,6 @@ def test_anything_else_is_refused_with_a_sentence(written: object) -> None:
         read_amount_kes(written)
 
 
-def test_a_shop_may_set_a_lower_limit() -> None:
-    assert read_amount_kes(70_000, Decimal(70_000)) == 70_000
-    with pytest.raises(ValueError, match=r"between 1 and 70,000 shillings"):
-        read_amount_kes(70_001, Decimal(70_000))
-
-
 @given(st.one_of(st.integers(), st.decimals(), st.text(), st.floats(), st.none(), st.booleans()))
 def test_whatever_comes_it_is_whole_shillings_within_the_limits_or_refused(written: object) -> None:
     try:

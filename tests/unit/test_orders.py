@@ -11,7 +11,6 @@ from shared.edge import Problem, Request
 from shared.gateway.admissions import Order
 from shared.orders import read_idempotency_key, read_order
 
-LARGEST = Decimal(250_000)
 GOOD: dict[str, object] = {
     "phone_number": "0722 000 000",
     "amount": 1500,
@@ -24,22 +23,22 @@ GOOD: dict[str, object] = {
 
 def wrong_fields(body: dict[str, object]) -> list[str]:
     with pytest.raises(Problem) as refused:
-        read_order(body, LARGEST)
+        read_order(body)
     assert (refused.value.status, refused.value.code) == (422, "invalid")
     return [error.field for error in refused.value.errors]
 
 
 def test_an_order_is_read_and_normalised() -> None:
-    assert read_order(GOOD, LARGEST) == Order(
+    assert read_order(GOOD) == Order(
         "254722000000", Decimal(1500), "INV00042", "Two kiondos", "alice@example.com", "Alice Wanjiru"
     )
 
 
 def test_only_three_fields_are_needed() -> None:
     bare = {name: GOOD[name] for name in ("phone_number", "amount", "account_reference")}
-    order = read_order(bare, LARGEST)
+    order = read_order(bare)
     assert (order.transaction_desc, order.customer_email, order.customer_name) == (None, None, None)
-    assert read_order(bare | {"customer_email": "", "customer_name": "  ", "transaction_desc": None}, LARGEST) == order
+    assert read_order(bare | {"customer_email": "", "customer_name": "  ", "transaction_desc": None}) == order
 
 
 @pytest.mark.parametrize("name", ["phone_number", "amount", "account_reference"])
@@ -99,7 +98,7 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
 
 def key_of(key: str | None, body: dict[str, object]) -> tuple[str, str] | None:
     headers = {} if key is None else {"idempotency-key": key}
-    read = read_idempotency_key(Request("POST", "/", headers, json.dumps(body).encode()), read_order(body, LARGEST))
+    read = read_idempotency_key(Request("POST", "/", headers, json.dumps(body).encode()), read_order(body))
     return (read.key, read.fingerprint) if read else None
 
 

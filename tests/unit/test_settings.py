@@ -52,7 +52,7 @@ def test_the_ten_variables_of_the_guide_are_enough(environ: dict[str, str]) -> N
     assert settings.daraja.party_b == settings.daraja.shortcode
     assert settings.daraja.transaction_type == "CustomerPayBillOnline"
     assert settings.callback.confirm_above_kes == 20_000
-    assert settings.shop.max_payment_kes == 250_000
+    assert settings.limits.payment_kes == 250_000
     assert settings.mail.sendgrid_base_url == "https://api.sendgrid.com"
 
 
@@ -121,6 +121,14 @@ def test_all_that_is_missing_is_told_at_once() -> None:
         ("CONFIRM_ABOVE_KES", "\u0662\u0660\u0660\u0660\u0660"),
         ("MAX_PAYMENT_KES", "0"),
         ("MAX_PAYMENT_KES", "250001"),
+        ("MAX_PHONE_KES_PER_DAY", "0"),
+        ("MAX_PHONE_KES_PER_DAY", "500001"),
+        ("MAX_SHOP_KES_PER_DAY", "0"),
+        ("MAX_SHOP_KES_PER_DAY", "1,000,000"),
+        ("PHONE_PUSHES_PER_HOUR", "0"),
+        ("PHONE_UNANSWERED_PUSHES", "none"),
+        ("ADDRESS_PUSHES_PER_HOUR", "-1"),
+        ("SHOP_PUSHES_PER_MINUTE", "100001"),
         ("ALLOWED_ORIGINS", "*"),
         ("ALLOWED_ORIGINS", "other.example"),
         ("ALLOWED_ORIGINS", "https://shop.example/path"),
@@ -212,7 +220,7 @@ def test_the_sites_own_address_is_the_allowed_origin_unless_others_are_named() -
 def test_limits_are_read() -> None:
     settings = read(GUIDE, CONFIRM_ABOVE_KES="0", MAX_PAYMENT_KES="70000")
     assert settings.callback.confirm_above_kes == Decimal(0)
-    assert settings.shop.max_payment_kes == Decimal(70_000)
+    assert settings.limits.payment_kes == Decimal(70_000)
 
 
 @pytest.mark.parametrize("name", sorted(set(GUIDE) - set(RECEIVING)))

@@ -1,0 +1,70 @@
+"""What a caller's address is counted under, and how long a phone rests that does not answer. Pure.
+
+How much is allowed stands in `shared.settings`; what is counted, and the locks that make it exact, in
+`shared.gateway.admissions` and db/migrations/0003_limits.sql.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+REST_S = (5 * 60, 15 * 60, 60 * 60, 6 * 60 * 60)
+"""How long a phone rests after its last push: when the allowed number in a row is unanswered, and for each one more."""
+ASKED_FOR_EACH_PROMPT = 3
+"""A push that Daraja refused rang no phone, but was a call: so many are let through for each prompt that is allowed."""
+NOBODY = "no address"
+
+
+class Scope(StrEnum):
+    """Whose pushes were too many."""
+
+    PHONE = "phone"
+    ADDRESS = "address"
+    SHOP = "shop"
+
+
+class MoneyLimit(StrEnum):
+    """Which sum would be exceeded."""
+
+    PAYMENT = "payment"
+    PHONE_DAY = "phone_day"
+    SHOP_DAY = "shop_day"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much this shop allows. Days are Nairobi's; hours and minutes are the last 60 minutes or seconds."""
+
+    payment_kes: Decimal
+    phone_kes_a_day: Decimal
+    shop_kes_a_day: Decimal | None
+    """None: no limit of ours."""
+    phone_pushes_an_hour: int
+    phone_unanswered_in_a_row: int
+    address_pushes_an_hour: int
+    shop_pushes_a_minute: int
+
+
+def caller_digest(address: str | None, key: str) -> str:
+    """A caller's network under a key: one IPv4 address, or the /64 of an IPv6 one, all of which one household has.
+
+    An address that is absent, or is not one, is everybody's who has none: leaving it out gains nothing.
+    """
+    return hmac.new(key.encode(), f"lipa caller {_network(address)}".encode(), hashlib.sha256).hexdigest()
+
+
+def _network(address: str | None) -> str:
+    try:
+        parsed = ipaddress.ip_address((address or "").strip().partition("%")[0])
+    except ValueError:
+        return NOBODY
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped is None:
+            return str(ipaddress.ip_network((parsed, 64), strict=False))
+        parsed = parsed.ipv4_mapped
+    return str(parsed)
