@@ -1,51 +1,72 @@
 """One canonical line a request, as JSON on standard output, by Powertools: fields rather than prose.
 
-Only what is named here or passed as a safe field is written. An exception is written with its type and where it was
-raised, never with its message or its arguments: those may carry a phone number or an address.
+Only the fields of `shared/safe_fields.py` are written. An exception is written with its type and where it was raised,
+never with its message or its arguments: those may carry a phone number or an address. What libraries log, warnings and
+exceptions that nobody caught are kept to the same rule: who said something, and where in the code, never what.
 """
 
 from __future__ import annotations
 
 import functools
+import logging
+import sys
+import threading
 import traceback
+import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TextIO
 
+from shared.safe_fields import safe_fields
 from shared.settings import Misconfigured
 
 if TYPE_CHECKING:
     from aws_lambda_powertools import Logger
+
+SERVICE = "lipa"
+OURS = {SERVICE, "last_resort"}
 
 
 @functools.cache
 def _logger() -> Logger:
     from aws_lambda_powertools import Logger
 
-    return Logger(service="lipa", level="INFO", location=None, sampling_rate=None)
+    return Logger(service=SERVICE, level="INFO", location=None, sampling_rate=None)
 
 
 def log_line(
     function: str, status: int, taken_ms: float, fields: Mapping[str, object], failure: BaseException | None = None
 ) -> None:
-    """The request's own line; an error line where something broke."""
-    told = {name: value for name, value in fields.items() if value is not None}
-    line = {"function": function, "status": status, "taken_ms": taken_ms, **told}
+    """The request's own line, its last word; an error line where something broke, which is reported too."""
+    line = {"function": function, "status": status, "taken_ms": taken_ms, **safe_fields(fields)}
     if isinstance(failure, Misconfigured):
         _logger().error("misconfigured", extra=line | {"should_hold": should_hold(failure)})
     elif failure is not None:
-        _logger().error("failed", extra=line | {"failure": where_it_broke(failure)})
+        _logger().error("failed", extra=line | safe_fields({"failure": where_it_broke(failure)}))
     else:
         _logger().info("answered", extra=line)
+    if failure is not None:
+        _report(failure, {"function": function, **fields})
+    if _monitoring_in_use():
+        from shared.monitoring import flush
+
+        flush()
+
+
+def failed(while_doing: str, failure: BaseException, **fields: object) -> None:
+    """Something broke, and the work goes on without it: an error line of its own, and reported."""
+    told = {"while_doing": while_doing, "failure": where_it_broke(failure), **fields}
+    _logger().error("failed", extra=safe_fields(told))
+    _report(failure, {"while_doing": while_doing, **fields})
 
 
 def alert_line(topic: str, transaction_id: str | None, **fields: object) -> None:
     """Something an operator should look at: every alert has this one shape, so that a log drain can pick it up."""
-    _logger().error("alert", extra={"alert": topic, "transaction_id": transaction_id, **fields})
+    _logger().error("alert", extra=safe_fields({"alert": topic, "transaction_id": transaction_id, **fields}))
 
 
 def note(message: str, **fields: object) -> None:
-    """Something that happened on the way and needs nobody."""
-    _logger().info(message, extra=fields)
+    """Something that happened on the way and needs nobody. `message` is a constant of the code."""
+    _logger().info(message, extra=safe_fields(fields))
 
 
 def should_hold(failure: Misconfigured) -> dict[str, str]:
@@ -56,8 +77,68 @@ def should_hold(failure: Misconfigured) -> dict[str, str]:
 def where_it_broke(failure: BaseException) -> str:
     """The exception's type and the places it passed, without any value."""
     frames = traceback.extract_tb(failure.__traceback__)[-4:]
-    places = " < ".join(
-        f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in reversed(frames)
-    )
+    places = " < ".join(_place(frame.filename, frame.lineno, frame.name) for frame in reversed(frames))
     cause = failure.__cause__
-    return f"{type(failure).__name__} at {places}" + (f", caused by {type(cause).__name__}" if cause else "")
+    return f"{type(failure).__name__} at {places or 'no place'}" + (
+        f", caused by {type(cause).__name__}" if cause else ""
+    )
+
+
+def _report(failure: BaseException, fields: Mapping[str, object]) -> None:
+    """To Sentry, where the shop has one: kept until the request has its last word."""
+    from shared.monitoring import remember_error
+
+    remember_error(failure, fields)
+
+
+def _monitoring_in_use() -> bool:
+    """Where it was never imported there is nothing to send, and a good request need not pay for it."""
+    return "shared.monitoring" in sys.modules
+
+
+def _place(filename: str, line: int | None, *names: str) -> str:
+    return " ".join((f"{filename.rpartition('/')[2]}:{line}", *names))
+
+
+# What others say in our process ---------------------------------------------------------------------------------------
+
+
+@functools.cache
+def keep_others_quiet() -> None:
+    """From now on no library's message, no warning's text and no uncaught exception's values leave this process.
+
+    A library's record is emptied as it is made, before any handler can see it. Hooks that somebody else has set, such
+    as a debugger or a test runner, stay.
+    """
+    logging.raiseExceptions = False  # it would print a record's arguments
+    logging.setLogRecordFactory(functools.partial(_emptied_record, logging.getLogRecordFactory()))
+    if warnings.showwarning.__module__ == "warnings":
+        warnings.showwarning = _show_warning
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = lambda kind, failure, trace: _uncaught(failure)
+    if threading.excepthook is threading.__excepthook__:
+        threading.excepthook = lambda told: _uncaught(told.exc_value)
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = lambda told: _uncaught(told.exc_value)
+
+
+def _emptied_record(
+    make: Any, name: str, level: int, path: str, line: int, message: Any, arguments: Any, *more: Any, **named: Any
+) -> logging.LogRecord:
+    record: logging.LogRecord = make(name, level, path, line, message, arguments, *more, **named)
+    if name not in OURS:
+        record.msg, record.args = f"{name} said something at {_place(path, line)}", ()
+        record.exc_info = record.exc_text = record.stack_info = None
+    return record
+
+
+def _show_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None,
+    line: str | None = None,
+) -> None:  # fmt: skip
+    note("a library warned", library=category.__name__, at=_place(filename, lineno))
+
+
+def _uncaught(failure: BaseException | None) -> None:
+    if failure is not None and not isinstance(failure, KeyboardInterrupt | SystemExit):
+        failed("uncaught", failure)

@@ -14,7 +14,7 @@ from shared.collaborators import receiving_gateway
 from shared.database_errors import DatabaseError
 from shared.edge import Answer, Request, answer, not_found, unavailable
 from shared.gateway.inbox import Entry
-from shared.log import where_it_broke
+from shared.log import failed
 from shared.safaricom_addresses import check_source
 from shared.settings import receiving
 from shared.settlement import judge, remember
@@ -41,5 +41,6 @@ def receive(request: Request) -> Answer:
     try:
         outcome = judge(gateway, entry, actor="callback")  # may fail, may be repeated: it is on file
     except Exception as failure:  # whatever it was, the money is on file and Safaricom does not send it again
-        outcome = f"left to the sweep: {where_it_broke(failure)}"
+        failed("judging", failure, transaction_id=transaction_id, inbox_id=entry.id)
+        outcome = "left_to_the_sweep"
     return Answer(200, ACCEPTED, log={"transaction_id": transaction_id, "inbox_id": entry.id, "outcome": outcome})
