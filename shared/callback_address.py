@@ -13,11 +13,14 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from shared.transaction_id import TRANSACTION_ID
+
 if TYPE_CHECKING:
     from shared.settings import CallbackSettings
 
 PUBLIC_PREFIXES = ("/api/mpesa/callback", "/api/pay/callback")
-_TAIL = re.compile(r"/([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})/([0-9a-f]{64})", re.ASCII)
+TOKEN = r"[0-9a-f]{64}"
+_TAIL = re.compile(f"/({TRANSACTION_ID})/({TOKEN})", re.ASCII)
 
 
 def callback_url(settings: CallbackSettings, transaction_id: str) -> str:

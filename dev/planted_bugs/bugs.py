@@ -345,7 +345,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "the beginning of a token is enough",
         (
-            Change("shared/callback_address.py", "([0-9a-f]{64})", "([0-9a-f]{1,64})"),
+            Change("shared/callback_address.py", 'r"[0-9a-f]{64}"', 'r"[0-9a-f]{1,64}"'),
             Change(
                 "shared/callback_address.py",
                 "hmac.compare_digest(_token(secret, transaction_id), token) for",
@@ -357,7 +357,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a token is looked for in the secrets' tokens by `in`",
         (
-            Change("shared/callback_address.py", "([0-9a-f]{64})", "([0-9a-f]*)"),
+            Change("shared/callback_address.py", 'r"[0-9a-f]{64}"', 'r"[0-9a-f]*"'),
             Change(
                 "shared/callback_address.py",
                 "hmac.compare_digest(_token(secret, transaction_id), token) for",
@@ -379,8 +379,8 @@ BUGS: tuple[Bug, ...] = (
         "the beginning of an id is enough to read a payment",
         (
             Change(
-                "netlify/functions/status.py",
-                "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+                "shared/transaction_id.py",
+                "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
                 "[0-9a-f]{8}[0-9a-f-]*",
             ),
             Change(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from shared.collaborators import gateway
@@ -10,8 +9,9 @@ from shared.edge import Answer, FieldError, Problem, Request, answer, invalid, n
 from shared.gateway.outbox import NoAddress, NotPaid, TooOften
 from shared.orders import read_email
 from shared.settings import settings
+from shared.transaction_id import is_transaction_id
 
-A_TRANSACTION_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+FIELDS = ("transaction_id", "customer_email")
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
@@ -31,18 +31,11 @@ def send_again(request: Request) -> Answer:
         case None:
             raise not_found()
         case NotPaid():
-            raise Problem(409, "not_paid", "Not paid", "There is no invoice for a payment that is not paid.")
+            raise not_paid()
         case NoAddress():
             raise invalid(FieldError("customer_email", "must be an e-mail address: none is stored with this payment"))
         case TooOften(retry_after_s):
-            raise Problem(
-                429,
-                "too_often",
-                "Too often",
-                "The invoice was sent again three times within a day. Try tomorrow.",
-                headers={"retry-after": str(retry_after_s)},
-                more={"retry_after_s": retry_after_s},
-            )
+            raise too_often(retry_after_s)
     return Answer(
         202,
         {
@@ -53,10 +46,27 @@ def send_again(request: Request) -> Answer:
     )
 
 
+def not_paid() -> Problem:
+    """Only a paid payment has an invoice."""
+    return Problem(409, "not_paid", "Not paid", "There is no invoice for a payment that is not paid.")
+
+
+def too_often(retry_after_s: int) -> Problem:
+    """Three times a day are enough to find it, and too few to pester anybody."""
+    return Problem(
+        429,
+        "too_often",
+        "Too often",
+        "The invoice was sent again three times within a day. Try tomorrow.",
+        headers={"retry-after": str(retry_after_s)},
+        more={"retry_after_s": retry_after_s},
+    )
+
+
 def _read(body: dict[str, object]) -> tuple[str, str | None]:
-    errors: list[FieldError] = []
+    errors = [FieldError(name, "is not a field of this request") for name in sorted(set(body) - set(FIELDS))[:5]]
     transaction_id = body.get("transaction_id")
-    if not (isinstance(transaction_id, str) and A_TRANSACTION_ID.fullmatch(transaction_id)):
+    if not is_transaction_id(transaction_id):
         errors.append(FieldError("transaction_id", "must be the id that the payment was given"))
     customer_email = None
     try:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from shared.collaborators import gateway
 from shared.edge import Answer, Request, answer, not_found
 from shared.payments import PUBLIC
 from shared.settings import settings
+from shared.transaction_id import is_transaction_id
 from shared.wording import ask_again_after_s, words_for
-
-A_TRANSACTION_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
@@ -27,7 +25,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
 
 def tell(request: Request) -> Answer:
     transaction_id = request.last_segment
-    payment = gateway().statuses.watch(transaction_id) if A_TRANSACTION_ID.fullmatch(transaction_id) else None
+    payment = gateway().statuses.watch(transaction_id) if is_transaction_id(transaction_id) else None
     if payment is None:
         raise not_found()
     words = words_for(payment)

@@ -112,3 +112,12 @@ def test_two_requests_at_once_make_one_invoice(shop: Shop) -> None:
     shop.sweep()
     assert shop.row("SELECT count(*) AS n FROM invoices") == {"n": 1}
     assert len({to[0] for to in mails(shop)}) == 1
+
+
+def test_a_field_that_is_unknown_is_named_rather_than_overlooked(shop: Shop) -> None:
+    """A mistyped customer_email would otherwise be no e-mail at all, and nobody would hear of it."""
+    reply = again(shop, paid(shop, email=None), customer_emial="alice@example.com")
+    assert (reply.status, reply.body["code"]) == (422, "invalid")
+    assert [error["field"] for error in reply.body["errors"]] == ["customer_emial"]
+    shop.sweep()
+    assert mails(shop) == []

@@ -13,7 +13,14 @@ import pytest
 ROOT = Path(__file__).parents[2]
 OURS = {"netlify", "shared", "db", "ops", "dev", "simulator", "tests"}
 PURE = ("payments", "money", "phone")
-STANDARD_LIBRARY_ONLY = (*PURE, "daraja_models", "result_codes", "callback_address")
+STANDARD_LIBRARY_ONLY = (
+    *PURE,
+    "daraja_models",
+    "result_codes",
+    "callback_address",
+    "transaction_id",
+    "safaricom_addresses",
+)
 DEPLOYED = [*(ROOT / "shared").rglob("*.py"), *(ROOT / "netlify" / "functions").glob("*.py")]
 FUNCTIONS = ("stkpush", "callback", "status", "invoice", "sweep")
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dev.deployed_function import node
 from shared.database_errors import Busy, CommitUnknown, ConstraintBroken, DatabaseUnavailable, StatementFailed
 from shared.edge import (
     DEEPEST_BODY,
     LARGEST_BODY_BYTES,
+    SECURITY_HEADERS,
     Answer,
     FieldError,
     Problem,
@@ -413,3 +417,11 @@ def test_the_callers_address_comes_from_the_platform_only() -> None:
     ask(story, headers={"x-forwarded-for": "196.201.212.127"})
     ask(story, headers={"x-forwarded-for": "196.201.212.127", "X-NF-Client-Connection-IP": "203.0.113.9"})
     assert seen == [None, "203.0.113.9"]
+
+
+def test_what_the_platform_answers_when_python_gave_none_is_as_safe() -> None:
+    """The bridge is Node: it has its own copy of the headers."""
+    problems = Path(__file__).parents[2] / "netlify" / "plugins" / "python-functions" / "runtime" / "problems.js"
+    script = f"console.log(JSON.stringify(require({json.dumps(str(problems))}).SECURITY_HEADERS))"
+    told = subprocess.run([node(), "-e", script], capture_output=True, check=True, timeout=60)
+    assert json.loads(told.stdout) == SECURITY_HEADERS

@@ -26,14 +26,26 @@ const PROBLEMS = {
   },
 }
 
+// The same as of every answer that Python gives: shared/edge.py.
+const SECURITY_HEADERS = {
+  'cache-control': 'no-store',
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+  'cross-origin-resource-policy': 'same-origin',
+  'permissions-policy': 'camera=(), geolocation=(), microphone=(), payment=(), usb=()',
+  'referrer-policy': 'no-referrer',
+  'strict-transport-security': 'max-age=63072000',
+  'x-content-type-options': 'nosniff',
+  'x-frame-options': 'DENY',
+}
+
 /** @returns {{statusCode: number, headers: Record<string, string>, body: string}} */
 function problem(code, shown) {
   const { title, detail } = PROBLEMS[code]
   return {
     statusCode: 502,
-    headers: { 'content-type': 'application/problem+json', 'cache-control': 'no-store' },
+    headers: { 'content-type': 'application/problem+json', ...SECURITY_HEADERS },
     body: JSON.stringify({ type: 'about:blank', title, status: 502, code, detail: shown || detail }),
   }
 }
 
-module.exports = { problem }
+module.exports = { problem, PROBLEMS, SECURITY_HEADERS }
