@@ -53,7 +53,9 @@ def settle(gateway: Gateway, transaction_id: str, event: Event, evidence: Eviden
 
     A lost race is repeated with what the winner wrote. Raises what `shared.database` raises, when the third try fails.
     """
-    for tries_left in reversed(range(TRIES)):
+    tries_left = TRIES
+    while True:
+        tries_left -= 1
         try:
             with gateway.cases.open(transaction_id, evidence) as case:
                 if case is None:
@@ -64,7 +66,6 @@ def settle(gateway: Gateway, transaction_id: str, event: Event, evidence: Eviden
         except (Busy, ConstraintBroken, CommitUnknown):
             if not tries_left:
                 raise
-    raise AssertionError("unreachable")
 
 
 def remember(gateway: Gateway, entry: Entry, source_address: str | None, patience_s: float = 4.0) -> None:
