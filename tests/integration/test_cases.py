@@ -70,9 +70,10 @@ def at(changes: Changes) -> datetime:
     return moment
 
 
-def soon_after(moment: datetime, of: datetime) -> bool:
-    """The clock was read within the same transaction."""
-    return of <= moment < of + timedelta(minutes=5)
+def asks_at_once(ledger: Ledger, changes: Changes, after: timedelta = timedelta(0)) -> bool:
+    """The next question is due by the clock that was read within the same transaction, or so long after it."""
+    asks_at, now = changes.columns["next_query_at"], ledger.row("SELECT clock_timestamp() AS now")["now"]
+    return bool(at(changes) + after <= asks_at <= now + after)
 
 
 # Under lock -----------------------------------------------------------------------------------------------------------
@@ -143,7 +144,7 @@ def test_a_new_payment_is_shown_as_it_was_ordered(ledger: Ledger) -> None:
     assert payment.success_held is False
     assert (around.receipt_taken, around.ids_taken, around.twin_paid) == (False, False, False)
     assert around.confirm_above_kes == 20_000
-    assert soon_after(around.now, of=row["created_at"])
+    assert around.now > row["created_at"]
 
 
 def test_a_payment_is_shown_with_its_ids_and_whether_they_are_learnt(ledger: Ledger) -> None:
@@ -164,6 +165,17 @@ def test_a_review_is_shown_with_its_reason_and_a_held_success_is_shown(ledger: L
     large = pushed(ledger, amount_kes=LARGE)
     ledger.tell(large, Confirmed(OURS, LARGE, RECEIPT))
     assert ledger.case(large)[0].success_held is True
+
+
+def test_a_refund_is_shown_as_one_of_money_that_no_confirmation_tells_of_where_it_came_from_review(
+    ledger: Ledger,
+) -> None:
+    for put, refund_receipt, unpaid in ((in_review, "UE5AA11BB1", True), (paid, "UE5AA11BB2", False)):
+        transaction_id = put(ledger)
+        assert ledger.case(transaction_id)[0].refunded_unpaid is False
+        told = Evidence("operator amina", "OperatorRefunded", receipt=refund_receipt)
+        ledger.tell(transaction_id, OperatorRefunded(), told)
+        assert ledger.case(transaction_id)[0].refunded_unpaid is unpaid
 
 
 def test_the_clock_of_a_decision_is_the_database_s_and_read_under_the_lock(ledger: Ledger) -> None:
@@ -257,7 +269,7 @@ def test_an_answer_to_the_push_that_comes_late_has_us_ask_at_once(ledger: Ledger
     transaction_id = ledger.admit()
     ledger.age(transaction_id, 60)
     changes = ledger.changes(transaction_id, PushAccepted(OURS))
-    assert soon_after(changes.columns["next_query_at"], of=at(changes))
+    assert asks_at_once(ledger, changes)
 
 
 def test_an_answer_to_the_push_of_a_success_that_is_held_has_us_ask_at_once(ledger: Ledger) -> None:
@@ -265,7 +277,7 @@ def test_an_answer_to_the_push_of_a_success_that_is_held_has_us_ask_at_once(ledg
     ledger.tell(transaction_id, Confirmed(OURS, LARGE, RECEIPT))
     changes = ledger.changes(transaction_id, PushAccepted(OURS))
     assert (changes.columns["status"], changes.columns["ids_are_learnt"]) == ("PENDING", False)
-    assert soon_after(changes.columns["next_query_at"], of=at(changes))
+    assert asks_at_once(ledger, changes)
 
 
 @pytest.mark.parametrize("reason", [ReviewReason.SILENCE, ReviewReason.UNKNOWN_CODE])
@@ -275,7 +287,7 @@ def test_ids_that_come_to_a_review_which_a_query_can_end_have_us_ask(ledger: Led
     assert changes.columns["next_query_at"] == ledger.payment(fresh)["created_at"] + timedelta(seconds=20)
     ledger.age(old, 60)
     changes = ledger.changes(old, PushAccepted(ids(2)))
-    assert soon_after(changes.columns["next_query_at"], of=at(changes))
+    assert asks_at_once(ledger, changes)
     assert changes.columns.keys() == {"merchant_request_id", "checkout_request_id", "next_query_at"}
 
 
@@ -484,6 +496,16 @@ def confirmation_of(ledger: Ledger, transaction_id: str) -> dict[str, object]:
     return ledger.row("SELECT * FROM payment_confirmations WHERE transaction_id = CAST(:id AS uuid)", id=transaction_id)
 
 
+def test_other_news_leaves_the_confirmation_of_a_query_as_it_is(ledger: Ledger) -> None:
+    transaction_id = pushed(ledger)
+    ledger.tell(transaction_id, QueryConfirmed())
+    before = confirmation_of(ledger, transaction_id)
+    told = told_in(ledger.on_file(transaction_id).id, receipt=None)
+    ledger.tell(transaction_id, Declined(OURS, Status.FAILED), told)
+    ledger.tell(transaction_id, Confirmed(OURS, KES, None), told)
+    assert confirmation_of(ledger, transaction_id) == before
+
+
 def test_a_receipt_that_is_there_is_never_written_over(ledger: Ledger) -> None:
     transaction_id = paid(ledger)
     before = confirmation_of(ledger, transaction_id)
@@ -496,9 +518,9 @@ def test_a_large_success_is_held_and_asked_about_at_once(ledger: Ledger) -> None
     transaction_id = pushed(ledger, amount_kes=LARGE)
     entry = ledger.on_file(transaction_id)
     changes = ledger.changes(transaction_id, Confirmed(OURS, LARGE, RECEIPT), told_in(entry.id))
-    asks_at = changes.columns.pop("next_query_at")
+    assert asks_at_once(ledger, changes)
+    del changes.columns["next_query_at"]
     assert changes.columns == {"success_held_at": at(changes), "callback_received_at": at(changes)}
-    assert soon_after(asks_at, of=at(changes))
     assert said(changes)[0][2:5] == ("waits_for_query", "PENDING", "PENDING")
     assert in_inbox(ledger, entry.id)["outcome"] == "waits_for_query"
     assert ledger.rows("SELECT id FROM payment_confirmations") == []
@@ -509,6 +531,17 @@ def test_a_success_that_is_told_twice_is_held_since_the_first_time(ledger: Ledge
     told = told_in(ledger.on_file(transaction_id).id)
     ledger.tell(transaction_id, Confirmed(OURS, LARGE, RECEIPT), told)
     assert ledger.changes(transaction_id, Confirmed(OURS, LARGE, RECEIPT), told).columns.keys() == {"next_query_at"}
+
+
+def test_a_held_success_stays_held_beside_a_failure_until_a_person_fails_it(ledger: Ledger) -> None:
+    transaction_id = pushed(ledger, amount_kes=LARGE)
+    ledger.tell(transaction_id, Confirmed(OURS, LARGE, RECEIPT))
+    assert ledger.changes(transaction_id, Declined(OURS, Status.FAILED)).columns.keys() == {"next_query_at"}
+    assert ledger.payment(transaction_id)["success_held_at"] is not None
+    ledger.tell(transaction_id, QueryDeclined(Status.FAILED))
+    assert ledger.payment(transaction_id)["success_held_at"] is not None
+    changes = ledger.changes(transaction_id, OperatorFailed())
+    assert (changes.columns["status"], changes.columns["success_held_at"]) == ("FAILED", None)
 
 
 def test_once_a_query_has_agreed_the_callbacks_that_waited_for_it_are_judged_again(ledger: Ledger) -> None:
@@ -544,7 +577,8 @@ def test_a_failure_is_asked_about_again_where_safaricom_may_take_it_back(
     transaction_id = pushed(ledger)
     told = Evidence("callback", "Declined", result_code="1037", result_desc="DS timeout", may_be_taken_back=taken_back)
     changes = ledger.changes(transaction_id, Declined(OURS, Status.FAILED), told)
-    asks_at = changes.columns.pop("next_query_at")
+    assert changes.columns["next_query_at"] is None if again is None else asks_at_once(ledger, changes, after=again)
+    del changes.columns["next_query_at"]
     assert changes.columns == {
         "status": "FAILED",
         "updated_at": at(changes),
@@ -552,7 +586,6 @@ def test_a_failure_is_asked_about_again_where_safaricom_may_take_it_back(
         "result_code": "1037",
         "result_desc": "DS timeout",
     }
-    assert asks_at is None if again is None else soon_after(asks_at, of=at(changes) + again)
     assert said(changes) == [("callback", "Declined", "declined", "PENDING", "FAILED", None, None, "1037")]
 
 
