@@ -82,6 +82,8 @@ CREATE TABLE callback_inbox (
 
 CREATE INDEX callback_inbox_transaction_id ON callback_inbox (transaction_id);
 CREATE INDEX callback_inbox_next_try_at ON callback_inbox (next_try_at) WHERE next_try_at IS NOT NULL;
+CREATE INDEX callback_inbox_received_at ON callback_inbox (received_at);
+CREATE INDEX callback_inbox_waiting ON callback_inbox (judged_at) WHERE outcome IN ('dead_letter', 'held');
 CREATE INDEX callback_inbox_unlisted ON callback_inbox (source_address, received_at) WHERE source_check = 'unlisted';
 
 -- What Daraja answered when it was asked. Kept as evidence: an answer names no receipt, and cannot be had again for ever.
@@ -95,6 +97,7 @@ CREATE TABLE query_answers (
 );
 
 CREATE INDEX query_answers_transaction_id ON query_answers (transaction_id, id);
+CREATE INDEX query_answers_answered_at ON query_answers (answered_at) WHERE result_code IS NOT NULL;
 
 -- Why a payment is paid: exactly one row for each paid payment. A query names no receipt; it is filled in later.
 CREATE TABLE payment_confirmations (
@@ -146,12 +149,30 @@ CREATE TABLE outbox (
     next_try_at    timestamptz DEFAULT now(),                 -- null: sent, or given up
     sent_at        timestamptz,
     last_error     text,
+    facts          jsonb,                                     -- an alert's counts; never personal
     CONSTRAINT sent_is_over CHECK (sent_at IS NULL OR next_try_at IS NULL)
 );
 
 CREATE UNIQUE INDEX outbox_tells_an_alert_once ON outbox (transaction_id, topic) WHERE kind = 'alert';
 CREATE UNIQUE INDEX outbox_sends_a_first_invoice_once ON outbox (transaction_id) WHERE kind = 'invoice' AND topic = 'settled';
 CREATE INDEX outbox_next_try_at ON outbox (next_try_at) WHERE next_try_at IS NOT NULL;
+CREATE INDEX outbox_invoices_sent ON outbox (sent_at) WHERE kind = 'invoice' AND sent_at IS NOT NULL;
+CREATE INDEX outbox_invoices_unsent ON outbox (created_at) WHERE kind = 'invoice' AND sent_at IS NULL;
+
+-- What concerns the whole shop and not one payment: told when it begins and once a day while it lasts, by one sweep only.
+CREATE TABLE occasions (
+    topic    text PRIMARY KEY,
+    since    timestamptz NOT NULL DEFAULT now(),
+    seen_at  timestamptz NOT NULL DEFAULT now(),              -- not for an hour: over, the next one is new
+    told_at  timestamptz NOT NULL DEFAULT now()
+);
+
+-- When a sweep last began, and when one last looked at the whole shop.
+CREATE TABLE sweeps (
+    only_row  boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    began_at  timestamptz NOT NULL DEFAULT now(),
+    looked_at timestamptz
+);
 
 -- Every change of a payment: what, by whom, why. Free of personal data; rows are only ever added.
 CREATE TABLE audit_log (

@@ -32,6 +32,7 @@ FORMS: Mapping[str, re.Pattern[str]] = {
     "since": MOMENT,
     "says": PROSE,
     "do_now": PROSE,
+    "runbook": re.compile(r"docs/[a-z.]+#[a-z_]+"),
     "variables": re.compile(r"[A-Z][A-Z0-9_]{1,40}(, [A-Z][A-Z0-9_]{1,40}){0,40}"),
     "library": re.compile(r"(?!.*\d{7})[\w.]{1,80}", re.ASCII),
     "at": PLACE,

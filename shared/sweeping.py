@@ -7,13 +7,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from shared.alerts import deliver
 from shared.calls_out import Deadline
 from shared.collaborators import daraja, gateway, mailer
 from shared.daraja_models import receipts_seen
 from shared.database_errors import DatabaseUnavailable
 from shared.gateway.outbox import AlertDue, InvoiceDue
 from shared.gateway.queries import Later, QueryDue
-from shared.log import alert_line, failed, where_it_broke
+from shared.log import failed, where_it_broke
 from shared.settings import settings
 from shared.settlement import ask, judge, look_at_the_clock
 
@@ -35,6 +36,10 @@ class Sweep:
         self._gateway = gateway()
         self.done: dict[str, int] = {}
 
+    def begin(self) -> None:
+        """Leave word that a sweep runs; say so where none had for a while."""
+        self._gateway.watch.sweep_begins()
+
     def judge_inbox(self) -> None:
         """Callbacks that could not be judged when they came, or whose payment has since been confirmed by a query."""
         while not self._shift.passed() and (entries := self._gateway.inbox.take(10)):
@@ -48,6 +53,11 @@ class Sweep:
             if self._shift.passed():
                 return
             self._attempt("clock", partial(look_at_the_clock, self._gateway, transaction_id))
+
+    def watch_the_shop(self) -> None:
+        """What no single payment shows: callbacks that do not come, failures on the rise, work that waits."""
+        if not self._shift.passed():
+            self._attempt("looking", self._gateway.watch.look, counted=False)
 
     def ask_daraja(self) -> bool:
         """One query, or a short wait for the next slot of the shared budget. False: there is nothing more to ask."""
@@ -68,8 +78,7 @@ class Sweep:
         """Alerts and invoices that wait."""
         while not self._shift.passed() and (due := self._gateway.outbox.take()):
             if isinstance(due, AlertDue):
-                alert_line(due.topic, due.transaction_id, since=due.created_at.isoformat())
-                self._gateway.outbox.sent(due)
+                deliver(self._gateway, due)
                 self._count("alerts", 1)
             else:
                 self._attempt("invoices", partial(self._send_invoice, due))
@@ -113,11 +122,11 @@ class Sweep:
             raise
         self._gateway.outbox.sent(due)
 
-    def _attempt(self, what: str, work: Callable[[], object]) -> None:
+    def _attempt(self, what: str, work: Callable[[], object], *, counted: bool = True) -> None:
         """What fails is logged and left to its lease; the shift goes on, unless the database cannot be reached."""
         try:
             work()
-            self._count(what, 1)
+            self._count(what, int(counted))
         except DatabaseUnavailable:
             raise
         except Exception as failure:  # one bad piece must not hold up the others

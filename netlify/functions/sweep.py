@@ -6,23 +6,31 @@ the middle. Whatever it leaves is leased to nobody for long: the next sweep goes
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from shared.calls_out import Deadline
 from shared.edge import Answer, Request, answer
+from shared.monitoring import check_in
 from shared.sweeping import Sweep
 
 STARTS_NOTHING_AFTER_S = 18
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    return answer(event, function="sweep", methods=(), story=sweep)
+    began = time.monotonic()
+    told = answer(event, function="sweep", methods=(), story=sweep)
+    check_in(ok=told["statusCode"] == 200, taken_s=time.monotonic() - began)
+    return told
 
 
 def sweep(_: Request) -> Answer:
     shift = Sweep(Deadline.after(STARTS_NOTHING_AFTER_S))
+    shift.begin()
     shift.judge_inbox()
     shift.watch_the_clock()
+    shift.send_outbox()
+    shift.watch_the_shop()
     shift.send_outbox()
     while shift.ask_daraja():
         shift.judge_inbox()

@@ -17,6 +17,7 @@ from shared.gateway.queries import Queries
 from shared.gateway.statuses import Statuses
 from shared.gateway.store import Store
 from shared.gateway.tokens import Tokens
+from shared.gateway.watch import Watch
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -40,3 +41,4 @@ class Gateway:
         self.queries = Queries(store, app)
         self.statuses = Statuses(store)
         self.tokens = Tokens(store, app)
+        self.watch = Watch(store)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -23,6 +24,21 @@ class AlertDue:
     topic: str
     transaction_id: str | None
     created_at: datetime
+    facts: Mapping[str, object] = field(default_factory=dict)
+    line_is_written: bool = False
+    """An earlier try wrote the log line and could not tell Sentry."""
+
+    @classmethod
+    def of(cls, row: Row) -> AlertDue:
+        told_of = row["transaction_id"]
+        return cls(
+            id=row["id"],
+            topic=row["topic"],
+            transaction_id=str(told_of) if told_of else None,
+            created_at=row["created_at"],
+            facts=row["facts"] or {},
+            line_is_written=row["last_error"] is not None,
+        )
 
 
 @dataclass(frozen=True)
@@ -82,7 +98,7 @@ class Outbox:
                     FROM (SELECT id FROM outbox WHERE next_try_at <= now() AND tries < :most_tries
                           ORDER BY next_try_at, id LIMIT 1 FOR UPDATE SKIP LOCKED) due
                     WHERE o.id = due.id
-                    RETURNING o.id, o.kind, o.topic, o.transaction_id, o.created_at)
+                    RETURNING o.id, o.kind, o.topic, o.transaction_id, o.created_at, o.facts, o.last_error)
                 SELECT taken.*, i.invoice_number, i.invoice_date, i.customer_email, i.customer_name, i.customer_phone,
                        i.amount, t.account_reference, t.transaction_desc, t.paid_at, c.mpesa_receipt_number
                 FROM taken
@@ -190,8 +206,7 @@ class Outbox:
 
 def _due(row: Row) -> AlertDue | InvoiceDue:
     if row["kind"] == "alert":
-        told_of = row["transaction_id"]
-        return AlertDue(row["id"], row["topic"], str(told_of) if told_of else None, row["created_at"])
+        return AlertDue.of(row)
     return InvoiceDue(
         id=row["id"],
         transaction_id=str(row["transaction_id"]),

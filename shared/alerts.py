@@ -1,0 +1,151 @@
+"""Every alert there is: what it says, and what the operator does now. docs/runbook.md has a section for each.
+
+An alert is a log line of one shape and, where the shop has Sentry, an issue there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shared.log import alert_line
+from shared.monitoring import monitor
+
+if TYPE_CHECKING:
+    from shared.gateway import Gateway
+    from shared.gateway.outbox import AlertDue
+
+
+@dataclass(frozen=True)
+class Topic:
+    """What is the matter, and what to do about it."""
+
+    says: str
+    do_now: str
+
+
+CASE = "Run: python -m ops case TRANSACTION_ID. It says what happened and what to do."
+COMPARE = (
+    "Deliver nothing yet. Compare the payment with the M-Pesa organisation portal, then settle it with ops review. "
+    + CASE
+)
+TOPICS: Mapping[str, Topic] = {
+    # One payment
+    "silence": Topic(
+        "15 minutes without an answer from M-Pesa.",
+        "Nothing yet: it is still asked about, and goes to review by itself after 60 minutes; an unclear push now.",
+    ),
+    "silent_in_review": Topic("M-Pesa never said how this payment ended. It is in review.", COMPARE),
+    "late_payment": Topic(
+        "Paid after it had failed: the money came late.",
+        "Deliver the order, or refund it if the goods are gone. " + CASE,
+    ),
+    "duplicate_payment": Topic(
+        "The same order was paid twice; the second payment is in review.",
+        "Refund the one in review in the M-Pesa organisation portal, then: ops review refunded. " + CASE,
+    ),
+    "amount_mismatch": Topic("A callback names another amount than was asked for.", COMPARE),
+    "ids_disagree": Topic("A callback names ids of another payment.", COMPARE),
+    "contradiction": Topic("Two answers about this payment contradict each other.", COMPARE),
+    "second_receipt": Topic("A second receipt number came for a payment that has one.", COMPARE),
+    "reused_receipt": Topic("A receipt number came that confirms another payment.", COMPARE),
+    "unknown_code": Topic(
+        "A result code came that nobody has explained.",
+        "Look for the payment in the M-Pesa organisation portal; ask Safaricom what the code means. " + CASE,
+    ),
+    "incomplete_success": Topic("A success without amount or receipt number: it waits for M-Pesa to confirm it.", CASE),
+    "unconfirmed_large": Topic("A large payment that M-Pesa has not confirmed when asked.", COMPARE),
+    "dead_letter": Topic(
+        "A callback could not be judged in three tries; it is on file.",
+        "Run: python -m ops inbox list, put right what it names, then: python -m ops inbox retry.",
+    ),
+    "unreadable": Topic(
+        "A callback came that cannot be read; it is on file.", "Run: python -m ops inbox list. " + CASE
+    ),
+    "unknown_transaction": Topic(
+        "A genuine callback came for a payment that is not in this database.",
+        "Was the database replaced or restored? Run: python -m ops inbox list. Safaricom's portal knows the payment.",
+    ),
+    "unlisted_address": Topic(
+        "A callback came from an address that is not on Safaricom's list. It was judged all the same.",
+        "Compare the address in ops case with the list on the Daraja portal.",
+    ),
+    "held": Topic(
+        "A callback from an address that is not on Safaricom's list is held (CALLBACK_IP_MODE is enforce).",
+        "If the address is Safaricom's: python -m ops inbox retry ENTRY, and add it to shared/safaricom_addresses.py.",
+    ),
+    "invoice_not_sent": Topic(
+        "An invoice could not be sent in three tries.",
+        "The reason is in ops case. Put it right, then send it again with POST /api/pay/invoice.",
+    ),
+    # The whole shop
+    "sweep_stopped": Topic(
+        "The scheduled function sweep does not run, or did not for a while.",
+        "Netlify, Logs, Functions, sweep: is the deploy published, and do its lines end in errors? Payments are taken "
+        "meanwhile, but nobody asks about missing callbacks and no invoice leaves.",
+    ),
+    "callbacks_missing": Topic(
+        "Customers pay, as M-Pesa says when asked, but no callback arrives.",
+        "Check MPESA_CALLBACK_URL: public https, on this deploy, without redirect, password or firewall. A POST to it "
+        "by curl must be answered with a 404 in JSON.",
+    ),
+    "failure_rate": Topic(
+        "Many more payments fail than usual.",
+        "Run: python -m ops case on a few of the last ones. The same code each time is a cause: credentials, limits, "
+        "Safaricom's own trouble.",
+    ),
+    "no_push_accepted": Topic(
+        "M-Pesa takes no push at all: customers are not asked to pay.",
+        "Look for 'push refused' in the log of stkpush: it says what to check. Otherwise look at Safaricom's status.",
+    ),
+    "mail_failing": Topic(
+        "No invoice leaves: several failed one after the other.",
+        "The reason is in ops case of any paid payment. Check SENDGRID_API_KEY and the sender's authentication, or "
+        "SMTP_URL.",
+    ),
+    "work_stuck": Topic(
+        "The sweep runs, but payments, callbacks or messages stay where they are.",
+        "Look at the lines of sweep with the message failed: they name what breaks and where.",
+    ),
+    "review_waiting": Topic(
+        "Payments have been waiting for a person for more than a day.", "Run: python -m ops review list."
+    ),
+    "callbacks_waiting": Topic(
+        "Callbacks have been waiting for a person for more than a day.", "Run: python -m ops inbox list."
+    ),
+}
+UNKNOWN = Topic("An alert without a description.", CASE)
+
+
+def tell(due: AlertDue) -> bool:
+    """One alert, to the log and to Sentry. False: Sentry should have it and does not; the log line is written."""
+    topic = TOPICS.get(due.topic, UNKNOWN)
+    fields = {
+        "since": due.created_at.isoformat(timespec="seconds"),
+        "says": topic.says,
+        "do_now": topic.do_now,
+        "runbook": f"docs/runbook.md#{due.topic}",
+        **due.facts,
+    }
+    if not due.line_is_written:
+        alert_line(due.topic, due.transaction_id, **fields)
+    mine = monitor()
+    if mine is None:
+        return True
+    about = {"alert": due.topic, "transaction_id": due.transaction_id, **fields}
+    return mine.alert(due.topic, topic.says, about, due.transaction_id or str(due.id))
+
+
+def deliver(gateway: Gateway, due: AlertDue) -> None:
+    """Tell it, and write down whether it left."""
+    if tell(due):
+        gateway.outbox.sent(due)
+    else:
+        gateway.outbox.failed(due, "Sentry did not take it; the log line is written")
+
+
+def sweep_is_late(gateway: Gateway) -> None:
+    """For whoever notices that no sweep comes: it cannot tell so itself. Told once, and then once a day."""
+    if (due := gateway.watch.sweep_is_late()) is not None:
+        deliver(gateway, due)
