@@ -17,6 +17,7 @@ ALL_AT_ONCE = " UNION ALL ".join(
     for name, _, sql in read_invariants(INVARIANTS.read_text(encoding="utf-8"))
 )
 KEPT = ("installation", "schema_migrations")
+LIMITS = ("PHONE_PUSHES_PER_HOUR", "PHONE_UNANSWERED_PUSHES", "ADDRESS_PUSHES_PER_HOUR", "SHOP_PUSHES_PER_MINUTE")
 
 DOUBLE_PROMPTS = """
     SELECT a.id::text AS first, b.id::text AS second
@@ -75,6 +76,12 @@ def wipe(database: Database) -> None:
         )
         names = ", ".join(row["table_name"] for row in tables)
         tx.script(f"SET LOCAL session_replication_role = 'replica'; TRUNCATE {names} RESTART IDENTITY")
+
+
+def let_customers_ask_as_often_as_they_like(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limits have tests of their own; here they would only keep the histories short."""
+    for name in LIMITS:
+        monkeypatch.setenv(name, "10000")
 
 
 def only_the_shop_listens(monkeypatch: pytest.MonkeyPatch) -> None:

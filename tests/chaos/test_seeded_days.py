@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from simulator import Behaviour, Simulator, SimulatorSettings
-from tests.chaos.books import only_the_shop_listens
+from tests.chaos.books import let_customers_ask_as_often_as_they_like, only_the_shop_listens
 from tests.chaos.day import Day
 from tests.chaos.virtual_time import VirtualTime
 from tests.fixtures.shop import Shop
@@ -51,6 +51,7 @@ def test_time_that_has_passed_anyway_is_not_added_once_more(shop: Shop, monkeypa
 def test_every_shilling_of_a_hostile_day_is_explained(
     shop: Shop, time: VirtualTime, rounds: Rounds, figure: Figure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    let_customers_ask_as_often_as_they_like(monkeypatch)
     only_the_shop_listens(monkeypatch)
     first, _, end = os.environ.get("DAY", "").partition(":")
     seeds = range(int(first), int(end or int(first) + 1)) if first else range(rounds(8, 3000))

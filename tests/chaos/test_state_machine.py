@@ -28,7 +28,13 @@ from shared.gateway.inbox import Entry
 from shared.payments import NOT_PAID, OPEN, PUBLIC, Status
 from shared.settlement import judge
 from simulator import bodies
-from tests.chaos.books import make_the_question_cheap, nothing_private_was_logged, only_the_shop_listens, wipe
+from tests.chaos.books import (
+    let_customers_ask_as_often_as_they_like,
+    make_the_question_cheap,
+    nothing_private_was_logged,
+    only_the_shop_listens,
+    wipe,
+)
 from tests.chaos.scripted_safaricom import (
     PUSH_ANSWERS,
     QUERY_ANSWERS,
@@ -48,6 +54,7 @@ PHONES = ("254700000041", "254700000042")
 AMOUNTS = (50, 1500, 25_000)
 REFERENCES = ("INV00001", "INV00002")
 CONFIRM_ABOVE_KES = 20_000
+A_PHONE_PAYS_AT_MOST_KES = 500_000
 KNOWN_FAILURES = set(SAYS) - {SUCCESS, "4242"}
 LIFTS_THE_GUARD = ("1", "1032", "2001")
 REFUSED_AS = {(409, "prompt_open"), (502, "refused"), (502, "dead_token")}
@@ -480,6 +487,10 @@ class AnyHistory(RuleBasedStateMachine):
         if reply.status == 429:
             assert prompts == []
             assert any(self._alike(row, order) for row in before), "nobody asked for a payment like this one"
+        elif reply.status == 422:
+            assert prompts == []
+            taken_kes = sum(row["amount"] for row in before if row["phone"] == phone and row["status"] not in NOT_PAID)
+            assert taken_kes + amount > A_PHONE_PAYS_AT_MOST_KES, reply.body
         elif reply.status != 202:
             assert prompts == []
             assert (reply.status, answer) in REFUSED_AS | {(503, answer)}, reply.body
@@ -570,6 +581,7 @@ def world(shop: Shop, simulator: Any, monkeypatch: pytest.MonkeyPatch) -> Iterat
 def test_no_history_breaks_the_books(
     world: World, rounds: Rounds, figure: Figure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    let_customers_ask_as_often_as_they_like(monkeypatch)
     only_the_shop_listens(monkeypatch)
     monkeypatch.setattr(engine, "MAX_SHRINKING_SECONDS", 60)
     examples, steps = rounds(50, 5000), rounds(30, 60)
