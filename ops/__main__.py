@@ -14,12 +14,13 @@ from decimal import Decimal
 from ops import case, review
 from ops.books import Books
 from ops.verify import check
-from shared.daraja_models import EAT
+from shared.daraja_models import EAT, receipts_seen
 from shared.database import Database, DatabaseError, Row
 from shared.gateway import Gateway
+from shared.log import where_it_broke
 from shared.money import LARGEST_KES, in_words
 from shared.phone import masked
-from shared.settings import Misconfigured, callback_secret, database_url
+from shared.settings import Misconfigured, callback_secret, confirm_above_kes, database_url
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -30,6 +31,8 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
             print(callback_secret(environ))
             return 0
         database = Database(database_url(environ), statement_timeout_s=120)
+        if getattr(chosen, "confirm_above_kes", False) is None:
+            chosen.confirm_above_kes = confirm_above_kes(environ)
         try:
             run: Callable[[Database, argparse.Namespace], int] = chosen.run
             return run(database, chosen)
@@ -55,24 +58,29 @@ def _parser() -> argparse.ArgumentParser:
     again.set_defaults(run=_replay)
 
     about = commands.add_parser("case", help="everything known about one payment, told in order")
-    about.add_argument("clue", metavar="TX", help="transaction id, receipt number, account reference or phone number")
+    about.add_argument(
+        "clue",
+        metavar="TX",
+        help="transaction id, receipt, order reference, phone, invoice number or CheckoutRequestID",
+    )
     about.set_defaults(run=_case)
 
     actions = commands.add_parser("review", help="payments that wait for a person").add_subparsers(
         dest="action", required=True, metavar="ACTION"
     )
     actions.add_parser("list", help="which, why, and with which receipts").set_defaults(run=_review_list)
-    for name, what, with_receipt in (
-        ("pay", "the money is on the statement", True),
-        ("fail", "no money came", False),
-        ("refunded", "the whole amount went back", True),
+    for name, what, receipt_of in (
+        ("pay", "the money is on the statement", "the money that came"),
+        ("fail", "no money came", None),
+        ("refunded", "the whole amount went back", "the reversal, not of the payment"),
     ):
         action = actions.add_parser(name, help=what)
         action.add_argument("transaction_id", metavar="TX", type=_transaction_id)
-        if with_receipt:
-            action.add_argument("--receipt", required=True, metavar="R", help="the M-Pesa receipt number of that money")
-        action.add_argument("--why", required=True, help="what you saw; kept in the audit log, so no personal data")
-        action.add_argument("--who", default=getpass.getuser(), help="your name in the audit log (default: your login)")
+        if receipt_of is not None:
+            action.add_argument(
+                "--receipt", required=True, metavar="R", help=f"the M-Pesa receipt number of {receipt_of}"
+            )
+        _add_who_and_why(action, needs_why=True)
         action.set_defaults(run=_review_act)
 
     entries = commands.add_parser("inbox", help="callbacks that could not be judged").add_subparsers(
@@ -83,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     which = retry.add_mutually_exclusive_group()
     which.add_argument("entry", metavar="ENTRY", nargs="?", help="one entry; without it every dead letter")
     which.add_argument("--held", action="store_true", help="every one held for its address (CALLBACK_IP_MODE=enforce)")
+    _add_who_and_why(retry, needs_why=False)
     _add_confirm_above(retry)
     retry.set_defaults(run=_inbox_retry)
 
@@ -112,10 +121,36 @@ def _transaction_id(text: str) -> str:
         ) from None
 
 
-def _add_confirm_above(command: argparse.ArgumentParser) -> None:
-    """Where the function's own setting is not the default, it is said here too."""
+def _words(text: str) -> str:
+    words = " ".join(text.split())
+    if not words or not words.isprintable() or len(words) > 300:
+        raise argparse.ArgumentTypeError("must be words: at most 300 printable characters, and not none")
+    return words
+
+
+def _add_who_and_why(command: argparse.ArgumentParser, *, needs_why: bool) -> None:
+    """Kept in the audit log with whatever the command does."""
     command.add_argument(
-        "--confirm-above-kes", type=_kes, default=Decimal(20_000), metavar="KES", help="CONFIRM_ABOVE_KES"
+        "--why",
+        type=_words,
+        required=needs_why,
+        default="to have it judged again",
+        help="what you saw; kept in the audit log, so no personal data",
+    )
+    command.add_argument("--who", type=_words, help="your name in the audit log (default: your login)")
+
+
+def _operator(named: str | None) -> str:
+    try:
+        return named or getpass.getuser()
+    except (KeyError, OSError):
+        raise review.NotPossible("nobody is logged in here: say who you are with --who NAME") from None
+
+
+def _add_confirm_above(command: argparse.ArgumentParser) -> None:
+    """Judging depends on it: where the functions run with another threshold than this environment has, it is said."""
+    command.add_argument(
+        "--confirm-above-kes", type=_kes, metavar="KES", help="as the functions have it (default: CONFIRM_ABOVE_KES)"
     )
 
 
@@ -164,22 +199,26 @@ def _review_list(database: Database, _: argparse.Namespace) -> int:
 
 def _review_act(database: Database, chosen: argparse.Namespace) -> int:
     gateway = _gateway(database)
+    who = _operator(chosen.who)
     if chosen.action == "pay":
-        decision = review.pay(gateway, chosen.transaction_id, chosen.receipt, chosen.who, chosen.why)
+        status = review.pay(gateway, chosen.transaction_id, chosen.receipt, who, chosen.why)
     elif chosen.action == "fail":
-        decision = review.fail(gateway, chosen.transaction_id, chosen.who, chosen.why)
+        status = review.fail(gateway, chosen.transaction_id, who, chosen.why)
     else:
-        decision = review.refunded(gateway, chosen.transaction_id, chosen.receipt, chosen.who, chosen.why)
-    print(f"{chosen.transaction_id} is {decision.status}")
+        status = review.refunded(gateway, chosen.transaction_id, chosen.receipt, who, chosen.why)
+    print(f"{chosen.transaction_id} is {status}")
     return 0
 
 
 def _inbox_list(database: Database, _: argparse.Namespace) -> int:
     entries = Books(database).unsettled_callbacks()
-    print(f"{len(entries)} callbacks wait or could not be judged")
+    in_all = entries[0]["in_all"] if entries else 0
+    newest = f"; these are the newest {len(entries)}" if in_all > len(entries) else ""
+    print(f"{in_all} callbacks wait or could not be judged{newest}")
     for entry in entries:
         state = entry["outcome"] or f"try {entry['tries'] + 1} of 3 at {_eat(entry['next_try_at'])}"
-        print(f"{entry['id']}  {_eat(entry['received_at'])}  payment {entry['transaction_id']}  {state}")
+        names = f"  names receipt {', '.join(entry['receipts'])}" if entry["receipts"] else ""
+        print(f"{entry['id']}  {_eat(entry['received_at'])}  payment {entry['transaction_id']}  {state}{names}")
         if entry["source_check"] in ("unlisted", "held"):
             print(f"    from {entry['source_address']}, which is not one of Safaricom's addresses")
         if entry["last_error"]:
@@ -188,14 +227,29 @@ def _inbox_list(database: Database, _: argparse.Namespace) -> int:
 
 
 def _inbox_retry(database: Database, chosen: argparse.Namespace) -> int:
+    """Each entry by itself: one that fails is said and left to the sweep, and the others are judged."""
     from shared.settlement import judge
 
-    gateway = _gateway(database, chosen.confirm_above_kes)
+    gateway, who = _gateway(database, chosen.confirm_above_kes), f"operator {_operator(chosen.who)}"
     entries = gateway.inbox.reopen(chosen.entry, "held" if chosen.held else "dead_letter")
+    if chosen.entry and not entries:
+        raise review.NotPossible(
+            f"there is no entry {chosen.entry} in the inbox: `ops inbox list` names those that wait, not payments"
+        )
+    failed = 0
     for entry in entries:
-        print(f"{entry.id}: {judge(gateway, entry, actor='operator')}")
-    print(f"{len(entries)} judged again")
-    return 0 if entries else 1
+        try:
+            print(f"{entry.id}: {judge(gateway, entry, who, chosen.why)}")
+        except Exception as failure:  # whatever it was, the entry is on file and the next one may be judged
+            failed += 1
+            gateway.inbox.put_back(entry, where_it_broke(failure), receipts_seen(entry.body))
+            print(f"{entry.id}: failed, the sweep tries again ({where_it_broke(failure)})")
+    if not entries:
+        raise review.NotPossible(
+            "nothing to judge again: no callback is " + ("held" if chosen.held else "a dead letter")
+        )
+    print(f"{len(entries) - failed} judged again" + f", {failed} failed" * bool(failed))
+    return 1 if failed else 0
 
 
 def _receipts_missing(database: Database, _: argparse.Namespace) -> int:

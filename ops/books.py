@@ -45,18 +45,36 @@ class Books:
         )
 
     def find(self, clue: str) -> list[Row]:
-        """Payments by transaction id, receipt number, account reference or phone number, newest first."""
+        """Payments by whatever names them, newest first: what a customer, a statement or Safaricom's support quotes.
+
+        Transaction id, receipt, reference, phone number, invoice number, CheckoutRequestID, or an entry of the inbox.
+        """
         return self._rows(
             f"""
             SELECT {NAMED}
             FROM transactions t LEFT JOIN payment_confirmations c ON c.transaction_id = t.id
             WHERE t.id::text = lower(:clue) OR c.mpesa_receipt_number = upper(:clue) OR t.account_reference = :clue
-               OR t.phone_number = :clue OR t.refund_receipt = upper(:clue)
-               OR t.id IN (SELECT i.transaction_id FROM callback_inbox i WHERE upper(:clue) = ANY (i.receipts))
+               OR t.phone_number = :phone OR t.refund_receipt = upper(:clue) OR t.checkout_request_id = :clue
+               OR t.id IN (SELECT i.transaction_id FROM callback_inbox i
+                           WHERE i.id::text = lower(:clue) OR ARRAY[:clue, upper(:clue)] && i.receipts)
+               OR t.id IN (SELECT v.transaction_id FROM invoices v WHERE v.invoice_number = upper(:clue))
             ORDER BY t.created_at DESC LIMIT 50
             """,
-            clue=_as_stored(clue),
+            clue=clue.strip(),
+            phone=_as_stored(clue),
         )
+
+    def receipts_told(self, transaction_id: str) -> set[str]:
+        """Of the money that came in for a payment: confirmed, or only named by a callback."""
+        rows = self._rows(
+            """
+            SELECT mpesa_receipt_number AS receipt FROM payment_confirmations
+            WHERE transaction_id = CAST(:id AS uuid) AND mpesa_receipt_number IS NOT NULL
+            UNION SELECT unnest(receipts) FROM callback_inbox WHERE transaction_id = CAST(:id AS uuid)
+            """,
+            id=transaction_id,
+        )
+        return {str(row["receipt"]).upper() for row in rows}
 
     def payment(self, transaction_id: str) -> Row | None:
         rows = self._rows("SELECT * FROM transactions WHERE id = CAST(:id AS uuid)", id=transaction_id)
@@ -108,14 +126,16 @@ class Books:
         return self._rows("SELECT * FROM audit_log ORDER BY id")
 
     def unsettled_callbacks(self) -> list[Row]:
-        """Inbox entries that wait for a try, or that nobody could judge; oldest first."""
+        """Inbox entries that wait for a try, or that nobody could judge; the newest 200, oldest first."""
         return self._rows(
             """
-            SELECT id, transaction_id, received_at, tries, next_try_at, outcome, last_error, receipts,
-                   source_address, source_check
-            FROM callback_inbox
-            WHERE outcome IS NULL OR outcome IN ('dead_letter', 'unreadable', 'unknown_transaction', 'held')
-            ORDER BY received_at LIMIT 200
+            SELECT * FROM (
+                SELECT id, transaction_id, received_at, tries, next_try_at, outcome, last_error, receipts,
+                       source_address, source_check, count(*) OVER () AS in_all
+                FROM callback_inbox
+                WHERE outcome IS NULL OR outcome IN ('dead_letter', 'unreadable', 'unknown_transaction', 'held')
+                ORDER BY received_at DESC LIMIT 200) newest
+            ORDER BY received_at
             """
         )
 
@@ -124,9 +144,9 @@ class Books:
             return tx.rows(sql, **params)
 
 
-def _as_stored(clue: str) -> str:
-    """A phone number in any of its forms, as the books have it; anything else as it is."""
+def _as_stored(clue: str) -> str | None:
+    """A phone number in any of its forms, as the books have it; None: it is none."""
     try:
         return read_msisdn(clue)
     except ValueError:
-        return clue.strip()
+        return None

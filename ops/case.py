@@ -1,11 +1,16 @@
-"""Everything known about one payment, told in order: Safaricom said, it means, do now."""
+"""Everything known about one payment, told in order: what Safaricom said, what it means, what to do now.
+
+For whoever answers "I paid, where is my order?". No words of the code's own but the status, which all commands use.
+"""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from ops.advice import do_now
 from ops.books import Books
 from shared.daraja_models import (
     EAT,
@@ -14,6 +19,7 @@ from shared.daraja_models import (
     CallbackSuccess,
     CallbackUnknownCode,
     CallbackUnreadable,
+    prose,
     read_callback,
 )
 from shared.database import Row
@@ -22,38 +28,57 @@ from shared.payments import PUBLIC, ReviewReason, Status
 from shared.phone import masked
 from shared.result_codes import describe
 
-DO_NOW = {
-    Status.INITIATED: "Nothing. The sweep looks at it after 90 seconds.",
-    Status.PENDING: "Nothing yet. Callbacks are awaited, and the sweep asks Daraja.",
-    Status.UNCERTAIN: "Nothing yet, and do not ask the customer to pay again: a callback may come for 15 minutes.",
-    Status.FAILED: "Nothing. The customer may order again.",
-    Status.CANCELLED: "Nothing. The customer may order again.",
-    Status.EXPIRED: "Nothing. The customer may order again.",
-    Status.REFUNDED: "Nothing. The money went back.",
+WIDTH = 110
+
+BY_CALLBACK = ("Confirmed", "Declined", "UnknownCode")
+BY_QUERY = ("QueryConfirmed", "QueryDeclined")
+PUSHED = {
+    "PushAccepted": "Safaricom said: it took the request, and asks the customer's phone.",
+    "PushRefused": "Safaricom said: no.",
+    "PushUnanswered": "Safaricom said nothing clear to the request: it may have arrived.",
+    "PushNotSent": "Safaricom could not be reached: nothing was sent.",
 }
-REVIEW_NOW = {
-    ReviewReason.SILENCE: "Look for the reference and the amount in the M-Pesa organisation portal.",
-    ReviewReason.UNKNOWN_CODE: "Look in the portal whether money came; tell the code to Safaricom's support.",
-    ReviewReason.AMOUNT_MISMATCH: "Compare with the portal: how much came? Agree with the customer, or refund.",
-    ReviewReason.INCOMPLETE_SUCCESS: "Look in the portal for the receipt of this amount and reference.",
-    ReviewReason.IDS_DISAGREE: "A callback named another push. Look in the portal which payment the money belongs to.",
-    ReviewReason.REUSED_RECEIPT: "Its receipt pays another payment. Look in the portal whether money came twice.",
-    ReviewReason.DUPLICATE_PAYMENT: "The customer paid this order twice. Refund this one in the portal.",
-    ReviewReason.UNCONFIRMED_LARGE: "A large payment that could not be confirmed by a query. Look in the portal.",
-    ReviewReason.CONTRADICTION: "The callback said paid, the query said failed. Look in the portal which is true.",
+MEANS = {
+    "accepted": "the customer is being asked.",
+    "refused": "no prompt went out, no money can come.",
+    "not_sent": "no prompt went out, no money can come.",
+    "unclear": "a prompt may have gone out. It is never sent a second time.",
+    "paid": "paid.",
+    "paid_late": "paid after all.",
+    "receipt_filled": "the receipt number, which was missing, is known now.",
+    "declined": "not paid.",
+    "to_review": "a person has to look.",
+    "waits_for_query": "perhaps paid: Safaricom is asked before it is believed.",
+    "refunded": "the money went back.",
+    "repeated": "nothing new.",
+    "noted": "kept on file; it changes nothing.",
+    "contradicts": "it does not fit what is on file. Nothing was changed, and an alert went out.",
+    "still_waiting": "still waiting.",
 }
-THEN = (
-    "Then one of: `ops review pay TX --receipt R --why …` (the money is there), `ops review fail TX --why …` (no money "
-    "came), `ops review refunded TX --receipt R --why …` (it went back)."
-)
+REASONS = {
+    ReviewReason.SILENCE: "nothing was heard for too long",
+    ReviewReason.UNKNOWN_CODE: "nobody has explained this code",
+    ReviewReason.AMOUNT_MISMATCH: "the amount is not the one asked for",
+    ReviewReason.INCOMPLETE_SUCCESS: "success without an amount or a receipt",
+    ReviewReason.IDS_DISAGREE: "it names another request than ours",
+    ReviewReason.REUSED_RECEIPT: "its receipt pays another payment",
+    ReviewReason.DUPLICATE_PAYMENT: "this order was paid already",
+    ReviewReason.UNCONFIRMED_LARGE: "a large amount, and nobody to ask about it",
+    ReviewReason.CONTRADICTION: "one message says paid, another says failed",
+}
+BY_HAND = {"OperatorPaid": "paid", "OperatorFailed": "not paid", "OperatorRefunded": "refunded"}
+A_QUESTION_TAKES = timedelta(seconds=30)
 
 
 @dataclass(frozen=True)
 class Moment:
-    """One thing that happened."""
+    """One thing that happened. `means` is told under it; `about` says which evidence it is, or judges."""
 
     at: datetime
     what: str
+    means: str = ""
+    about: str = ""
+    judges: str = ""
 
 
 def tell(books: Books, transaction_id: str) -> Iterator[str]:
@@ -63,109 +88,190 @@ def tell(books: Books, transaction_id: str) -> Iterator[str]:
         yield f"There is no payment {transaction_id}."
         return
     status = Status(payment["status"])
-    amount, reference, phone = (
-        in_words(payment["amount"]),
-        payment["account_reference"],
-        masked(payment["phone_number"]),
+    yield f"Payment {transaction_id}"
+    yield (
+        f"{in_words(payment['amount'])} for {payment['account_reference']}, "
+        f"asked of {masked(payment['phone_number'])}. Times are East Africa Time."
     )
-    yield f"Payment {transaction_id}: {amount} for {reference}, asked of {phone}"
     yield ""
-    for moment in sorted(_moments(books, payment), key=lambda moment: moment.at):
-        yield f"  {_eat(moment.at)}  {moment.what}"
+    yield from _told(sorted(_moments(books, payment), key=lambda moment: moment.at))
     yield ""
-    yield f"It is {status} ({PUBLIC[status]} to the customer)."
+    yield f"It is {status}; the customer reads “{PUBLIC[status]}”."
     yield from _confirmation(books, payment)
-    yield "Do now: " + _do_now(books, payment)
+    advice = do_now(books, payment)
+    yield from _wrapped("Do now: ", " ".join(advice.sentences))
+    for command, when in advice.commands:
+        yield f"  {command}   # {when}"
+
+
+def _told(moments: list[Moment]) -> Iterator[str]:
+    """A judgement stands under its evidence where nothing came between them, and says what was judged where it did."""
+    before = ""
+    for moment in moments:
+        if moment.judges and moment.judges == before:
+            yield from _under(moment.means)
+            continue
+        yield from _wrapped(f"  {_eat(moment.at)}  ", moment.what)
+        yield from _under(moment.means)
+        before = moment.about
+
+
+def _under(means: str) -> Iterator[str]:
+    if means:
+        yield from _wrapped(" " * 23, f"It means: {means}")
+
+
+def _wrapped(begins: str, text: str) -> Iterator[str]:
+    indent = " " * (len(begins) + 2 * begins.isspace())
+    yield from textwrap.wrap(text, WIDTH, initial_indent=begins, subsequent_indent=indent, break_on_hyphens=False)
+
+
+# What happened --------------------------------------------------------------------------------------------------------
 
 
 def _moments(books: Books, payment: Row) -> Iterator[Moment]:
     transaction_id = str(payment["id"])
-    for row in books.audit(transaction_id):
-        yield Moment(row["at"], _audited(row, payment))
+    audit = books.audit(transaction_id)
+    judged: set[object] = set()
+    for row in audit:
+        yield _decided(row, payment, again=row["inbox_id"] in judged)
+        judged.add(row["inbox_id"])
     for row in books.callbacks(transaction_id):
-        yield Moment(row["received_at"], f"Safaricom called back: {_said(read_callback(bytes(row['body'])))}")
-        if row["outcome"] not in (None, "paid", "paid_late", "declined", "to_review"):
-            yield Moment(row["judged_at"], f"  that callback: {row['outcome']}")
-        if row["source_check"] in ("unlisted", "held"):
-            yield Moment(row["received_at"], f"  it came from {row['source_address']}, not an address of Safaricom's")
-    for row in books.answers(transaction_id):
-        yield Moment(row["answered_at"], f"Daraja, asked, said: {_answered(row)}")
+        yield _called_back(row, judged=row["id"] in judged)
+    yield from _asked(books.answers(transaction_id), audit)
     for row in books.sent(transaction_id):
-        name = f"alert {row['topic']}" if row["kind"] == "alert" else "invoice"
-        if row["sent_at"]:
-            yield Moment(row["sent_at"], f"{name} sent")
-        elif row["next_try_at"] is None:
-            yield Moment(row["created_at"], f"{name} given up: {row['last_error'] or 'no reason kept'}")
-        else:
-            yield Moment(
-                row["created_at"], f"{name} waits to be sent" + (f": {row['last_error']}" * bool(row["last_error"]))
-            )
+        yield _left(row)
 
 
-def _audited(row: Row, payment: Row) -> str:
-    if row["event"] == "Order":
-        return "the order was admitted and the row committed"
-    change = f"{row['from_status']} → {row['to_status']}" if row["from_status"] != row["to_status"] else "no change"
-    why = f"; {row['reason']}" if row["reason"] else ""
-    said = {
-        "PushAccepted": "Daraja took the push",
-        "PushRefused": f"Daraja refused the push ({payment['response_code']}: {payment['response_message']})",
-        "PushUnanswered": "the push was not answered clearly: it may have arrived",
-        "PushNotSent": "the push could not be sent",
-        "TimePassed": "time passed",
-        "Confirmed": "judged the callback",
-        "Declined": "judged the callback",
-        "UnknownCode": "judged the callback",
-        "QueryConfirmed": "judged the answer to the query",
-        "QueryDeclined": "judged the answer to the query",
-    }.get(row["event"], row["event"])
-    return f"{row['actor']}: {said}: {row['outcome']}, {change}{why}"
+def _decided(row: Row, payment: Row, *, again: bool) -> Moment:
+    event, at = row["event"], row["at"]
+    if event == "Order":
+        return Moment(at, "The order was admitted and put on file, before Safaricom was asked.")
+    means = _means(row)
+    if event in PUSHED:
+        said = f" ({payment['response_code']}: {_plain(payment['response_message'])})" if event == "PushRefused" else ""
+        return Moment(at, PUSHED[event] + said, means)
+    if event in BY_CALLBACK:
+        by = f", by {row['actor']}: {row['reason']}" if _by_hand(row) else ""
+        what = f"The callback was judged{' again' * again}{by}."
+        return Moment(at, what, means, judges="" if by else f"callback {row['inbox_id']}")
+    if event in BY_QUERY:
+        return Moment(at, "The answer was judged.", means, judges="answer")
+    if event == "TimePassed":
+        return Moment(at, "Time passed.", means)
+    receipt = f", receipt {row['said']}" if row["said"] else ""
+    done = "said" if row["outcome"] != "noted" else "wanted to say"
+    return Moment(at, f"{row['actor']} {done}: {BY_HAND.get(event, event)}{receipt}. Why: {row['reason']}", means)
+
+
+def _means(row: Row) -> str:
+    means = MEANS.get(row["outcome"]) or str(row["outcome"])
+    if row["outcome"] == "to_review" and row["reason"] in set(ReviewReason):
+        means = f"a person has to look: {REASONS[ReviewReason(row['reason'])]}."
+    if row["from_status"] != row["to_status"]:
+        means += f" It was {row['from_status']} and became {row['to_status']}."
+    return means
+
+
+def _called_back(row: Row, *, judged: bool) -> Moment:
+    said = _said(read_callback(bytes(row["body"])))
+    if row["source_check"] in ("unlisted", "held"):
+        said += f" It came from {row['source_address']}, which is not an address of Safaricom's."
+    return Moment(
+        row["received_at"], f"Safaricom said: {said}", "" if judged else _not_judged(row), about=f"callback {row['id']}"
+    )
+
+
+def _not_judged(row: Row) -> str:
+    """A callback of which the audit log says nothing: it changed nothing, or nobody could judge it."""
+    receipts = f" It names the receipt {', '.join(row['receipts'])}." if row["receipts"] else ""
+    match row["outcome"]:
+        case None:
+            return f"not judged yet: try {row['tries'] + 1} of 3 comes with the next sweep."
+        case "dead_letter":
+            return f"it could not be judged, three times ({row['last_error'] or 'no reason kept'}).{receipts}"
+        case "held":
+            return f"held for a person because of that address, and not judged.{receipts}"
+        case "unreadable":
+            return f"nothing that can be read; its bytes are on file.{receipts}"
+    return MEANS.get(row["outcome"]) or str(row["outcome"])
 
 
 def _said(told: CallbackRead) -> str:
     match told:
         case CallbackSuccess():
             amount = in_words(told.amount_kes) if told.amount_kes is not None else "no amount"
-            return f"0, success: {amount}, receipt {told.receipt or 'missing'}"
+            return f"0, success: {amount}, receipt {told.receipt or 'missing'}."
         case CallbackFailure() | CallbackUnknownCode():
-            return f"{told.code}, “{told.description}”: {_means(told.code)}"
+            return _code(told.code, told.description)
         case CallbackUnreadable():
-            return f"something unreadable ({told.reason})"
+            return f"something unreadable ({told.reason})."
 
 
-def _answered(row: Row) -> str:
-    if row["result_code"] is None:
-        return f"no answer yet ({row['said']})"
-    return f"{row['result_code']}, “{row['said']}”" + (
-        f": {_means(row['result_code'])}" if row["result_code"] != "0" else ""
-    )
+def _asked(answers: list[Row], audit: list[Row]) -> Iterator[Moment]:
+    """What Safaricom said when it was asked; questions without an answer in a row are told as one."""
+    silent: list[Row] = []
+    for row in answers:
+        if row["result_code"] is None:
+            silent.append(row)
+            continue
+        yield from _unanswered(silent)
+        silent = []
+        judged = [step["at"] for step in audit if step["event"] in BY_QUERY and step["at"] <= row["answered_at"]]
+        at = judged[-1] if judged and row["answered_at"] - judged[-1] < A_QUESTION_TAKES else row["answered_at"]
+        said = "0, success." if row["result_code"] == "0" else _code(row["result_code"], row["said"])
+        yield Moment(at - timedelta(microseconds=1), f"We asked, and Safaricom said: {said}", about="answer")
+    yield from _unanswered(silent)
 
 
-def _means(code: str) -> str:
-    known = describe(code)
-    return f"it means: {known.operator_note}" if known else "it means: nobody has explained this code"
+def _unanswered(silent: list[Row]) -> Iterator[Moment]:
+    if silent:
+        last = silent[-1]
+        often = f", {len(silent)} times until {_eat(last['answered_at'])}" if len(silent) > 1 else ""
+        yield Moment(silent[0]["answered_at"], f"We asked{often}. No answer yet: {_plain(last['said'])}.")
+
+
+def _left(row: Row) -> Moment:
+    name = f"alert “{row['topic']}”" if row["kind"] == "alert" else "invoice"
+    if row["sent_at"]:
+        return Moment(row["sent_at"], f"{name.capitalize()} sent.")
+    if row["next_try_at"] is None:
+        return Moment(
+            row["created_at"], f"{name.capitalize()} given up: {_plain(row['last_error']) or 'no reason kept'}."
+        )
+    why = f": {_plain(row['last_error'])}" if row["last_error"] else ""
+    return Moment(row["created_at"], f"{name.capitalize()} waits to be sent{why}.")
 
 
 def _confirmation(books: Books, payment: Row) -> Iterator[str]:
     confirmation = books.confirmation(str(payment["id"]))
     if confirmation is not None:
+        word = {"callback": "Safaricom's callback", "query": "Safaricom's answer", "operator": "a person"}
         receipt = confirmation["mpesa_receipt_number"] or "missing"
-        yield f"Confirmed by {confirmation['evidence']}, receipt {receipt}, {in_words(confirmation['amount'])}."
+        yield f"Confirmed by {word[confirmation['evidence']]}: {in_words(confirmation['amount'])}, receipt {receipt}."
+    if payment["refund_receipt"]:
+        yield f"It went back under receipt {payment['refund_receipt']}."
     invoice = books.invoice(str(payment["id"]))
     if invoice is not None:
         yield f"Invoice {invoice['invoice_number']}: {invoice['status']}."
 
 
-def _do_now(books: Books, payment: Row) -> str:
-    status = Status(payment["status"])
-    if status is Status.REVIEW:
-        return f"{REVIEW_NOW[ReviewReason(payment['review_reason'])]} {THEN}"
-    if status is Status.PAID:
-        confirmation = books.confirmation(str(payment["id"]))
-        if confirmation is not None and confirmation["mpesa_receipt_number"] is None:
-            return "Deliver. The receipt number is missing until a callback or the statement brings it."
-        return "Deliver."
-    return DO_NOW[status]
+# Words ----------------------------------------------------------------------------------------------------------------
+
+
+def _code(code: str, description: str | None) -> str:
+    known = describe(code)
+    note = known.operator_note if known else "Nobody has explained this code."
+    return f"{_plain(code)}, “{_plain(description)}”. {note}"
+
+
+def _plain(text: str | None) -> str:
+    """What came from outside, without anything that a terminal would obey."""
+    return prose(text or "")[:300]
+
+
+def _by_hand(row: Row) -> bool:
+    return str(row["actor"]).startswith("operator")
 
 
 def _eat(at: datetime) -> str:

@@ -84,6 +84,10 @@ class _World:
             self._named[name].add(payment.id)
         it.payment = payment
 
+    def names_money_that_went_back(self, it: _Replayed, receipt: str) -> None:
+        """No other payment has this receipt from now on. (`becomes` forgets what a payment was named before.)"""
+        self._named["receipt", receipt].add(it.payment.id)
+
     def twins(self, it: _Replayed) -> list[_Replayed]:
         """The other payments for the same reference, phone and amount."""
         return [other for other in self._orders[_order(it.row)] if other is not it]
@@ -125,6 +129,8 @@ def _take_again(world: _World, bodies: dict[str, bytes], step: Row, confirm_abov
             f"now it gives {decision.outcome}, {decision.status}",
         )
     world.becomes(it, _after(it, decision))
+    if decision.status is Status.REFUNDED and isinstance(event, OperatorRefunded):
+        world.names_money_that_went_back(it, str(step["said"]))
     if decision.paid is not None:
         it.paid_at = step["at"]
 
@@ -160,6 +166,8 @@ def _event(it: _Replayed, bodies: dict[str, bytes], step: Row) -> Event | None:
 
 def _around(world: _World, it: _Replayed, event: Event, step: Row, confirm_above_kes: Decimal) -> Circumstances:
     receipt = event.receipt if isinstance(event, Confirmed | OperatorPaid) else None
+    if isinstance(event, OperatorRefunded):
+        receipt = str(step["said"])
     ids = event.ids if isinstance(event, PushAccepted | Confirmed | Declined | UnknownCode) else None
     now: datetime = step["at"]
     return Circumstances(

@@ -4,30 +4,39 @@ from __future__ import annotations
 
 import re
 
+from ops.books import Books
 from shared.gateway import Gateway
 from shared.gateway.cases import Evidence
-from shared.payments import Decision, Event, OperatorFailed, OperatorPaid, OperatorRefunded, Outcome
+from shared.payments import OPEN, Event, OperatorFailed, OperatorPaid, OperatorRefunded, Outcome, Status
 from shared.settlement import settle
 
 
 class NotPossible(Exception):
-    """The payment is not where this can be done, or the receipt is another payment's: see `ops case`."""
+    """Nothing was changed. The text says why, and where to look."""
 
 
-def pay(gateway: Gateway, transaction_id: str, receipt: str, who: str, why: str) -> Decision:
+def pay(gateway: Gateway, transaction_id: str, receipt: str, who: str, why: str) -> Status:
     """The money is on the statement under this receipt number. From REVIEW only. Raises `NotPossible`."""
     receipt = _receipt(receipt)
     return _settle(gateway, transaction_id, OperatorPaid(receipt), _word(who, why, "OperatorPaid", receipt))
 
 
-def fail(gateway: Gateway, transaction_id: str, who: str, why: str) -> Decision:
+def fail(gateway: Gateway, transaction_id: str, who: str, why: str) -> Status:
     """No money came. From REVIEW only. Raises `NotPossible`."""
     return _settle(gateway, transaction_id, OperatorFailed(), _word(who, why, "OperatorFailed", None))
 
 
-def refunded(gateway: Gateway, transaction_id: str, receipt: str, who: str, why: str) -> Decision:
-    """The whole amount went back, under this receipt number. From REVIEW and PAID. Raises `NotPossible`."""
+def refunded(gateway: Gateway, transaction_id: str, receipt: str, who: str, why: str) -> Status:
+    """The whole amount went back, under this receipt number. From REVIEW and PAID. Raises `NotPossible`.
+
+    A reversal has a receipt of its own (Daraja portal, Reversal: TransactionID beside OriginalTransactionID).
+    """
     receipt = _receipt(receipt)
+    if receipt in Books(gateway.database).receipts_told(transaction_id):
+        raise NotPossible(
+            f"{receipt} is the receipt of the money that came in. What went back has a receipt of its own: it "
+            "stands on the statement beside the reversal"
+        )
     return _settle(gateway, transaction_id, OperatorRefunded(), _word(who, why, "OperatorRefunded", receipt))
 
 
@@ -35,13 +44,35 @@ def _word(who: str, why: str, event: str, receipt: str | None) -> Evidence:
     return Evidence(actor=f"operator {who}", event=event, receipt=receipt, why=why)
 
 
-def _settle(gateway: Gateway, transaction_id: str, event: Event, evidence: Evidence) -> Decision:
+def _settle(gateway: Gateway, transaction_id: str, event: Event, evidence: Evidence) -> Status:
+    books = Books(gateway.database)
+    before = {row["id"] for row in books.audit(transaction_id)}
     decision = settle(gateway, transaction_id, event, evidence)
     if decision is None:
-        raise NotPossible(f"there is no payment {transaction_id}")
-    if decision.outcome is Outcome.NOTED:
-        raise NotPossible(f"the payment is {decision.status}, or the receipt belongs to another payment: see ops case")
-    return decision
+        raise NotPossible(f"there is no payment {transaction_id}; `ops case` finds one by receipt, reference or phone")
+    if decision.outcome is Outcome.NOTED and not _was_written(books, transaction_id, evidence, before):
+        raise NotPossible(_why_not(books, transaction_id, decision.status, event, evidence))
+    return decision.status
+
+
+def _was_written(books: Books, transaction_id: str, evidence: Evidence, before: set[object]) -> bool:
+    """The answer to COMMIT was lost, and the second try met what the first had written."""
+    word = (evidence.actor, evidence.event, evidence.receipt, evidence.why)
+    return any(
+        (row["actor"], row["event"], row["said"], row["reason"]) == word and row["from_status"] != row["to_status"]
+        for row in books.audit(transaction_id)
+        if row["id"] not in before
+    )
+
+
+def _why_not(books: Books, transaction_id: str, status: Status, event: Event, evidence: Evidence) -> str:
+    see = f"see `ops case {transaction_id}`"
+    if status in OPEN:
+        return f"the payment is {status}: Safaricom may still answer. Silence brings it to review by itself; {see}"
+    if status is not Status.REVIEW and not (status is Status.PAID and isinstance(event, OperatorRefunded)):
+        return f"the payment is {status} and no longer in review; {see}"
+    others = [str(row["id"]) for row in books.find(evidence.receipt or "") if str(row["id"]) != transaction_id]
+    return f"receipt {evidence.receipt} belongs to another payment: see `ops case {' or '.join(others[:2])}`"
 
 
 def _receipt(text: str) -> str:

@@ -155,7 +155,7 @@ class Circumstances:
     now: datetime
     confirm_above_kes: Decimal
     receipt_taken: bool = False
-    """The event's receipt confirms another payment."""
+    """The event's receipt confirms another payment, or names money that went back for one."""
     ids_taken: bool = False
     """The event's ids belong to another payment."""
     twin_paid: bool = False
@@ -486,7 +486,7 @@ def _operator(
             return Decision(Status.PAID, Outcome.PAID, paid=Paid(Evidence.OPERATOR, receipt))
         case Status.REVIEW, OperatorFailed():
             return Decision(Status.FAILED, Outcome.DECLINED, drop_success=True)
-        case ((Status.REVIEW | Status.PAID), OperatorRefunded()):
+        case ((Status.REVIEW | Status.PAID), OperatorRefunded()) if not around.receipt_taken:
             return Decision(Status.REFUNDED, Outcome.REFUNDED)
     return _stays(payment, Outcome.NOTED)
 

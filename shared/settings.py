@@ -202,6 +202,14 @@ def limits(environ: Mapping[str, str]) -> Limits:
     return found
 
 
+def confirm_above_kes(environ: Mapping[str, str]) -> Decimal:
+    """Above which amount a callback waits for a query, as the functions have it. Raises `Misconfigured`."""
+    reader = _Reader(environ)
+    amount_kes = _confirm_above_kes(reader)
+    reader.check()
+    return amount_kes
+
+
 def callback_secret(environ: Mapping[str, str]) -> str:
     """The secret that signs new callback addresses, set or derived. Raises `Misconfigured`."""
     reader = _Reader(environ)
@@ -273,9 +281,13 @@ def _callback(reader: _Reader) -> CallbackSettings:
     return CallbackSettings(
         url=reader.text("MPESA_CALLBACK_URL", holds, lambda v: _callback_url(v, production)),
         secrets=(*secrets, *([previous] if previous else [])),
-        confirm_above_kes=reader.kes("CONFIRM_ABOVE_KES", Decimal(20_000), Decimal(0)),
+        confirm_above_kes=_confirm_above_kes(reader),
         ip_mode=_ip_mode(reader),
     )
+
+
+def _confirm_above_kes(reader: _Reader) -> Decimal:
+    return reader.kes("CONFIRM_ABOVE_KES", Decimal(20_000), Decimal(0))
 
 
 def _ip_mode(reader: _Reader) -> IpMode:

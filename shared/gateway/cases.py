@@ -80,8 +80,9 @@ class Cases:
                        t.status = 'REFUNDED' AND c.id IS NULL AS refunded_unpaid,
                        clock_timestamp() AS now,
                        EXISTS (SELECT FROM payment_confirmations o
-                               WHERE o.mpesa_receipt_number = CAST(:receipt AS text)
-                                 AND o.transaction_id <> t.id) AS receipt_taken,
+                               WHERE o.mpesa_receipt_number = CAST(:receipt AS text) AND o.transaction_id <> t.id)
+                       OR EXISTS (SELECT FROM transactions o
+                                  WHERE o.refund_receipt = CAST(:receipt AS text) AND o.id <> t.id) AS receipt_taken,
                        EXISTS (SELECT FROM transactions o
                                WHERE (o.checkout_request_id = CAST(:checkout_id AS text)
                                       OR o.merchant_request_id = CAST(:merchant_id AS text))
@@ -203,7 +204,7 @@ class Case:
             event=evidence.event,
             outcome=decision.outcome.value,
             reason=evidence.why or (decision.review_reason.value if decision.review_reason else None),
-            remarkable=changed or decision.outcome not in UNREMARKABLE,
+            remarkable=changed or decision.outcome not in UNREMARKABLE or evidence.why is not None,
             alerts=",".join(alert.value for alert in decision.alerts),
             inbox_id=evidence.inbox_id,
             receipts=" ".join(evidence.receipts_seen),

@@ -49,7 +49,7 @@ class Books:
                 tx.run(f"UPDATE transactions SET status = '{status}' WHERE id = '{payment_id}'")
             if status == "REFUNDED":
                 tx.run(
-                    "UPDATE transactions SET status = 'REFUNDED', refunded_at = now(), refund_receipt = 'R'"
+                    f"UPDATE transactions SET status = 'REFUNDED', refunded_at = now(), refund_receipt = 'R{number}'"
                     f" WHERE id = '{payment_id}'"
                 )
         return payment_id

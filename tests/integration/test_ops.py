@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from ops.__main__ import main
+from shared import settlement
+from shared.database import connection_settings
+from shared.gateway.cases import Case
+from shared.payments import Decision
+from tests.fixtures.database_proxy import Fault, Proxy
 from tests.fixtures.shop import CUSTOMER, Shop
 
 
@@ -60,21 +68,97 @@ def test_a_case_is_told_in_order(shop: Shop, capsys: pytest.CaptureFixture[str])
     assert run(shop, "case", transaction_id) == 0
     told = capsys.readouterr().out
     parts = (
-        "the order was admitted",
-        "Daraja took the push",
-        "Safaricom called back: 0, success: KES 1,500",
-        "invoice sent",
+        "The order was admitted",
+        "Safaricom said: it took the request",
+        "It means: the customer is being asked. It was INITIATED and became PENDING.",
+        "Safaricom said: 0, success: KES 1,500, receipt",
+        "It means: paid. It was PENDING and became PAID.",
+        "Invoice sent.",
+        "It is PAID; the customer reads “paid”.",
+        "Do now: Deliver.",
     )
-    assert [told.index(part) for part in parts] == sorted(told.index(part) for part in parts)
-    assert "It is PAID" in told
-    assert "Do now: Deliver." in told
+    assert [told.find(part) for part in parts] == sorted(told.index(part) for part in parts)
     assert CUSTOMER not in told
+
+
+def case(shop: Shop, capsys: pytest.CaptureFixture[str], transaction_id: str) -> str:
+    capsys.readouterr()
+    assert run(shop, "case", transaction_id) == 0
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_a_case_says_what_an_answer_to_a_question_means_and_counts_questions_without_one(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.simulator.client.behave(query_limit_per_minute=0)
+    shop.simulator.client.script(CUSTOMER, "cancel", after_s=0, callback_count=0, query=["still_processing"] * 3)
+    transaction_id = shop.pay().body["transaction_id"]
+    for _ in range(4):
+        shop.age(61)
+        shop.sweep()
+    told = case(shop, capsys, transaction_id)
+    assert "We asked, 3 times until" in told
+    assert "We asked, and Safaricom said: 1032, “Request cancelled by user”." in told
+    assert "It means: not paid. It was PENDING and became CANCELLED." in told
+    assert told.index("3 times until") < told.index("1032") < told.index("became CANCELLED")
+    assert "Do now: Nothing. The customer may order again." in told
+
+
+def test_a_case_warns_of_delivering_what_a_later_message_contradicts(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    transaction_id = paid(shop)
+    body = bytes(shop.row("SELECT body FROM callback_inbox")["body"])
+    receipt = shop.status(transaction_id).body["mpesa_receipt_number"]
+    another = body.replace(receipt.encode(), b"UE5AA11BBC")
+    shop.call("callback", "POST", shop.callback_path(transaction_id), raw=another)
+    told = case(shop, capsys, transaction_id)
+    assert "receipt UE5AA11BBC. It means: it does not fit what is on file." in told
+    assert "Do now: Before you deliver, compare with the portal" in told
+
+
+def test_a_case_warns_of_a_second_payment_while_a_late_success_waits_for_its_query(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.simulator.client.script(CUSTOMER, "ignore", after_s=0, paid_later_s=0)
+    asked = shop.pay(amount=30_000).body
+    shop.simulator.client.wait_for_callback(asked["checkout_request_id"], count=2)
+    told = case(shop, capsys, asked["transaction_id"])
+    assert "It means: perhaps paid: Safaricom is asked before it is believed." in told
+    assert "Do now: Do not deliver, and do not let the customer pay again" in told
+
+
+def test_a_case_says_what_the_shop_has_to_put_right(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    shop.simulator.client.script(CUSTOMER, push_answer="wrong_credentials")
+    assert shop.pay().status == 502
+    told = case(shop, capsys, str(shop.row("SELECT id FROM transactions")["id"]))
+    assert "Safaricom said: no. (500.001.1001:" in told
+    assert "MPESA_PASSKEY" in told[told.index("Do now:") :]
+
+
+def test_a_case_names_the_command_for_a_callback_that_nobody_could_judge(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    transaction_id = paid(shop)
+    shop.call("callback", "POST", shop.callback_path(transaction_id), raw=b'{"MpesaReceiptNumber","Value":"UE4"\x1b[2J')
+    assert shop.outcomes(transaction_id)[-1] == "unreadable"
+    told = case(shop, capsys, transaction_id)
+    assert "something unreadable" in told
+    assert "A callback cannot be read." in told
+    assert "\x1b" not in told
+    entry = shop.row("UPDATE callback_inbox SET outcome = 'dead_letter' WHERE outcome = 'paid' RETURNING id")["id"]
+    assert f"ops inbox retry {entry} # judge that callback" in case(shop, capsys, transaction_id)
+    assert run(shop, "inbox", "retry", str(entry)) == 0
 
 
 def test_a_case_is_found_by_its_receipt_and_its_reference(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     transaction_id = paid(shop)
     receipt = shop.row("SELECT mpesa_receipt_number FROM payment_confirmations")["mpesa_receipt_number"]
-    for clue in (receipt, receipt.lower(), "INV00042", CUSTOMER, "0708 374 149", "+254708374149"):
+    invoice = shop.row("SELECT invoice_number FROM invoices")["invoice_number"]
+    checkout_id = shop.payment(transaction_id)["checkout_request_id"]
+    entry = str(shop.row("SELECT id FROM callback_inbox")["id"])
+    written = (receipt, receipt.lower(), "INV00042", CUSTOMER, "0708 374 149", "+254708374149")
+    for clue in (*written, invoice, checkout_id, entry, f" {transaction_id.upper()} "):
         assert run(shop, "case", clue) == 0
         assert transaction_id in capsys.readouterr().out
     assert run(shop, "case", "NOSUCHTHING") == 1
@@ -88,7 +172,9 @@ def test_what_waits_for_a_person_is_listed_and_explained(shop: Shop, capsys: pyt
     assert transaction_id in told
     assert "unknown_code" in told
     assert run(shop, "case", transaction_id) == 0
-    assert "nobody has explained this code" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "Nobody has explained this code." in told
+    assert f'python -m ops review pay {transaction_id} --receipt R --why "…"' in told
 
 
 def test_an_operator_pays_what_the_statement_shows_and_the_invoice_goes_out(shop: Shop) -> None:
@@ -115,12 +201,74 @@ def test_an_operator_pays_what_the_statement_shows_and_the_invoice_goes_out(shop
     assert (audit["actor"], audit["reason"], audit["to_status"]) == ("operator amina", "on the statement", "PAID")
 
 
-def test_a_receipt_that_pays_another_payment_pays_nothing_again(shop: Shop) -> None:
+def test_a_receipt_that_pays_another_payment_pays_nothing_again(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     first = paid(shop, "FIRST")
     receipt = shop.status(first).body["mpesa_receipt_number"]
     second = in_review(shop)
-    assert run(shop, "review", "pay", second, "--receipt", receipt, "--why", "I think so") == 1
+    for action in ("pay", "refunded"):
+        assert run(shop, "review", action, second, "--receipt", receipt, "--why", "I think so") == 1
+        assert f"{receipt} belongs to another payment: see `ops case {first}`" in capsys.readouterr().err
     assert shop.status(second).body["status"] == "under_review"
+
+
+def test_money_goes_back_once_and_under_a_receipt_of_its_own(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    first = paid(shop, "FIRST")
+    receipt = shop.status(first).body["mpesa_receipt_number"]
+    assert run(shop, "review", "refunded", first, "--receipt", receipt.lower(), "--why", "sent back") == 1
+    assert "the receipt of the money that came in" in capsys.readouterr().err
+    assert shop.status(first).body["status"] == "paid"
+    assert run(shop, "review", "refunded", first, "--receipt", "UE5AA11BBC", "--why", "sent back") == 0
+    assert run(shop, "review", "refunded", first, "--receipt", "UE5AA11BBD", "--why", "sent back") == 1
+    assert "is REFUNDED and no longer in review" in capsys.readouterr().err
+    second = in_review(shop)
+    for action in ("pay", "refunded"):
+        assert run(shop, "review", action, second, "--receipt", "UE5AA11BBC", "--why", "sent back") == 1
+        assert f"belongs to another payment: see `ops case {first}`" in capsys.readouterr().err
+    assert shop.payment(first)["refund_receipt"] == "UE5AA11BBC"
+
+
+def test_what_two_operators_say_at_once_is_done_once(shop: Shop) -> None:
+    """They look at the same list. The other one is told that it is done."""
+    first, second = in_review(shop), paid(shop, "SECOND")
+    orders = [("pay", first, "UE4JS31RBV"), ("pay", first, "UE4JS31RBW"), ("fail", first, None)]
+    orders += [("refunded", first, "UE5AA11BBC"), ("refunded", second, "UE5AA11BBC")] * 2
+    with ThreadPoolExecutor(max_workers=len(orders)) as pool:
+        ended = list(pool.map(lambda who: _said(shop, f"operator{who}", *orders[who]), range(len(orders))))
+    audit = shop.rows("SELECT * FROM audit_log WHERE event LIKE 'Operator%' AND from_status <> to_status")
+    assert ended.count(0) == len(audit)
+    assert len([row for row in audit if row["said"] == "UE5AA11BBC"]) == 1
+    assert shop.payment(first)["status"] != "REVIEW"
+
+
+def _said(shop: Shop, who: str, action: str, transaction_id: str, receipt: str | None) -> int:
+    named = ("--receipt", receipt) if receipt else ()
+    return run(shop, "review", action, transaction_id, *named, "--why", "on the statement", "--who", who)
+
+
+@pytest.mark.parametrize("fault", ["cut after it was done", "cut before it arrives"])
+def test_an_operators_word_whose_commit_was_not_answered_is_looked_up(
+    shop: Shop, fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was written, or was not: the operator is told that it is done either way, and it is done once."""
+    transaction_id = in_review(shop)
+    server, record, written = connection_settings(shop.database_url), Case.record, []
+
+    def first_commit_meets_the_fault(self: Case, decision: Decision) -> bool:
+        written.append(decision.outcome)
+        done = record(self, decision)
+        network.fault = fault if len(written) == 1 else "none"
+        return done
+
+    monkeypatch.setattr(Case, "record", first_commit_meets_the_fault)
+    with Proxy(Path(str(server.socket_path))) as network:
+        network.trigger = b"COMMIT"
+        through_it = {"DATABASE_URL": network.url(server.database)}
+        arguments = ["review", "pay", transaction_id, "--receipt", "UE4JS31RBV", "--why", "on the statement"]
+        ended = main(arguments, through_it)
+    assert written == ["paid", "noted" if fault == "cut after it was done" else "paid"]
+    assert ended == 0
+    assert shop.payment(transaction_id)["status"] == "PAID"
+    assert len(shop.rows("SELECT id FROM audit_log WHERE event = 'OperatorPaid' AND from_status <> to_status")) == 1
 
 
 def test_an_operator_fails_what_never_came(shop: Shop) -> None:
@@ -181,6 +329,80 @@ def test_a_large_payment_that_is_judged_again_still_waits_for_its_query(shop: Sh
     entry = str(shop.row("SELECT id FROM callback_inbox")["id"])
     assert run(shop, "inbox", "retry", entry) == 0
     assert shop.status(asked["transaction_id"]).body["status"] == "pending"
+
+
+@pytest.mark.parametrize(("threshold", "becomes"), [("20000", "pending"), ("250000", "paid")])
+def test_what_is_large_is_read_from_the_functions_own_setting(shop: Shop, threshold: str, becomes: str) -> None:
+    shop.history_is_made_up = True
+    shop.simulator.client.script(CUSTOMER, "pay", after_s=0)
+    asked = shop.pay(amount=20_001).body
+    shop.simulator.client.wait_for_callback(asked["checkout_request_id"])
+    entry = str(shop.row("SELECT id FROM callback_inbox")["id"])
+    assert main(["inbox", "retry", entry], {"DATABASE_URL": shop.database_url, "CONFIRM_ABOVE_KES": threshold}) == 0
+    assert shop.status(asked["transaction_id"]).body["status"] == becomes
+
+
+def test_a_callback_that_is_judged_again_is_audited_with_who_and_why(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    transaction_id = paid(shop)
+    entry = str(shop.row("SELECT id FROM callback_inbox")["id"])
+    assert run(shop, "inbox", "retry", entry, "--who", "amina", "--why", "the customer asked") == 0
+    audit = shop.rows("SELECT actor, reason, outcome, from_status, to_status FROM audit_log ORDER BY id")[-1]
+    assert audit == {
+        "actor": "operator amina", "reason": "the customer asked", "outcome": "repeated",
+        "from_status": "PAID", "to_status": "PAID",
+    }  # fmt: skip
+    assert "judged again, by operator amina: the customer asked" in case(shop, capsys, transaction_id)
+
+
+def test_an_entry_that_cannot_be_judged_does_not_hold_up_the_others(
+    shop: Shop, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for phone, reference in ((CUSTOMER, "FIRST"), ("254722000000", "SECOND")):
+        shop.simulator.client.script(phone, "pay", after_s=0)
+        shop.simulator.client.wait_for_callback(
+            shop.pay(phone_number=phone, account_reference=reference).body["checkout_request_id"]
+        )
+    first, second = shop.rows("UPDATE callback_inbox SET outcome = 'dead_letter' RETURNING id, received_at")
+    broken = str(min(first, second, key=lambda row: row["received_at"])["id"])
+    judge = settlement.judge
+    monkeypatch.setattr(
+        settlement, "judge", lambda gateway, entry, *rest: 1 // (entry.id != broken) and judge(gateway, entry, *rest)
+    )
+    assert run(shop, "inbox", "retry") == 1
+    told = capsys.readouterr().out
+    assert f"{broken}: failed, the sweep tries again (ZeroDivisionError" in told
+    assert "1 judged again, 1 failed" in told
+    shop.age(31)
+    monkeypatch.undo()
+    shop.sweep()
+    assert {row["outcome"] for row in shop.rows("SELECT outcome FROM callback_inbox")} == {"repeated"}
+
+
+@pytest.mark.parametrize("words", [["inbox", "retry", "nonsense"], ["inbox", "retry"], ["inbox", "retry", "--held"]])
+def test_there_may_be_nothing_to_judge_again(shop: Shop, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    paid(shop)
+    assert run(shop, *words) == 1
+    assert ("there is no entry nonsense" if "nonsense" in words else "nothing to judge") in capsys.readouterr().err
+
+
+def test_a_long_list_of_callbacks_shows_the_newest_and_counts_all(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paid(shop)
+    shop.rows(
+        """
+        INSERT INTO callback_inbox (transaction_id, body, outcome, next_try_at, receipts, received_at)
+        SELECT gen_random_uuid(), '', 'unknown_transaction', NULL, ARRAY['UE' || n], now() - interval '1 minute' * n
+        FROM generate_series(1, 205) n RETURNING id
+        """
+    )
+    assert run(shop, "inbox", "list") == 0
+    told = capsys.readouterr().out
+    assert "205 callbacks wait or could not be judged; these are the newest 200" in told
+    assert "names receipt UE1\n" in told
+    assert "names receipt UE201\n" not in told
 
 
 def test_a_dead_letter_is_listed_and_judged_again(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
@@ -244,7 +466,14 @@ def test_changed_bytes_and_changed_books_show_in_the_replay(shop: Shop, capsys: 
 
 
 @pytest.mark.parametrize(
-    "arguments", [("replay", "--confirm-above-kes", "abc"), ("review", "fail", "abc", "--why", "x")]
+    "arguments",
+    [
+        ("replay", "--confirm-above-kes", "abc"),
+        ("review", "fail", "abc", "--why", "x"),
+        ("review", "fail", str(uuid.uuid4()), "--why", " "),
+        ("review", "fail", str(uuid.uuid4()), "--why", "x", "--who", ""),
+        ("inbox", "retry", "--why", "\x1b[2J"),
+    ],
 )
 def test_a_mistyped_argument_is_explained(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:

@@ -294,6 +294,7 @@ ROWS: list[Row] = [
     ("not on the statement", review(ReviewReason.SILENCE), OperatorFailed(), around(),
      Decision(Status.FAILED, Outcome.DECLINED, drop_success=True)),
     ("given back", PAID, OperatorRefunded(), around(), Decision(Status.REFUNDED, Outcome.REFUNDED)),
+    ("given back under a receipt of something else", PAID, OperatorRefunded(), TAKEN, stays(PAID, Outcome.NOTED)),
     ("given back from review", review(ReviewReason.DUPLICATE_PAYMENT), OperatorRefunded(), around(),
      Decision(Status.REFUNDED, Outcome.REFUNDED)),
     ("a person cannot pay what is open", PENDING, OperatorPaid(ANOTHER), around(), stays(PENDING, Outcome.NOTED)),
