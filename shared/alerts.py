@@ -114,6 +114,14 @@ TOPICS: Mapping[str, Topic] = {
     "callbacks_waiting": Topic(
         "Callbacks have been waiting for a person for more than a day.", "Run: python -m ops inbox list."
     ),
+    "shop_push_limit": Topic(
+        "Customers are turned away: the shop's own limit of pushes a minute is reached.",
+        "A good day or a flood? Run: python -m ops limits. Raise SHOP_PUSHES_PER_MINUTE if it is business.",
+    ),
+    "shop_day_limit": Topic(
+        "Customers are turned away: the shop's own limit of takings a day is reached.",
+        "Run: python -m ops limits. Raise MAX_SHOP_KES_PER_DAY if all is as it should be.",
+    ),
 }
 UNKNOWN = Topic("An alert without a description.", CASE)
 

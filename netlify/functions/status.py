@@ -6,6 +6,7 @@ from typing import Any
 
 from shared.collaborators import gateway
 from shared.edge import Answer, Request, answer, not_found
+from shared.log import failed
 from shared.payments import PUBLIC
 from shared.settings import settings
 from shared.transaction_id import is_transaction_id
@@ -28,6 +29,8 @@ def tell(request: Request) -> Answer:
     payment = gateway().statuses.watch(transaction_id) if is_transaction_id(transaction_id) else None
     if payment is None:
         raise not_found()
+    if payment.sweep_is_late:
+        _tell_that_no_sweep_comes()
     words = words_for(payment)
     optional = {
         "mpesa_receipt_number": payment.receipt,
@@ -45,3 +48,13 @@ def tell(request: Request) -> Answer:
         **{name: value for name, value in optional.items() if value is not None},
     }
     return Answer(200, body, log={"transaction_id": payment.transaction_id, "payment_status": payment.status.value})
+
+
+def _tell_that_no_sweep_comes() -> None:
+    """It cannot say so itself; customers who wait can. Whatever becomes of that, they get their answer."""
+    from shared.alerts import sweep_is_late
+
+    try:
+        sweep_is_late(gateway())
+    except Exception as failure:  # another sweep or another customer will tell
+        failed("telling", failure)

@@ -28,6 +28,8 @@ class StatusView:
     """A callback said paid, and a query has to agree first."""
     age_s: float
     updated_at: datetime
+    sweep_is_late: bool
+    """No sweep began for ten minutes, and nobody has said so within the last ten."""
 
 
 class Statuses:
@@ -46,7 +48,11 @@ class Statuses:
                     WHERE id = CAST(:id AS uuid) AND status IN ('INITIATED', 'PENDING', 'UNCERTAIN'))
                 SELECT t.id, t.status, t.amount, t.account_reference, c.mpesa_receipt_number, t.result_code,
                        t.response_code, t.success_held_at IS NOT NULL AS success_held,
-                       extract(epoch FROM now() - t.created_at) AS age_s, t.updated_at
+                       extract(epoch FROM now() - t.created_at) AS age_s, t.updated_at,
+                       coalesce((SELECT began_at FROM sweeps), (SELECT stamped_at FROM installation))
+                           <= now() - interval '10 minutes'
+                       AND NOT EXISTS (SELECT FROM occasions WHERE topic = 'sweep_stopped'
+                                         AND seen_at > now() - interval '10 minutes') AS sweep_is_late
                 FROM transactions t LEFT JOIN payment_confirmations c ON c.transaction_id = t.id
                 WHERE t.id = CAST(:id AS uuid)
                 """,
@@ -65,4 +71,5 @@ class Statuses:
             success_held=row["success_held"],
             age_s=float(row["age_s"]),
             updated_at=row["updated_at"],
+            sweep_is_late=row["sweep_is_late"],
         )
