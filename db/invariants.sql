@@ -48,6 +48,14 @@ WHERE from_status IS DISTINCT FROM before
 UNION
 SELECT t.id FROM transactions t WHERE NOT EXISTS (SELECT FROM audit_log a WHERE a.transaction_id = t.id);
 
+-- audit_chain_is_whole: signed audit rows are numbered from 1 without a gap, in their order; the payment knows how many
+SELECT t.id FROM transactions t
+LEFT JOIN (SELECT transaction_id, count(*) AS links, bool_or(place <> nth) AS disordered
+           FROM (SELECT transaction_id, place, row_number() OVER (PARTITION BY transaction_id ORDER BY id) AS nth
+                 FROM audit_log WHERE place IS NOT NULL) signed
+           GROUP BY transaction_id) chain ON chain.transaction_id = t.id
+WHERE t.audit_length <> coalesce(chain.links, 0) OR chain.disordered OR t.audit_head !~ '^[0-9a-f]{64}$';
+
 -- one_push: a payment's push is answered for once; the same answer may be written again when COMMIT's answer was lost
 SELECT transaction_id FROM audit_log WHERE event IN ('PushAccepted', 'PushRefused', 'PushNotSent', 'PushUnanswered')
 GROUP BY transaction_id HAVING count(DISTINCT event) > 1 OR count(*) FILTER (WHERE from_status = 'INITIATED') > 1;

@@ -42,11 +42,14 @@ CREATE TABLE transactions (
     query_count          integer NOT NULL DEFAULT 0,
     last_query_at        timestamptz,
     next_query_at        timestamptz,
+    audit_length         integer NOT NULL DEFAULT 0,          -- of its chain in audit_log
+    audit_head           text,                                -- the chain's end, under the key of the functions
     CONSTRAINT paid_has_evidence CHECK (status <> 'PAID' OR paid_at IS NOT NULL),
     CONSTRAINT refunded_has_a_receipt CHECK (status <> 'REFUNDED' OR refunded_at IS NOT NULL AND refund_receipt IS NOT NULL),
     CONSTRAINT review_has_a_reason CHECK ((status = 'REVIEW') = (review_reason IS NOT NULL)),
     CONSTRAINT ids_come_together CHECK ((merchant_request_id IS NULL) = (checkout_request_id IS NULL)),
-    CONSTRAINT pending_was_accepted CHECK (status <> 'PENDING' OR checkout_request_id IS NOT NULL)
+    CONSTRAINT pending_was_accepted CHECK (status <> 'PENDING' OR checkout_request_id IS NOT NULL),
+    CONSTRAINT a_head_is_of_a_chain CHECK ((audit_length = 0) = (audit_head IS NULL))
 );
 
 CREATE INDEX transactions_phone_number ON transactions (phone_number, created_at);
@@ -139,23 +142,37 @@ CREATE TABLE invoices (
 
 CREATE INDEX invoices_customer_email ON invoices (customer_email);
 
+-- One digest over all heads, up to one row of the audit log: each goes on from the one before, and once a day one leaves.
+CREATE TABLE audit_anchors (
+    id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    made_at       timestamptz NOT NULL DEFAULT now(),
+    last_audit_id bigint NOT NULL,
+    row_count     bigint NOT NULL,
+    payment_count bigint NOT NULL,
+    digest        text NOT NULL,
+    day_is_over   boolean NOT NULL                            -- it holds all of the day before; false: a step on the way
+);
+
 -- What has to leave the house: written with the status change, sent afterwards, at most three tries.
 CREATE TABLE outbox (
     id             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    kind           text NOT NULL CHECK (kind IN ('invoice', 'alert')),
-    topic          text NOT NULL,                             -- which alert; for invoices 'settled' or 'again'
+    kind           text NOT NULL CHECK (kind IN ('invoice', 'alert', 'anchor')),
+    topic          text NOT NULL,                             -- which alert; invoices: 'settled', 'again'; anchors: 'log', 'mail'
     transaction_id uuid REFERENCES transactions (id),
     created_at     timestamptz NOT NULL DEFAULT now(),
     tries          smallint NOT NULL DEFAULT 0 CHECK (tries BETWEEN 0 AND 3),
     next_try_at    timestamptz DEFAULT now(),                 -- null: sent, or given up
     sent_at        timestamptz,
     last_error     text,
+    anchor_id      bigint REFERENCES audit_anchors (id),
     facts          jsonb,                                     -- an alert's counts; never personal
-    CONSTRAINT sent_is_over CHECK (sent_at IS NULL OR next_try_at IS NULL)
+    CONSTRAINT sent_is_over CHECK (sent_at IS NULL OR next_try_at IS NULL),
+    CONSTRAINT an_anchor_leaves CHECK ((kind = 'anchor') = (anchor_id IS NOT NULL))
 );
 
 CREATE UNIQUE INDEX outbox_tells_an_alert_once ON outbox (transaction_id, topic) WHERE kind = 'alert';
 CREATE UNIQUE INDEX outbox_sends_a_first_invoice_once ON outbox (transaction_id) WHERE kind = 'invoice' AND topic = 'settled';
+CREATE UNIQUE INDEX outbox_sends_an_anchor_once ON outbox (anchor_id, topic) WHERE kind = 'anchor';
 CREATE INDEX outbox_next_try_at ON outbox (next_try_at) WHERE next_try_at IS NOT NULL;
 CREATE INDEX outbox_invoices_sent ON outbox (sent_at) WHERE kind = 'invoice' AND sent_at IS NOT NULL;
 CREATE INDEX outbox_invoices_unsent ON outbox (created_at) WHERE kind = 'invoice' AND sent_at IS NULL;
@@ -175,7 +192,8 @@ CREATE TABLE sweeps (
     looked_at timestamptz
 );
 
--- Every change of a payment: what, by whom, why. Free of personal data; rows are only ever added.
+-- Every change of a payment: what, by whom, why. Free of personal data; rows are only ever added, each signed with a key
+-- outside the database, after the payment's head (shared/audit_chain.py). Rows without a link are older than the chain.
 CREATE TABLE audit_log (
     id             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at             timestamptz NOT NULL DEFAULT now(),
@@ -187,10 +205,15 @@ CREATE TABLE audit_log (
     to_status      varchar(50) NOT NULL,
     reason         text,
     inbox_id       uuid REFERENCES callback_inbox (id),       -- the evidence: the callback on file …
-    said           varchar(50)                                -- … or the result code, or the receipt an operator saw
+    said           varchar(50),                               -- … or the result code, or the receipt an operator saw
+    place          integer,                                   -- in the payment's chain, from 1
+    link           text,
+    link_key       text,                                      -- the name of the key that signed it
+    CONSTRAINT signed_whole_or_not_at_all CHECK ((place IS NULL) = (link IS NULL) AND (place IS NULL) = (link_key IS NULL))
 );
 
 CREATE INDEX audit_log_transaction_id ON audit_log (transaction_id, id);
+CREATE UNIQUE INDEX audit_log_is_one_chain ON audit_log (transaction_id, place) WHERE place IS NOT NULL;
 
 -- Each time a payment's personal values were erased: by whom and why, never whose. While the transaction that wrote such a
 -- row is open, the triggers let the evidence of that payment be rewritten. The functions' role cannot write here.
@@ -337,6 +360,10 @@ BEGIN
 END $$;
 CREATE TRIGGER history_is_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_log
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_history();
+CREATE TRIGGER history_is_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_anchors
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_history();
+CREATE TRIGGER history_only_grows BEFORE UPDATE OF audit_length ON transactions
+    FOR EACH ROW WHEN (NEW.audit_length < OLD.audit_length) EXECUTE FUNCTION refuse_change_of_history();
 CREATE TRIGGER evidence_is_kept BEFORE DELETE OR TRUNCATE ON callback_inbox
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_history();
 CREATE TRIGGER evidence_is_kept BEFORE DELETE OR TRUNCATE ON payment_confirmations

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 
-from ops import case, review
+from ops import audit, case, review
 from ops.books import Books
 from ops.verify import check
 from shared.daraja_models import EAT, receipts_seen
@@ -20,7 +20,14 @@ from shared.gateway import Gateway
 from shared.log import where_it_broke
 from shared.money import LARGEST_KES, in_words
 from shared.phone import masked
-from shared.settings import Misconfigured, callback_secret, confirm_above_kes, database_url
+from shared.settings import (
+    Misconfigured,
+    audit_key_is_at_hand,
+    audit_settings,
+    callback_secret,
+    confirm_above_kes,
+    database_url,
+)
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -30,6 +37,10 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         if chosen.command == "callback-secret":
             print(callback_secret(environ))
             return 0
+        if chosen.command == "audit-secret":
+            print(audit_settings(environ).key.secret)
+            return 0
+        chosen.environ = environ
         database = Database(database_url(environ), statement_timeout_s=120)
         if getattr(chosen, "confirm_above_kes", False) is None:
             chosen.confirm_above_kes = confirm_above_kes(environ)
@@ -52,6 +63,17 @@ def _parser() -> argparse.ArgumentParser:
 
     verify = commands.add_parser("verify", help="check every invariant; changes nothing")
     verify.set_defaults(run=_verify)
+
+    chains = commands.add_parser("audit", help="the audit log, checked under its key").add_subparsers(
+        dest="action", required=True, metavar="ACTION"
+    )
+    chain = chains.add_parser("verify", help="every payment's history, or one; and the anchors; changes nothing")
+    chain.add_argument("transaction_id", metavar="TX", nargs="?", type=_transaction_id)
+    chain.add_argument("--anchor", action="append", default=[], metavar="A", help="a line that was kept outside")
+    chain.set_defaults(run=_audit_verify)
+    adopt = chains.add_parser("adopt", help="sign once for rows that are older than the chain")
+    adopt.add_argument("--who", type=_words, help="your name in the audit log (default: your login)")
+    adopt.set_defaults(run=_audit_adopt)
 
     again = commands.add_parser("replay", help="every decision again, from the evidence on file; changes nothing")
     _add_confirm_above(again)
@@ -103,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser(
         "callback-secret", help="the secret that signs callback addresses; print it before rotating keys"
     )
+    commands.add_parser("audit-secret", help="the secret that signs the audit log; print it before rotating keys")
     return parser
 
 
@@ -154,8 +177,9 @@ def _add_confirm_above(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _verify(database: Database, _: argparse.Namespace) -> int:
-    results = check(database)
+def _verify(database: Database, chosen: argparse.Namespace) -> int:
+    at_hand = audit_key_is_at_hand(chosen.environ)
+    results = check(database, audit_settings(chosen.environ).keys if at_hand else None)
     for result in results:
         print(f"{'ok    ' if result.holds else 'BROKEN'}  {result.name}: {result.promise}")
         for transaction_id in result.broken_by[:10]:
@@ -163,8 +187,40 @@ def _verify(database: Database, _: argparse.Namespace) -> int:
         if len(result.broken_by) > 10:
             print(f"          and {len(result.broken_by) - 10} more")
     broken = sum(not result.holds for result in results)
+    if not at_hand:
+        print("not checked: the signatures of the audit log; set AUDIT_SECRET to what `ops audit-secret` prints")
     print(f"{len(results)} invariants, {broken} broken")
     return 1 if broken else 0
+
+
+def _audit_verify(database: Database, chosen: argparse.Namespace) -> int:
+    keys = audit_settings(chosen.environ).keys
+    if chosen.transaction_id is not None:
+        report = audit.verify_one(database, keys, chosen.transaction_id)
+    else:
+        try:
+            report = audit.verify(database, keys, chosen.anchor)
+        except ValueError as refused:
+            print(f"ops: {refused}", file=sys.stderr)
+            return 2
+    for finding in report.findings:
+        print(f"WRONG  {finding.transaction_id or 'the log'}  {finding.what}")
+    for name, count in sorted(report.keys.items()):
+        known = "" if name in {key.id for key in keys} else ", which is not at hand"
+        print(f"{count} rows signed with the key {name}{known}")
+    print(
+        f"{report.payments} payments, {report.rows} rows, {report.anchors} anchors compared, "
+        f"{len(report.findings)} things wrong"
+    )
+    return 1 if report.findings else 0
+
+
+def _audit_adopt(database: Database, chosen: argparse.Namespace) -> int:
+    done = audit.adopt(_gateway(database, chosen), database, audit_settings(chosen.environ).keys, _operator(chosen.who))
+    for transaction_id in done:
+        print(transaction_id)
+    print(f"{len(done)} payments adopted")
+    return 0
 
 
 def _replay(database: Database, chosen: argparse.Namespace) -> int:
@@ -198,7 +254,7 @@ def _review_list(database: Database, _: argparse.Namespace) -> int:
 
 
 def _review_act(database: Database, chosen: argparse.Namespace) -> int:
-    gateway = _gateway(database)
+    gateway = _gateway(database, chosen)
     who = _operator(chosen.who)
     if chosen.action == "pay":
         status = review.pay(gateway, chosen.transaction_id, chosen.receipt, who, chosen.why)
@@ -230,7 +286,8 @@ def _inbox_retry(database: Database, chosen: argparse.Namespace) -> int:
     """Each entry by itself: one that fails is said and left to the sweep, and the others are judged."""
     from shared.settlement import judge
 
-    gateway, who = _gateway(database, chosen.confirm_above_kes), f"operator {_operator(chosen.who)}"
+    gateway = _gateway(database, chosen, chosen.confirm_above_kes)
+    who = f"operator {_operator(chosen.who)}"
     entries = gateway.inbox.reopen(chosen.entry, "held" if chosen.held else "dead_letter")
     if chosen.entry and not entries:
         raise review.NotPossible(
@@ -258,12 +315,15 @@ def _receipts_missing(database: Database, _: argparse.Namespace) -> int:
     return _print(missing)
 
 
-def _gateway(database: Database, confirm_above_kes: Decimal = LARGEST_KES) -> Gateway:
-    """An operator's own word needs no query; a callback that is judged again does, as it did the first time."""
+def _gateway(database: Database, chosen: argparse.Namespace, confirm_above_kes: Decimal = LARGEST_KES) -> Gateway:
+    """An operator's own word needs no query; a callback that is judged again does, as it did the first time.
+
+    Raises `Misconfigured` where the environment has no key to sign history with.
+    """
     environment = Books(database).environment()
     if environment is None:
         raise review.NotPossible("these books are empty: nobody has used this database yet")
-    return Gateway(database, environment, confirm_above_kes)
+    return Gateway(database, environment, confirm_above_kes, audit_key=audit_settings(chosen.environ).key)
 
 
 def _print(payments: Iterable[Row]) -> int:

@@ -45,6 +45,8 @@ from shared.payments import (
 from shared.result_codes import QUERY_FAILURES
 from shared.settlement import from_callback
 
+DECIDES_NOTHING = {"Order", "Adopted"}
+"""Events that are history, but no news about the money."""
 NOT_KEPT = Ids("not kept", "not kept")
 """What Daraja named a push whose ids another payment had: they could not be stored."""
 
@@ -104,7 +106,7 @@ def replay(books: Books, confirm_above_kes: Decimal) -> tuple[int, list[Differen
     decisions = 0
     differences: list[Difference] = []
     for step in books.whole_audit():
-        if step["event"] == "Order":
+        if step["event"] in DECIDES_NOTHING:
             continue
         decisions += 1
         differences += _take_again(world, bodies, step, confirm_above_kes)

@@ -1,11 +1,14 @@
-"""The invariants, each one query of db/invariants.sql, run read-only in one snapshot."""
+"""The invariants, each one query of db/invariants.sql, run read-only in one snapshot; and the log, by its keys."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ops import audit
+from shared.audit_chain import AuditKey
 from shared.database import Database
 
 INVARIANTS = Path(__file__).parent.parent / "db" / "invariants.sql"
@@ -24,14 +27,24 @@ class Result:
         return not self.broken_by
 
 
-def check(database: Database) -> list[Result]:
-    """Every invariant, on one consistent view of the books. Changes nothing."""
+def check(database: Database, keys: Sequence[AuditKey] | None = None) -> list[Result]:
+    """Every invariant, on one consistent view of the books; with `keys` the audit log too. Changes nothing."""
     with database.transaction() as tx:
         tx.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        return [
+        results = [
             Result(name, promise, [str(next(iter(row.values()))) for row in tx.rows(sql)])
             for name, promise, sql in read_invariants(INVARIANTS.read_text(encoding="utf-8"))
         ]
+    return results if keys is None else [*results, _signatures(database, keys)]
+
+
+def _signatures(database: Database, keys: Sequence[AuditKey]) -> Result:
+    found = [
+        f"{finding.transaction_id or 'the log'}: {finding.what}" for finding in audit.verify(database, keys).findings
+    ]
+    return Result(
+        "audit_log_is_signed", "every payment's history is as it was signed (`ops audit verify` says more)", found
+    )
 
 
 def read_invariants(text: str) -> list[tuple[str, str, str]]:
@@ -40,10 +53,10 @@ def read_invariants(text: str) -> list[tuple[str, str, str]]:
     return [(name, promise, sql.strip().rstrip(";")) for name, promise, sql in found]
 
 
-def broken_invariants(url: str) -> list[str]:
+def broken_invariants(url: str, keys: Sequence[AuditKey] | None = None) -> list[str]:
     """The names of the invariants that do not hold in the database at `url`; for tests and the demo."""
     database = Database(url, statement_timeout_s=120)
     try:
-        return [result.name for result in check(database) if not result.holds]
+        return [result.name for result in check(database, keys) if not result.holds]
     finally:
         database.close()

@@ -26,6 +26,7 @@ def gateway() -> Gateway:
         Database(mine.database.url),
         mine.database.environment,
         mine.callback.confirm_above_kes,
+        audit_key=mine.audit.key,
         consumer_key=mine.daraja.consumer_key,
     )
 
@@ -37,7 +38,7 @@ def receiving_gateway() -> Gateway:
 
     mine = receiving()
     database = Database(mine.database.url, connect_timeout_s=2, statement_timeout_s=3, lock_timeout_s=1)
-    return Gateway(database, mine.database.environment, mine.callback.confirm_above_kes)
+    return Gateway(database, mine.database.environment, mine.callback.confirm_above_kes, audit_key=mine.audit.key)
 
 
 @functools.cache

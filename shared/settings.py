@@ -18,6 +18,7 @@ from decimal import Decimal
 from typing import Literal
 from urllib.parse import urlsplit
 
+from shared.audit_chain import AuditKey
 from shared.limits import Limits
 from shared.money import LARGEST_DAY_KES, LARGEST_KES, SMALLEST_KES
 from shared.safaricom_addresses import IpMode
@@ -88,6 +89,16 @@ class CallbackSettings:
 
 
 @dataclass(frozen=True)
+class AuditSettings:
+    keys: tuple[AuditKey, ...]
+    """The key that signs history, then those that signed it before."""
+
+    @property
+    def key(self) -> AuditKey:
+        return self.keys[0]
+
+
+@dataclass(frozen=True)
 class MailSettings:
     from_address: str
     reply_to: str
@@ -121,11 +132,12 @@ class Receiving:
 
     database: DatabaseSettings
     callback: CallbackSettings
+    audit: AuditSettings
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Receiving:
         reader = _Reader(environ)
-        receiving = cls(_database(reader), _callback(reader))
+        receiving = cls(_database(reader), _callback(reader), _audit(reader))
         reader.check()
         return receiving
 
@@ -137,6 +149,7 @@ class Settings:
     database: DatabaseSettings
     daraja: DarajaSettings
     callback: CallbackSettings
+    audit: AuditSettings
     mail: MailSettings
     shop: ShopSettings
     edge: EdgeSettings
@@ -155,6 +168,7 @@ class Settings:
             _database(reader),
             _daraja(reader),
             _callback(reader),
+            _audit(reader),
             _mail(reader),
             _shop(reader),
             _edge(reader),
@@ -216,6 +230,20 @@ def callback_secret(environ: Mapping[str, str]) -> str:
     secret = _callback_secret(reader)
     reader.check()
     return secret
+
+
+def audit_settings(environ: Mapping[str, str]) -> AuditSettings:
+    """The keys of the audit log, set or derived, for the operator's commands. Raises `Misconfigured`."""
+    reader = _Reader(environ)
+    audit = _audit(reader)
+    reader.check()
+    return audit
+
+
+def audit_key_is_at_hand(environ: Mapping[str, str]) -> bool:
+    """Whether the environment says enough for `audit_settings`, malformed or not."""
+    reader = _Reader(environ)
+    return reader.has("AUDIT_SECRET") or all(map(reader.has, ("MPESA_ENV", "MPESA_PASSKEY", "MPESA_CONSUMER_SECRET")))
 
 
 # Reading one part each ------------------------------------------------------------------------------------------------
@@ -373,6 +401,29 @@ def derived_callback_secret(passkey: str, consumer_secret: str) -> str:
     return hmac.new(passkey.encode(), b"lipa callback address " + consumer_secret.encode(), hashlib.sha256).hexdigest()
 
 
+def _audit(reader: _Reader) -> AuditSettings:
+    published = (SAMPLE_SECRET,) if reader.get("MPESA_ENV") == "production" else ()
+
+    def chosen(value: str) -> bool:
+        return _long_secret(value) and "," not in value and value not in published
+
+    holds = "at least 32 characters of your own choosing, none of them a comma"
+    secret = reader.text("AUDIT_SECRET", holds, chosen, default="")
+    before = reader.text(
+        "AUDIT_SECRET_PREVIOUS",
+        "the audit secrets used before this one, separated by commas",
+        lambda v: all(map(_long_secret, _separated(v))),
+        default="",
+    )
+    first = secret or derived_audit_secret(_passkey(reader), _consumer_secret(reader))
+    return AuditSettings(tuple(AuditKey(each) for each in (first, *_separated(before))))
+
+
+def derived_audit_secret(passkey: str, consumer_secret: str) -> str:
+    """The secret that signs the audit log where AUDIT_SECRET is not set. Changes with either credential."""
+    return hmac.new(passkey.encode(), b"lipa audit log " + consumer_secret.encode(), hashlib.sha256).hexdigest()
+
+
 def _passkey(reader: _Reader) -> str:
     production = _environment(reader) == "production"
     holds = f"the Lipa na M-Pesa Online passkey of your shortcode{', not the sandbox one' * production}"
@@ -470,7 +521,11 @@ def is_email_address(value: str) -> bool:
 
 
 def _listed(value: str) -> list[str]:
-    return [part.strip().rstrip("/") for part in value.split(",") if part.strip()]
+    return [part.rstrip("/") for part in _separated(value)]
+
+
+def _separated(value: str) -> list[str]:
+    return [part.strip() for part in value.split(",") if part.strip()]
 
 
 def _split(value: str) -> tuple[str, str, str, str]:

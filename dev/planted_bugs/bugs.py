@@ -446,8 +446,8 @@ BUGS: tuple[Bug, ...] = (
     bug(
         "a change of status leaves no trace",
         CASES,
-        "FROM moved WHERE :remarkable),",
-        "FROM moved WHERE :remarkable AND :paid),",
+        "{WRITE} moved WHERE :remarkable),",
+        "{WRITE} moved WHERE :remarkable AND :paid),",
         SWEEP,
         "missing_callback",
     ),

@@ -17,11 +17,13 @@ from shared.gateway.queries import Queries
 from shared.gateway.statuses import Statuses
 from shared.gateway.store import Store
 from shared.gateway.tokens import Tokens
+from shared.gateway.trail import Trail
 from shared.gateway.watch import Watch
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
+    from shared.audit_chain import AuditKey
     from shared.database import Database
 
 
@@ -29,13 +31,19 @@ class Gateway:
     """The door to the database, by subject. Raises what `shared.database` raises, and `WrongEnvironment`."""
 
     def __init__(
-        self, database: Database, environment: str, confirm_above_kes: Decimal, *, consumer_key: str = ""
+        self,
+        database: Database,
+        environment: str,
+        confirm_above_kes: Decimal,
+        *,
+        audit_key: AuditKey,
+        consumer_key: str = "",
     ) -> None:
-        store = Store(database, environment)
+        store, trail = Store(database, environment), Trail(audit_key)
         app = hashlib.sha256(consumer_key.encode()).hexdigest()[:16]
         self.database = database
-        self.admissions = Admissions(store)
-        self.cases = Cases(store, confirm_above_kes)
+        self.admissions = Admissions(store, trail)
+        self.cases = Cases(store, trail, confirm_above_kes)
         self.inbox = Inbox(store)
         self.outbox = Outbox(store)
         self.queries = Queries(store, app)

@@ -13,12 +13,14 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from shared.database_errors import CommitUnknown, ConstraintBroken, DatabaseUnavailable
+from shared.gateway.trail import READ, WRITE
 from shared.limits import ASKED_FOR_EACH_PROMPT, REST_S, Limits, MoneyLimit, Scope
 from shared.payments import Status
 
 if TYPE_CHECKING:
     from shared.database import Row, Transaction
     from shared.gateway.store import Store
+    from shared.gateway.trail import Trail
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,9 @@ Admission = Admitted | SeenBefore | KeyMismatch | TooSoon | TooMany | AboveLimit
 class Admissions:
     """Who may be asked for money, and when."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, trail: Trail) -> None:
         self._store = store
+        self._trail = trail
 
     def admit(self, order: Order, key: IdempotencyKey | None, limits: Limits, caller: str) -> Admission:
         """One transaction under the phone's lock: the key's payment, a refusal, or a new row that is INITIATED.
@@ -129,7 +132,7 @@ class Admissions:
             refusal = _refused_by_its_phone(row, order, limits)
             if refusal is not None:
                 return refusal
-            room = self._insert(tx, transaction_id, order, key, limits, caller)
+            room = self._insert(tx, row, transaction_id, order, key, limits, caller)
             match room["refused_by"]:
                 case None:
                     return Admitted(transaction_id)
@@ -146,6 +149,7 @@ class Admissions:
     def _insert(
         self,
         tx: Transaction,
+        known: Row,
         transaction_id: str,
         order: Order,
         key: IdempotencyKey | None,
@@ -154,7 +158,7 @@ class Admissions:
     ) -> Row:
         """The row, its key and its audit row, where the shop has room for it; else who refused, and how long."""
         (room,) = tx.rows(
-            """
+            f"""
             WITH room AS MATERIALIZED (
                 SELECT refused_by, retry_after_s
                 FROM room_for_push(CAST(:caller AS text), CAST(:most_by_caller AS integer),
@@ -162,9 +166,10 @@ class Admissions:
                                    CAST(:most_kes AS numeric))),
             admitted AS (
                 INSERT INTO transactions (id, phone_number, amount, account_reference, transaction_desc, customer_email,
-                                          customer_name, pushed_at)
+                                          customer_name, pushed_at, audit_length, audit_head)
                 SELECT CAST(:id AS uuid), CAST(:phone AS text), CAST(:amount AS numeric), CAST(:reference AS text),
-                       CAST(:description AS text), CAST(:email AS text), CAST(:name AS text), now()
+                       CAST(:description AS text), CAST(:email AS text), CAST(:name AS text), now(),
+                       CAST(:audit_length AS integer), CAST(:audit_head AS text)
                 FROM room WHERE refused_by IS NULL
                 RETURNING id),
             remembered AS (
@@ -173,9 +178,7 @@ class Admissions:
                 WHERE CAST(:key AS text) IS NOT NULL),
             counted AS (
                 INSERT INTO push_callers (address_digest) SELECT CAST(:caller AS text) FROM admitted),
-            audited AS (
-                INSERT INTO audit_log (transaction_id, actor, event, outcome, to_status)
-                SELECT id, 'stkpush', 'Order', 'admitted', 'INITIATED' FROM admitted)
+            audited AS ({WRITE} admitted)
             SELECT refused_by, retry_after_s FROM room
             """,
             id=transaction_id,
@@ -191,6 +194,15 @@ class Admissions:
             most_by_caller=limits.address_pushes_an_hour,
             most_in_shop=limits.shop_pushes_a_minute,
             most_kes=limits.shop_kes_a_day,
+            **self._trail.step(
+                known,
+                transaction_id,
+                actor="stkpush",
+                event="Order",
+                outcome="admitted",
+                from_status=None,
+                to_status=Status.INITIATED.value,
+            ),
         )
         return room
 
@@ -214,7 +226,7 @@ def _what_is_known(tx: Transaction, order: Order, key: IdempotencyKey | None, li
     Answered: somebody entered a PIN, also a wrong one or without the money (codes 2001 and 1), or a person has to look.
     """
     (row,) = tx.rows(
-        """
+        f"""
         WITH recent AS MATERIALIZED (
             SELECT o.amount, o.account_reference, o.status, o.created_at, o.pushed_at,
                    o.status IN ('FAILED', 'CANCELLED', 'EXPIRED') AS failed,
@@ -228,7 +240,7 @@ def _what_is_known(tx: Transaction, order: Order, key: IdempotencyKey | None, li
               AND pushed_at > coalesce((SELECT max(pushed_at) FROM recent WHERE answered), '-infinity')),
         today AS (
             SELECT date_trunc('day', now() AT TIME ZONE 'Africa/Nairobi') AT TIME ZONE 'Africa/Nairobi' AS began_at)
-        SELECT k.fingerprint, k.transaction_id, t.status, t.checkout_request_id,
+        SELECT {READ}, k.fingerprint, k.transaction_id, t.status, t.checkout_request_id,
                (SELECT max(greatest(extract(epoch FROM o.pushed_at - now()) + 120, 15))
                 FROM recent o
                 WHERE (o.amount = :amount OR o.account_reference = :reference)

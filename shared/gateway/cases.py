@@ -9,6 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from shared.gateway.trail import READ, WRITE
 from shared.payments import (
     FIRST_QUERY_AFTER,
     NOT_PAID,
@@ -28,6 +29,7 @@ from shared.payments import (
 if TYPE_CHECKING:
     from shared.database import Row, Transaction
     from shared.gateway.store import Store
+    from shared.gateway.trail import Trail
 
 UNREMARKABLE = frozenset({Outcome.REPEATED, Outcome.STILL_WAITING})
 
@@ -58,8 +60,9 @@ class Evidence:
 class Cases:
     """Payments, opened one at a time."""
 
-    def __init__(self, store: Store, confirm_above_kes: Decimal) -> None:
+    def __init__(self, store: Store, trail: Trail, confirm_above_kes: Decimal) -> None:
         self._store = store
+        self._trail = trail
         self._confirm_above_kes = confirm_above_kes
 
     @contextmanager
@@ -74,8 +77,9 @@ class Cases:
                 id=transaction_id,
             )
             row = tx.row(
-                """
-                SELECT t.id, t.status, t.amount, t.created_at, t.merchant_request_id, t.checkout_request_id,
+                f"""
+                SELECT t.audit_length, t.audit_head, {READ},
+                       t.id, t.status, t.amount, t.created_at, t.merchant_request_id, t.checkout_request_id,
                        t.ids_are_learnt, t.review_reason, t.success_held_at, c.mpesa_receipt_number,
                        t.status = 'REFUNDED' AND c.id IS NULL AS refunded_unpaid,
                        clock_timestamp() AS now,
@@ -100,16 +104,17 @@ class Cases:
                 checkout_id=evidence.ids and evidence.ids.checkout_request_id,
                 merchant_id=evidence.ids and evidence.ids.merchant_request_id,
             )
-            yield Case(tx, row, evidence, self._confirm_above_kes) if row else None
+            yield Case(tx, row, evidence, self._trail, self._confirm_above_kes) if row else None
 
 
 class Case:
-    """One payment, locked. `record` writes a decision whole."""
+    """One payment, locked. `record` writes a decision whole; `note` writes down what decides nothing."""
 
-    def __init__(self, tx: Transaction, row: Row, evidence: Evidence, confirm_above_kes: Decimal) -> None:
+    def __init__(self, tx: Transaction, row: Row, evidence: Evidence, trail: Trail, confirm_above_kes: Decimal) -> None:
         self._tx = tx
         self._row = row
         self._evidence = evidence
+        self._trail = trail
         self.payment = _payment(row)
         self.circumstances = Circumstances(
             now=row["now"],
@@ -125,7 +130,7 @@ class Case:
         says_more = evidence.result_code is not None and decision.outcome in (Outcome.DECLINED, Outcome.REPEATED)
         says_more = says_more and decision.status in NOT_PAID
         row = self._tx.row(
-            """
+            f"""
             WITH moved AS (
                 UPDATE transactions SET
                     status = :now, review_reason = :review_reason,
@@ -147,14 +152,12 @@ class Case:
                     failed_at = CASE WHEN :failed THEN now() ELSE failed_at END,
                     refunded_at = CASE WHEN :refunded THEN now() ELSE refunded_at END,
                     refund_receipt = CASE WHEN :refunded THEN :receipt ELSE refund_receipt END,
-                    next_query_at = CASE WHEN :asks THEN CAST(:next_query_at AS timestamptz) ELSE next_query_at END
+                    next_query_at = CASE WHEN :asks THEN CAST(:next_query_at AS timestamptz) ELSE next_query_at END,
+                    audit_length = CASE WHEN :remarkable THEN :audit_length ELSE audit_length END,
+                    audit_head = CASE WHEN :remarkable THEN :audit_head ELSE audit_head END
                 WHERE id = CAST(:id AS uuid) AND status = :was
                 RETURNING id),
-            audited AS (
-                INSERT INTO audit_log (transaction_id, actor, event, outcome, from_status, to_status, reason,
-                                       inbox_id, said)
-                SELECT id, :actor, :event, :outcome, :was, :now, :reason, CAST(:inbox_id AS uuid), :said
-                FROM moved WHERE :remarkable),
+            audited AS ({WRITE} moved WHERE :remarkable),
             alerted AS (
                 INSERT INTO outbox (kind, topic, transaction_id)
                 SELECT 'alert', unnest(string_to_array(nullif(CAST(:alerts AS text), ''), ',')), id
@@ -199,11 +202,8 @@ class Case:
             receipt=evidence.receipt,
             by_query=evidence.by_query,
             **self._next_query(decision),
-            actor=evidence.actor,
-            said=evidence.result_code or evidence.receipt,
-            event=evidence.event,
+            **self._step(decision.outcome.value, decision.status, decision.review_reason),
             outcome=decision.outcome.value,
-            reason=evidence.why or (decision.review_reason.value if decision.review_reason else None),
             remarkable=changed or decision.outcome not in UNREMARKABLE or evidence.why is not None,
             alerts=",".join(alert.value for alert in decision.alerts),
             inbox_id=evidence.inbox_id,
@@ -214,6 +214,34 @@ class Case:
         if row is not None and decision.fill_receipt is not None:
             self._fill_receipt(decision.fill_receipt)
         return row is not None
+
+    def note(self, outcome: str) -> None:
+        """One audit row about something that changes no status: by whom and why, the evidence says. Once a case."""
+        self._tx.run(
+            f"""
+            WITH noted AS (
+                UPDATE transactions SET audit_length = :audit_length, audit_head = :audit_head
+                WHERE id = CAST(:id AS uuid) RETURNING id)
+            {WRITE} noted
+            """,
+            id=self.payment.id,
+            **self._step(outcome, self.payment.status),
+        )
+
+    def _step(self, outcome: str, status: Status, review_reason: ReviewReason | None = None) -> dict[str, object]:
+        evidence = self._evidence
+        return self._trail.step(
+            self._row,
+            self.payment.id,
+            actor=evidence.actor,
+            event=evidence.event,
+            outcome=outcome,
+            from_status=self.payment.status.value,
+            to_status=status.value,
+            reason=evidence.why or (review_reason.value if review_reason else None),
+            inbox_id=evidence.inbox_id,
+            said=evidence.result_code or evidence.receipt,
+        )
 
     def _confirm(self, paid: Paid) -> None:
         """The confirmation, the invoice where there is an address, and its place in the outbox."""

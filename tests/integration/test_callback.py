@@ -382,6 +382,7 @@ def test_both_payments_of_a_retried_order_at_once_pay_one(shop: Shop) -> None:
 
 
 def test_a_success_waits_for_what_is_being_decided_about_its_phone(shop: Shop, database: Database) -> None:
+    shop.history_is_unsigned = True
     first = Pending(shop)
     first.told(1032)
     shop.simulator.client.answer(CUSTOMER, "cancel")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ from tests.fixtures.shop import CUSTOMER, Shop
 
 
 def run(shop: Shop, *arguments: str) -> int:
-    return main(arguments, {"DATABASE_URL": shop.database_url})
+    return main(arguments, {**os.environ, "DATABASE_URL": shop.database_url})
 
 
 def paid(shop: Shop, reference: str = "INV00042") -> str:
@@ -262,7 +263,7 @@ def test_an_operators_word_whose_commit_was_not_answered_is_looked_up(
     monkeypatch.setattr(Case, "record", first_commit_meets_the_fault)
     with Proxy(Path(str(server.socket_path))) as network:
         network.trigger = b"COMMIT"
-        through_it = {"DATABASE_URL": network.url(server.database)}
+        through_it = {**os.environ, "DATABASE_URL": network.url(server.database)}
         arguments = ["review", "pay", transaction_id, "--receipt", "UE4JS31RBV", "--why", "on the statement"]
         ended = main(arguments, through_it)
     assert written == ["paid", "noted" if fault == "cut after it was done" else "paid"]
@@ -338,7 +339,7 @@ def test_what_is_large_is_read_from_the_functions_own_setting(shop: Shop, thresh
     asked = shop.pay(amount=20_001).body
     shop.simulator.client.wait_for_callback(asked["checkout_request_id"])
     entry = str(shop.row("SELECT id FROM callback_inbox")["id"])
-    assert main(["inbox", "retry", entry], {"DATABASE_URL": shop.database_url, "CONFIRM_ABOVE_KES": threshold}) == 0
+    assert main(["inbox", "retry", entry], {**os.environ, "CONFIRM_ABOVE_KES": threshold}) == 0
     assert shop.status(asked["transaction_id"]).body["status"] == becomes
 
 

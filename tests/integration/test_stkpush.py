@@ -179,6 +179,7 @@ def test_one_key_for_two_phones_at_once_makes_one_payment_and_one_mismatch(shop:
 
 
 def test_a_key_that_another_phone_is_about_to_take_is_a_mismatch(shop: Shop, database: Database) -> None:
+    shop.history_is_unsigned = True
     shop.status("0c9e8f1a-0b1c-4d2e-8f3a-5b6c7d8e9f00")
     with ThreadPoolExecutor() as pool:
         with database.transaction() as tx:
@@ -238,6 +239,7 @@ def test_two_instances_at_once_push_once(shop: Shop) -> None:
 
 
 def test_a_push_waits_for_what_is_being_decided_about_its_phone(shop: Shop, database: Database) -> None:
+    shop.history_is_unsigned = True
     shop.status("0c9e8f1a-0b1c-4d2e-8f3a-5b6c7d8e9f00")
     with ThreadPoolExecutor() as pool:
         with database.transaction() as tx:

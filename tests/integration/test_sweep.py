@@ -434,6 +434,7 @@ def test_an_uncertain_payment_waits_fifteen_minutes_for_its_callback(shop: Shop)
 
 def initiated(shop: Shop) -> str:
     """A payment whose function died between row and push."""
+    shop.history_is_unsigned = True
     row = shop.row(
         """
         WITH admitted AS (

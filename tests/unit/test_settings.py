@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from shared.settings import Misconfigured, Receiving, Settings, derived_callback_secret
+from shared.settings import Misconfigured, Receiving, Settings, derived_audit_secret, derived_callback_secret
 
 SANDBOX_PASSKEY = "bfb279f9aa9bdbcf158e97dd71a467cd2e0c893059b10f78e6b72ada1ed2c919"
 GUIDE = {
@@ -242,3 +242,33 @@ def test_no_secret_is_shown_by_settings_that_are_printed() -> None:
         GUIDE[name] for name in ("MPESA_CONSUMER_KEY", "MPESA_CONSUMER_SECRET", "MPESA_PASSKEY", "SENDGRID_API_KEY")
     ]
     assert [secret for secret in [*secrets, "s3cret", "b" * 32] if secret in shown] == []
+
+
+def test_the_audit_key_is_derived_where_none_is_set_and_is_not_the_callback_secret() -> None:
+    (derived,) = read(GUIDE).audit.keys
+    assert derived.secret == derived_audit_secret(GUIDE["MPESA_PASSKEY"], GUIDE["MPESA_CONSUMER_SECRET"])
+    assert derived.secret not in read(GUIDE).callback.secrets
+    assert read(GUIDE, MPESA_CONSUMER_SECRET="another-secret").audit.key != derived
+    assert read(GUIDE, MPESA_PASSKEY="another-passkey").audit.key != derived
+
+
+def test_audit_keys_of_before_come_after_the_one_that_signs() -> None:
+    ours, before, first = "a" * 40, "b" * 40, "c" * 39 + "/"
+    keys = read(GUIDE, AUDIT_SECRET=ours, AUDIT_SECRET_PREVIOUS=f"{before}, {first}").audit.keys
+    assert [key.secret for key in keys] == [ours, before, first]
+    assert Receiving.from_environment({**GUIDE, "AUDIT_SECRET": ours}).audit.key.secret == ours
+    assert ours not in repr(read(GUIDE, AUDIT_SECRET=ours))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AUDIT_SECRET", "too-short"),
+        ("AUDIT_SECRET", "a" * 20 + "," + "b" * 20),
+        ("AUDIT_SECRET_PREVIOUS", f"{'a' * 40},too-short"),
+    ],
+)
+def test_an_audit_secret_that_cannot_be_used_is_named(name: str, value: str) -> None:
+    with pytest.raises(Misconfigured, match=f"{name} must hold") as refused:
+        read(GUIDE, **{name: value})
+    assert value not in str(refused.value)

@@ -1,0 +1,313 @@
+"""The audit log, checked under its keys: chains, heads, lengths, missing and extra rows, and the anchors kept outside.
+
+Reads a page at a time, in one snapshot, whatever the size of the log; changes nothing, but for `adopt`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+
+from shared.audit_chain import NOTHING_YET, Anchor, AuditKey, Step, adopted, head, link, read_anchor
+from shared.database import Database, Row, Transaction
+from shared.gateway import Gateway
+from shared.gateway.cases import Evidence
+
+PAGE = 2000
+NO_PAYMENT = "00000000-0000-0000-0000-000000000000"
+ADOPTED = "Adopted"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong, and with which payment; None: with the log as a whole."""
+
+    transaction_id: str | None
+    what: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """How much was read, and what was found."""
+
+    payments: int
+    rows: int
+    keys: dict[str, int]
+    """How many rows each key signed, by its short name."""
+    anchors: int
+    findings: list[Finding]
+
+
+class Unsigned(Finding):
+    """Rows from before the chain, which nobody has signed for yet."""
+
+
+def verify(database: Database, keys: Sequence[AuditKey], anchors: Sequence[str] = ()) -> Report:
+    """Every payment's chain, and every anchor: those kept in the database, and `anchors`, kept outside.
+
+    Raises ValueError where one of `anchors` is none.
+    """
+    outside = [read_anchor(token) for token in anchors]
+    with database.transaction() as tx:
+        tx.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        since = _since(tx)
+        known = {key.id: key for key in keys}
+        signed: dict[str, int] = {}
+        findings: list[Finding] = []
+        payments = rows = 0
+        for payment, history in _histories(tx):
+            payments += payment is not None
+            rows += len(history)
+            for row in history:
+                if row["link_key"] is not None:
+                    signed[row["link_key"]] = signed.get(row["link_key"], 0) + 1
+            findings += _wrong(payment, history, known, since)
+        wrong_anchors, checked = _anchors(tx, outside, since)
+    return Report(payments, rows, signed, checked, findings + wrong_anchors)
+
+
+def verify_one(database: Database, keys: Sequence[AuditKey], transaction_id: str) -> Report:
+    """One payment's chain."""
+    with database.transaction() as tx:
+        tx.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        payment = tx.row(f"{PAYMENTS} WHERE id = CAST(:id AS uuid)", id=transaction_id)
+        history = tx.rows(f"{HISTORY} WHERE transaction_id = CAST(:id AS uuid) ORDER BY id", id=transaction_id)
+        since = _since(tx)
+    if payment is None and not history:
+        return Report(0, 0, {}, 0, [Finding(transaction_id, "there is no such payment, and no history of one")])
+    names = [row["link_key"] for row in history if row["link_key"] is not None]
+    signed = {name: names.count(name) for name in names}
+    return Report(1, len(history), signed, 0, _wrong(payment, history, {key.id: key for key in keys}, since))
+
+
+def adopt(gateway: Gateway, database: Database, keys: Sequence[AuditKey], who: str) -> list[str]:
+    """Signs for rows that were written before there was a chain, by one more row in each payment that has such.
+
+    Payments with anything else wrong are left alone. The ids of those adopted.
+    """
+    known = {key.id: key for key in keys}
+    done = []
+    with database.transaction() as tx:
+        since = _since(tx)
+        waiting = [
+            (str(payment["id"]), _adopts(_unsigned(history), since))
+            for payment, history in _histories(tx)
+            if payment is not None and since is not None and _is_only_unsigned(_wrong(payment, history, known, since))
+        ]
+    for transaction_id, rows in waiting:
+        with gateway.cases.open(transaction_id, Evidence(f"operator {who}", ADOPTED, why=rows)) as case:
+            if case is not None:
+                case.note("noted")
+                done.append(transaction_id)
+    return done
+
+
+def _is_only_unsigned(findings: list[Finding]) -> bool:
+    return bool(findings) and all(isinstance(finding, Unsigned) for finding in findings)
+
+
+# One payment ----------------------------------------------------------------------------------------------------------
+
+PAYMENTS = "SELECT id, status, audit_length, audit_head FROM transactions"
+HISTORY = """
+    SELECT id, transaction_id, at, actor, event, outcome, from_status, to_status, reason, inbox_id, said,
+           place, link, link_key
+    FROM audit_log
+"""
+
+
+def _wrong(payment: Row | None, history: list[Row], keys: dict[str, AuditKey], since: datetime | None) -> list[Finding]:
+    transaction_id = str(payment["id"] if payment else history[0]["transaction_id"])
+    found = [Finding(transaction_id, what) for what in _faults(payment, history, keys, since)]
+    if left := _unsigned(history):
+        found.append(Unsigned(transaction_id, f"{len(left)} of its rows are not signed: see `ops audit adopt`"))
+    return found
+
+
+def _faults(
+    payment: Row | None, history: list[Row], keys: dict[str, AuditKey], since: datetime | None
+) -> Iterator[str]:
+    if payment is None:
+        yield f"{len(history)} rows of history, but the payment itself is gone"
+    elif not history:
+        yield "it has no history"
+    if since is None:
+        yield "the database is not stamped with its environment"
+        return
+    chain = [row for row in history if row["place"] is not None]
+    yield from _links(chain, keys, since)
+    yield from _adoptions(history, since)
+    if payment is None:
+        return
+    if payment["audit_length"] != len(chain):
+        yield f"the payment says that it has {payment['audit_length']} signed rows, there are {len(chain)}"
+    if _end(chain, keys) not in (payment["audit_head"] or NOTHING_YET, None):
+        yield "the head on the payment is not that of its last row"
+    if history and history[-1]["to_status"] != payment["status"]:
+        yield f"the payment is {payment['status']}, its history ends in {history[-1]['to_status']}"
+
+
+def _links(chain: list[Row], keys: dict[str, AuditKey], since: datetime) -> Iterator[str]:
+    """Each row by its own link, which is made from the head that the rows before it give."""
+    before: str | None = NOTHING_YET
+    place = 0
+    for row in chain:
+        if row["place"] != place + 1:
+            yield f"row {row['id']} is number {row['place']} of its chain, number {place + 1} was expected"
+            before = None
+        place = row["place"]
+        key = keys.get(row["link_key"])
+        if key is None:
+            yield f"row {row['id']} is signed with the key {row['link_key']}, which is not at hand"
+        elif before is not None and link(key, before, _step(row, since)) != row["link"]:
+            yield f"row {row['id']} is not what was signed"
+        before = _head_after(row, keys)
+
+
+def _end(chain: list[Row], keys: dict[str, AuditKey]) -> str | None:
+    """The head that the last row gives; None where its key is not at hand."""
+    return _head_after(chain[-1], keys) if chain else NOTHING_YET
+
+
+def _head_after(row: Row, keys: dict[str, AuditKey]) -> str | None:
+    key = keys.get(row["link_key"])
+    return head(key, str(row["transaction_id"]), row["place"], row["link"]) if key is not None else None
+
+
+def _adoptions(history: list[Row], since: datetime) -> Iterator[str]:
+    """A row that signs for those without a link before it keeps their digest."""
+    waiting: list[Row] = []
+    for row in history:
+        if row["place"] is None:
+            waiting.append(row)
+        elif row["event"] == ADOPTED:
+            if row["reason"] != _adopts(waiting, since):
+                yield f"the rows without a signature before row {row['id']} are not those that it adopted"
+            waiting = []
+
+
+def _unsigned(history: list[Row]) -> list[Row]:
+    """Rows without a link that none after them signs for."""
+    last = max((row["id"] for row in history if row["event"] == ADOPTED and row["place"] is not None), default=0)
+    return [row for row in history if row["place"] is None and row["id"] > last]
+
+
+def _adopts(rows: list[Row], since: datetime) -> str:
+    return f"{len(rows)} rows {adopted(_step(row, since) for row in rows)}"
+
+
+def _step(row: Row, since: datetime) -> Step:
+    return Step(
+        id=row["id"],
+        transaction_id=str(row["transaction_id"]),
+        place=row["place"] or 0,
+        at=row["at"],
+        since=since,
+        actor=row["actor"],
+        event=row["event"],
+        outcome=row["outcome"],
+        from_status=row["from_status"],
+        to_status=row["to_status"],
+        reason=row["reason"],
+        inbox_id=str(row["inbox_id"]) if row["inbox_id"] else None,
+        said=row["said"],
+    )
+
+
+def _histories(tx: Transaction) -> Iterator[tuple[Row | None, list[Row]]]:
+    """Every payment with its rows, and rows whose payment is gone; in the order of payments' ids."""
+    after = NO_PAYMENT
+    while True:
+        payments = tx.rows(
+            f"{PAYMENTS} WHERE id > CAST(:after AS uuid) ORDER BY id LIMIT :most", after=after, most=PAGE
+        )
+        until = str(payments[-1]["id"]) if len(payments) == PAGE else None
+        rows = tx.rows(
+            f"""
+            {HISTORY} WHERE transaction_id > CAST(:after AS uuid)
+                        AND (CAST(:until AS uuid) IS NULL OR transaction_id <= CAST(:until AS uuid))
+            ORDER BY transaction_id, id
+            """,
+            after=after,
+            until=until,
+        )
+        histories = {key: list(group) for key, group in groupby(rows, lambda row: str(row["transaction_id"]))}
+        for payment in payments:
+            yield payment, histories.pop(str(payment["id"]), [])
+        for left_over in histories.values():
+            yield None, left_over
+        if until is None:
+            return
+        after = until
+
+
+def _since(tx: Transaction) -> datetime | None:
+    stamp = tx.row("SELECT stamped_at FROM installation")
+    return stamp["stamped_at"] if stamp else None
+
+
+# Anchors --------------------------------------------------------------------------------------------------------------
+
+
+def _anchors(
+    tx: Transaction, outside: Sequence[tuple[Anchor, datetime]], since: datetime | None
+) -> tuple[list[Finding], int]:
+    """What the log no longer holds of what an anchor says; and how many were compared."""
+    kept = tx.rows("SELECT id, last_audit_id, row_count, payment_count, digest FROM audit_anchors ORDER BY id")
+    claims = [
+        (
+            f"anchor {row['id']} of the database",
+            Anchor(row["last_audit_id"], row["row_count"], row["payment_count"], row["digest"]),
+        )
+        for row in kept
+    ]
+    claims += [(f"the anchor {anchor.token(stamped)}", anchor) for anchor, stamped in outside]
+    findings = [
+        Finding(None, f"the anchor {anchor.token(stamped)} was made when the books began at another moment")
+        for anchor, stamped in outside
+        if stamped != since
+    ]
+    claims.sort(key=lambda claim: claim[1].last_audit_id)
+    reached = Anchor()
+    rows = _in_order(tx, claims[-1][1].last_audit_id if claims else 0)
+    row = next(rows, None)
+    for name, claimed in claims:
+        while row is not None and row["id"] <= claimed.last_audit_id:
+            reached = follow(reached, row)
+            row = next(rows, None)
+        if reached != claimed:
+            findings.append(Finding(None, f"{name} does not hold: {_difference(claimed, reached)}"))
+    return findings, len(claims)
+
+
+def _difference(claimed: Anchor, reached: Anchor) -> str:
+    if (claimed.rows, claimed.payments) != (reached.rows, reached.payments):
+        return (
+            f"up to row {claimed.last_audit_id} it counted {claimed.rows} rows of {claimed.payments} payments, "
+            f"now there are {reached.rows} of {reached.payments}"
+        )
+    return f"rows up to {claimed.last_audit_id} are not those that it was made of"
+
+
+def follow(reached: Anchor, row: Row) -> Anchor:
+    """The digest, one row further."""
+    return reached.after(
+        row["id"], str(row["transaction_id"]), row["place"], row["link"], is_first=row["from_status"] is None
+    )
+
+
+def _in_order(tx: Transaction, until: int) -> Iterator[Row]:
+    after = 0
+    while rows := tx.rows(
+        """
+        SELECT id, transaction_id, place, link, from_status FROM audit_log
+        WHERE id > :after AND id <= :until ORDER BY id LIMIT :most
+        """,
+        after=after,
+        until=until,
+        most=PAGE,
+    ):
+        yield from rows
+        after = rows[-1]["id"]

@@ -1,0 +1,158 @@
+"""The audit log as a chain: what is hashed, and how. Pure: no database, no clock, no environment.
+
+Every row of a payment's history carries a link: an HMAC-SHA256, under a key that the database never sees, of the
+payment's head before it and of everything in the row. The head after it, an HMAC of the payment's id, the number of its
+rows and that link, is kept on the payment. So nobody without the key can
+
+- change, add, remove, reorder or exchange a row: its link, or the next one's, no longer fits;
+- cut off the end: the head on the payment is of a longer chain, and the head of a shorter one cannot be made;
+- have us sign over it: the next link is made from the head on the payment, never from the rows that are there.
+
+Whoever kept an old head with its rows can put both back, and a payment can vanish whole. Against that, anchors: one
+running SHA-256 over all links, whose value leaves the house once a day.
+
+What is hashed is canonical and says what it is: each part is its length in bytes, a colon and its UTF-8 text, or a
+minus sign where there is none; the first part names the purpose and its version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+LINK, HEAD, KEY_ID = "lipa audit link 1", "lipa audit head 1", "lipa audit key id 1"
+ANCHOR, ADOPTED = "lipa audit anchor 1", "lipa audit adopted 1"
+NOTHING_YET = ""
+"""The head of a payment without history, and the digest of an empty log."""
+
+
+@dataclass(frozen=True)
+class AuditKey:
+    """A secret that signs history, and the short name by which rows say which one signed them."""
+
+    secret: str = field(repr=False)
+
+    @property
+    def id(self) -> str:
+        """Eight hex digits that tell keys apart and tell nothing about them."""
+        return self.sign(KEY_ID)[:8]
+
+    def sign(self, *parts: str | int | None) -> str:
+        """64 hex digits."""
+        return hmac.new(self.secret.encode(), canonical(*parts), hashlib.sha256).hexdigest()
+
+
+@dataclass(frozen=True)
+class Step:
+    """One row of the audit log: all of it but its signature."""
+
+    id: int
+    transaction_id: str
+    place: int
+    """Its number in the payment's chain, from 1."""
+    at: datetime
+    since: datetime
+    """When the database was stamped with its environment: times are told from there."""
+    actor: str
+    event: str
+    outcome: str
+    from_status: str | None
+    to_status: str
+    reason: str | None
+    inbox_id: str | None
+    said: str | None
+
+    @property
+    def told(self) -> tuple[str | int | None, ...]:
+        """Every column. The time is told in microseconds since `since`, so that books that are moved in time as a
+        whole, as tests do, stay whole, while no single row can be moved."""
+        return (
+            self.id,
+            self.transaction_id,
+            self.place,
+            (self.at - self.since) // timedelta(microseconds=1),
+            self.actor,
+            self.event,
+            self.outcome,
+            self.from_status,
+            self.to_status,
+            self.reason,
+            self.inbox_id,
+            self.said,
+        )
+
+
+def link(key: AuditKey, head_before: str, step: Step) -> str:
+    """The signature of a row, after the head that the payment had before it."""
+    return key.sign(LINK, head_before, *step.told)
+
+
+def head(key: AuditKey, transaction_id: str, length: int, last_link: str) -> str:
+    """What the payment keeps of its chain, beside its length."""
+    return key.sign(HEAD, transaction_id, length, last_link)
+
+
+def adopted(steps: Iterable[Step]) -> str:
+    """A digest of rows that were written without a link; a row that is linked keeps it (its `reason`)."""
+    digest = hashlib.sha256()
+    for step in steps:
+        digest.update(canonical(ADOPTED, *step.told))
+    return digest.hexdigest()
+
+
+def canonical(*parts: str | int | None) -> bytes:
+    """One text for one meaning: no two lists of parts give the same bytes."""
+    return b"".join(_part(part) for part in parts)
+
+
+def _part(part: str | int | None) -> bytes:
+    if part is None:
+        return b"-"
+    text = str(part).encode()
+    return b"%d:%b" % (len(text), text)
+
+
+# Anchors --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """All heads at one moment, in one line that is kept outside: what the log held up to its row `last_audit_id`."""
+
+    last_audit_id: int = 0
+    rows: int = 0
+    payments: int = 0
+    digest: str = NOTHING_YET
+
+    def after(
+        self, audit_id: int, transaction_id: str, place: int | None, its_link: str | None, *, is_first: bool
+    ) -> Anchor:
+        """With one more row, in the order of ids. `is_first`: the row admits its payment."""
+        told = canonical(ANCHOR, self.digest, audit_id, transaction_id, place, its_link)
+        digest = hashlib.sha256(told).hexdigest()
+        return Anchor(audit_id, self.rows + 1, self.payments + is_first, digest)
+
+    def token(self, since: datetime) -> str:
+        """The line: `lipa-anchor-1`, when the database was stamped, last id, rows, payments, digest."""
+        digest = urlsafe_b64encode(bytes.fromhex(self.digest)).decode().rstrip("=")
+        stamped = f"{since.astimezone(UTC):{STAMPED}}"
+        return f"lipa-anchor-1/{stamped}/{self.last_audit_id}/{self.rows}/{self.payments}/{digest}"
+
+
+STAMPED = "%Y%m%dT%H%M%S.%f"
+TOKEN = re.compile(r"lipa-anchor-1/(\d{8}T\d{6}\.\d{6})/(\d{1,18})/(\d{1,18})/(\d{1,18})/([\w-]{43})", re.ASCII)
+
+
+def read_anchor(token: str) -> tuple[Anchor, datetime]:
+    """The anchor, and when its database was stamped. Raises ValueError where it is none."""
+    found = TOKEN.fullmatch(token.strip())
+    if found is None:
+        raise ValueError("an anchor is one line like lipa-anchor-1/20260504T090000.000000/1234/1234/400/…")
+    stamped, last_audit_id, rows, payments, digest = found.groups()
+    since = datetime.strptime(stamped, STAMPED).replace(tzinfo=UTC)
+    return Anchor(int(last_audit_id), int(rows), int(payments), urlsafe_b64decode(digest + "=").hex()), since
