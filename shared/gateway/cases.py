@@ -264,19 +264,18 @@ class Case:
             id=self.payment.id,
             evidence=paid.evidence.value,
             receipt=paid.receipt,
+            result_desc=self._evidence.result_desc,
             **self._told(),
         )
 
     def _fill_receipt(self, receipt: str) -> None:
+        """What a query could not say: all of it is still missing where the receipt is."""
         self._tx.run(
             """
             UPDATE payment_confirmations SET
-                   mpesa_receipt_number = :receipt,
-                   inbox_id = coalesce(inbox_id, CAST(:inbox_id AS uuid)),
-                   result_desc = coalesce(result_desc, :result_desc),
-                   balance_amount = coalesce(balance_amount, CAST(:balance AS numeric)),
-                   transaction_date = coalesce(transaction_date, CAST(:transaction_date AS timestamptz)),
-                   phone_number = coalesce(phone_number, :payer)
+                   mpesa_receipt_number = :receipt, inbox_id = CAST(:inbox_id AS uuid),
+                   balance_amount = CAST(:balance AS numeric),
+                   transaction_date = CAST(:transaction_date AS timestamptz), phone_number = :payer
             WHERE transaction_id = CAST(:id AS uuid) AND mpesa_receipt_number IS NULL
             """,
             id=self.payment.id,
@@ -288,7 +287,6 @@ class Case:
         told = self._evidence
         return {
             "inbox_id": told.inbox_id,
-            "result_desc": told.result_desc,
             "balance": told.balance_kes,
             "transaction_date": told.transaction_date,
             "payer": told.payer,
