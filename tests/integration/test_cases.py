@@ -196,6 +196,15 @@ def test_a_receipt_is_taken_where_it_confirms_another_payment_and_only_there(led
     assert ledger.case(other)[1].receipt_taken is False
 
 
+def test_a_receipt_is_taken_too_where_it_names_money_that_went_back_for_another_payment(ledger: Ledger) -> None:
+    mine, other = in_review(ledger), pushed(ledger, 2)
+    says_mine = Evidence("operator amina", "OperatorRefunded", receipt=RECEIPT)
+    ledger.tell(mine, OperatorRefunded(), says_mine)
+    assert ledger.case(other, says_mine)[1].receipt_taken is True
+    assert ledger.case(other, replace(says_mine, receipt=ANOTHER))[1].receipt_taken is False
+    assert ledger.case(mine, says_mine)[1].receipt_taken is False
+
+
 def test_ids_are_taken_where_either_of_them_belongs_to_another_payment(ledger: Ledger) -> None:
     mine, other = pushed(ledger, 1), ledger.admit()
 
@@ -649,6 +658,15 @@ def test_what_changes_nothing_is_audited_unless_it_is_a_repetition_or_more_silen
     audited = {outcome: ledger.changes_by(transaction_id, stays(Status.PENDING, outcome)).audit for outcome in Outcome}
     unremarkable = {outcome for outcome, rows in audited.items() if rows == []}
     assert unremarkable == {Outcome.REPEATED, Outcome.STILL_WAITING}
+
+
+def test_a_persons_word_is_audited_also_where_it_changes_nothing(ledger: Ledger) -> None:
+    transaction_id = pushed(ledger)
+    told = Evidence("operator amina", "Retried", why="asked by the shop")
+    changes = ledger.changes_by(transaction_id, stays(Status.PENDING, Outcome.REPEATED), told)
+    assert said(changes) == [
+        ("operator amina", "Retried", "repeated", "PENDING", "PENDING", "asked by the shop", None, None)
+    ]
 
 
 def test_a_reason_is_written_only_beside_a_review_and_is_a_persons_own_where_a_person_gave_one(ledger: Ledger) -> None:

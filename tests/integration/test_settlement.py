@@ -27,6 +27,7 @@ from shared.gateway.cases import Case, Evidence
 from shared.gateway.inbox import Entry
 from shared.gateway.queries import QueryDue
 from shared.payments import Confirmed, Declined, Ids, PushAccepted, QueryConfirmed, Status, UnknownCode
+from shared.safaricom_addresses import Source
 from shared.settlement import ask, from_callback, judge, look_at_the_clock, remember, settle
 from tests.fixtures.ledger import Ledger, ids
 
@@ -221,6 +222,27 @@ def test_a_callback_about_no_payment_of_ours_is_closed_with_the_receipts_in_it(l
     assert judge(ledger.gateway, entry, "callback") == "unknown_transaction"
     row = ledger.row("SELECT outcome, receipts FROM callback_inbox")
     assert row == {"outcome": "unknown_transaction", "receipts": [RECEIPT]}
+
+
+def test_a_callback_that_is_held_for_its_address_is_closed_with_the_receipts_in_it(ledger: Ledger) -> None:
+    transaction_id = pushed(ledger)
+    held = replace(ledger.on_file(transaction_id, callback()), source=Source.HELD)
+    assert judge(ledger.gateway, held, "callback") == "held"
+    row = ledger.row("SELECT outcome, receipts FROM callback_inbox")
+    assert row == {"outcome": "held", "receipts": [RECEIPT]}
+    assert status(ledger, transaction_id) == "PENDING"
+
+
+@pytest.mark.parametrize(
+    ("source", "alerts"), [(None, []), (Source.LISTED, []), (Source.UNLISTED, ["unlisted_address"])]
+)
+def test_a_callback_from_elsewhere_is_judged_and_somebody_is_told(
+    ledger: Ledger, source: Source | None, alerts: list[str]
+) -> None:
+    transaction_id = pushed(ledger)
+    told = replace(ledger.on_file(transaction_id, callback()), source=source)
+    assert judge(ledger.gateway, told, "callback") == "paid"
+    assert [row["topic"] for row in ledger.rows("SELECT topic FROM outbox")] == alerts
 
 
 def entry(body: bytes) -> Entry:
