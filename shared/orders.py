@@ -18,6 +18,8 @@ T = TypeVar("T")
 FIELDS = ("phone_number", "amount", "account_reference", "transaction_desc", "customer_email", "customer_name")
 LONGEST_NAME = 100
 LONGEST_DESCRIPTION = 100
+REFERENCE = r"[A-Za-z0-9]{1,12}"
+IDEMPOTENCY_KEY = r"[!-~]{1,255}"
 
 
 def read_order(body: dict[str, object]) -> Order:
@@ -47,7 +49,7 @@ def read_idempotency_key(request: Request, order: Order) -> IdempotencyKey | Non
     key = request.headers.get("idempotency-key")
     if key is None:
         return None
-    if not re.fullmatch(r"[!-~]{1,255}", key):
+    if not re.fullmatch(IDEMPOTENCY_KEY, key):
         raise invalid(FieldError("Idempotency-Key", "must be 1 to 255 visible ASCII characters"))
     understood = [
         order.msisdn,
@@ -62,7 +64,7 @@ def read_idempotency_key(request: Request, order: Order) -> IdempotencyKey | Non
 
 def read_reference(value: object) -> str:
     """What the customer sees in the prompt and on the statement. Daraja prints at most 12 characters."""
-    if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9]{1,12}", value, re.ASCII):
+    if isinstance(value, str) and re.fullmatch(REFERENCE, value, re.ASCII):
         return value
     raise ValueError("must be 1 to 12 letters and digits, like INV00042")
 

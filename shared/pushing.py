@@ -60,7 +60,7 @@ def push(
             "stkpush", "PushRefused", response_code=refusal.code[:50], response_message=refusal.message[:500]
         )
         record(PushRefused(), evidence)
-        raise _prompt_open() if isinstance(refusal, PromptOpen) else _rejected() from refusal
+        raise prompt_open() if isinstance(refusal, PromptOpen) else rejected() from refusal
     except Unavailable as failure:
         record(PushNotSent(), Evidence("stkpush", "PushNotSent", response_message=str(failure)[:500]))
         raise unavailable(
@@ -102,7 +102,8 @@ class _Recorder:
                 time.sleep(0.3)
 
 
-def _rejected() -> Problem:
+def rejected() -> Problem:
+    """Daraja said no; the log says why."""
     return Problem(
         502,
         "daraja_rejected",
@@ -111,7 +112,8 @@ def _rejected() -> Problem:
     )
 
 
-def _prompt_open() -> Problem:
+def prompt_open() -> Problem:
+    """Daraja said that the phone is busy with another prompt."""
     return Problem(
         409,
         "prompt_open",

@@ -1,4 +1,4 @@
-"""What a customer is told where a limit refuses a push, before anything is sent.
+"""What a customer is told where a push is refused before anything is sent.
 
 The answer says which limit it is and what to do. It never says what somebody else did with a phone: not whether it
 paid, and not how much.
@@ -35,6 +35,16 @@ def too_soon(retry_after_s: int) -> Problem:
         "A payment like this one was asked for just now. Finish it on the phone, or wait and try again.",
         headers={"retry-after": str(retry_after_s)},
         more={"retry_after_s": retry_after_s},
+    )
+
+
+def idempotency_mismatch() -> Problem:
+    """A key names one request for ever."""
+    return Problem(
+        422,
+        "idempotency_mismatch",
+        "Another request had this key",
+        "This Idempotency-Key was used for a different request. Use a new key for a new payment.",
     )
 
 

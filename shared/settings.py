@@ -510,14 +510,15 @@ def _address(value: str) -> bool:
     return is_email_address(value)
 
 
+EMAIL_ADDRESS = (
+    r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}"
+)
+LONGEST_EMAIL_ADDRESS = 254
+
+
 def is_email_address(value: str) -> bool:
     """One plain address: no display name, no list, nothing that could break out of a mail header."""
-    return len(value) <= 254 and bool(
-        re.fullmatch(
-            r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}",
-            value,
-        )
-    )
+    return len(value) <= LONGEST_EMAIL_ADDRESS and re.fullmatch(EMAIL_ADDRESS, value) is not None
 
 
 def _listed(value: str) -> list[str]:

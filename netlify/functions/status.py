@@ -6,6 +6,7 @@ from typing import Any
 
 from shared.collaborators import gateway
 from shared.edge import Answer, Request, answer, not_found
+from shared.gateway.statuses import StatusView
 from shared.log import failed
 from shared.payments import PUBLIC
 from shared.settings import settings
@@ -31,6 +32,12 @@ def tell(request: Request) -> Answer:
         raise not_found()
     if payment.sweep_is_late:
         _tell_that_no_sweep_comes()
+    log = {"transaction_id": payment.transaction_id, "payment_status": payment.status.value}
+    return Answer(200, described(payment), log=log)
+
+
+def described(payment: StatusView) -> dict[str, object]:
+    """The payment in the words of the API; what there is nothing to say about is left out."""
     words = words_for(payment)
     optional = {
         "mpesa_receipt_number": payment.receipt,
@@ -38,7 +45,7 @@ def tell(request: Request) -> Answer:
         "next_action": words.next_action,
         "retry_after_s": ask_again_after_s(payment),
     }
-    body = {
+    return {
         "transaction_id": payment.transaction_id,
         "status": PUBLIC[payment.status],
         "amount": int(payment.amount_kes),
@@ -47,7 +54,6 @@ def tell(request: Request) -> Answer:
         "updated_at": payment.updated_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         **{name: value for name, value in optional.items() if value is not None},
     }
-    return Answer(200, body, log={"transaction_id": payment.transaction_id, "payment_status": payment.status.value})
 
 
 def _tell_that_no_sweep_comes() -> None:

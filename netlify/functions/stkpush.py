@@ -10,13 +10,13 @@ from typing import Any
 
 from shared.calls_out import Deadline
 from shared.collaborators import daraja, gateway
-from shared.edge import Answer, Problem, Request, answer
+from shared.edge import Answer, Request, answer
 from shared.gateway.admissions import AboveLimit, Admitted, KeyMismatch, SeenBefore, TooMany, TooSoon
 from shared.limits import caller_digest
 from shared.orders import read_idempotency_key, read_order
 from shared.payments import PUBLIC, Status
 from shared.pushing import push
-from shared.refusals import above_limit, too_many, too_soon
+from shared.refusals import above_limit, idempotency_mismatch, too_many, too_soon
 from shared.settings import settings
 
 IN_ALL_S = 25
@@ -43,14 +43,9 @@ def take_payment(request: Request) -> Answer:
     caller = caller_digest(request.caller_address, mine.caller_key)
     match gateway().admissions.admit(order, key, mine.limits, caller):
         case SeenBefore(transaction_id, status, checkout_request_id):
-            return _accepted(request, transaction_id, status, checkout_request_id)
+            return accepted(request.path, transaction_id, status, checkout_request_id)
         case KeyMismatch():
-            raise Problem(
-                422,
-                "idempotency_mismatch",
-                "Another request had this key",
-                "This Idempotency-Key was used for a different request. Use a new key for a new payment.",
-            )
+            raise idempotency_mismatch()
         case TooSoon(retry_after_s):
             raise too_soon(retry_after_s)
         case TooMany(scope, retry_after_s):
@@ -59,11 +54,12 @@ def take_payment(request: Request) -> Answer:
             raise above_limit(limit, most_kes, wait_s)
         case Admitted(transaction_id):
             pushed = push(gateway(), daraja(), mine.callback, transaction_id, order, deadline)
-            return _accepted(request, transaction_id, pushed.status, pushed.checkout_request_id)
+            return accepted(request.path, transaction_id, pushed.status, pushed.checkout_request_id)
 
 
-def _accepted(request: Request, transaction_id: str, status: Status, checkout_request_id: str | None) -> Answer:
-    prefix = "/api/pay" if request.path.startswith("/api/pay/") else "/api/mpesa"
+def accepted(path: str, transaction_id: str, status: Status, checkout_request_id: str | None) -> Answer:
+    """The customer is being asked, or was: never that it is paid."""
+    prefix = "/api/pay" if path.startswith("/api/pay/") else "/api/mpesa"
     body = {
         "transaction_id": transaction_id,
         "checkout_request_id": checkout_request_id,
