@@ -146,6 +146,10 @@ class Daraja:
             return bodies.SUBSCRIBER_LOCKED
         script = self.scripts.take(push.msisdn) or self._unscripted()
         self.mpesa.live.changed("scripts")
+        if script.token_dies:
+            self.tokens.kill()
+            self.scripts.put_back(push.msisdn, script.model_copy(update={"token_dies": False}))
+            return bodies.INVALID_ACCESS_TOKEN
         latency_s = self.mpesa.behaviour.push_latency_s if script.push_latency_s is None else script.push_latency_s
         payment = None
         if script.sends_prompt:
@@ -157,9 +161,12 @@ class Daraja:
         return self._push_answer(script, payment)
 
     def _unscripted(self) -> Script:
-        """A person decides; where this simulator is hostile, chance does."""
+        """A person decides; where this simulator is hostile, chance does. Who moves the time never waits for answers."""
         hostility = self.mpesa.behaviour.hostility
-        return draw(self.mpesa.randomness, hostility) if hostility else Script()
+        if not hostility:
+            return Script()
+        drawn = draw(self.mpesa.randomness, hostility)
+        return drawn.model_copy(update={"push_latency_s": None}) if self.clock.stands_still else drawn
 
     @staticmethod
     def _prompt_after_s(script: Script, latency_s: float) -> float:
@@ -179,7 +186,7 @@ class Daraja:
             raise AssertionError("Script promises: what is accepted reaches the phone")
         return bodies.push_accepted(payment.merchant_request_id, payment.checkout_request_id)
 
-    async def _query(self, request: web.Request) -> Answer | Refusal:
+    async def _query(self, request: web.Request) -> Answer | Refusal | Dropped:
         wrong = checks.caller(request.method, request.headers.get("Authorization"), self.tokens)
         if wrong is not None:
             return wrong
@@ -198,9 +205,10 @@ class Daraja:
             return (
                 bodies.TRANSACTION_DOES_NOT_EXIST if asked.startswith("ws_CO_") else bodies.invalid("CheckoutRequestID")
             )
+        await self.clock.sleep(payment.script.query_latency_s)
         return self._query_answer(payment)
 
-    def _query_answer(self, payment: Payment) -> Answer | Refusal:
+    def _query_answer(self, payment: Payment) -> Answer | Refusal | Dropped:
         shape = payment.shapes_left.pop(0) if payment.shapes_left else self._true_shape(payment)
         names = (payment.merchant_request_id, payment.checkout_request_id)
         match shape:
@@ -220,6 +228,12 @@ class Daraja:
                 return bodies.SPIKE_ARREST
             case QueryShape.FIREWALL_403:
                 return bodies.FIREWALL_403
+            case QueryShape.FIREWALL_503:
+                return bodies.FIREWALL_503
+            case QueryShape.SYSTEM_BUSY:
+                return bodies.SYSTEM_BUSY
+            case QueryShape.DROPPED:
+                return Dropped()
             case QueryShape.TERMINAL:
                 result = payment.script.query_result or payment.result
                 if result is None:

@@ -54,6 +54,10 @@ def draw(randomness: Random, hostility: float) -> Script:
         randomness.choice(PUSH_TROUBLES)(randomness, knobs)
     if randomness.random() < hostility / 2:
         randomness.choice(QUERY_TROUBLES)(randomness, knobs)
+    if (
+        further := Random(repr(sorted(knobs.items())))
+    ).random() < hostility / 2:  # its own chance: the rest stays as drawn
+        further.choice(FURTHER_TROUBLES)(further, knobs)
     return Script.model_validate(knobs)
 
 
@@ -169,4 +173,15 @@ def _contradicts(randomness: Random, knobs: Knobs) -> None:
         knobs["query_result"] = {"code": 1032, "desc": "Request cancelled by user"}
 
 
+def _token_dies(randomness: Random, knobs: Knobs) -> None:
+    """Another instance, or another program of the same app, fetches a token in between."""
+    knobs["token_dies"] = True
+
+
+def _slow(randomness: Random, knobs: Knobs) -> None:
+    """Answers of up to 7 s were measured (130 pushes, 2025); some of these outlast a function's patience."""
+    knobs["push_latency_s"] = round(randomness.choice((4, 7, 30)) * randomness.uniform(0.8, 1.2), 1)
+
+
+FURTHER_TROUBLES: tuple[Callable[[Random, Knobs], None], ...] = (_token_dies, _slow)
 QUERY_TROUBLES: tuple[Callable[[Random, Knobs], None], ...] = (_unsettled, _unsettled, _stuck, _contradicts)

@@ -91,6 +91,10 @@ class QueryShape(StrEnum):
     INVALID_CHECKOUT_REQUEST_ID = "invalid_checkout_request_id"
     SPIKE_ARREST_429 = "spike_arrest_429"
     FIREWALL_403 = "firewall_403"
+    FIREWALL_503 = "firewall_503"
+    SYSTEM_BUSY = "system_busy"
+    DROPPED = "dropped"
+    """INF: the connection is closed instead of an answer, as for a push."""
     TERMINAL = "terminal"
 
 
@@ -126,6 +130,8 @@ class Script(BaseModel):
     """Whether a prompt goes out. None: only when the push is accepted. An unclear 500 may well have sent one."""
     drop_response: bool = False
     """Close the connection instead of answering."""
+    token_dies: bool = False
+    """Another program of the same app has just fetched a token: 404.001.03, and all the rest for the repeated push."""
     prompt_after_s: Seconds | None = None
     """From the push to the prompt. None: with the answer."""
 
@@ -156,6 +162,8 @@ class Script(BaseModel):
     # What the query tells
     query: tuple[QueryShape, ...] = ()
     """One shape per query, then the truth."""
+    query_latency_s: Seconds = 0.0
+    """How long each answer takes."""
     query_stuck_s: Seconds | None = None
     """How long after the push the query still says 4999, whatever happened (observed up to 33 min)."""
     query_result: Result | None = None
@@ -188,6 +196,10 @@ class Scripts:
 
     def add(self, script: Script) -> None:
         self._waiting.append((script, script.uses))
+
+    def put_back(self, msisdn: str, script: Script) -> None:
+        """For the repetition of a push that was turned away: before all others."""
+        self._waiting.insert(0, (script.model_copy(update={"phone": msisdn}), 1))
 
     def take(self, msisdn: str) -> Script | None:
         """The oldest script for this phone, else the oldest for anybody, else none."""

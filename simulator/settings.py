@@ -38,7 +38,7 @@ EXAMPLE_TILL = Merchant(shortcode="600000", kind=MerchantKind.TILL, receives="60
 
 
 class Behaviour(BaseModel):
-    """What may be changed while it runs, through /control/settings. Defaults are what was observed."""
+    """What may be changed while it runs, through /control/behaviour. Defaults are what was observed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

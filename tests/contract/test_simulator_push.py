@@ -199,6 +199,21 @@ def test_the_answer_can_be_lost_after_the_push_was_accepted(caller: DarajaCaller
     caller.simulator.client.wait_for_prompt(PHONE)
 
 
+def test_a_token_can_die_just_before_one_push_and_the_repetition_meets_the_rest_of_the_script(
+    caller: DarajaCaller,
+) -> None:
+    caller.simulator.client.script(None, "cancel", after_s=0, callback_count=0, token_dies=True)
+    refused = caller.push()
+    assert (refused.status, refused.json()["errorCode"]) == (404, "404.001.03")
+    assert caller.push().json()["errorCode"] == "404.001.03"
+    caller.forget_token()
+    checkout_request_id = caller.accepted()
+    caller.simulator.client.wait_for(
+        lambda: caller.simulator.client.payment(checkout_request_id)["result_code"], "the outcome", 10
+    )
+    assert caller.simulator.client.payment(checkout_request_id)["result_code"] == "1032"
+
+
 def test_a_lost_request_makes_no_phone_ring(caller: DarajaCaller) -> None:
     caller.simulator.client.script(None, drop_response=True, reaches_phone=False)
     with pytest.raises(ConnectionError):

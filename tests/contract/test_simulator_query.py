@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,21 @@ def test_a_query_tells_no_receipt_amount_or_phone(patient: DarajaCaller) -> None
         "ResultCode",
         "ResultDesc",
     ]
+
+
+def test_the_answer_to_a_query_can_be_lost(patient: DarajaCaller) -> None:
+    payment = concluded(patient, query=["dropped"])
+    with pytest.raises(ConnectionError):
+        patient.query(payment["checkout_request_id"])
+    assert patient.query(payment["checkout_request_id"]).json()["ResultCode"] == "0"
+
+
+def test_the_answer_to_a_query_can_take_its_time(patient: DarajaCaller) -> None:
+    payment = concluded(patient, query_latency_s=0.4)
+    patient.token()
+    began = time.monotonic()
+    assert patient.query(payment["checkout_request_id"]).json()["ResultCode"] == "0"
+    assert time.monotonic() - began >= 0.4
 
 
 def test_a_query_can_be_stuck_for_half_an_hour(patient: DarajaCaller) -> None:
