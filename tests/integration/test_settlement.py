@@ -29,7 +29,7 @@ from shared.gateway.queries import QueryDue
 from shared.payments import Confirmed, Declined, Ids, PushAccepted, QueryConfirmed, Status, UnknownCode
 from shared.safaricom_addresses import Source
 from shared.settlement import ask, from_callback, judge, look_at_the_clock, remember, settle
-from tests.fixtures.ledger import Ledger, ids
+from tests.fixtures.ledger import PHONES, Ledger, ids
 
 KES = Decimal(1500)
 RECEIPT = "UE4JS31RBV"
@@ -356,7 +356,10 @@ class Answers:
 
 def due(ledger: Ledger, transaction_id: str) -> QueryDue:
     """The payment as the sweep takes it up, its question due and leased for a minute."""
-    ledger.overwrite("UPDATE transactions SET next_query_at = now() - interval '1 second'")
+    ledger.overwrite(
+        "UPDATE transactions SET next_query_at = now() - interval '1 second' WHERE id = CAST(:id AS uuid)",
+        id=transaction_id,
+    )
     ledger.overwrite("UPDATE query_budget SET next_slot_at = now() - interval '1 second'")
     taken = ledger.gateway.queries.take(12)
     assert isinstance(taken, QueryDue)
@@ -460,6 +463,17 @@ def test_a_query_that_contradicts_leaves_the_schedule_to_what_it_led_to(ledger: 
     ledger.tell(transaction_id, Confirmed(OURS, KES, RECEIPT))
     assert asks(ledger, about, QueryDeclined("1032", "cancelled")) == "contradicts"
     assert (status(ledger, transaction_id), ledger.payment(transaction_id)["next_query_at"]) == ("PAID", None)
+
+
+def test_a_duplicate_that_a_query_uncovers_is_not_asked_about_again(ledger: Ledger) -> None:
+    first = pushed(ledger, 1, phone=PHONES[0])
+    ledger.age(first, 3601)
+    look_at_the_clock(ledger.gateway, first)
+    second = pushed(ledger, 2, phone=PHONES[0])
+    ledger.tell(second, Confirmed(ids(2), KES, RECEIPT))
+    assert asks(ledger, due(ledger, first), QuerySucceeded("processed")) == "to_review"
+    row = ledger.payment(first)
+    assert (row["review_reason"], row["next_query_at"]) == ("duplicate_payment", None)
 
 
 def test_a_query_about_a_payment_that_is_not_there_changes_nothing(ledger: Ledger) -> None:
