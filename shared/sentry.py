@@ -20,12 +20,28 @@ from shared.calls_out import CallFailed, Deadline, Request, exchange
 from shared.safe_fields import PROSE, UUID, WORD, is_safe
 
 if TYPE_CHECKING:
+    from sentry_sdk._types import DataCollectionUserOptions
     from sentry_sdk.envelope import Envelope
     from sentry_sdk.types import Event
 
     from shared.settings import MonitoringSettings
 
 CLIENT = f"lipa.python/{sentry_sdk.VERSION}"
+
+NOTHING: DataCollectionUserOptions = {
+    "user_info": False,
+    "cookies": {"mode": "off"},
+    "http_headers": {"request": {"mode": "off"}},
+    "http_bodies": [],
+    "url_query_params": {"mode": "off"},
+    "graphql": {"document": False, "variables": False},
+    "gen_ai": {"inputs": False, "outputs": False},
+    "database_query_data": False,
+    "queues": False,
+    "stack_frame_variables": False,
+    "frame_context_lines": 0,
+}
+"""What the SDK gathers by itself."""
 
 
 class NotDelivered(Exception):
@@ -53,9 +69,7 @@ class Sentry:
             default_integrations=False,
             auto_enabling_integrations=False,
             max_breadcrumbs=0,
-            send_default_pii=False,
-            include_local_variables=False,
-            include_source_context=False,
+            data_collection=NOTHING,
             max_request_body_size="never",
             auto_session_tracking=False,
             send_client_reports=False,
