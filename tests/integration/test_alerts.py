@@ -1,0 +1,354 @@
+"""Alerts about the shop as a whole: when they come, that they come once, and that each says what to do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from shared.alerts import TOPICS
+from shared.database import Database
+from shared.gateway.store import Store
+from shared.gateway.watch import CONDITIONS, Watch
+from shared.payments import Alert
+from shared.safe_fields import is_safe
+from tests.chaos.customers import nth_order, push
+from tests.fixtures.shop import Shop
+
+ROOT = Path(__file__).parents[2]
+
+
+class Books:
+    """Made-up books, and a sweep that looks at them."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._database = Database(url)
+        self.watch = Watch(Store(self._database, "sandbox"))
+        self.watch.sweep_begins()
+
+    def close(self) -> None:
+        self._database.close()
+
+    def run(self, sql: str, **params: object) -> None:
+        with self._database.transaction() as tx:
+            tx.run("SET LOCAL session_replication_role = 'replica'")
+            tx.run(sql, **params)
+
+    def payments(self, count: int, status: str, *, minutes_ago: float = 10, accepted: bool = True) -> None:
+        """So many, each of another phone."""
+        self.run(
+            """
+            INSERT INTO transactions (phone_number, amount, account_reference, status, created_at, updated_at,
+                                      merchant_request_id, checkout_request_id, paid_at, review_reason)
+            SELECT '2547000' || lpad(n::text, 5, '0'), 100, 'R' || n, CAST(:status AS text), at, at,
+                   CASE WHEN :accepted THEN gen_random_uuid()::text END,
+                   CASE WHEN :accepted THEN gen_random_uuid()::text END,
+                   CASE WHEN :status = 'PAID' THEN at END, CASE WHEN :status = 'REVIEW' THEN 'silence' END
+            FROM generate_series(1, CAST(:count AS int)) n, (SELECT now() - interval '1 minute' * :minutes AS at) moment
+            """.replace(":minutes", str(minutes_ago)),
+            status=status,
+            count=count,
+            accepted=accepted,
+        )
+
+    def told_by_query(self, count: int) -> None:
+        self.payments(count, "PAID", minutes_ago=30)
+        self.run(
+            """
+            INSERT INTO query_answers (transaction_id, answered_at, result_code, outcome)
+            SELECT id, now() - interval '10 minutes', '0', 'paid' FROM transactions WHERE callback_received_at IS NULL
+            """
+        )
+
+    def a_callback(self, minutes_ago: int) -> None:
+        self.run(
+            f"""
+            INSERT INTO callback_inbox (transaction_id, received_at, body, outcome, next_try_at, judged_at)
+            VALUES (gen_random_uuid(), now() - interval '{minutes_ago} minutes', '', 'paid', NULL, now())
+            """
+        )
+
+    def unsent_invoices(self, count: int) -> None:
+        self.run(
+            """
+            INSERT INTO outbox (kind, topic, last_error, next_try_at, tries)
+            SELECT 'invoice', 'again', 'refused', NULL, 3 FROM generate_series(1, CAST(:count AS int))
+            """,
+            count=count,
+        )
+
+    def age(self, **interval: float) -> None:
+        ((unit, amount),) = interval.items()
+        with self._database.transaction() as tx:
+            for table, columns in {
+                "occasions": ("since", "seen_at", "told_at"),
+                "sweeps": ("began_at", "looked_at"),
+                "installation": ("stamped_at",),
+            }.items():
+                for column in columns:
+                    tx.run(f"UPDATE {table} SET {column} = {column} - interval '{amount} {unit}'")
+
+    def look(self) -> list[str]:
+        """The next look: the last one was five minutes ago."""
+        self.age(minutes=5)
+        return self.watch.look()
+
+    def outbox(self, topic: str) -> list[dict[str, object]]:
+        with self._database.transaction() as tx:
+            rows = tx.rows("SELECT facts FROM outbox WHERE topic = :topic ORDER BY id", topic=topic)
+        return [row["facts"] for row in rows]
+
+
+@pytest.fixture
+def books(database_url: str) -> Iterator[Books]:
+    made = Books(database_url)
+    yield made
+    made.close()
+
+
+# When each comes ------------------------------------------------------------------------------------------------------
+
+
+def test_a_quiet_shop_has_no_alert(books: Books) -> None:
+    assert books.look() == []
+
+
+def test_callbacks_that_never_come_while_customers_pay(books: Books) -> None:
+    books.told_by_query(1)
+    assert books.look() == []
+    books.told_by_query(1)
+    assert books.look() == ["callbacks_missing"]
+
+
+def test_a_shop_that_has_callbacks_may_lose_some(books: Books) -> None:
+    books.a_callback(60)
+    books.told_by_query(4)
+    assert books.look() == []
+    books.told_by_query(1)
+    assert books.look() == ["callbacks_missing"]
+
+
+def test_one_callback_that_comes_again_ends_it(books: Books) -> None:
+    books.told_by_query(9)
+    books.a_callback(1)
+    assert books.look() == []
+
+
+@pytest.mark.parametrize(
+    ("failed", "paid", "failed_before", "paid_before", "alerts"),
+    [
+        (3, 0, 10, 200, False),  # three failures at night
+        (7, 0, 10, 200, False),
+        (8, 2, 10, 200, True),
+        (10, 90, 100, 900, False),  # as always
+        (25, 75, 100, 900, True),
+        (25, 75, 300, 700, False),  # a shop with many failures has them always
+        (5, 3, 0, 0, False),  # no past
+        (9, 1, 0, 0, True),
+        (30, 1970, 0, 5000, False),
+        (200, 1800, 0, 5000, True),
+    ],
+)
+def test_failures_beyond_what_the_shop_is_used_to(
+    books: Books, failed: int, paid: int, failed_before: int, paid_before: int, alerts: bool
+) -> None:
+    books.payments(failed, "FAILED")
+    books.payments(paid, "PAID")
+    books.payments(failed_before, "CANCELLED", minutes_ago=3 * 24 * 60)
+    books.payments(paid_before, "PAID", minutes_ago=2 * 24 * 60)
+    assert books.look() == (["failure_rate"] if alerts else [])
+
+
+def test_pushes_that_nobody_takes(books: Books) -> None:
+    books.payments(1, "PAID", minutes_ago=90)
+    books.payments(2, "FAILED", accepted=False)
+    assert books.look() == []
+    books.payments(1, "FAILED", accepted=False)
+    assert books.look() == ["no_push_accepted"]
+    books.payments(1, "PENDING", minutes_ago=1)
+    books.age(hours=2)
+    assert books.look() == []
+
+
+def test_pushes_that_one_phone_is_refused_are_not_the_shops_trouble(books: Books) -> None:
+    for _ in range(4):
+        books.payments(1, "FAILED", accepted=False)
+    assert books.look() == []
+
+
+def test_mail_that_fails(books: Books) -> None:
+    books.unsent_invoices(2)
+    assert books.look() == []
+    books.unsent_invoices(1)
+    assert books.look() == ["mail_failing"]
+    books.run("INSERT INTO outbox (kind, topic, sent_at, next_try_at) VALUES ('invoice', 'again', now(), NULL)")
+    books.age(hours=2)
+    assert books.look() == []
+
+
+def test_work_that_stays_where_it_is(books: Books) -> None:
+    books.payments(1, "PENDING", minutes_ago=74)
+    assert books.look() == []
+    books.payments(1, "UNCERTAIN", minutes_ago=76)
+    assert books.look() == ["work_stuck"]
+    assert books.outbox("work_stuck") == [{"payments": 1, "callbacks": 0, "messages": 0, "reminder": False}]
+
+
+def test_what_waits_for_a_person_is_told_again_every_day(books: Books) -> None:
+    books.payments(2, "REVIEW", minutes_ago=23 * 60)
+    assert books.look() == []
+    books.payments(2, "REVIEW", minutes_ago=25 * 60)
+    assert books.look() == ["review_waiting"]
+    for _ in range(26):  # a look every 55 minutes
+        books.age(minutes=50)
+        assert books.look() == []
+    books.age(minutes=50)
+    assert books.look() == ["review_waiting"]
+    assert [facts["reminder"] for facts in books.outbox("review_waiting")] == [False, True]
+
+
+def test_dead_letters_that_nobody_looks_at(books: Books) -> None:
+    books.run(
+        """
+        INSERT INTO callback_inbox (transaction_id, body, outcome, next_try_at, judged_at)
+        VALUES (gen_random_uuid(), '', 'dead_letter', NULL, now() - interval '25 hours')
+        """
+    )
+    assert books.look() == ["callbacks_waiting"]
+
+
+# Once ----------------------------------------------------------------------------------------------------------------
+
+
+def test_an_occasion_is_told_once_and_again_when_it_comes_back(books: Books) -> None:
+    books.unsent_invoices(3)
+    assert [books.look() for _ in range(3)] == [["mail_failing"], [], []]
+    books.age(minutes=61)  # nobody saw it for an hour: that was the end of it
+    assert books.look() == ["mail_failing"]
+    assert [facts["reminder"] for facts in books.outbox("mail_failing")] == [False, False]
+
+
+def test_sweeps_that_overlap_tell_once(books: Books) -> None:
+    books.unsent_invoices(3)
+    sweeps = [Books(books.url) for _ in range(8)]
+    for _ in range(3):
+        books.age(minutes=61)
+        with ThreadPoolExecutor(len(sweeps)) as pool:
+            told = list(pool.map(lambda sweep: sweep.watch.look(), sweeps))
+        assert sorted(told) == [[]] * 7 + [["mail_failing"]]
+    for sweep in sweeps:
+        sweep.close()
+    assert len(books.outbox("mail_failing")) == 3
+
+
+# The sweep itself -----------------------------------------------------------------------------------------------------
+
+
+def test_the_first_sweep_after_a_gap_says_so(books: Books) -> None:
+    books.watch.sweep_begins()
+    books.age(minutes=9)
+    books.watch.sweep_begins()
+    assert books.outbox("sweep_stopped") == []
+    books.age(minutes=47)
+    for _ in range(2):
+        books.watch.sweep_begins()
+    assert books.outbox("sweep_stopped") == [{"minutes": 47, "runs_again": True, "reminder": False}]
+
+
+def test_customers_notice_that_no_sweep_comes_and_it_is_told_once(shop: Shop) -> None:
+    transaction_id = shop.pay().body["transaction_id"]
+    shop.sweep()
+    shop.age(9 * 60)
+    shop.status(transaction_id)
+    assert "sweep_stopped" not in "\n".join(shop.logged)
+    shop.age(120)
+    instances = shop.other_instances(3)
+    with ThreadPoolExecutor(3) as pool:
+        replies = list(pool.map(lambda instance: instance.status(transaction_id).status, instances))
+    assert replies == [200, 200, 200]
+    shop.status(transaction_id)
+    shop.sweep()
+    assert shop.row("SELECT count(*) AS alerts, count(sent_at) AS sent FROM outbox WHERE topic = 'sweep_stopped'") == {
+        "alerts": 1,
+        "sent": 1,
+    }
+    shop.close()
+    told = re.findall(r'.*"alert":"sweep_stopped".*', "\n".join(shop.logged))
+    assert len(told) == 1
+    assert '"runs_again":false' in told[0]
+
+
+def test_a_shop_whose_sweep_never_ran_is_told_so(shop: Shop) -> None:
+    transaction_id = shop.pay().body["transaction_id"]
+    shop.age(11 * 60)
+    assert shop.status(transaction_id).status == 200
+    assert "'alert': 'sweep_stopped'" in "\n".join(shop.logged)
+
+
+def test_telling_that_no_sweep_comes_costs_no_customer_their_answer(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transaction_id = shop.pay().body["transaction_id"]
+    shop.age(11 * 60)
+
+    def broken(_: Watch) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(Watch, "sweep_is_late", broken)
+    assert shop.status(transaction_id).body["status"] == "pending"
+
+
+# Each says what to do -------------------------------------------------------------------------------------------------
+
+
+def every_topic() -> set[str]:
+    """Every topic that the code writes into the outbox."""
+    sources = [*ROOT.glob("shared/**/*.py"), *ROOT.glob("ops/*.py")]
+    text = "\n".join(source.read_text("utf-8") for source in sources)
+    literal = re.findall(r"'alert', '([a-z_]+)'", text)
+    named = re.findall(r'_tell_the_operator\(\w+, "([a-z_]+)"\)', text)
+    closed = re.findall(r'inbox\.close\(\s*entry, "([a-z_]+)"', text)
+    return {
+        *literal,
+        *named,
+        *closed,
+        *CONDITIONS,
+        "sweep_stopped",
+        "silent_in_review",
+        *(each.value for each in Alert),
+    }
+
+
+def test_every_alert_has_its_words() -> None:
+    assert every_topic() == set(TOPICS)
+
+
+def test_the_runbook_has_a_section_for_every_alert_and_for_no_other() -> None:
+    page = (ROOT / "docs" / "runbook.md").read_text("utf-8")
+    chapter = page[page.index("## An alert came") : page.index("## Payments in review")]
+    sections = dict(re.findall(r"^#### `(\w+)`\n\n(.+?)(?=^#|\Z)", chapter, re.MULTILINE | re.DOTALL))
+    assert sections.keys() == TOPICS.keys()
+    assert [topic for topic, text in sections.items() if len(text) < 60] == []
+
+
+def test_the_words_of_an_alert_may_be_written() -> None:
+    for topic in TOPICS.values():
+        assert is_safe("says", topic.says)
+        assert is_safe("do_now", topic.do_now)
+
+
+def test_an_alert_has_one_shape(shop: Shop) -> None:
+    shop.sweep()
+    told = push(shop, nth_order(1))
+    shop.call("callback", "POST", told.path, raw=told.success().replace(b":101}", b":102}"))
+    shop.age(30 * 60)
+    shop.sweep()
+    alerts = [line for line in shop.logged if "'msg': 'alert'" in line]
+    assert len(alerts) == 2
+    for line in alerts:
+        for field in ("alert", "since", "says", "do_now", "runbook"):
+            assert f"'{field}': '" in line
