@@ -264,10 +264,15 @@ DECLARE
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('the shop', 1));
 
-    SELECT c.asked_at + interval '1 hour' INTO free_at FROM push_callers c
-    WHERE c.address_digest = caller AND c.asked_at > now() - interval '1 hour'
-    ORDER BY c.asked_at DESC OFFSET most_by_caller - 1 LIMIT 1;
-    IF FOUND THEN
+    SELECT max(taken.until) INTO free_at FROM (
+        (SELECT c.asked_at + interval '1 hour' AS until FROM push_callers c
+         WHERE c.address_digest = caller AND c.asked_at > now() - interval '1 hour'
+         ORDER BY c.asked_at DESC OFFSET most_by_caller - 1 LIMIT 1)
+        UNION ALL                                             -- and nobody alone takes more than a third of the shop's minute
+        (SELECT c.asked_at + interval '1 minute' FROM push_callers c
+         WHERE c.address_digest = caller AND c.asked_at > now() - interval '1 minute'
+         ORDER BY c.asked_at DESC OFFSET greatest(most_in_shop / 3, 1) - 1 LIMIT 1)) taken;
+    IF free_at IS NOT NULL THEN
         RETURN QUERY SELECT 'address', extract(epoch FROM free_at - now())::double precision;
         RETURN;
     END IF;

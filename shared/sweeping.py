@@ -48,7 +48,8 @@ class Sweep:
         self._count("dead_letters", self._gateway.inbox.bury())
 
     def watch_the_clock(self) -> None:
-        """Payments that died before their push, or have been silent for too long."""
+        """Payments that died before their push, or have been silent for too long; and callers to forget."""
+        self._gateway.admissions.forget_callers()
         for transaction_id in self._gateway.queries.silent(50):
             if self._shift.passed():
                 return

@@ -100,7 +100,10 @@ def test_settings_of_the_developers_own_shell_do_not_reach_the_functions(
 ) -> None:
     source = (stack.ROOT / "shared" / "settings.py").read_text()
     names = set(
-        re.findall(r'"((?:MPESA|SENDGRID|INVOICE|CALLBACK|NETLIFY|SHOP|SMTP|SENTRY|CONFIRM|MAX)_[A-Z_]+)"', source)
+        re.findall(
+            r'"((?:MPESA|SENDGRID|INVOICE|CALLBACK|NETLIFY|SHOP|SMTP|SENTRY|CONFIRM|MAX|PHONE|ADDRESS)_[A-Z_]+)"',
+            source,
+        )
     )
     names |= {"DATABASE_URL", "ALLOWED_ORIGINS"}
     for name in names:

@@ -52,7 +52,12 @@ def test_the_ten_variables_of_the_guide_are_enough(environ: dict[str, str]) -> N
     assert settings.daraja.party_b == settings.daraja.shortcode
     assert settings.daraja.transaction_type == "CustomerPayBillOnline"
     assert settings.callback.confirm_above_kes == 20_000
-    assert settings.limits.payment_kes == 250_000
+    limits = settings.limits
+    assert limits.payment_kes == 250_000
+    assert limits.phone_kes_a_day == 500_000
+    assert limits.shop_kes_a_day is None
+    assert (limits.phone_pushes_an_hour, limits.phone_unanswered_in_a_row) == (10, 3)
+    assert (limits.address_pushes_an_hour, limits.shop_pushes_a_minute) == (120, 60)
     assert settings.mail.sendgrid_base_url == "https://api.sendgrid.com"
 
 
