@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 
-from ops import audit, case, review
+from ops import audit, case, privacy, review
 from ops.books import Books
 from ops.verify import check
 from shared.daraja_models import EAT, receipts_seen
@@ -122,6 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     receipts.add_parser("missing", help="paid, but no callback named the receipt").set_defaults(run=_receipts_missing)
 
+    privacy.add_commands(commands)
     commands.add_parser(
         "callback-secret", help="the secret that signs callback addresses; print it before rotating keys"
     )

@@ -16,6 +16,7 @@ from decimal import Decimal
 
 from ops.books import Books
 from shared.database import Row
+from shared.erased import as_told
 from shared.gateway.inbox import Entry
 from shared.payments import (
     NOT_PAID,
@@ -45,7 +46,7 @@ from shared.payments import (
 from shared.result_codes import QUERY_FAILURES
 from shared.settlement import from_callback
 
-DECIDES_NOTHING = {"Order", "Adopted"}
+DECIDES_NOTHING = {"Order", "Adopted", "PersonErased"}
 """Events that are history, but no news about the money."""
 NOT_KEPT = Ids("not kept", "not kept")
 """What Daraja named a push whose ids another payment had: they could not be stored."""
@@ -123,7 +124,8 @@ def _take_again(world: _World, bodies: dict[str, bytes], step: Row, confirm_abov
             it.payment.id, f"audit row {step['id']}: its evidence cannot be read as {step['event']} any more"
         )
         return
-    decision = decide(it.payment, event, _around(world, it, event, step, confirm_above_kes))
+    payment = replace(it.payment, ids=as_told(it.payment.ids, _ids_told(event), it.row["phone_number"]))
+    decision = decide(payment, event, _around(world, it, event, step, confirm_above_kes))
     if (decision.outcome.value, decision.status.value) != (step["outcome"], step["to_status"]):
         yield Difference(
             it.payment.id,
@@ -170,7 +172,7 @@ def _around(world: _World, it: _Replayed, event: Event, step: Row, confirm_above
     receipt = event.receipt if isinstance(event, Confirmed | OperatorPaid) else None
     if isinstance(event, OperatorRefunded):
         receipt = str(step["said"])
-    ids = event.ids if isinstance(event, PushAccepted | Confirmed | Declined | UnknownCode) else None
+    ids = _ids_told(event)
     now: datetime = step["at"]
     return Circumstances(
         now=now,
@@ -181,6 +183,10 @@ def _around(world: _World, it: _Replayed, event: Event, step: Row, confirm_above
             other.paid_at is not None and other.paid_at > now - TWINS_ARE_WITHIN for other in world.twins(it)
         ),
     )
+
+
+def _ids_told(event: Event) -> Ids | None:
+    return event.ids if isinstance(event, PushAccepted | Confirmed | Declined | UnknownCode) else None
 
 
 def _after(it: _Replayed, decision: Decision) -> Payment:

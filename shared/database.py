@@ -111,6 +111,16 @@ class Database:
             self._connection = None
 
     @property
+    def settings(self) -> ConnectionSettings:
+        """Where it connects, and how."""
+        return self._settings
+
+    @property
+    def tls_version(self) -> str | None:
+        """Of the open connection, like TLSv1.3; None: it is not encrypted, or not open."""
+        return self._connection.tls_version if self._connection else None
+
+    @property
     def round_trips(self) -> int:
         """Exchanges with the server so far, without those of logging in."""
         return self._round_trips_before + (self._connection.round_trips if self._connection else 0)

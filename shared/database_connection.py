@@ -77,6 +77,11 @@ class Connection:
         """In no transaction, with no answer owed: ready for the next BEGIN."""
         return not self._unanswered and self._wire._transaction_status == IDLE
 
+    @property
+    def tls_version(self) -> str | None:
+        """Like TLSv1.3; None: the connection is not encrypted."""
+        return self._wire._usock.version() if isinstance(self._wire._usock, ssl.SSLSocket) else None
+
     def close(self) -> None:
         """Never fails."""
         self._unanswered = True

@@ -24,5 +24,7 @@ def read_msisdn(value: object) -> str:
 
 
 def masked(msisdn: str) -> str:
-    """`2547*****678`: enough for a customer to recognise, too little to call."""
+    """`2547*****678`: enough for a customer to recognise, too little to call. One that was erased says so."""
+    if msisdn.startswith("2540"):
+        return "an erased number"
     return f"{msisdn[:4]}*****{msisdn[-3:]}"

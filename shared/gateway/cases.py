@@ -9,6 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from shared.erased import as_told
 from shared.gateway.trail import READ, WRITE
 from shared.payments import (
     FIRST_QUERY_AFTER,
@@ -80,7 +81,7 @@ class Cases:
                 f"""
                 SELECT t.audit_length, t.audit_head, {READ},
                        t.id, t.status, t.amount, t.created_at, t.merchant_request_id, t.checkout_request_id,
-                       t.ids_are_learnt, t.review_reason, t.success_held_at, c.mpesa_receipt_number,
+                       t.phone_number, t.ids_are_learnt, t.review_reason, t.success_held_at, c.mpesa_receipt_number,
                        t.status = 'REFUNDED' AND c.id IS NULL AS refunded_unpaid,
                        clock_timestamp() AS now,
                        EXISTS (SELECT FROM payment_confirmations o
@@ -115,7 +116,7 @@ class Case:
         self._row = row
         self._evidence = evidence
         self._trail = trail
-        self.payment = _payment(row)
+        self.payment = _payment(row, evidence.ids)
         self.circumstances = Circumstances(
             now=row["now"],
             confirm_above_kes=confirm_above_kes,
@@ -313,14 +314,15 @@ class Case:
         return {"asks": False, "next_query_at": None}
 
 
-def _payment(row: Row) -> Payment:
+def _payment(row: Row, told: Ids | None) -> Payment:
     checkout_id, merchant_id = row["checkout_request_id"], row["merchant_request_id"]
+    stored = Ids(merchant_id, checkout_id) if checkout_id is not None else None
     return Payment(
         id=str(row["id"]),
         status=Status(row["status"]),
         amount_kes=row["amount"],
         created_at=row["created_at"],
-        ids=Ids(merchant_id, checkout_id) if checkout_id is not None else None,
+        ids=as_told(stored, told, row["phone_number"]),
         ids_are_learnt=row["ids_are_learnt"],
         review_reason=ReviewReason(row["review_reason"]) if row["review_reason"] else None,
         receipt=row["mpesa_receipt_number"],

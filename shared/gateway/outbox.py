@@ -8,6 +8,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from shared.erased import ERASED_EMAIL
+
 if TYPE_CHECKING:
     from shared.database import Row
     from shared.gateway.store import Store
@@ -71,7 +73,7 @@ class NotPaid:
 
 @dataclass(frozen=True)
 class NoAddress:
-    """No e-mail address is stored, and none was given."""
+    """No e-mail address is stored, and none was given; or it was erased, and no other takes its place."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +185,7 @@ class Outbox:
                 return None
             if row["status"] != "PAID":
                 return NotPaid()
-            if row["customer_email"] is None and customer_email is None:
+            if row["customer_email"] == ERASED_EMAIL or (row["customer_email"] is None and customer_email is None):
                 return NoAddress()
             if row["lately"] >= AGAIN_A_DAY:
                 return TooOften(int(row["retry_after_s"]) + 1)

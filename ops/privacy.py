@@ -1,0 +1,165 @@
+"""`python -m ops privacy …`: what is stored about a person, erasing it, and what need not stay.
+
+    export PHONE|EMAIL                                everything stored, as one file for the person
+    erase PHONE|EMAIL --who NAME --why "…"            the person leaves the books, the money stays
+    purge                                             what is past its time (run it daily, or by hand)
+    check                                             what can be seen of encryption from here
+
+`--dry-run` changes nothing and counts. docs/privacy.md says what stays, and on which ground.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import re
+import sys
+from datetime import datetime
+from pathlib import Path
+
+from ops import encryption, export, retention
+from ops.erasure import By, Eraser
+from ops.people import Order, People, Person, read_person
+from shared.daraja_models import EAT
+from shared.database import Database
+from shared.money import in_words
+
+
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    actions = commands.add_parser("privacy", help="what is stored about people: export, erase, purge").add_subparsers(
+        dest="action", required=True, metavar="ACTION"
+    )
+    take_out = actions.add_parser("export", help="everything stored about a person, as one JSON file")
+    take_out.add_argument("person", metavar="PHONE|EMAIL", type=_person)
+    take_out.add_argument("--out", type=Path, metavar="FILE", help="default: personal-data-DATE-TIME.json, here")
+    take_out.set_defaults(run=_export)
+
+    erase = actions.add_parser("erase", help="a person leaves the books; the money stays")
+    erase.add_argument("person", metavar="PHONE|EMAIL", type=_person)
+    erase.add_argument("--who", default=getpass.getuser(), help="your name in the audit log (default: your login)")
+    erase.add_argument("--why", required=True, type=_reason, help="kept in the audit log, so no personal data")
+    erase.add_argument("--dry-run", action="store_true", help="change nothing, count")
+    erase.add_argument(
+        "--nothing-owed", action="store_true", help="you looked in the portal: no money has to go back to them"
+    )
+    erase.set_defaults(run=_erase)
+
+    purge = actions.add_parser("purge", help="what is past its time: see docs/privacy.md")
+    purge.add_argument("--who", default=getpass.getuser(), help="your name in the audit log (default: your login)")
+    purge.add_argument("--dry-run", action="store_true", help="change nothing, count")
+    purge.set_defaults(run=_purge)
+
+    actions.add_parser("check", help="what can be seen of encryption from here").set_defaults(run=_check)
+
+
+def _person(text: str) -> Person:
+    try:
+        return read_person(text)
+    except ValueError as refused:
+        raise argparse.ArgumentTypeError(str(refused)) from None
+
+
+def _reason(text: str) -> str:
+    """The audit log never changes, so nobody may stand in it."""
+    if "@" in text or re.search(r"(?:[0-9][ \-.()/]{0,2}){9}", text):
+        raise argparse.ArgumentTypeError("must hold no phone number and no e-mail address: it can never be erased")
+    return text
+
+
+def _export(database: Database, chosen: argparse.Namespace) -> int:
+    found = export.collect(database, chosen.person)
+    path: Path = chosen.out or Path(f"personal-data-{datetime.now(EAT):%Y%m%d-%H%M%S}.json")
+    try:
+        export.write(found, path)
+    except OSError as refused:
+        print(f"ops: {path} cannot be written: {refused.strerror}", file=sys.stderr)
+        return 2
+    for line in export.told(found):
+        print(line)
+    print(f"written to {path}: readable by you only; give it to the person, and remove it")
+    return 0
+
+
+def _erase(database: Database, chosen: argparse.Namespace) -> int:
+    """Every order first, then where the person is named beside other payments. 1: something has to wait."""
+    person: Person = chosen.person
+    people = People(database, nothing_owed=chosen.nothing_owed)
+    eraser = Eraser(database, people, By(chosen.who, chosen.why), dry_run=chosen.dry_run)
+    orders = people.orders_of(person)
+    waiting = [order for order in orders if order.not_yet or not eraser.person(order)]
+    done = {transaction_id for order in orders for transaction_id in order.ids}
+    unfinished = _elsewhere(people, eraser, person, done)
+
+    _tell_counts(eraser, dry_run=chosen.dry_run)
+    for order in waiting:
+        _tell_waiting(order)
+    for transaction_id in unfinished:
+        print(f"not yet: {transaction_id}, which is not theirs, names them: it is not finished")
+    for line in _advice(people, person, [order for order in orders if order not in waiting]):
+        print(line)
+    return 1 if waiting or unfinished else 0
+
+
+def _elsewhere(people: People, eraser: Eraser, person: Person, done: set[str]) -> list[str]:
+    """Late callbacks about payments erased before, and evidence about others' payments. Returns what has to wait."""
+    unfinished = []
+    for transaction_id in people.named_elsewhere(person, but=done):
+        if transaction_id in done:
+            continue
+        order = people.order(transaction_id)
+        if order is not None and order.is_erased:
+            done.update(order.ids)
+            finished = eraser.person(order)
+        else:
+            finished = eraser.mention(transaction_id, person)
+        if not finished:
+            unfinished.append(transaction_id)
+    return unfinished
+
+
+def _tell_counts(eraser: Eraser, *, dry_run: bool) -> None:
+    would = "would be " if dry_run else ""
+    done = eraser.done
+    print(f"{done['payments']} payments {would}without the person, {done['mentions']} more no longer naming them")
+    for table in sorted(done.keys() - {"payments", "mentions"}):
+        if done[table]:
+            print(
+                f"  {done[table]:5}  rows of {table} {would}{'deleted' if table == 'idempotency_keys' else 'rewritten'}"
+            )
+
+
+def _tell_waiting(order: Order) -> None:
+    reasons = order.not_yet or {order.ids[0]: "changed just now: run this again"}
+    for transaction_id, why in reasons.items():
+        row = next(each for each in order.payments if str(each["id"]) == transaction_id)
+        print(f"not yet: {transaction_id}, {in_words(row['amount'])} for {row['account_reference']}: it {why}")
+    if len(order.ids) > len(reasons):
+        print(f"  with it wait {len(order.ids) - len(reasons)} other attempts at the same order")
+
+
+def _advice(people: People, person: Person, erased: list[Order]) -> list[str]:
+    advice = []
+    if (written := people.in_the_audit_log(person)) > 0:
+        advice.append(f"{written} audit rows name them, in a reason that somebody wrote: the audit log never changes")
+    if person.email and erased:
+        advice.append("payments of theirs without this e-mail address are found by their phone number: erase that too")
+    if not erased and not advice:
+        advice.append("nothing more is stored about them")
+    return advice
+
+
+def _purge(database: Database, chosen: argparse.Namespace) -> int:
+    people = People(database)
+    by = By(chosen.who, "past its time: see the retention table")
+    eraser = Eraser(database, people, by, dry_run=chosen.dry_run)
+    for what, done, waiting in retention.purge(database, people, eraser, dry_run=chosen.dry_run):
+        print(f"{done:7}  {what}" + (f" ({waiting} not finished yet)" if waiting else ""))
+    print("nothing was changed: a dry run" if chosen.dry_run else "done")
+    return 0
+
+
+def _check(database: Database, _: argparse.Namespace) -> int:
+    findings = encryption.look(database)
+    for finding in findings:
+        print(f"{finding.mark:8}{finding.what}")
+    return 1 if any(finding.mark == encryption.BAD for finding in findings) else 0

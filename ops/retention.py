@@ -1,0 +1,161 @@
+"""What is kept, why, and for how long: the rules as data, and the purge that applies them.
+
+docs/privacy.md prints the same table, held equal by a test. Rows of payments, callbacks and the audit log are never
+deleted: after the time of the books a payment loses its person, and what is left is about nobody.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+from ops.erasure import Eraser
+from ops.people import Order, People
+from shared.database import Database
+
+A_YEAR = timedelta(days=365.25)
+THE_BOOKS = 7 * A_YEAR
+A_COMPLAINT = timedelta(days=400)
+A_RETRY = timedelta(days=30)
+A_DAY = timedelta(days=1)
+AT_ONCE = 1000
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One line of the table."""
+
+    what: str
+    where: str
+    why: str
+    kept: str
+    table: str = ""
+    condition: str = ""
+    """Of rows that are purged; `:age` is how long they are kept."""
+    change: str = ""
+    """What becomes of a row; empty: it is deleted."""
+    age: timedelta = timedelta()
+
+
+RULES = (
+    Rule(
+        "phone number, Daraja's ids, callbacks, of payments that took money",
+        "transactions, callback_inbox, payment_confirmations, invoices",
+        "books and tax records: the statement, a refund, an audit",
+        "7 years after the last change, then without the person for ever",
+    ),
+    Rule(
+        "the same, of payments that came to nothing",
+        "transactions, callback_inbox",
+        "complaints, money that comes late",
+        "400 days after the last change, then without the person",
+    ),
+    Rule(
+        "e-mail address, name, description, words of Daraja's answers",
+        "transactions, invoices, query_answers",
+        "to send the invoice, also again; to answer a complaint",
+        "400 days after the last change",
+    ),
+    Rule(
+        "Idempotency-Key and fingerprint of the request",
+        "idempotency_keys",
+        "the same request never makes a second payment",
+        "30 days",
+        table="idempotency_keys",
+        condition="created_at < now() - CAST(:age AS interval) AND NOT EXISTS (SELECT FROM transactions t "
+        "WHERE t.id = transaction_id AND t.status IN ('INITIATED', 'PENDING', 'UNCERTAIN', 'REVIEW'))",
+        age=A_RETRY,
+    ),
+    Rule(
+        "when the customer last looked",
+        "transactions",
+        "who is watched is asked about first",
+        "30 days",
+        table="transactions",
+        condition="watched_at < now() - CAST(:age AS interval) "
+        "AND status NOT IN ('INITIATED', 'PENDING', 'UNCERTAIN', 'REVIEW')",
+        change="watched_at = NULL",
+        age=A_RETRY,
+    ),
+    Rule(
+        "network address a callback came from",
+        "callback_inbox",
+        "to tell Safaricom from a forger",
+        "400 days",
+        table="callback_inbox",
+        condition="source_address IS NOT NULL AND received_at < now() - CAST(:age AS interval) "
+        "AND outcome NOT IN ('dead_letter', 'held')",
+        change="source_address = NULL",
+        age=A_COMPLAINT,
+    ),
+    Rule(
+        "why a message was not sent",
+        "outbox",
+        "to repair it",
+        "400 days",
+        table="outbox",
+        condition="last_error IS NOT NULL AND next_try_at IS NULL AND created_at < now() - CAST(:age AS interval)",
+        change="last_error = NULL",
+        age=A_COMPLAINT,
+    ),
+    Rule(
+        "digest of a caller's network address",
+        "push_callers",
+        "limits on prompts",
+        "an hour, by the sweep; a day at most",
+        table="push_callers",
+        condition="asked_at < now() - CAST(:age AS interval)",
+        age=A_DAY,
+    ),
+    Rule(
+        "access token for Daraja",
+        "access_tokens",
+        "one token for all instances",
+        "an hour; a day at most",
+        table="access_tokens",
+        condition="token IS NOT NULL AND expires_at < now() - CAST(:age AS interval)",
+        change="token = NULL",
+        age=A_DAY,
+    ),
+    Rule(
+        "amounts, receipts, dates, states, references, the audit log, the record of erasures",
+        "all tables",
+        "they name nobody once the person is erased; books without gaps",
+        "for ever",
+    ),
+)
+
+
+def purge(database: Database, people: People, eraser: Eraser, *, dry_run: bool) -> Iterator[tuple[str, int, int]]:
+    """Applies every rule: what, how many orders or rows, and how many have to wait. Safe to break off and run again."""
+    late = people.erased_orders_with_news()
+    yield "late callbacks about payments whose person was erased", *_each(late, eraser.person)
+    yield "persons of payments past their time", *_each(people.orders_past(THE_BOOKS, A_COMPLAINT), eraser.person)
+    yield "contacts past their time", *_each(people.orders_with_contacts_past(A_COMPLAINT), eraser.contact)
+    for rule in RULES:
+        if rule.table:
+            yield rule.what, _purge_rows(database, rule, dry_run=dry_run), 0
+
+
+def _each(orders: list[Order], erase: Callable[[Order], bool]) -> tuple[int, int]:
+    outcomes = Counter(not order.not_yet and erase(order) for order in orders)
+    return outcomes[True], outcomes[False]
+
+
+def _purge_rows(database: Database, rule: Rule, *, dry_run: bool) -> int:
+    """A thousand rows a transaction."""
+    if dry_run:
+        with database.transaction() as tx:
+            row = tx.row(f"SELECT count(*) AS due FROM {rule.table} WHERE {rule.condition}", age=rule.age)  # noqa: S608
+            return int(row["due"]) if row else 0
+    doing = f"UPDATE {rule.table} SET {rule.change}" if rule.change else f"DELETE FROM {rule.table}"  # noqa: S608
+    some = f"SELECT ctid FROM {rule.table} WHERE {rule.condition} LIMIT {AT_ONCE}"  # noqa: S608
+    in_all = 0
+    while True:
+        with database.transaction() as tx:
+            changed = tx.run(f"{doing} WHERE ctid = ANY (ARRAY({some}))", age=rule.age)
+        in_all += changed
+        if changed < AT_ONCE:
+            return in_all
