@@ -21,6 +21,10 @@ A_COMPLAINT = timedelta(days=400)
 A_RETRY = timedelta(days=30)
 A_DAY = timedelta(days=1)
 AT_ONCE = 1000
+NOT_OPEN = (
+    "NOT EXISTS (SELECT FROM transactions t WHERE t.id = transaction_id "
+    "AND t.status IN ('INITIATED', 'PENDING', 'UNCERTAIN', 'REVIEW'))"
+)
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,7 @@ RULES = (
         "the same request never makes a second payment",
         "30 days",
         table="idempotency_keys",
-        condition="created_at < now() - CAST(:age AS interval) AND NOT EXISTS (SELECT FROM transactions t "
-        "WHERE t.id = transaction_id AND t.status IN ('INITIATED', 'PENDING', 'UNCERTAIN', 'REVIEW'))",
+        condition=f"created_at < now() - CAST(:age AS interval) AND {NOT_OPEN}",
         age=A_RETRY,
     ),
     Rule(
@@ -86,7 +89,7 @@ RULES = (
         "400 days",
         table="callback_inbox",
         condition="source_address IS NOT NULL AND received_at < now() - CAST(:age AS interval) "
-        "AND outcome NOT IN ('dead_letter', 'held')",
+        f"AND outcome NOT IN ('dead_letter', 'held') AND {NOT_OPEN}",
         change="source_address = NULL",
         age=A_COMPLAINT,
     ),
@@ -96,7 +99,8 @@ RULES = (
         "to repair it",
         "400 days",
         table="outbox",
-        condition="last_error IS NOT NULL AND next_try_at IS NULL AND created_at < now() - CAST(:age AS interval)",
+        condition="last_error IS NOT NULL AND next_try_at IS NULL AND created_at < now() - CAST(:age AS interval) "
+        f"AND {NOT_OPEN}",
         change="last_error = NULL",
         age=A_COMPLAINT,
     ),
