@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -20,6 +20,7 @@ from ops.redaction import Redaction, nine_digits, numbers_told
 from shared.daraja_models import CallbackUnreadable, read_callback
 from shared.database import Busy, CommitUnknown, Database, Row, Transaction
 from shared.erased import ERASED_EMAIL, number_told
+from shared.gateway.trail import READ, WRITE, Trail
 from shared.payments import Ids
 
 TRIES = 3
@@ -62,8 +63,9 @@ class _OnlyTried(Exception):
 class Eraser:
     """Erases orders, one at a time. `done` counts rows, by table."""
 
-    def __init__(self, database: Database, people: People, by: By, *, dry_run: bool = False) -> None:
-        self._database, self._people, self._by, self._dry_run = database, people, by, dry_run
+    def __init__(self, database: Database, people: People, trail: Trail, by: By, *, dry_run: bool = False) -> None:
+        self._database, self._people, self._trail = database, people, trail
+        self._by, self._dry_run = by, dry_run
         self.done: Counter[str] = Counter()
 
     def person(self, order: Order) -> bool:
@@ -71,10 +73,10 @@ class Eraser:
         scope: Scope = "late_evidence" if order.is_erased else "person"
 
         def erase(tx: Transaction, now: Order) -> Counter[str]:
-            self._record(tx, now.payments, scope)
             redaction = _of_everybody(tx, now)
             done = Counter(payments=len(now.payments))
             for transaction_id in now.ids:
+                self._record(tx, transaction_id, scope)
                 done += _rewrite(tx, transaction_id, redaction)
                 done += _empty(tx, transaction_id)
                 done["payment_confirmations"] += _name_nobody(tx, transaction_id)
@@ -86,9 +88,9 @@ class Eraser:
         """Names, addresses and words of an order, but not the number. False: not now."""
 
         def erase(tx: Transaction, now: Order) -> Counter[str]:
-            self._record(tx, now.payments, "contact")
             done = Counter(payments=len(now.payments))
             for transaction_id in now.ids:
+                self._record(tx, transaction_id, "contact")
                 done += _empty(tx, transaction_id)
             return done
 
@@ -98,17 +100,16 @@ class Eraser:
         """The person, where the evidence about somebody else's payment, or about none, names them. False: not now."""
         number = (person.msisdn or "")[3:]
 
-        def erase(tx: Transaction, now: Order | None) -> Counter[str]:
-            mentioned = [row for row in (now.payments if now else ()) if str(row["id"]) == transaction_id]
-            self._record(tx, mentioned or [{"id": transaction_id}], "mention")
+        def erase(tx: Transaction) -> Counter[str]:
+            self._record(tx, transaction_id, "mention")
             numbers = {number: _digits_of_its_push(tx, transaction_id, number) or _fresh(tx)} if number else {}
             words = (person.email,) if person.email else ()
             return Counter(mentions=1) + _rewrite(tx, transaction_id, Redaction(numbers, words))
 
         order = self._people.order(transaction_id)
         if order is not None:
-            return self._in_one_transaction(order, erase)
-        return self._attempt(lambda tx: erase(tx, None)) is not None
+            return self._in_one_transaction(order, lambda tx, _: erase(tx))
+        return self._attempt(erase) is not None
 
     def _in_one_transaction(self, order: Order, erase: Callable[[Transaction, Order], Counter[str]]) -> bool:
         def locked(tx: Transaction) -> Counter[str] | None:
@@ -137,30 +138,39 @@ class Eraser:
             self.done += done or Counter()
             return done
 
-    def _record(self, tx: Transaction, payments: Iterable[Row], scope: Scope) -> None:
+    def _record(self, tx: Transaction, transaction_id: str, scope: Scope) -> None:
         """Who and why, once for the triggers and once for the audit log: what follows may be rewritten from here on."""
-        for row in payments:
+        tx.run(
+            "INSERT INTO erasures (transaction_id, scope, who, why) VALUES (CAST(:id AS uuid), :scope, :who, :why)",
+            id=transaction_id,
+            scope=scope,
+            who=self._by.who,
+            why=self._by.why,
+        )
+        payment = tx.row(
+            f"SELECT t.status, t.audit_length, t.audit_head, {READ} FROM transactions t WHERE id = CAST(:id AS uuid)",  # noqa: S608
+            id=transaction_id,
+        )
+        if payment is not None:
             tx.run(
-                """
-                INSERT INTO erasures (transaction_id, scope, who, why) VALUES (CAST(:id AS uuid), :scope, :who, :why)
-                """,
-                id=str(row["id"]),
-                scope=scope,
-                who=self._by.who,
-                why=self._by.why,
-            )
-            if "status" in row:
-                tx.run(
-                    """
-                    INSERT INTO audit_log (transaction_id, actor, event, outcome, from_status, to_status, reason)
-                    VALUES (CAST(:id AS uuid), :actor, 'PersonErased', :scope, :status, :status, :why)
-                    """,
-                    id=str(row["id"]),
+                f"""
+                WITH erased AS (
+                    UPDATE transactions SET audit_length = :audit_length, audit_head = :audit_head
+                    WHERE id = CAST(:id AS uuid) RETURNING id)
+                {WRITE} erased
+                """,  # noqa: S608
+                id=transaction_id,
+                **self._trail.step(
+                    payment,
+                    transaction_id,
                     actor=f"operator {self._by.who}",
-                    scope=scope,
-                    status=row["status"],
-                    why=self._by.why,
-                )
+                    event="PersonErased",
+                    outcome=scope,
+                    from_status=payment["status"],
+                    to_status=payment["status"],
+                    reason=self._by.why,
+                ),
+            )
 
 
 # One payment ----------------------------------------------------------------------------------------------------------

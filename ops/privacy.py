@@ -20,9 +20,12 @@ from pathlib import Path
 from ops import encryption, export, retention
 from ops.erasure import By, Eraser
 from ops.people import Order, People, Person, read_person
+from ops.review import NotPossible
 from shared.daraja_models import EAT
 from shared.database import Database
+from shared.gateway.trail import Trail
 from shared.money import in_words
+from shared.settings import audit_settings
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -36,7 +39,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
     erase = actions.add_parser("erase", help="a person leaves the books; the money stays")
     erase.add_argument("person", metavar="PHONE|EMAIL", type=_person)
-    erase.add_argument("--who", default=getpass.getuser(), help="your name in the audit log (default: your login)")
+    erase.add_argument("--who", type=_reason, help="your name in the audit log (default: your login)")
     erase.add_argument("--why", required=True, type=_reason, help="kept in the audit log, so no personal data")
     erase.add_argument("--dry-run", action="store_true", help="change nothing, count")
     erase.add_argument(
@@ -45,7 +48,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     erase.set_defaults(run=_erase)
 
     purge = actions.add_parser("purge", help="what is past its time: see docs/privacy.md")
-    purge.add_argument("--who", default=getpass.getuser(), help="your name in the audit log (default: your login)")
+    purge.add_argument("--who", type=_reason, help="your name in the audit log (default: your login)")
     purge.add_argument("--dry-run", action="store_true", help="change nothing, count")
     purge.set_defaults(run=_purge)
 
@@ -63,7 +66,9 @@ def _reason(text: str) -> str:
     """The audit log never changes, so nobody may stand in it."""
     if "@" in text or re.search(r"(?:[0-9][ \-.()/]{0,2}){9}", text):
         raise argparse.ArgumentTypeError("must hold no phone number and no e-mail address: it can never be erased")
-    return text
+    if not text.strip() or not text.isprintable() or len(text) > 300:
+        raise argparse.ArgumentTypeError("must be words: at most 300 printable characters, and not none")
+    return text.strip()
 
 
 def _export(database: Database, chosen: argparse.Namespace) -> int:
@@ -84,7 +89,7 @@ def _erase(database: Database, chosen: argparse.Namespace) -> int:
     """Every order first, then where the person is named beside other payments. 1: something has to wait."""
     person: Person = chosen.person
     people = People(database, nothing_owed=chosen.nothing_owed)
-    eraser = Eraser(database, people, By(chosen.who, chosen.why), dry_run=chosen.dry_run)
+    eraser = _eraser(database, people, chosen, chosen.why)
     orders = people.orders_of(person)
     waiting = [order for order in orders if order.not_yet or not eraser.person(order)]
     done = {transaction_id for order in orders for transaction_id in order.ids}
@@ -98,6 +103,16 @@ def _erase(database: Database, chosen: argparse.Namespace) -> int:
     for line in _advice(people, person, [order for order in orders if order not in waiting]):
         print(line)
     return 1 if waiting or unfinished else 0
+
+
+def _eraser(database: Database, people: People, chosen: argparse.Namespace, why: str) -> Eraser:
+    """Raises `Misconfigured` where the environment has no key to sign history with."""
+    trail = Trail(audit_settings(chosen.environ).key)
+    try:
+        who = chosen.who or getpass.getuser()
+    except (KeyError, OSError):
+        raise NotPossible("nobody is logged in here: say who you are with --who NAME") from None
+    return Eraser(database, people, trail, By(who, why), dry_run=chosen.dry_run)
 
 
 def _elsewhere(people: People, eraser: Eraser, person: Person, done: set[str]) -> list[str]:
@@ -150,8 +165,7 @@ def _advice(people: People, person: Person, erased: list[Order]) -> list[str]:
 
 def _purge(database: Database, chosen: argparse.Namespace) -> int:
     people = People(database)
-    by = By(chosen.who, "past its time: see the retention table")
-    eraser = Eraser(database, people, by, dry_run=chosen.dry_run)
+    eraser = _eraser(database, people, chosen, "past its time: see the retention table")
     for what, done, waiting in retention.purge(database, people, eraser, dry_run=chosen.dry_run):
         print(f"{done:7}  {what}" + (f" ({waiting} not finished yet)" if waiting else ""))
     print("nothing was changed: a dry run" if chosen.dry_run else "done")

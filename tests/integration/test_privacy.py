@@ -7,6 +7,7 @@ file gives what the books say.
 from __future__ import annotations
 
 import json
+import os
 import stat
 import threading
 import uuid
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from ops import erasure
 from ops.__main__ import main
 from ops.people import NOT_YET
 from shared.database import ConstraintBroken, Database, Row
@@ -32,7 +34,7 @@ UNREACHABLE = {"code": "1037", "desc": "DS timeout user cannot be reached"}
 
 
 def run(shop: Shop, *arguments: str) -> int:
-    return main(["privacy", *arguments], {"DATABASE_URL": shop.database_url})
+    return main(["privacy", *arguments], {**os.environ, "DATABASE_URL": shop.database_url})
 
 
 def erase(shop: Shop, person: str = CUSTOMER, *more: str) -> int:
@@ -181,7 +183,7 @@ def test_attempts_at_one_order_stay_together(shop: Shop) -> None:
     calls_back(shop, first, **success(shop.payment(first)))
     assert shop.payment(first)["review_reason"] == "duplicate_payment"
     refund = ("review", "refunded", first, "--receipt", "UE6AA11BBC", "--why", "paid twice", "--who", "amina")
-    assert main(refund, {"DATABASE_URL": shop.database_url}) == 0
+    assert main(refund, {**os.environ, "DATABASE_URL": shop.database_url}) == 0
     shop.sweep()
     shop.age(THREE_DAYS)
     assert erase(shop) == 0
@@ -242,8 +244,6 @@ def test_it_goes_on_where_it_was_broken_off(shop: Shop, monkeypatch: pytest.Monk
     for number in range(3):
         settled(shop, amount=700 + number, account_reference=f"ORDER{number}")
     shop.age(THREE_DAYS)
-    from ops import erasure
-
     finished: list[object] = []
     real = erasure.Eraser.person
 
@@ -253,10 +253,9 @@ def test_it_goes_on_where_it_was_broken_off(shop: Shop, monkeypatch: pytest.Monk
         finished.append(order)
         return real(self, order)
 
-    monkeypatch.setattr(erasure.Eraser, "person", breaks_after_one)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
+        broken.setattr(erasure.Eraser, "person", breaks_after_one)
         erase(shop)
-    monkeypatch.undo()
     assert len(shop.rows("SELECT id FROM transactions WHERE phone_number = :phone", phone=CUSTOMER)) == 2
     assert erase(shop) == 0
     assert NUMBER not in everything(shop)
@@ -306,7 +305,7 @@ def test_a_refund_that_was_made_is_no_longer_waited_for(shop: Shop) -> None:
     twice = settled(shop)
     calls_back(shop, twice, **success(shop.payment(twice)))
     refund = ("review", "refunded", twice, "--receipt", "UE6AA11BBC", "--why", "sent back", "--who", "amina")
-    assert main(refund, {"DATABASE_URL": shop.database_url}) == 0
+    assert main(refund, {**os.environ, "DATABASE_URL": shop.database_url}) == 0
     shop.sweep()
     shop.age(THREE_DAYS)
     assert erase(shop) == 0
@@ -356,7 +355,7 @@ def test_ids_that_a_late_callback_teaches_leave_with_the_next_purge(shop: Shop) 
     shop.age(1000)
     shop.sweep()
     fail = ("review", "fail", transaction_id, "--why", "not on the statement", "--who", "amina")
-    assert main(fail, {"DATABASE_URL": shop.database_url}) == 0
+    assert main(fail, {**os.environ, "DATABASE_URL": shop.database_url}) == 0
     shop.sweep()
     shop.age(THREE_DAYS)
     assert erase(shop) == 0
