@@ -20,6 +20,7 @@ CALLBACK = ("tests/integration/test_callback.py",)
 CRASHES = ("tests/chaos/test_crash_points.py",)
 RACES = ("tests/chaos/test_races.py",)
 RULES = ("tests/integration/test_database_rules.py",)
+SETTLEMENT = ("tests/integration/test_cases.py", "tests/integration/test_settlement.py")
 SHOWN_AND_SENT = ("tests/integration/test_what_is_shown_and_sent.py",)
 STKPUSH = ("tests/integration/test_stkpush.py",)
 SWEEP = ("tests/integration/test_sweep.py",)
@@ -132,6 +133,31 @@ BUGS: tuple[Bug, ...] = (
         RULES,
     ),
     Bug(
+        "one id of Daraja's may belong to two payments",
+        tuple(
+            Change(path, "    checkout_request_id  varchar(255) UNIQUE,\n", "    checkout_request_id  varchar(255),\n")
+            for path in SCHEMA
+        ),
+        RULES,
+    ),
+    Bug(
+        "a payment may have two invoices",
+        tuple(
+            Change(path, "    CONSTRAINT one_invoice_a_transaction UNIQUE (transaction_id),\n", "") for path in SCHEMA
+        ),
+        RULES,
+    ),
+    Bug(
+        "one idempotency key may stand for two payments",
+        tuple(
+            Change(
+                path, "    key            varchar(255) PRIMARY KEY,\n", "    key            varchar(255) NOT NULL,\n"
+            )
+            for path in SCHEMA
+        ),
+        RULES,
+    ),
+    Bug(
         "a paid payment may fail again, in the schema",
         tuple(Change(path, "'PAID REFUNDED')\n", "'PAID REFUNDED', 'PAID FAILED')\n") for path in SCHEMA),
         RULES,
@@ -234,6 +260,27 @@ BUGS: tuple[Bug, ...] = (
         "        return _to_review(payment, ReviewReason.UNKNOWN_CODE)\n",
         "        return Decision(Status.FAILED, Outcome.DECLINED)\n",
         CORE,
+    ),
+    bug(
+        "a callback that is held for its address is judged all the same",
+        "shared/settlement.py",
+        "    if entry.source is Source.HELD:\n",
+        "    if entry.source is Source.HELD and False:\n",
+        SETTLEMENT,
+    ),
+    bug(
+        "a lost race is told as an error at once",
+        "shared/settlement.py",
+        "            if not tries_left:\n                raise\n",
+        "            raise\n",
+        SETTLEMENT,
+    ),
+    bug(
+        "the receipt of a refund may confirm another payment",
+        CASES,
+        "WHERE o.refund_receipt = CAST(:receipt AS text) AND o.id <> t.id) AS receipt_taken,",
+        "WHERE o.refund_receipt = CAST(:receipt AS text) AND o.id = t.id) AS receipt_taken,",
+        SETTLEMENT,
     ),
     # --- How Daraja is read
     bug(
