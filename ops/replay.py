@@ -31,6 +31,7 @@ from shared.payments import (
     OperatorFailed,
     OperatorPaid,
     OperatorRefunded,
+    Outcome,
     Payment,
     PushAccepted,
     PushNotSent,
@@ -68,6 +69,8 @@ class _Replayed:
     payment: Payment
     paid_at: datetime | None = None
     push_ids: Ids | None = field(default=None)
+    weighed: set[str] = field(default_factory=set)
+    """Callbacks that were judged, and not only put off until a query."""
 
 
 class _World:
@@ -132,6 +135,8 @@ def _take_again(world: _World, bodies: dict[str, bytes], step: Row, confirm_abov
             f"audit row {step['id']}: {step['event']} gave {step['outcome']}, {step['to_status']}; "
             f"now it gives {decision.outcome}, {decision.status}",
         )
+    if decision.outcome is not Outcome.WAITS_FOR_QUERY:
+        it.weighed.add(str(step["inbox_id"]))
     world.becomes(it, _after(it, decision))
     if decision.status is Status.REFUNDED and isinstance(event, OperatorRefunded):
         world.names_money_that_went_back(it, str(step["said"]))
@@ -182,6 +187,7 @@ def _around(world: _World, it: _Replayed, event: Event, step: Row, confirm_above
         twin_paid=any(
             other.paid_at is not None and other.paid_at > now - TWINS_ARE_WITHIN for other in world.twins(it)
         ),
+        weighed_before=step["inbox_id"] is not None and str(step["inbox_id"]) in it.weighed,
     )
 
 

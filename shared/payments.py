@@ -160,6 +160,8 @@ class Circumstances:
     """The event's ids belong to another payment."""
     twin_paid: bool = False
     """The same reference, phone and amount was paid within 24 h by another payment."""
+    weighed_before: bool = False
+    """This very callback was judged before, and not only put off until a query: judged again it is no news."""
 
 
 # Events ---------------------------------------------------------------------------------------------------------------
@@ -305,6 +307,8 @@ TWINS_ARE_WITHIN = timedelta(hours=24)
 
 def decide(payment: Payment, event: Event, around: Circumstances) -> Decision:
     """What `event` makes of `payment`. Total: every status and every event has an answer, none raises."""
+    if around.weighed_before:
+        return _stays(payment, Outcome.REPEATED)
     match event:
         case PushAccepted(ids):
             return _ids_from_push(payment, ids, around)

@@ -161,7 +161,7 @@ class Daraja:
         return self._push_answer(script, payment)
 
     def _unscripted(self) -> Script:
-        """A person decides; where this simulator is hostile, chance does. Who moves the time never waits for answers."""
+        """A person decides; where this simulator is hostile, chance does. Who moves the time cannot wait for it."""
         hostility = self.mpesa.behaviour.hostility
         if not hostility:
             return Script()

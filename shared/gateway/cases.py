@@ -95,7 +95,10 @@ class Cases:
                        EXISTS (SELECT FROM transactions o
                                WHERE o.phone_number = t.phone_number AND o.amount = t.amount
                                  AND o.account_reference = t.account_reference AND o.id <> t.id
-                                 AND o.paid_at > now() - interval '24 hours') AS twin_paid
+                                 AND o.paid_at > now() - interval '24 hours') AS twin_paid,
+                       EXISTS (SELECT FROM audit_log a
+                               WHERE a.transaction_id = t.id AND a.inbox_id = CAST(:inbox_id AS uuid)
+                                 AND a.outcome <> 'waits_for_query') AS weighed_before
                 FROM transactions t LEFT JOIN payment_confirmations c ON c.transaction_id = t.id
                 WHERE t.id = CAST(:id AS uuid)
                 FOR UPDATE OF t
@@ -104,6 +107,7 @@ class Cases:
                 receipt=evidence.receipt,
                 checkout_id=evidence.ids and evidence.ids.checkout_request_id,
                 merchant_id=evidence.ids and evidence.ids.merchant_request_id,
+                inbox_id=evidence.inbox_id,
             )
             yield Case(tx, row, evidence, self._trail, self._confirm_above_kes) if row else None
 
@@ -123,13 +127,14 @@ class Case:
             receipt_taken=row["receipt_taken"],
             ids_taken=row["ids_taken"],
             twin_paid=row["twin_paid"],
+            weighed_before=row["weighed_before"],
         )
 
     def record(self, decision: Decision) -> bool:
         """Status, ids, audit row, alerts, inbox outcome, confirmation and invoice together. False: nothing moved."""
         evidence, changed = self._evidence, decision.status is not self.payment.status
         says_more = evidence.result_code is not None and decision.outcome in (Outcome.DECLINED, Outcome.REPEATED)
-        says_more = says_more and decision.status in NOT_PAID
+        says_more = says_more and decision.status in NOT_PAID and not self.circumstances.weighed_before
         row = self._tx.row(
             f"""
             WITH moved AS (

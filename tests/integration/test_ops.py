@@ -357,6 +357,42 @@ def test_a_callback_that_is_judged_again_is_audited_with_who_and_why(
     assert "judged again, by operator amina: the customer asked" in case(shop, capsys, transaction_id)
 
 
+def test_the_whole_inbox_judged_again_changes_nothing(shop: Shop) -> None:
+    """From the raw bytes, in any order: no status, no alert, no mail, and every callback stays what it was."""
+    paid(shop)
+    client = shop.simulator.client
+    for phone, outcome, knobs in (
+        ("254722000000", "ignore", {"paid_later_s": 0.1}),
+        ("254700000001", "cancel", {}),
+        ("254700000002", "pay", {"callback_amount_told": 7}),
+        ("254700000003", "pay", {"callback_metadata": "absent"}),
+        ("254700000004", {"code": "7777", "desc": "new"}, {}),
+    ):
+        client.script(phone, outcome, after_s=0, **knobs)
+        asked = shop.pay(phone_number=phone, account_reference=f"N{phone[-4:]}").body
+        client.wait_for_callback(asked["checkout_request_id"], count=1 + ("paid_later_s" in knobs))
+    believed = shop.row("SELECT transaction_id FROM callback_inbox WHERE outcome = 'to_review' ORDER BY id LIMIT 1")
+    assert run(shop, "review", "fail", str(believed["transaction_id"]), "--why", "not on the statement") == 0
+    client.behave(query_limit_per_minute=0)
+    shop.sweep()
+    before = [shop.rows(kept) for kept in BOOKS]
+    entries = shop.rows("SELECT id, outcome FROM callback_inbox ORDER BY received_at")
+    assert {entry["outcome"] for entry in entries} >= {"paid", "paid_late", "declined", "to_review"}
+    for entry in [*reversed(entries), *entries]:
+        assert run(shop, "inbox", "retry", str(entry["id"])) == 0
+    assert [shop.rows(kept) for kept in BOOKS] == before
+    shop.sweep()
+    assert len(client.mail()) == len(shop.rows("SELECT id FROM invoices")) == 3
+
+
+BOOKS = (
+    "SELECT to_jsonb(t) - 'audit_head' - 'audit_length' AS payment FROM transactions t ORDER BY id",
+    "SELECT * FROM payment_confirmations ORDER BY id",
+    "SELECT * FROM invoices ORDER BY id",
+    "SELECT * FROM outbox ORDER BY id",
+)
+
+
 def test_an_entry_that_cannot_be_judged_does_not_hold_up_the_others(
     shop: Shop, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -286,6 +286,11 @@ ROWS: list[Row] = [
      stays(PAID, Outcome.STILL_WAITING)),
     ("time passes over a review", review(ReviewReason.SILENCE), TimePassed(), around(timedelta(days=2)),
      stays(review(ReviewReason.SILENCE), Outcome.STILL_WAITING)),
+    # a callback that was judged before
+    ("a failure that was taken back since", PAID, Declined(OURS, Status.FAILED), around(weighed_before=True),
+     stays(PAID, Outcome.REPEATED)),
+    ("a success that a person did not believe", FAILED, SUCCESS, around(weighed_before=True),
+     stays(FAILED, Outcome.REPEATED)),
     # people
     ("seen on the statement", review(ReviewReason.SILENCE), OperatorPaid(ANOTHER), around(),
      Decision(Status.PAID, Outcome.PAID, paid=Paid(Evidence.OPERATOR, ANOTHER))),
