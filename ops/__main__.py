@@ -27,6 +27,7 @@ from shared.settings import (
     callback_secret,
     confirm_above_kes,
     database_url,
+    limits,
 )
 
 
@@ -123,6 +124,9 @@ def _parser() -> argparse.ArgumentParser:
     receipts.add_parser("missing", help="paid, but no callback named the receipt").set_defaults(run=_receipts_missing)
 
     privacy.add_commands(commands)
+    bounds = commands.add_parser("limits", help="each limit, its use, and whether to raise it; changes nothing")
+    bounds.set_defaults(run=_limits)
+
     commands.add_parser(
         "callback-secret", help="the secret that signs callback addresses; print it before rotating keys"
     )
@@ -314,6 +318,15 @@ def _receipts_missing(database: Database, _: argparse.Namespace) -> int:
     missing = Books(database).without_receipt()
     print(f"{len(missing)} paid payments without a receipt number")
     return _print(missing)
+
+
+def _limits(database: Database, chosen: argparse.Namespace) -> int:
+    from ops.limits import evidence, tell, used
+
+    allowed = limits(chosen.environ)
+    for line in tell(allowed, used(database, allowed), evidence(database)):
+        print(line)
+    return 0
 
 
 def _gateway(database: Database, chosen: argparse.Namespace, confirm_above_kes: Decimal = LARGEST_KES) -> Gateway:

@@ -1,17 +1,22 @@
-"""Limits of pushes and of money: what is counted, when it is free again, and what a customer is told."""
+"""Limits of pushes and of money: what is counted, when it is free again, what a customer is told, and the operator."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
 from itertools import count
 from typing import Any
 
 import pytest
 
+from ops.__main__ import main
+from ops.limits import Evidence, advise
 from shared.collaborators import gateway
 from shared.gateway.admissions import Admitted, Order, TooMany
 from shared.limits import Scope, caller_digest
-from shared.settings import settings
+from shared.settings import limits, settings
 from tests.fixtures.shop import CUSTOMER, Reply, Shop, forget_collaborators
 
 Allow = Callable[..., None]
@@ -43,7 +48,14 @@ def another(shop: Shop, to: str = CUSTOMER, *, address: str | None = None, **ord
     return shop.call("stkpush", "POST", "/api/pay/stkpush", wanted, {} if address is None else {HERE: address})
 
 
-def ask(shop: Shop, outcome: str = "cancel", to: str = CUSTOMER, *, address: str | None = None, **order: object) -> str:
+def ask(
+    shop: Shop,
+    outcome: str | dict[str, Any] = "cancel",
+    to: str = CUSTOMER,
+    *,
+    address: str | None = None,
+    **order: object,
+) -> str:
     """Another push, that this customer answers like that; Safaricom has called back. Its transaction id."""
     shop.simulator.client.script(to, outcome, after_s=0)
     reply = another(shop, to, address=address, **order)
@@ -360,3 +372,94 @@ def test_all_of_it_costs_no_round_trip_more_than_a_push_without_limits(shop: Sho
     refusal, round_trips = cost_of(phone(3))
     assert isinstance(refusal, TooMany)
     assert (refusal.scope, round_trips) == (Scope.SHOP, 6), "and the alert"
+
+
+# What the operator is told --------------------------------------------------------------------------------------------
+
+
+def told_by_ops(shop: Shop, capsys: pytest.CaptureFixture[str], **limits: int) -> list[str]:
+    capsys.readouterr()
+    environ = {"DATABASE_URL": shop.database_url, **{name: str(value) for name, value in limits.items()}}
+    assert main(["limits"], environ) == 0
+    return [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_the_operator_sees_each_limit_and_how_much_of_it_is_used(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ask(shop, "pay", amount=600)
+    ask(shop, "pay", amount=150, address="10.1.2.3")
+    ask(shop, "cancel", amount=5000)
+    ask(shop, "pay", OTHER_CUSTOMER, amount=250)
+    told = told_by_ops(shop, capsys, MAX_PAYMENT_KES=1000, MAX_SHOP_KES_PER_DAY=4000, PHONE_UNANSWERED_PUSHES=1)
+    for line in (
+        "MAX_PAYMENT_KES KES 1,000 KES 600 (60%), the largest payment",
+        "MAX_PHONE_KES_PER_DAY KES 500,000 KES 750 (0%), the phone that paid most",
+        "MAX_SHOP_KES_PER_DAY KES 4,000 KES 1,000 (25%), all payments",
+        "PHONE_PUSHES_PER_HOUR 10 3 (30%), the phone asked most often",
+        "PHONE_UNANSWERED_PUSHES 1 1 phones have left so many prompts unanswered",
+        "ADDRESS_PUSHES_PER_HOUR 120 3 (2%), the busiest address",
+        "paid 3 payments, KES 1,000",
+        "success rate 75% of 4 pushes that have ended",
+        "reviews 0; 0 wait for a person now",
+    ):
+        assert line in told
+    assert any(line.startswith("SHOP_PUSHES_PER_MINUTE 60 ") for line in told)
+    assert any(line.startswith("largest day KES 1,000 on 20") for line in told)
+
+
+def test_the_operator_sees_what_speaks_against_the_next_step(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    ask(shop, {"code": "7777", "desc": "Something new"}, amount=700)
+    told = told_by_ops(shop, capsys)
+    assert "Recommendation: leave the limits as they are" in told
+    assert "- payments are taken since 0 days; wait for 7" in told
+    assert "- 0 payments in 7 days say too little; wait for 20" in told
+    assert "- 1 payments wait for a person: `ops review list` first" in told
+    assert any(line.startswith("- MAX_SHOP_KES_PER_DAY is not set") for line in told)
+
+
+def test_empty_books_say_so_little_that_nothing_is_recommended(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "Recommendation: leave the limits as they are" in told_by_ops(shop, capsys)
+
+
+def test_a_limit_that_cannot_be_read_is_named(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["limits"], {"DATABASE_URL": shop.database_url, "MAX_PAYMENT_KES": "plenty"}) == 2
+    assert "MAX_PAYMENT_KES must hold" in capsys.readouterr().err
+
+
+WELL = Evidence(
+    days_since_first=8, paid=20, paid_kes=Decimal(60_000), ended=25, reviews=0, reviews_open=0, unjudged=0,
+    does_not_fit=0, turned_away=0, largest_kes=Decimal(4_900), largest_of_a_phone_kes=Decimal(4_900),
+    largest_day_kes=Decimal(30_000), largest_day=date(2026, 11, 20),
+)  # fmt: skip
+AT_GO_LIVE = limits({"MAX_PAYMENT_KES": "5000", "MAX_PHONE_KES_PER_DAY": "10000", "MAX_SHOP_KES_PER_DAY": "50000"})
+
+
+def test_a_good_week_near_the_limits_justifies_the_next_step() -> None:
+    assert advise(AT_GO_LIVE, WELL).steps == (
+        ("MAX_PAYMENT_KES", Decimal(10_000)),
+        ("MAX_SHOP_KES_PER_DAY", Decimal(100_000)),
+    )
+
+
+def test_a_good_week_far_from_the_limits_justifies_none() -> None:
+    little = replace(WELL, largest_kes=Decimal(2_000), largest_day_kes=Decimal(9_000))
+    assert advise(AT_GO_LIVE, little).steps == ()
+
+
+def test_no_step_goes_above_safaricoms_own_limit() -> None:
+    near = replace(WELL, largest_kes=Decimal(190_000), largest_of_a_phone_kes=Decimal(499_000))
+    allowed = limits({"MAX_PAYMENT_KES": "200000"})
+    assert advise(allowed, near).steps == (("MAX_PAYMENT_KES", Decimal(250_000)),)
+
+
+@pytest.mark.parametrize(
+    "worse",
+    [
+        {"days_since_first": 6}, {"paid": 19}, {"reviews_open": 1}, {"unjudged": 1}, {"does_not_fit": 1},
+        {"reviews": 1}, {"ended": 41},
+    ],
+)  # fmt: skip
+def test_anything_odd_speaks_against_a_step(worse: dict[str, Any]) -> None:
+    advice = advise(AT_GO_LIVE, replace(WELL, **worse))
+    assert (advice.steps, len(advice.reasons)) == ((), 1)
