@@ -57,7 +57,8 @@ CREATE INDEX transactions_merchant_request_id ON transactions (merchant_request_
 CREATE INDEX transactions_status ON transactions (status, created_at);
 CREATE INDEX transactions_created_at ON transactions (created_at);
 CREATE UNIQUE INDEX transactions_refund_receipt ON transactions (refund_receipt) WHERE refund_receipt IS NOT NULL;
-CREATE INDEX transactions_success_held_at ON transactions (success_held_at) WHERE success_held_at IS NOT NULL;
+CREATE INDEX transactions_success_held_at ON transactions (success_held_at)
+    WHERE success_held_at IS NOT NULL AND status IN ('FAILED', 'CANCELLED', 'EXPIRED');
 CREATE INDEX transactions_next_query_at ON transactions (next_query_at) WHERE next_query_at IS NOT NULL;
 
 -- What the browser asked for, by its Idempotency-Key: the same key never makes a second payment.
