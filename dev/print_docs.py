@@ -1,10 +1,12 @@
-"""The pages of docs/ that are printed from the code: `python -m dev.print_docs` writes them, a test keeps them so."""
+"""What is printed from the code, pages of docs/ and the API's description: `python -m dev.print_docs` writes it, a test
+keeps it so."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
+from dev.api_description import openapi_json
 from dev.result_codes_page import result_codes_page
 from dev.states_page import states_page
 
@@ -12,6 +14,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 PAGES: dict[str, Callable[[], str]] = {
     "result-codes.md": result_codes_page,
     "states.md": states_page,
+    "../public/openapi.json": openapi_json,
 }
 
 

@@ -255,7 +255,7 @@ def invalid(*errors: FieldError) -> Problem:
 
 def unavailable(detail: str = "Nothing was sent. Try again in a moment.") -> Problem:
     """Nothing left us, nothing was kept: the caller may try again."""
-    return Problem(503, "unavailable", "Unavailable", detail, headers={"retry-after": "5"})
+    return Problem(503, "unavailable", "Unavailable", detail, headers={"retry-after": "5"}, more={"retry_after_s": 5})
 
 
 def internal() -> Problem:

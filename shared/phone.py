@@ -7,6 +7,7 @@ Whether a number is an M-Pesa line is Safaricom's to say: numbers are ported bet
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 
 _FILLING = re.compile(r"[ \-.()]")
 _KENYAN = re.compile(r"(?:\+?254|0)?([71][0-9]{8})", re.ASCII)
@@ -14,6 +15,8 @@ _KENYAN = re.compile(r"(?:\+?254|0)?([71][0-9]{8})", re.ASCII)
 
 def read_msisdn(value: object) -> str:
     """`0712 345 678`, `712345678`, `+254 712…`, `254712…` → `254712345678`. ValueError says what is accepted."""
+    if isinstance(value, Decimal) and value.is_finite() and 0 < value < 10**12 and value == int(value):
+        value = int(value)  # 712345678.0 is the same number in JSON
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         value = str(value)
     if isinstance(value, str) and len(value) <= 30:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from shared.phone import masked, read_msisdn
     [
         "0722000000", "722000000", "254722000000", "+254722000000", "0722 000 000", "+254 722-000-000",
         "(0722) 000.000",        "  0722000000  ", 722000000, 254722000000,
+        Decimal("722000000.0"), Decimal("2.54722E+11"),
     ],
 )  # fmt: skip
 def test_every_kenyan_form_is_the_same_number(written: object) -> None:
@@ -35,6 +37,7 @@ def test_lines_that_begin_with_1_are_mobile_lines_too(written: str) -> None:
         "0722000000,0722000001",
         "\u0660\u0667\u0662\u0662\u0660\u0660\u0660\u0660\u0660\u0660",
         "\uff10722000000", "0722\n000000\x00", [], {}, 0.722, -722000000,
+        Decimal("722000000.5"), Decimal("-722000000"), Decimal("NaN"), Decimal("Infinity"), Decimal("1E+999999"),
         "0" * 40, "0722000000" + " " * 40,
     ],
 )  # fmt: skip

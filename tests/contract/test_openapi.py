@@ -1,0 +1,131 @@
+"""public/openapi.json is what the code says; every code of the API has an example, a line in the docs, and a test."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import jsonschema_rs
+import pytest
+
+from dev.api_description import document, openapi_json
+from dev.api_problems import bridge_problems
+from shared.edge import Code
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "api.md").read_text("utf-8")
+SOURCES = [*(ROOT / "shared").rglob("*.py"), *(ROOT / "netlify" / "functions").glob("*.py")]
+THIS_FOLDER = Path(__file__).parent
+DESCRIBED = document()
+CODES = sorted(get_args(Code))
+BRIDGE_CODES = sorted(bridge_problems())
+
+
+def raised_in_the_source() -> set[str]:
+    """The code of every `Problem(status, "code", …)` that stands in the functions or their library."""
+    found: set[str] = set()
+    for source in SOURCES:
+        for node in ast.walk(ast.parse(source.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Problem":
+                code = node.args[1] if len(node.args) > 2 else None
+                if isinstance(code, ast.Constant):
+                    found.add(str(code.value))
+    return found
+
+
+def problem_answers() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """(operation, HTTP status, content) of every described answer that is a problem."""
+    for path in DESCRIBED["paths"].values():
+        for operation in path.values():
+            if isinstance(operation, dict):
+                for status, answer in operation["responses"].items():
+                    if problem := answer.get("content", {}).get("application/problem+json"):
+                        yield operation["operationId"], status, problem
+
+
+def example(reference: dict[str, str]) -> Any:
+    return DESCRIBED["components"]["examples"][reference["$ref"].rpartition("/")[2]]["value"]
+
+
+def test_the_file_is_current() -> None:
+    assert (ROOT / "public" / "openapi.json").read_text("utf-8") == openapi_json(), "run: python -m dev.print_docs"
+
+
+def test_the_codes_are_those_that_the_source_raises() -> None:
+    assert sorted(raised_in_the_source()) == CODES
+
+
+@pytest.mark.parametrize("code", [*CODES, *BRIDGE_CODES])
+def test_every_code_has_an_example_in_an_answer_that_can_have_it(code: str) -> None:
+    shown = [
+        (operation, status)
+        for operation, status, problem in problem_answers()
+        for told in problem["examples"].values()
+        if example(told)["code"] == code and code in problem["schema"]["properties"]["code"]["enum"]
+    ]
+    assert shown != []
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_every_code_has_a_line_in_the_docs_with_each_of_its_statuses(code: str) -> None:
+    lines = [line for line in PAGE.splitlines() if f"`{code}`" in line]
+    statuses = {status for _, status, problem in problem_answers() if code in _codes(problem)}
+    assert [status for status in sorted(statuses) if not any(status in line for line in lines)] == []
+    assert lines != []
+
+
+@pytest.mark.parametrize("code", BRIDGE_CODES)
+def test_every_code_of_the_bridge_has_a_line_in_the_docs(code: str) -> None:
+    assert f"`{code}`" in PAGE
+
+
+@pytest.mark.parametrize("code", [*CODES, *BRIDGE_CODES])
+def test_every_code_has_a_test(code: str) -> None:
+    """Some test elsewhere names it as what is answered."""
+    named = re.compile(rf"""["'`]{code}["'`]""")
+    tests = [path for path in (ROOT / "tests").rglob("test_*.py") if path.parent != THIS_FOLDER]
+    assert [path.name for path in tests if named.search(path.read_text("utf-8"))] != []
+
+
+def test_every_example_of_a_problem_is_of_its_status_and_code() -> None:
+    for _, status, problem in problem_answers():
+        shown = [example(told) for told in problem["examples"].values()]
+        assert {str(told["status"]) for told in shown} == {status}
+        assert {told["code"] for told in shown} == set(_codes(problem))
+
+
+def test_every_example_has_the_form_that_is_described() -> None:
+    checked = 0
+    for content in _contents(DESCRIBED["paths"]):
+        schema = content["schema"] | {"components": DESCRIBED["components"]}
+        form = jsonschema_rs.validator_for(schema)
+        for told in content["examples"].values():
+            form.validate(example(told) if "$ref" in told else told["value"])
+            checked += 1
+    assert checked > 100
+
+
+def test_no_example_of_a_problem_is_left_over() -> None:
+    used = {told["$ref"] for _, _, problem in problem_answers() for told in problem["examples"].values()}
+    assert {reference.rpartition("/")[2] for reference in used} == set(DESCRIBED["components"]["examples"])
+
+
+def test_the_page_of_the_api_names_the_file() -> None:
+    assert "public/openapi.json" in PAGE
+
+
+def _codes(problem: dict[str, Any]) -> list[str]:
+    codes: list[str] = problem["schema"]["properties"]["code"]["enum"]
+    return codes
+
+
+def _contents(value: object) -> Iterator[dict[str, Any]]:
+    """Everything that has a schema and examples of it, however deep."""
+    if isinstance(value, dict):
+        if "schema" in value and "examples" in value:
+            yield value
+        for inner in value.values():
+            yield from _contents(inner)
