@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 from shared.database import Database
 
-GOOD, BAD, ASK = "ok", "BAD", "check"
+GOOD, ASK = "ok", "check"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing seen (`ok`, `BAD`), or one that only a person can see (`check`)."""
+    """One thing seen (`ok`), or one that only a person can see (`check`)."""
 
     mark: str
     what: str
@@ -91,7 +91,7 @@ def _in_transit(database: Database, tls: str | None) -> Iterator[Finding]:
     elif tls is not None:
         yield Finding(GOOD, f"in transit: {tls} to this machine itself (a tunnel?), its certificate not verified")
         yield Finding(ASK, "what lies behind the tunnel cannot be seen from here")
-    elif settings.socket_path is not None or settings.host:
+    else:  # anything else was refused at connecting
         yield Finding(GOOD, "in transit: not encrypted, and it does not leave this machine")
     if tls is not None:
         yield Finding(ASK, "behind a pooler: how it goes on from there to PostgreSQL cannot be seen from here")

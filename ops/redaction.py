@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from shared.daraja_models import CallbackFailure, CallbackSuccess, CallbackUnknownCode, read_callback, receipts_seen
@@ -71,18 +71,13 @@ class Redaction:
         )
         if not spans:
             return body
-        said = _money(body, self.text)
 
         def as_bytes(kept: Iterable[_Span]) -> bytes:
             return _replaced(text, kept).encode("utf-8", "surrogateescape")
 
-        if _money(as_bytes(spans), str) == said:
+        if _money(as_bytes(spans)) == _money(body):
             return as_bytes(spans)
-        return as_bytes([span for span in spans if _money(as_bytes([span]), str) == _money(body, _only(span, text))])
-
-    def holds(self, body: bytes) -> bool:
-        """Whether anything of the person stands in it."""
-        return self.body(body) != body
+        return as_bytes([span for span in spans if _money(as_bytes([span])) == _money(body)])
 
     def _in(self, text: str) -> Iterator[_Span]:
         for number, by in self.numbers.items():
@@ -144,25 +139,17 @@ def nine_digits(text: str) -> str | None:
     return found[1] if found else None
 
 
-def _money(body: bytes, spelt: Callable[[str], str]) -> object:
-    """What a callback says that may decide something, with its ids as `spelt`."""
+def _money(body: bytes) -> object:
+    """What a message says that may decide something, but for the ids, which change as the stored ones do."""
     told = read_callback(body)
-    receipts = receipts_seen(body)
     match told:
         case CallbackSuccess():
-            said: tuple[object, ...] = (told.amount_kes, told.receipt, told.transaction_date, told.balance_kes)
+            said: object = (told.amount_kes, told.receipt, told.transaction_date, told.balance_kes)
         case CallbackFailure() | CallbackUnknownCode():
-            said = (told.code,)
+            said = told.code
         case _:
-            return type(told), receipts
-    ids = told.ids.merchant_request_id, told.ids.checkout_request_id
-    return type(told), receipts, said, [None if one is None else spelt(one) for one in ids]
-
-
-def _only(span: _Span, text: str) -> Callable[[str], str]:
-    """How an id reads when this one replacement was made in it."""
-    was = text[span.start : span.end]
-    return lambda value: value.replace(was, span.by)
+            said = None
+    return type(told), said, receipts_seen(body)
 
 
 def _replaced(text: str, spans: Iterable[_Span]) -> str:

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from dev.postgres import EmbeddedPostgres
+from ops.encryption import ASK, GOOD, look
 from shared.database import Database, DatabaseUnavailable
 from tests.fixtures.database import outside_of_transactions, temporary_postgres
 from tests.fixtures.database_proxy import Proxy
@@ -176,6 +177,23 @@ def test_on_this_machine_plain_is_fine_and_full_verification_is_meant(server_wit
     elsewhere = server_with(certificate("127.0.0.2", issuer=AUTHORITY))
     with pytest.raises(DatabaseUnavailable, match="another address"):
         works(elsewhere.url(sslmode="verify-full", sslrootcert=str(authority_file)))
+
+
+def test_what_is_seen_of_encryption_is_told_to_the_operator(server_with: Show, authority_file: Path) -> None:
+    """`ops privacy check`: verified, a tunnel to this machine, and plain; at rest can never be seen."""
+    proxy = server_with(certificate(ANOTHER_MACHINE, issuer=AUTHORITY))
+    verified = proxy.url(host=ANOTHER_MACHINE, sslmode="verify-full", sslrootcert=str(authority_file))
+    told = {
+        verified: "in transit: TLSv1.3, the server's certificate and name verified",
+        server_with(certificate("anything")).url(sslmode="require"): "a tunnel?), its certificate not verified",
+        server_with(None).url(): "not encrypted, and it does not leave this machine",
+    }
+    for url, expected in told.items():
+        database = Database(url)
+        findings = look(database)
+        database.close()
+        assert [finding.mark for finding in findings if expected in finding.what] == [GOOD]
+        assert any(finding.mark == ASK and "cannot see whether a disk" in finding.what for finding in findings)
 
 
 @pytest.mark.parametrize("content", [None, b"no certificate"])

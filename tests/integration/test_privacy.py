@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 
-from ops import erasure
+from ops import encryption, erasure, retention
 from ops.__main__ import main
-from ops.people import NOT_YET
+from ops.people import NOT_YET, RECENT_H
+from shared import collaborators
 from shared.database import ConstraintBroken, Database, Row
 from shared.erased import ERASED_EMAIL
 from tests.fixtures.shop import CUSTOMER, Reply, Shop
@@ -563,6 +564,111 @@ def test_the_purge_touches_nothing_that_is_open(shop: Shop) -> None:
         assert shop.payment(transaction_id)["customer_email"] == EMAIL
     assert {row["key"] for row in shop.rows("SELECT key FROM idempotency_keys")} == {"an-open-key", "key-REVIEWED"}
     assert shop.row("SELECT source_address FROM callback_inbox")["source_address"]
+
+
+# What others learn ----------------------------------------------------------------------------------------------------
+
+
+def test_whoever_lacks_the_id_learns_nothing_from_a_status(shop: Shop) -> None:
+    """Unknown, malformed, nearly right: one answer. An unknown id costs the database what a known one costs."""
+    known = settled(shop)
+    unknown = str(uuid.uuid4())
+    asked = [unknown, unknown.upper(), known.upper(), known[:-1], f"{known}0", known.replace("-", ""), "1", "%00"]
+    replies = [shop.status(each) for each in asked]
+    assert {reply.status for reply in replies} == {404}
+    assert len({json.dumps([reply.headers, reply.body], sort_keys=True) for reply in replies}) == 1
+    assert not any(private in str(replies) for private in (known, NUMBER, EMAIL, "1500"))
+    database = collaborators.gateway().database
+    costs = []
+    for each in (known, unknown):
+        before = database.round_trips
+        shop.status(each)
+        costs.append(database.round_trips - before)
+    assert costs[0] == costs[1]
+
+
+# What is promised -----------------------------------------------------------------------------------------------------
+
+IMPERSONAL = {
+    "text of a closed list, or of ours": {
+        "installation.environment",
+        "transactions.status",
+        "transactions.review_reason",
+        "transactions.response_code",
+        "transactions.result_code",
+        "callback_inbox.outcome",
+        "callback_inbox.source_check",
+        "query_answers.result_code",
+        "query_answers.outcome",
+        "payment_confirmations.evidence",
+        "payment_confirmations.result_code",
+        "invoices.status",
+        "outbox.kind",
+        "outbox.topic",
+        "erasures.scope",
+        "query_budget.app",
+        "occasions.topic",
+        "outbox.facts",
+        "access_tokens.app",
+    },
+    "the money": {
+        "transactions.refund_receipt",
+        "callback_inbox.receipts",
+        "payment_confirmations.mpesa_receipt_number",
+        "invoices.invoice_number",
+    },
+    "who erased, and why: never whom": {"erasures.who", "erasures.why"},
+}
+PURGED = {
+    "callback_inbox.source_address",
+    "idempotency_keys.key",
+    "idempotency_keys.fingerprint",
+    "access_tokens.token",
+    "push_callers.address_digest",
+}
+
+
+def test_every_column_that_can_hold_words_is_erased_purged_or_impersonal(shop: Shop) -> None:
+    """A new column has to say which it is: in ops/erasure.py, in ops/retention.py, or here."""
+    found = shop.rows(
+        """
+        SELECT c.table_name || '.' || c.column_name AS name FROM information_schema.columns c
+        JOIN information_schema.tables t USING (table_schema, table_name)
+        WHERE c.table_schema = 'public' AND t.table_type = 'BASE TABLE'
+          AND c.data_type IN ('text', 'character varying', 'bytea', 'json', 'jsonb', 'ARRAY', 'inet')
+          AND c.table_name NOT LIKE 'audit%' AND c.column_name NOT LIKE 'audit%'
+        """
+    )
+    erased = {f"{table}.{column}" for table, columns in erasure.TEXTS.items() for column in columns}
+    sorted_out = erased | PURGED | set().union(*IMPERSONAL.values())
+    assert sorted({row["name"] for row in found} - sorted_out) == []
+    assert sorted(sorted_out - {row["name"] for row in found}) == []
+
+
+def test_the_page_about_privacy_tells_what_the_code_does() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "privacy.md").read_text(encoding="utf-8")
+    for rule in retention.RULES:
+        assert f"| {rule.what} | {rule.where} | {rule.why} | {rule.kept} |" in page
+    for each in (*encryption.PROVIDERS, encryption.OWN_SERVER):
+        assert f"| {each.name} | {each.at_rest} ({each.source}) | {each.look} |" in page
+    assert retention.THE_BOOKS.days // 365 == 7
+    assert f"{retention.A_COMPLAINT.days} days" in page
+    assert f"within {RECENT_H} hours" in page
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("ep-cool-1-pooler.eu-central-1.aws.neon.tech", "Neon"),
+        ("db.abcdefgh.supabase.co", "Supabase"),
+        ("AWS-0-eu-west-2.pooler.supabase.com", "Supabase"),
+        ("shop.c1.eu-west-1.rds.amazonaws.com.", "Amazon RDS"),
+        ("db.shop.example", "a server of your own"),
+        ("neon.tech.shop.example", "a server of your own"),
+    ],
+)
+def test_the_keeper_of_a_database_is_known_by_its_host_name(host: str, name: str) -> None:
+    assert encryption.provider_of(host).name.startswith(name)
 
 
 # The command ----------------------------------------------------------------------------------------------------------

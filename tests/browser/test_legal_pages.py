@@ -1,0 +1,79 @@
+"""The privacy notice and the refund policy: reachable from the checkout, true to the settings, readable everywhere."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from ops.retention import A_COMPLAINT, A_RETRY, THE_BOOKS
+from tests.browser.customer import Customer, keep_screenshots
+from tests.browser.scripted_shop import PUBLIC, ScriptedShop
+
+PAGES = {"privacy": ("Privacy notice", "15-privacy"), "refunds": ("Refund policy", "16-refunds")}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_checkout_leads_to_it_and_it_leads_back(customer: Customer, name: str) -> None:
+    title, screenshot = PAGES[name]
+    customer.page.get_by_role("contentinfo").get_by_role("link", name=title).click()
+    expect(customer.page.get_by_role("heading", name=title, level=1)).to_be_visible()
+    expect(customer.page).to_have_title(f"{title} · Duka la Mfano")
+    expect(customer.page.get_by_role("banner")).to_have_text("Duka la Mfano")
+    keep_screenshots(customer.page, screenshot)
+    assert customer.complaints() == []
+    customer.page.get_by_role("link", name="Back to the shop").click()
+    expect(customer.page.get_by_role("heading", name="Pay with M-Pesa")).to_be_visible()
+
+
+@pytest.fixture
+def filled_in(page: Page) -> Page:
+    """The pages of a shop that wrote its details down."""
+    details = (PUBLIC / "js" / "shop-details.js").read_text(encoding="utf-8")
+    for name, value in {
+        "company": "Example Traders Ltd",
+        "address": "Kimathi Street 1, Nairobi",
+        "email": "privacy@shop.example",
+        "phone": "0700 000 001",
+        "registration": "123-4567",
+        "database": "Neon, Frankfurt",
+    }.items():
+        details = re.sub(rf'{name}: "[^"]*"', f'{name}: "{value}"', details)
+    page.route(
+        "**/js/shop-details.js",
+        lambda route: route.fulfill(body=details, content_type="text/javascript; charset=utf-8"),
+    )
+    return page
+
+
+def test_a_shop_fills_its_details_in_at_one_place(filled_in: Page, shop: ScriptedShop) -> None:
+    filled_in.goto(f"{shop.address}/privacy.html")
+    for told in (
+        "Example Traders Ltd, Kimathi Street 1, Nairobi.",
+        "or call 0700 000 001",
+        "123-4567",
+        "Neon, Frankfurt",
+    ):
+        expect(filled_in.get_by_role("main")).to_contain_text(told)
+    link = filled_in.get_by_role("link", name="privacy@shop.example")
+    expect(link).to_have_attribute("href", "mailto:privacy@shop.example")
+    filled_in.goto(f"{shop.address}/refunds.html")
+    expect(filled_in.get_by_role("main")).to_contain_text("privacy@shop.example, or call 0700 000 001, with your order")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_it_can_be_read_without_javascript(browser: Browser, shop: ScriptedShop, name: str) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{shop.address}/{name}.html")
+    expect(page.get_by_role("heading", name=PAGES[name][0])).to_be_visible()
+    expect(page.get_by_role("main")).to_contain_text("the address on your invoice")
+    context.close()
+
+
+def test_the_times_it_names_are_those_of_the_purge() -> None:
+    notice = (PUBLIC / "privacy.html").read_text(encoding="utf-8")
+    assert "Seven years if you paid" in notice
+    assert THE_BOOKS.days // 365 == 7
+    assert {int(days) for days in re.findall(r"(\d+) days", notice)} == {A_COMPLAINT.days, A_RETRY.days}
