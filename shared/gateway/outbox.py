@@ -89,8 +89,11 @@ class Outbox:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def take(self) -> AlertDue | InvoiceDue | None:
-        """The oldest thing due, leased for a minute and counted as a try; its next try waits longer each time."""
+    def take(self, *, invoices_too: bool = True) -> AlertDue | InvoiceDue | None:
+        """What is due, leased for a minute and counted as a try; its next try waits longer each time.
+
+        Alerts first, since no mail server can hold them up; then the oldest.
+        """
         with self._store.transaction() as tx:
             row = tx.row(
                 """
@@ -98,7 +101,8 @@ class Outbox:
                     UPDATE outbox o SET tries = o.tries + 1,
                            next_try_at = now() + interval '1 minute' * power(5, o.tries)
                     FROM (SELECT id FROM outbox WHERE next_try_at <= now() AND tries < :most_tries
-                          ORDER BY next_try_at, id LIMIT 1 FOR UPDATE SKIP LOCKED) due
+                            AND (kind = 'alert' OR :invoices_too)
+                          ORDER BY kind = 'alert' DESC, next_try_at, id LIMIT 1 FOR UPDATE SKIP LOCKED) due
                     WHERE o.id = due.id
                     RETURNING o.id, o.kind, o.topic, o.transaction_id, o.created_at, o.facts, o.last_error)
                 SELECT taken.*, i.invoice_number, i.invoice_date, i.customer_email, i.customer_name, i.customer_phone,
@@ -109,6 +113,7 @@ class Outbox:
                 LEFT JOIN payment_confirmations c ON c.transaction_id = taken.transaction_id
                 """,
                 most_tries=MOST_TRIES,
+                invoices_too=invoices_too,
             )
             return _due(row) if row else None
 

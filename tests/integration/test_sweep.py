@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from netlify.functions import sweep as sweep_function
 from shared import collaborators, sweeping
 from shared.gateway.queries import Later, QueryDue
 from simulator import Behaviour
@@ -590,6 +591,28 @@ def test_a_mail_server_that_is_down_holds_up_no_settlement(unhurried: Shop) -> N
     shop.age(20)
     assert shop.sweep().status == 200
     assert status(shop, other) == ("PAID", None)
+
+
+def test_a_mail_server_that_answers_nobody_holds_up_no_question_and_no_alert(
+    unhurried: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first silence is the last mail of that shift; the other invoices keep their tries."""
+    shop = unhurried
+    for phone in PHONES[1:6]:
+        checkout_id = shop.payment(pending(shop, phone, outcome="pay", callback_count=1))["checkout_request_id"]
+        shop.simulator.client.wait_for_callback(checkout_id)
+    other = pending(shop, PHONES[0], outcome="pay")
+    silent = pending(shop, PHONES[7])
+    shop.age(15 * 60)
+    monkeypatch.setattr(sweeping, "A_CALL_OUT_S", 1)
+    monkeypatch.setattr(sweep_function, "STARTS_NOTHING_AFTER_S", 2.5)
+    shop.simulator.client.fault("mail", "slow", times=10, seconds=30)
+    done = shop.sweep().body
+    assert (done["queries"], done["invoices_failed"]) == (2, 1)
+    assert status(shop, other) == ("PAID", None)
+    assert shop.rows("SELECT id FROM outbox WHERE topic = 'silence' AND sent_at IS NULL") == []
+    assert shop.alerts(silent) == {"silence"}
+    assert shop.row("SELECT sum(tries) AS n FROM outbox WHERE kind = 'invoice'") == {"n": 1}
 
 
 def test_each_alert_is_told_once_in_one_shape(shop: Shop) -> None:
