@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 from shared.edge import FieldError, Request, invalid
@@ -24,7 +24,7 @@ IDEMPOTENCY_KEY = r"[!-~]{1,255}"
 
 def read_order(body: dict[str, object]) -> Order:
     """Raises a 422 `Problem` that names every field that cannot be used."""
-    errors = [FieldError(name, "is not a field of a payment") for name in sorted(set(body) - set(FIELDS))[:5]]
+    errors = unknown_fields(body, FIELDS, "is not a field of a payment")
 
     def read(name: str, reader: Callable[[object], T]) -> T | None:
         try:
@@ -42,6 +42,12 @@ def read_order(body: dict[str, object]) -> Order:
     if errors or msisdn is None or amount_kes is None or reference is None:
         raise invalid(*errors)
     return Order(msisdn, amount_kes, reference, description, email, name)
+
+
+def unknown_fields(body: Mapping[str, object], known: Iterable[str], detail: str) -> list[FieldError]:
+    """Fields that nobody asked for, named where they look like names: an answer quotes nothing else that was sent."""
+    named = [name if re.fullmatch(r"[a-z][A-Za-z_]{0,39}", name) else "?" for name in set(body) - set(known)]
+    return [FieldError(name, detail) for name in sorted(set(named))[:5]]
 
 
 def read_idempotency_key(request: Request, order: Order) -> IdempotencyKey | None:

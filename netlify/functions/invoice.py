@@ -7,7 +7,7 @@ from typing import Any
 from shared.collaborators import gateway
 from shared.edge import Answer, FieldError, Problem, Request, answer, invalid, not_found
 from shared.gateway.outbox import NoAddress, NotPaid, TooOften
-from shared.orders import read_email
+from shared.orders import read_email, unknown_fields
 from shared.settings import settings
 from shared.transaction_id import is_transaction_id
 
@@ -63,7 +63,7 @@ def too_often(retry_after_s: int) -> Problem:
 
 
 def _read(body: dict[str, object]) -> tuple[str, str | None]:
-    errors = [FieldError(name, "is not a field of this request") for name in sorted(set(body) - set(FIELDS))[:5]]
+    errors = unknown_fields(body, FIELDS, "is not a field of this request")
     transaction_id = body.get("transaction_id")
     if not is_transaction_id(transaction_id):
         errors.append(FieldError("transaction_id", "must be the id that the payment was given"))
