@@ -292,15 +292,15 @@ def _refused_by_its_phone(row: Row, order: Order, limits: Limits) -> TooSoon | T
 
 
 def _tell_the_operator(tx: Transaction, topic: str) -> None:
-    """Customers are being turned away. Once an hour; who refuses holds the shop's lock."""
-    tx.run(
-        """
-        INSERT INTO outbox (kind, topic) SELECT 'alert', :topic
-        WHERE NOT EXISTS (SELECT FROM outbox o WHERE o.kind = 'alert' AND o.transaction_id IS NULL AND o.topic = :topic
-                            AND o.created_at > now() - interval '1 hour')
-        """,
-        topic=topic,
-    )
+    """Customers are being turned away. Told once an hour, however many are turned away at the same moment."""
+    told = """SELECT FROM outbox o WHERE o.kind = 'alert' AND o.transaction_id IS NULL AND o.topic = :topic
+                                      AND o.created_at > now() - interval '1 hour'"""
+    lock = "SELECT pg_advisory_xact_lock(hashtextextended(CAST(:topic AS text), 2))"
+    if tx.rows(f"{lock} WHERE NOT EXISTS ({told})", topic=topic):
+        tx.run(
+            f"INSERT INTO outbox (kind, topic) SELECT 'alert', CAST(:topic AS text) WHERE NOT EXISTS ({told})",
+            topic=topic,
+        )
 
 
 def _whole(seconds: float | Decimal) -> int:

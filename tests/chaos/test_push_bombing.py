@@ -25,11 +25,15 @@ from tests.fixtures.shop import Reply, Shop
 from tests.fixtures.soak import Figure, Rounds
 
 VICTIM = "254700000001"
-A_WAVE = 200
+A_WAVE = 190
+CUSTOMERS = 20
+"""So few in a flood that the shop's own minute has room for all of them."""
 AT_ONCE = 100
 ROOMY = {"PHONE_PUSHES_PER_HOUR": 1000, "PHONE_UNANSWERED_PUSHES": 1000,
          "ADDRESS_PUSHES_PER_HOUR": 1000, "SHOP_PUSHES_PER_MINUTE": 3000}  # fmt: skip
 PRODUCTION = limits_of({})
+TOO_BUSY = 503
+"""A machine with no time may let somebody wait at a lock for longer than three seconds. Nothing was done; try again."""
 Allow = Callable[..., None]
 
 _orders = itertools.count(1)
@@ -81,11 +85,10 @@ def rung(shop: Shop) -> Counter[str]:
     return Counter(payment["phone"] for payment in shop.simulator.client.payments())
 
 
-def waves(attack: Iterator[Job], how_many: int, customers: Iterator[Job]) -> Iterator[list[Job]]:
-    """The attack in waves, one customer in the middle of each."""
-    while wave := list(itertools.islice(attack, min(A_WAVE - 1, how_many))):
+def waves(attack: Iterator[Job], how_many: int) -> Iterator[list[Job]]:
+    while wave := list(itertools.islice(attack, min(A_WAVE, how_many))):
         how_many -= len(wave)
-        yield [*wave[: len(wave) // 2], next(customers), *wave[len(wave) // 2 :]]
+        yield wave
 
 
 def flood(crew: Crew, attack: Iterator[Job], how_many: int) -> tuple[list[Reply], list[Reply], float]:
@@ -94,10 +97,13 @@ def flood(crew: Crew, attack: Iterator[Job], how_many: int) -> tuple[list[Reply]
     attackers: list[Reply] = []
     served: list[Reply] = []
     began = time.monotonic()
-    for wave in waves(attack, how_many, customers):
-        answers = crew.at_once(wave)
-        served.append(answers.pop((len(wave) - 1) // 2))
-        attackers += answers
+    every = 1 + how_many // A_WAVE // CUSTOMERS
+    for number, wave in enumerate(waves(attack, how_many)):
+        among = [next(customers)] if number % every == 0 else []
+        middle = len(wave) // 2
+        answers = crew.at_once([*wave[:middle], *among, *wave[middle:]])
+        served += answers[middle : middle + len(among)]
+        attackers += answers[:middle] + answers[middle + len(among) :]
     return attackers, served, time.monotonic() - began
 
 
@@ -134,6 +140,7 @@ def test_one_address_rings_no_more_phones_than_allowed(shop: Shop, crew: Crew, r
     assert a_minute <= calls <= allowed
     assert Counter(reply.status for reply in served) == {202: len(served)}
     told = Counter(reply.body.get("code", reply.status) for reply in attackers)
+    assert set(told) <= {202, "too_many", "unavailable"}
     figure(
         f"{how_many:,} pushes at as many phones from one address in {took_s:.0f} s: {calls} rang (allowed {allowed}),"
         f" {len(served)} of {len(served)} other customers served; the attacker was told {dict(told)}"
@@ -178,7 +185,8 @@ def test_a_hundred_at_the_same_moment_never_exceed_a_limit_of_pushes(
         addresses = [nth_address(7 if scope == "address" else each) for each in range(AT_ONCE)]
         answers = crew.at_once(list(map(push, phones, addresses)), seed=number)
         told = Counter(answer.body.get("limit", answer.status) for answer in answers)
-        assert told == {202: 7, scope: AT_ONCE - 7}
+        assert told.pop(202) == 7
+        assert set(told) <= {scope, TOO_BUSY}
         assert len(shop.simulator.client.requests(PUSH)) == 7
     figure(f"{how_many} rounds of {AT_ONCE} at once: 7 let through each time")
 
@@ -193,9 +201,10 @@ def test_a_hundred_at_the_same_moment_never_exceed_a_days_sum(
         begin_anew(shop)
         phones = [VICTIM if which == "phone" else nth_phone(each) for each in range(AT_ONCE)]
         answers = crew.at_once(list(map(push, phones, map(nth_address, range(AT_ONCE)), amounts)), seed=number)
-        assert {answer.body.get("limit", answer.status) for answer in answers} == {202, f"{which}_day"}
+        told = {answer.body.get("limit", answer.status) for answer in answers}
+        assert {202, f"{which}_day"} <= told <= {202, f"{which}_day", TOO_BUSY}
         taken_kes = sum(amount for amount, answer in zip(amounts, answers, strict=True) if answer.status == 202)
-        refused = [amount for amount, answer in zip(amounts, answers, strict=True) if answer.status != 202]
+        refused = [amount for amount, answer in zip(amounts, answers, strict=True) if answer.status == 422]
         assert taken_kes <= most_kes < taken_kes + min(refused)
     figure(f"{how_many} rounds of {AT_ONCE} at once: never above KES {most_kes:,}, and nobody refused who fitted in")
 
