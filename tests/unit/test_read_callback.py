@@ -53,6 +53,7 @@ def success(body: bytes) -> CallbackSuccess:
 
 @pytest.mark.parametrize("code", ["0", '"0"'])
 def test_success_is_the_integer_0_or_the_text_0(code: str) -> None:
+    assert success(callback(code)).description == "Said"
     assert success(callback(code)).receipt == "TJ3MX6CLYC"
 
 
@@ -119,7 +120,7 @@ def test_a_known_failing_code_fails_with_its_ids_and_words(code: str, text: str)
 def test_a_code_nobody_has_explained_stays_unknown(code: str) -> None:
     said = read_callback(callback(code))
     assert isinstance(said, CallbackUnknownCode)
-    assert said.code == code.strip('"')
+    assert (said.code, said.description) == (code.strip('"'), "Said")
 
 
 # What a success says --------------------------------------------------------------------------------------------------
@@ -325,6 +326,46 @@ def test_hostile_bytes_are_unreadable_and_nothing_worse(body: bytes) -> None:
     receipts_seen(body)
 
 
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"a" * (256 * 1024 + 1), "longer than any message of Daraja's"),
+        (b"\xff", "not UTF-8"),
+        (b"[" * DEEP, "nested too deeply"),
+        (b"ResultCode=0", "not JSON"),
+        (with_item("Amount", "9" * 5000), "not JSON"),
+        (b"[]", "not a JSON object"),
+        (b"{}", "Body is missing or not an object"),
+        (b'{"Body":{"stkCallback":[]}}', "stkCallback is missing or not an object"),
+        (callback("null"), "ResultCode is missing or no code"),
+        (callback(ids='"MerchantRequestID":7'), "MerchantRequestID is not an id"),
+        (callback(ids='"CheckoutRequestID":"a b"'), "CheckoutRequestID is not an id"),
+        (callback().replace(b'{"Item":', b'[{"Item":').replace(b"]}}}", b"]}]}}"), "CallbackMetadata is not an object"),
+        (
+            callback(items=("7",)),
+            "CallbackMetadata's Item is not a list of objects",
+        ),
+        (callback(items=(*ITEMS, '{"Name":"Amount","Value":11}')), "CallbackMetadata says one thing in two ways"),
+        (with_item("Amount", "1e99999999999999999999"), "a number no computer can hold"),
+        (with_item("Amount", "1e51"), "a number no ledger can hold"),
+        (with_item("Amount", "NaN"), "NaN or Infinity is not JSON"),
+        (b'{"Body":{},"Body":{}}', "a key stands twice in one object"),
+    ],
+)
+def test_why_it_is_unreadable_is_said_in_our_words(body: bytes, reason: str) -> None:
+    assert read_callback(body) == CallbackUnreadable(reason)
+
+
+def padded(length: int) -> bytes:
+    """A good callback of so many bytes."""
+    return callback() + b" " * (length - len(callback()))
+
+
+def test_256_kilobytes_are_read_and_one_byte_more_is_not() -> None:
+    assert read_callback(padded(256 * 1024)) == read_callback(callback())
+    assert isinstance(read_callback(padded(256 * 1024 + 1)), CallbackUnreadable)
+
+
 def test_a_byte_order_mark_does_no_harm() -> None:
     assert read_callback(b"\xef\xbb\xbf" + callback()) == read_callback(callback())
     assert receipts_seen(b"\xef\xbb\xbf" + callback()) == ("TJ3MX6CLYC",)
@@ -338,6 +379,7 @@ def test_words_for_people_are_printable_short_and_name_no_phone() -> None:
     assert len(said.description) <= 300
     said.description.encode("utf-8")
     assert prose(None) == prose(["x"]) == ""
+    assert prose("é" * 400) == "é" * 300
     assert prose("Error Occurred - Invalid Access Token - c9SQxWWhmdVRlyh0zh8gZDTkubVF").endswith("Token - …")
 
 
