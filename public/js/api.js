@@ -13,6 +13,8 @@ const STATUS_TIMEOUT_MS = 12_000;
 
 /** Server errors that promise that nothing was sent to the phone. Every other 5xx is no answer. */
 const DEFINITE_SERVER_ERRORS = new Set(["daraja_rejected", "unavailable", "misconfigured"]);
+/** The functions' own refusals to be asked so often; a 429 of anybody else says nothing about this request. */
+const DEFINITE_REFUSALS = new Set(["too_soon", "too_many"]);
 /** Client errors that say nothing about this request: asked too slowly, too early, or too often. */
 const INDEFINITE_CLIENT_ERRORS = new Set([408, 425, 429]);
 
@@ -76,7 +78,7 @@ function refusal(response, body) {
   const { status } = response;
   const retryAfterS = Number.parseInt(response.headers.get("Retry-After"), 10) || null;
   const definite =
-    body.code === "too_soon" ||
+    DEFINITE_REFUSALS.has(body.code) ||
     DEFINITE_SERVER_ERRORS.has(body.code) ||
     (status >= 400 && status < 500 && !INDEFINITE_CLIENT_ERRORS.has(status));
   return definite ? new Problem(status, body, retryAfterS) : new NoAnswer(`HTTP ${status}`, retryAfterS);

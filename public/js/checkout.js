@@ -23,6 +23,8 @@ import { Screens } from "./screens.js";
 const PATIENCE_MS = 5 * 60_000;
 const OFFER_HELP_AFTER_S = 30;
 const LONGEST_PAUSE_S = 60;
+/** Longer waits are told, not counted down. */
+const HOLDS_AT_MOST_S = 15 * 60;
 /** How often an answer that may still change is looked at: a receipt that follows, a late success. */
 const SETTLING_PAUSE_S = { paid: 10, under_review: 15, failed: 20 };
 
@@ -239,7 +241,8 @@ export class Checkout {
   #refused(problem) {
     this.#backToForm();
     this.#form.refuse(wordsFor(problem));
-    if (problem.code === "too_soon") this.#form.hold(problem.retryAfterS ?? 30);
+    const waitS = problem.retryAfterS ?? 30;
+    if (["too_soon", "too_many"].includes(problem.code) && waitS <= HOLDS_AT_MOST_S) this.#form.hold(waitS);
   }
 
   #backToForm() {

@@ -5,6 +5,14 @@ const WORDS = {
     title: "Please wait before you pay again",
     text: "A request for this payment went to the phone a moment ago. Look for its M-Pesa prompt or message first.",
   },
+  too_many: {
+    title: "Please wait before you pay",
+    text: "Nothing was sent to your phone.",
+  },
+  above_limit: {
+    title: "This shop cannot take this payment",
+    text: "Nothing was sent to your phone.",
+  },
   prompt_open: {
     title: "An M-Pesa prompt is open on this phone",
     text: "Finish it or cancel it on the phone, wait a moment, then pay again.",
@@ -35,9 +43,13 @@ const WORDS = {
   },
 };
 
+/** Refusals that say themselves, in the customer's words, which limit it is and what to do. */
+const TELL_THEMSELVES = new Set(["too_many", "above_limit"]);
+
 /** {title, text, errors} for a Problem. The server's own faults name its settings: they are not for customers. */
 export function wordsFor(problem) {
   const errors = problem.status < 500 ? problem.errors : [];
   const words = WORDS[errors.length > 0 ? "invalid" : problem.code] ?? WORDS.other;
-  return { ...words, errors };
+  const text = TELL_THEMSELVES.has(problem.code) && problem.detail ? `${problem.detail} ${words.text}` : words.text;
+  return { ...words, text, errors };
 }

@@ -498,6 +498,28 @@ def test_too_soon_is_counted_down(customer: Customer, shop: ScriptedShop, page: 
     assert len(shop.pushes) == 2
 
 
+@pytest.mark.parametrize(("retry_after_s", "held"), [(60, True), (21_600, False)])
+def test_a_limit_tells_what_to_do_and_is_counted_down_where_that_is_short(
+    customer: Customer, shop: ScriptedShop, page: Page, retry_after_s: int, held: bool
+) -> None:
+    told = "This phone was asked to pay several times. Give it a rest, and try again later."
+    shop.answers_push(problem(429, "too_many", retry_after_s=retry_after_s, detail=told, limit="phone"))
+    customer.pays_for_coffee()
+    expect(page.get_by_role("alert")).to_contain_text(told)
+    expect(page.get_by_role("alert")).to_contain_text("Nothing was sent to your phone.")
+    expect(page.get_by_role("button", name="Pay again in")).to_have_count(1 if held else 0)
+    assert len(shop.pushes) == 1
+
+
+def test_an_amount_above_a_limit_is_told_with_the_limit(customer: Customer, shop: ScriptedShop, page: Page) -> None:
+    told = "This shop takes at most KES 500 in one payment. Pay a smaller amount, or ask the shop."
+    shop.answers_push(problem(422, "above_limit", detail=told, limit="payment", most_kes=500))
+    customer.pays_for_coffee()
+    expect(page.get_by_role("alert")).to_contain_text("This shop cannot take this payment")
+    expect(page.get_by_role("alert")).to_contain_text(told)
+    assert len(shop.pushes) == 1
+
+
 def test_another_phone_need_not_wait(customer: Customer, shop: ScriptedShop, page: Page) -> None:
     shop.answers_push(problem(429, "too_soon", retry_after_s=90), accepted())
     customer.pays_for_coffee()
