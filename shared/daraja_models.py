@@ -11,7 +11,7 @@ import contextlib
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal, DecimalException
 from typing import Any, NoReturn, TypeAlias
@@ -46,7 +46,7 @@ class CallbackSuccess:
     transaction_date: datetime | None
     phone: str | None
     balance_kes: Decimal | None
-    description: str = field(default="", compare=False)
+    description: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +235,7 @@ def _receipt(value: object) -> str | None:
 
 def _moment(value: object) -> datetime | None:
     """20251003030427, as a number in every capture; one tutorial shows text like 2025-10-03 03:04:27."""
-    if isinstance(value, bool) or not isinstance(value, int | str):
+    if not isinstance(value, int | str):
         return None
     digits = re.fullmatch(r"(20\d\d)-?(\d\d)-?(\d\d)[ T]?(\d\d):?(\d\d):?(\d\d)", str(value), re.ASCII)
     if not digits:
@@ -248,7 +248,7 @@ def _moment(value: object) -> datetime | None:
 
 def _phone(value: object) -> str | None:
     """Full or masked, number or text. Kept for people to read, never compared."""
-    if isinstance(value, bool) or not isinstance(value, int | str):
+    if not isinstance(value, int | str):
         return None
     text = str(value).strip()
     return text if re.fullmatch(r"\+?[0-9*]{4,19}", text) else None

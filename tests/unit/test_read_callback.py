@@ -144,6 +144,19 @@ def test_what_the_ledger_cannot_hold_exactly_is_no_amount_and_the_receipt_is_kep
     assert said.receipt == "TJ3MX6CLYC"
 
 
+@pytest.mark.parametrize(
+    ("value", "readable"),
+    [
+        ("1e50", True),
+        ("1e51", False),
+        (f"1.{'0' * 98}", True),
+        (f"1.{'0' * 99}", False),
+    ],
+)
+def test_a_number_may_have_51_digits_and_be_100_characters_long(value: str, readable: bool) -> None:
+    assert isinstance(read_callback(with_item("Amount", value)), CallbackSuccess) is readable
+
+
 def test_a_digit_far_behind_the_point_is_not_lost() -> None:
     assert success(with_item("Amount", "10.00000000000000000000000000000000001")).amount_kes is None
 
@@ -159,6 +172,7 @@ def test_what_is_no_receipt_is_none(value: str) -> None:
 def test_the_transaction_date_is_nairobis(value: str) -> None:
     said = success(with_item("TransactionDate", value)).transaction_date
     assert said == datetime(2025, 10, 3, 0, 4, 27, tzinfo=UTC)
+    assert said.tzname() == "EAT"
 
 
 @pytest.mark.parametrize(
@@ -174,6 +188,7 @@ def test_the_transaction_date_is_nairobis(value: str) -> None:
         "2025100303042",
         "10000101000000",
         "1e9",
+        "20251003030427e0",
     ],
 )
 def test_what_is_no_date_is_none(value: str) -> None:
@@ -189,6 +204,8 @@ def test_what_is_no_date_is_none(value: str) -> None:
         ("null", None),
         ("true", None),
         ("-254", None),
+        ("254708374149e0", None),
+        ("[254708374149]", None),
         ('"<b>"', None),
         ("9" * 30, None),
     ],
@@ -213,6 +230,7 @@ def test_a_balance_is_a_number_too(value: str, balance_kes: Decimal | None) -> N
         ',"CallbackMetadata":{"Item":[{}]}',
         ',"CallbackMetadata":{"Item":[{"Value":1}]}',
         ',"CallbackMetadata":{"Item":[{"Name":"Amount"},{"Name":7,"Value":1}]}',
+        ',"CallbackMetadata":{"Item":[{"Name":["Amount"],"Value":1}]}',
     ],
 )
 def test_a_success_without_metadata_is_a_success_that_says_nothing(metadata: str) -> None:
@@ -243,6 +261,10 @@ def test_an_item_that_says_two_things_is_unreadable_and_both_receipts_are_kept()
     body = callback(items=(*ITEMS, '{"Name":"MpesaReceiptNumber","Value":"TJ3MX6CLYD"}'))
     assert isinstance(read_callback(body), CallbackUnreadable)
     assert receipts_seen(body) == ("TJ3MX6CLYC", "TJ3MX6CLYD")
+
+
+def test_an_item_without_a_name_hides_none_behind_it() -> None:
+    assert read_callback(callback(items=('{"Name":7,"Value":1}', *ITEMS))) == read_callback(callback())
 
 
 def test_an_item_that_says_one_thing_twice_is_read() -> None:
@@ -394,6 +416,9 @@ def test_words_for_people_are_printable_short_and_name_no_phone() -> None:
         b"\xff" + callback(),
         callback(items=('{"Value" : "TJ3MX6CLYC" , "Name" : "MpesaReceiptNumber"}',))[:-1],
         callback().replace(b'"MpesaReceiptNumber"', b'"Mpesa\\u0052eceiptNumber"'),
+        b"\xef\xbb\xbf" + callback().replace(b'"MpesaReceiptNumber"', b'"Mpesa\\u0052eceiptNumber"'),
+        with_item("Amount", "9" * 5000).replace(b'"MpesaReceiptNumber"', b'"Mpesa\\u0052eceiptNumber"'),
+        b'{"Trans\\u0049D":"TJ3MX6CLYC"}',
         b'[{"Name":"MpesaReceiptNumber","Value":"TJ3MX6CLYC"}]',
         callback("1032"),
         with_item("Amount", "NaN"),
