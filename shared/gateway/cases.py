@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from shared.gateway.trail import Trail
 
 UNREMARKABLE = frozenset({Outcome.REPEATED, Outcome.STILL_WAITING})
+"""Leave no audit row where they change nothing. Ids that a repetition teaches a payment are a change."""
 
 
 @dataclass(frozen=True)
@@ -210,7 +211,10 @@ class Case:
             **self._next_query(decision),
             **self._step(decision.outcome.value, decision.status, decision.review_reason),
             outcome=decision.outcome.value,
-            remarkable=changed or decision.outcome not in UNREMARKABLE or evidence.why is not None,
+            remarkable=changed
+            or decision.ids is not None
+            or decision.outcome not in UNREMARKABLE
+            or evidence.why is not None,
             alerts=",".join(alert.value for alert in decision.alerts),
             inbox_id=evidence.inbox_id,
             receipts=" ".join(evidence.receipts_seen),

@@ -660,6 +660,15 @@ def test_what_changes_nothing_is_audited_unless_it_is_a_repetition_or_more_silen
     assert unremarkable == {Outcome.REPEATED, Outcome.STILL_WAITING}
 
 
+def test_ids_that_a_repetition_teaches_a_payment_are_audited(ledger: Ledger) -> None:
+    transaction_id = in_review(ledger)
+    ledger.tell(transaction_id, OperatorFailed())
+    changes = ledger.changes(transaction_id, Declined(OURS, Status.EXPIRED))
+    assert changes.columns["checkout_request_id"] == OURS.checkout_request_id
+    assert said(changes) == [("a test", "Declined", "repeated", "FAILED", "FAILED", None, None, None)]
+    assert ledger.changes(transaction_id, Declined(OURS, Status.EXPIRED)).audit == []
+
+
 def test_a_persons_word_is_audited_also_where_it_changes_nothing(ledger: Ledger) -> None:
     transaction_id = pushed(ledger)
     told = Evidence("operator amina", "Retried", why="asked by the shop")

@@ -15,6 +15,7 @@ from shared import settlement
 from shared.database import connection_settings
 from shared.gateway.cases import Case
 from shared.payments import Decision
+from simulator import bodies
 from tests.fixtures.database_proxy import Fault, Proxy
 from tests.fixtures.shop import CUSTOMER, Shop
 
@@ -490,6 +491,20 @@ def test_every_decision_is_taken_again_from_the_evidence(shop: Shop, capsys: pyt
     capsys.readouterr()
     assert run(shop, "replay") == 0
     assert "5 decisions taken again, 0 differences" in capsys.readouterr().out
+
+
+def test_ids_that_a_failure_taught_a_payment_which_had_failed_already_are_taken_again(shop: Shop) -> None:
+    """It repeats what is known, but from then on a callback with other ids is about another payment."""
+    shop.simulator.client.script(CUSTOMER, drop_response=True, reaches_phone=False)
+    transaction_id = shop.pay().body["transaction_id"]
+    shop.age(16 * 60)
+    shop.sweep()
+    run(shop, "review", "fail", transaction_id, "--why", "not on the statement")
+    for number, code in ((1, 1037), (2, 0), (1, 1037)):
+        body = bodies.callback(f"0000-0000-0000-{number}", f"ws_CO_{number}", code, "told by a test", None)
+        assert shop.call("callback", "POST", shop.callback_path(transaction_id), raw=body).status == 200
+    assert shop.outcomes(transaction_id) == ["repeated", "to_review", "noted"]
+    assert run(shop, "replay") == 0
 
 
 def test_changed_bytes_and_changed_books_show_in_the_replay(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
