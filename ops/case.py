@@ -67,6 +67,12 @@ REASONS = {
     ReviewReason.CONTRADICTION: "one message says paid, another says failed",
 }
 BY_HAND = {"OperatorPaid": "paid", "OperatorFailed": "not paid", "OperatorRefunded": "refunded"}
+ERASED = {
+    "person": "whoever paid, or was asked to",
+    "contact": "the name, the address and the words",
+    "mention": "somebody whom the evidence named",
+    "late_evidence": "what came in again about an erased person",
+}
 A_QUESTION_TAKES = timedelta(seconds=30)
 
 
@@ -159,6 +165,8 @@ def _decided(row: Row, payment: Row, *, again: bool) -> Moment:
         return Moment(at, "The answer was judged.", means, judges="answer")
     if event == "TimePassed":
         return Moment(at, "Time passed.", means)
+    if event == "PersonErased":
+        return Moment(at, f"{row['actor']} erased {ERASED[row['outcome']]}. Why: {row['reason']}")
     receipt = f", receipt {row['said']}" if row["said"] else ""
     done = "said" if row["outcome"] != "noted" else "wanted to say"
     return Moment(at, f"{row['actor']} {done}: {BY_HAND.get(event, event)}{receipt}. Why: {row['reason']}", means)

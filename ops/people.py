@@ -35,7 +35,8 @@ _PAYMENTS = f"""
                              AND (i.outcome IS NULL OR i.outcome IN ('dead_letter', 'held'))) THEN 'callback_waits'
                 WHEN EXISTS (SELECT FROM outbox o WHERE o.transaction_id = t.id AND o.next_try_at IS NOT NULL)
                     THEN 'message_waits'
-                WHEN t.next_query_at IS NOT NULL THEN 'query_waits'
+                WHEN t.next_query_at IS NOT NULL AND t.checkout_request_id IS NOT NULL AND NOT t.ids_are_learnt
+                    THEN 'query_waits'
                 WHEN t.status = 'PAID' AND NOT CAST(:nothing_owed AS boolean) AND EXISTS (
                     SELECT FROM outbox o WHERE o.transaction_id = t.id AND o.kind = 'alert' AND o.topic IN
                         ('second_receipt', 'amount_mismatch', 'reused_receipt', 'contradiction', 'ids_disagree')

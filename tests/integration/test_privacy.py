@@ -382,6 +382,17 @@ def test_an_erased_payments_invoice_goes_nowhere(shop: Shop) -> None:
     assert shop.payment(transaction_id)["customer_email"] == ERASED_EMAIL
 
 
+def test_the_case_of_an_erased_payment_says_who_erased_and_why(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    transaction_id = settled(shop)
+    shop.age(THREE_DAYS)
+    erase(shop)
+    capsys.readouterr()
+    assert main(["case", transaction_id], {**os.environ, "DATABASE_URL": shop.database_url}) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "asked of an erased number" in told
+    assert "operator amina erased whoever paid, or was asked to. Why: asked by letter of 3 May" in told
+
+
 def test_the_person_may_come_back(shop: Shop) -> None:
     settled(shop)
     shop.age(THREE_DAYS)
