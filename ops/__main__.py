@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import getpass
 import os
 import signal
@@ -11,7 +12,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 
-from ops import audit, case, privacy, review
+from ops import alerts, audit, case, privacy, review
 from ops.books import Books
 from ops.verify import check
 from shared.daraja_models import EAT, receipts_seen
@@ -47,7 +48,11 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
             chosen.confirm_above_kes = confirm_above_kes(environ)
         try:
             run: Callable[[Database, argparse.Namespace], int] = chosen.run
-            return run(database, chosen)
+            ended = run(database, chosen)
+            with contextlib.suppress(DatabaseError):
+                if (warning := alerts.no_sweep(database)) is not None:
+                    print(f"ops: {warning}", file=sys.stderr)
+            return ended
         finally:
             database.close()
     except review.NotPossible as refused:
@@ -124,6 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     receipts.add_parser("missing", help="paid, but no callback named the receipt").set_defaults(run=_receipts_missing)
 
     privacy.add_commands(commands)
+    alerts.add_commands(commands)
     bounds = commands.add_parser("limits", help="each limit, its use, and whether to raise it; changes nothing")
     bounds.set_defaults(run=_limits)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ops.__main__ import main
 from shared.alerts import TOPICS
 from shared.database import Database
 from shared.gateway.store import Store
@@ -352,3 +353,23 @@ def test_an_alert_has_one_shape(shop: Shop) -> None:
     for line in alerts:
         for field in ("alert", "since", "says", "do_now", "runbook"):
             assert f"'{field}': '" in line
+
+
+# The operator's own look ----------------------------------------------------------------------------------------------
+
+
+def test_ops_alerts_tells_what_holds_and_what_was_told(books: Books, capsys: pytest.CaptureFixture[str]) -> None:
+    books.unsent_invoices(3)
+    books.look()
+    assert main(["alerts"], {"DATABASE_URL": books.url}) == 0
+    told = capsys.readouterr()
+    assert "mail_failing since" in told.out
+    assert TOPICS["mail_failing"].do_now in told.out
+    assert "invoices 3  (not told yet: the sweep tells it)" in told.out
+    assert told.err == ""
+
+
+def test_every_command_on_the_books_says_that_no_sweep_comes(books: Books, capsys: pytest.CaptureFixture[str]) -> None:
+    books.age(minutes=35)
+    assert main(["review", "list"], {"DATABASE_URL": books.url}) == 0
+    assert "no sweep has begun for 35 minutes" in capsys.readouterr().err
