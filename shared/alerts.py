@@ -75,6 +75,10 @@ TOPICS: Mapping[str, Topic] = {
         "A callback from an address that is not on Safaricom's list is held (CALLBACK_IP_MODE is enforce).",
         "If the address is Safaricom's: python -m ops inbox retry ENTRY, and add it to shared/safaricom_addresses.py.",
     ),
+    "anchor_not_sent": Topic(
+        "The day's anchor of the audit log could not be mailed to the shop.",
+        "It is in the log all the same: search it for anchor, and keep the line. See that mail works again.",
+    ),
     "invoice_not_sent": Topic(
         "An invoice could not be sent in three tries.",
         "The reason is in ops case. Put it right, then send it again with POST /api/pay/invoice.",

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from shared.audit_chain import TOKEN
+
 WORD = re.compile(r"[a-z][a-z_]{0,60}")
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[0-9.:+Z]{0,20}")
@@ -36,6 +38,7 @@ FORMS: Mapping[str, re.Pattern[str]] = {
     "variables": re.compile(r"[A-Z][A-Z0-9_]{1,40}(, [A-Z][A-Z0-9_]{1,40}){0,40}"),
     "library": re.compile(r"(?!.*\d{7})[\w.]{1,80}", re.ASCII),
     "at": PLACE,
+    "anchor": TOKEN,
 }
 LARGEST_COUNT = 99_999
 FIELD_NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")

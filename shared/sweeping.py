@@ -12,14 +12,15 @@ from shared.calls_out import Deadline
 from shared.collaborators import daraja, gateway, mailer
 from shared.daraja_models import receipts_seen
 from shared.database_errors import DatabaseUnavailable
-from shared.gateway.outbox import AlertDue, InvoiceDue
+from shared.gateway.outbox import AlertDue, AnchorDue, InvoiceDue
 from shared.gateway.queries import Later, QueryDue
-from shared.log import failed, where_it_broke
+from shared.log import failed, note, where_it_broke
 from shared.settings import settings
 from shared.settlement import ask, judge, look_at_the_clock
 
 if TYPE_CHECKING:
     from shared.gateway.inbox import Entry
+    from shared.mailer import Email
 
 A_CALL_OUT_S = 8
 A_WAIT_S = 2
@@ -62,6 +63,11 @@ class Sweep:
         if not self._shift.passed():
             self._attempt("looking", self._gateway.watch.look, counted=False)
 
+    def anchor_history(self) -> None:
+        """Once a day: what history is by now, in one line that leaves the house."""
+        while not self._shift.passed() and self._gateway.anchors.make():
+            pass
+
     def ask_daraja(self) -> bool:
         """One query, or a short wait for the next slot of the shared budget. False: there is nothing more to ask."""
         if self._shift.passed():
@@ -78,17 +84,19 @@ class Sweep:
                 return True
 
     def send_outbox(self) -> None:
-        """Alerts that wait, and invoices for a few seconds: other work goes on between them.
+        """Alerts that wait, and invoices and anchors for a few seconds: other work goes on between them.
 
         A mail server that answered nothing is left alone for the rest of the shift.
         """
         mail_until = self._shift.at_most(MAIL_AT_A_TIME_S)
         while not self._shift.passed() and (
-            due := self._gateway.outbox.take(invoices_too=self._mail_answers and not mail_until.passed())
+            due := self._gateway.outbox.take(mail_too=self._mail_answers and not mail_until.passed())
         ):
             if isinstance(due, AlertDue):
                 deliver(self._gateway, due)
                 self._count("alerts", 1)
+            elif isinstance(due, AnchorDue):
+                self._attempt("anchors", partial(self._send_anchor, due))
             else:
                 self._attempt("invoices", partial(self._send_invoice, due))
         self._count("given_up", self._gateway.outbox.give_up())
@@ -102,7 +110,6 @@ class Sweep:
 
     def _send_invoice(self, due: InvoiceDue) -> None:
         from shared.invoice import InvoiceData, render
-        from shared.mailer import MailRefused, MailUnanswered
 
         shop, mail = settings().shop, settings().mail
         data = InvoiceData(
@@ -121,8 +128,22 @@ class Sweep:
             shop_address=shop.address,
             reply_to=mail.reply_to,
         )
+        self._mail(due, render(data), f"{due.invoice_number}.{due.id}")
+
+    def _send_anchor(self, due: AnchorDue) -> None:
+        if due.way == "log":
+            note("anchor", anchor=due.token)
+            self._gateway.outbox.sent(due)
+            return
+        from shared.anchor_mail import render
+
+        self._mail(due, render(due.token, due.made_at, settings().mail.reply_to), f"anchor.{due.id}")
+
+    def _mail(self, due: InvoiceDue | AnchorDue, email: Email, message_id: str) -> None:
+        from shared.mailer import MailRefused, MailUnanswered
+
         try:
-            mailer().send(render(data), Deadline.after(A_CALL_OUT_S), message_id=f"{due.invoice_number}.{due.id}")
+            mailer().send(email, Deadline.after(A_CALL_OUT_S), message_id=message_id)
         except MailRefused as refusal:
             self._gateway.outbox.failed(due, str(refusal), give_up=True)
             raise

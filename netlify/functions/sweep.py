@@ -29,6 +29,7 @@ def sweep(_: Request) -> Answer:
     shift.begin()
     shift.judge_inbox()
     shift.watch_the_clock()
+    shift.anchor_history()
     shift.send_outbox()
     shift.watch_the_shop()
     shift.send_outbox()

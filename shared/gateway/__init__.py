@@ -10,6 +10,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from shared.gateway.admissions import Admissions
+from shared.gateway.anchors import Anchors
 from shared.gateway.cases import Cases
 from shared.gateway.inbox import Inbox
 from shared.gateway.outbox import Outbox
@@ -43,6 +44,7 @@ class Gateway:
         app = hashlib.sha256(consumer_key.encode()).hexdigest()[:16]
         self.database = database
         self.admissions = Admissions(store, trail)
+        self.anchors = Anchors(store)
         self.cases = Cases(store, trail, confirm_above_kes)
         self.inbox = Inbox(store)
         self.outbox = Outbox(store)

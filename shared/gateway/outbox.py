@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
+from shared.audit_chain import Anchor
 from shared.erased import ERASED_EMAIL
 
 if TYPE_CHECKING:
@@ -62,6 +63,20 @@ class InvoiceDue:
 
 
 @dataclass(frozen=True)
+class AnchorDue:
+    """An anchor of the audit log that is to leave, by one of its two ways."""
+
+    id: int
+    way: str
+    """'log' or 'mail'."""
+    made_at: datetime
+    token: str
+
+
+Due: TypeAlias = AlertDue | InvoiceDue | AnchorDue
+
+
+@dataclass(frozen=True)
 class Requested:
     """The invoice is on its way."""
 
@@ -84,12 +99,12 @@ class TooOften:
 
 
 class Outbox:
-    """Invoices and alerts."""
+    """Invoices, alerts and anchors."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def take(self, *, invoices_too: bool = True) -> AlertDue | InvoiceDue | None:
+    def take(self, *, mail_too: bool = True) -> Due | None:
         """What is due, leased for a minute and counted as a try; its next try waits longer each time.
 
         Alerts first, since no mail server can hold them up; then the oldest.
@@ -101,23 +116,26 @@ class Outbox:
                     UPDATE outbox o SET tries = o.tries + 1,
                            next_try_at = now() + interval '1 minute' * power(5, o.tries)
                     FROM (SELECT id FROM outbox WHERE next_try_at <= now() AND tries < :most_tries
-                            AND (kind = 'alert' OR :invoices_too)
+                            AND (kind = 'alert' OR :mail_too)
                           ORDER BY kind = 'alert' DESC, next_try_at, id LIMIT 1 FOR UPDATE SKIP LOCKED) due
                     WHERE o.id = due.id
-                    RETURNING o.id, o.kind, o.topic, o.transaction_id, o.created_at, o.facts, o.last_error)
+                    RETURNING o.id, o.kind, o.topic, o.transaction_id, o.created_at, o.facts, o.last_error, o.anchor_id)
                 SELECT taken.*, i.invoice_number, i.invoice_date, i.customer_email, i.customer_name, i.customer_phone,
-                       i.amount, t.account_reference, t.transaction_desc, t.paid_at, c.mpesa_receipt_number
+                       i.amount, t.account_reference, t.transaction_desc, t.paid_at, c.mpesa_receipt_number,
+                       a.made_at, a.last_audit_id, a.row_count, a.payment_count, a.digest, s.stamped_at
                 FROM taken
+                LEFT JOIN audit_anchors a ON a.id = taken.anchor_id
+                LEFT JOIN installation s ON a.id IS NOT NULL
                 LEFT JOIN transactions t ON t.id = taken.transaction_id
                 LEFT JOIN invoices i ON i.transaction_id = taken.transaction_id AND taken.kind = 'invoice'
                 LEFT JOIN payment_confirmations c ON c.transaction_id = taken.transaction_id
                 """,
                 most_tries=MOST_TRIES,
-                invoices_too=invoices_too,
+                mail_too=mail_too,
             )
             return _due(row) if row else None
 
-    def sent(self, due: AlertDue | InvoiceDue) -> None:
+    def sent(self, due: Due) -> None:
         """It left; never again."""
         with self._store.transaction() as tx:
             tx.run(
@@ -131,7 +149,7 @@ class Outbox:
                 id=due.id,
             )
 
-    def failed(self, due: AlertDue | InvoiceDue, error: str, *, give_up: bool = False) -> None:
+    def failed(self, due: Due, error: str, *, give_up: bool = False) -> None:
         """It did not leave. Tried again after 1 and 5 minutes, unless that is pointless."""
         with self._store.transaction() as tx:
             tx.run(
@@ -147,7 +165,7 @@ class Outbox:
             )
 
     def give_up(self) -> int:
-        """What was tried three times is given up: the invoice is FAILED and an operator is told. Returns how many."""
+        """What was tried three times is given up: an invoice is FAILED, and an operator is told. Returns how many."""
         with self._store.transaction() as tx:
             row = tx.row(
                 """
@@ -160,6 +178,8 @@ class Outbox:
                 told AS (
                     INSERT INTO outbox (kind, topic, transaction_id)
                     SELECT DISTINCT 'alert', 'invoice_not_sent', transaction_id FROM given_up WHERE kind = 'invoice'
+                    UNION ALL
+                    SELECT DISTINCT 'alert', 'anchor_not_sent', transaction_id FROM given_up WHERE kind = 'anchor'
                     ON CONFLICT (transaction_id, topic) WHERE kind = 'alert' DO NOTHING)
                 SELECT count(*) AS given_up FROM given_up
                 """,
@@ -211,9 +231,12 @@ class Outbox:
             return Requested()
 
 
-def _due(row: Row) -> AlertDue | InvoiceDue:
+def _due(row: Row) -> Due:
     if row["kind"] == "alert":
         return AlertDue.of(row)
+    if row["kind"] == "anchor":
+        anchor = Anchor(row["last_audit_id"], row["row_count"], row["payment_count"], row["digest"])
+        return AnchorDue(row["id"], row["topic"], row["made_at"], anchor.token(row["stamped_at"]))
     return InvoiceDue(
         id=row["id"],
         transaction_id=str(row["transaction_id"]),

@@ -33,7 +33,7 @@ from shared.settings import settings
 from tests.chaos.crash_process import FAILS_AFTER, FAILS_BEFORE, KILLED_AFTER, KILLED_BEFORE, LOST_ON_THE_WAY
 from tests.chaos.crew import Job
 from tests.chaos.customers import Pushed, nth_order, push
-from tests.fixtures.shop import Reply, Shop, forget_collaborators, replayed_differently
+from tests.fixtures.shop import Reply, Shop, forget_collaborators, replayed_differently, wrongly_signed
 
 ROOT = Path(__file__).parents[2]
 FAULTS = (FAILS_BEFORE, FAILS_AFTER, KILLED_BEFORE, KILLED_AFTER)
@@ -266,6 +266,7 @@ class Stage:
             *(f"still {row['status']} after all this time" for row in rows.values() if row["status"] not in ENDED),
             *(f"a callback was answered 200 and is not on file: {lost}" for lost in self._acknowledged - self._filed()),
             *(f"replayed, {each.what}" for each in replayed_differently(self.shop.database_url)),
+            *(f"history: {each.what}" for each in wrongly_signed(self.shop.database_url)),
             *(f"a callback is not judged: {row['tries']} tries" for row in self.shop.rows(UNJUDGED)),
             *(f"not sent: {row['kind']} {row['topic']}, {row['last_error']}" for row in self.shop.rows(UNSENT)),
             *self._letters(),
@@ -405,4 +406,5 @@ BROKEN_INVARIANTS = "\nUNION ALL ".join(
 LETTERS = """
     SELECT i.invoice_number, o.id, o.sent_at
     FROM outbox o JOIN invoices i ON i.transaction_id = o.transaction_id WHERE o.kind = 'invoice'
+    UNION ALL SELECT 'anchor', id, sent_at FROM outbox WHERE kind = 'anchor' AND topic = 'mail'
 """

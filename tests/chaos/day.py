@@ -26,7 +26,7 @@ from simulator import bodies
 from simulator.hostility import UNKNOWN_CODES
 from tests.chaos.books import broken_invariants, double_prompts, nothing_private_was_logged, wipe
 from tests.chaos.virtual_time import VirtualTime
-from tests.fixtures.shop import Reply, Shop, forget_collaborators, replayed_differently
+from tests.fixtures.shop import Reply, Shop, forget_collaborators, replayed_differently, wrongly_signed
 
 OPEN_S = 80 * 60
 AFTER_FAULTS_S = 30 * 60
@@ -352,6 +352,7 @@ class Day:
         settled = {row["id"] for row in self._payments() if row["status"] in ("PAID", "REFUNDED")}
         assert settled == set(statement), "the closed books and the statement differ"
         assert replayed_differently(self.shop.database_url) == []
+        assert wrongly_signed(self.shop.database_url) == []
 
     def _invariants_hold(self) -> None:
         assert broken_invariants(self.time.database) == []

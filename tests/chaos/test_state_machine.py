@@ -47,7 +47,7 @@ from tests.chaos.scripted_safaricom import (
     scripted_safaricom,
 )
 from tests.chaos.virtual_time import VirtualTime
-from tests.fixtures.shop import Reply, Shop, forget_collaborators, replayed_differently
+from tests.fixtures.shop import Reply, Shop, forget_collaborators, replayed_differently, wrongly_signed
 from tests.fixtures.soak import Figure, Rounds
 
 PHONES = ("254700000041", "254700000042")
@@ -439,6 +439,7 @@ class AnyHistory(RuleBasedStateMachine):
                 assert row["status"] in ("PAID", "REVIEW", "REFUNDED"), f"{row['amount']} KES are unexplained"
             self.world.states[row["status"]] += 1
         assert replayed_differently(self.shop.database_url) == []
+        assert wrongly_signed(self.shop.database_url) == []
         nothing_private_was_logged(self.shop)
 
     # How it works -----------------------------------------------------------------------------------------------------

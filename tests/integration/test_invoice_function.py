@@ -21,7 +21,7 @@ def again(shop: Shop, transaction_id: object, **more: object) -> Reply:
 
 
 def mails(shop: Shop) -> list[list[str]]:
-    return [mail["to"] for mail in shop.simulator.client.mail()]
+    return [mail["to"] for mail in shop.letters()]
 
 
 def test_the_invoice_is_sent_again_to_the_stored_address_only(shop: Shop) -> None:
@@ -38,7 +38,7 @@ def test_the_invoice_is_sent_again_to_the_stored_address_only(shop: Shop) -> Non
     shop.sweep()
     assert len(mails(shop)) == 2
     assert all("alice@example.com" in to[0] for to in mails(shop))
-    assert len({mail["subject"] for mail in shop.simulator.client.mail()}) == 1  # the same invoice, the same number
+    assert len({mail["subject"] for mail in shop.letters()}) == 1  # the same invoice, the same number
 
 
 def test_it_is_sent_three_times_a_day_at_most(shop: Shop) -> None:

@@ -198,7 +198,7 @@ def test_an_operator_pays_what_the_statement_shows_and_the_invoice_goes_out(shop
     )
     shop.sweep()
     assert shop.status(transaction_id).body["mpesa_receipt_number"] == "UE4JS31RBV"
-    assert len(shop.simulator.client.mail()) == 1
+    assert len(shop.letters()) == 1
     audit = shop.row("SELECT * FROM audit_log WHERE event = 'OperatorPaid'")
     assert (audit["actor"], audit["reason"], audit["to_status"]) == ("operator amina", "on the statement", "PAID")
 

@@ -378,7 +378,7 @@ def test_an_erased_payments_invoice_goes_nowhere(shop: Shop) -> None:
         reply = shop.call("invoice", "POST", "/api/mpesa/invoice", {"transaction_id": transaction_id, **body})
         assert reply.status == 422
     shop.sweep()
-    assert len(shop.simulator.client.mail()) == 1
+    assert len(shop.letters()) == 1
     assert shop.payment(transaction_id)["customer_email"] == ERASED_EMAIL
 
 

@@ -281,7 +281,7 @@ def test_two_sweeps_at_once_ask_judge_and_send_everything_once(shop: Shop) -> No
     assert [reply.status for reply in replies] == [200] * 3
     assert asked(shop) == 1
     shop.sweep()
-    assert len(shop.simulator.client.mail()) == 2
+    assert len(shop.letters()) == 2
     assert shop.row("SELECT count(*) AS n FROM payment_confirmations") == {"n": 2}
 
 
@@ -540,7 +540,7 @@ def test_an_invoice_is_sent_once_with_the_receipt(shop: Shop) -> None:
     assert shop.sweep().body == {"invoices": 1}
     shop.age(3600)
     shop.sweep()
-    (mail,) = shop.simulator.client.mail()
+    (mail,) = shop.letters()
     (moved,) = shop.simulator.client.ledger()
     assert moved["receipt"] in mail["text"]
     assert "708374149" not in mail["text"] + mail["html"]
@@ -555,7 +555,7 @@ def test_a_mail_server_that_stumbles_is_tried_again(shop: Shop) -> None:
         shop.age(minutes * 60 + 1)
         shop.sweep()
     assert invoice(shop) == ("SENT", True)
-    assert len(shop.simulator.client.mail()) == 1
+    assert len(shop.letters()) == 1
 
 
 def test_an_invoice_that_fails_three_times_is_failed_and_a_person_is_told(shop: Shop) -> None:
@@ -580,7 +580,7 @@ def test_an_invoice_that_failed_can_be_asked_for_again(shop: Shop) -> None:
     assert invoice(shop) == ("FAILED", False)
     shop.call("invoice", "POST", "/api/mpesa/invoice", {"transaction_id": transaction_id})
     shop.sweep()
-    assert (invoice(shop), len(shop.simulator.client.mail())) == (("SENT", True), 1)
+    assert (invoice(shop), len(shop.letters())) == (("SENT", True), 1)
 
 
 def test_a_mail_server_that_is_down_holds_up_no_settlement(unhurried: Shop) -> None:

@@ -1,0 +1,315 @@
+"""History is signed as it is written, verified by whoever has the key, and leaves the house once a day."""
+
+from __future__ import annotations
+
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from ops.__main__ import main
+from shared.audit_chain import AuditKey
+from shared.collaborators import gateway
+from shared.gateway import anchors
+from shared.gateway.cases import Evidence
+from shared.settings import audit_settings
+from tests.fixtures.shop import CUSTOMER, Shop, forget_collaborators, wrongly_signed
+
+A_DAY_S = 86400
+TOKEN = re.compile(r"lipa-anchor-1/[\w./-]+")
+
+
+def run(*arguments: str, without: tuple[str, ...] = (), **more: str) -> int:
+    return main(arguments, {name: value for name, value in {**os.environ, **more}.items() if name not in without})
+
+
+def paid(shop: Shop, phone_number: str = CUSTOMER, reference: str = "INV00042") -> str:
+    shop.simulator.client.script(phone_number, "pay", after_s=0)
+    asked = shop.pay(phone_number=phone_number, account_reference=reference).body
+    shop.simulator.client.wait_for_callback(asked["checkout_request_id"])
+    assert shop.status(asked["transaction_id"]).body["status"] == "paid"
+    return str(asked["transaction_id"])
+
+
+def wrong(shop: Shop) -> list[str]:
+    return [finding.what for finding in wrongly_signed(shop.database_url)]
+
+
+# Signed ---------------------------------------------------------------------------------------------------------------
+
+
+def test_every_change_of_a_payment_goes_on_with_its_chain(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    transaction_id = paid(shop)
+    rows = shop.rows("SELECT place, event, link_key FROM audit_log ORDER BY id")
+    key = audit_settings(os.environ).key
+    assert [(row["place"], row["event"]) for row in rows] == [(1, "Order"), (2, "PushAccepted"), (3, "Confirmed")]
+    assert {row["link_key"] for row in rows} == {key.id}
+    assert shop.payment(transaction_id)["audit_length"] == 3
+    assert run("audit", "verify") == 0
+    assert f"3 rows signed with the key {key.id}\n1 payments, 3 rows, 0 anchors compared, 0 things wrong\n" in (
+        capsys.readouterr().out
+    )
+    assert run("audit", "verify", transaction_id) == 0
+    assert "1 payments, 3 rows" in capsys.readouterr().out
+
+
+def test_what_decides_nothing_is_signed_too(shop: Shop) -> None:
+    transaction_id = paid(shop)
+    with gateway().cases.open(transaction_id, Evidence("operator amina", "Adopted", why="0 rows ")) as case:
+        assert case is not None
+        case.note("noted")
+    row = shop.row("SELECT place, from_status, to_status, actor FROM audit_log ORDER BY id DESC LIMIT 1")
+    assert row == {"place": 4, "from_status": "PAID", "to_status": "PAID", "actor": "operator amina"}
+    assert wrong(shop) == ["the rows without a signature before row 4 are not those that it adopted"]
+    shop.history_is_made_up = True
+
+
+def test_a_repeated_callback_changes_nothing_and_adds_no_row(shop: Shop) -> None:
+    transaction_id = paid(shop)
+    before = shop.payment(transaction_id)
+    body = bytes(shop.row("SELECT body FROM callback_inbox")["body"])
+    shop.call("callback", "POST", shop.callback_path(transaction_id), raw=body)
+    assert shop.payment(transaction_id)["audit_head"] == before["audit_head"]
+
+
+# Verified -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ("UPDATE audit_log SET actor = 'operator amina' WHERE id = 2", "row 2 is not what was signed"),
+        ("DELETE FROM audit_log WHERE id = 2", "row 3 is number 3 of its chain, number 2 was expected"),
+        ("DELETE FROM audit_log WHERE id = 3", "the payment says that it has 3 signed rows, there are 2"),
+        ("UPDATE transactions SET audit_head = repeat('0', 64)", "the head on the payment is not that of its last row"),
+        ("UPDATE audit_log SET link_key = '00000000' WHERE id = 3", "row 3 is signed with the key 00000000, which"),
+        ("DELETE FROM audit_log", "it has no history"),
+        ("DELETE FROM transactions", "3 rows of history, but the payment itself is gone"),
+        ("UPDATE audit_log SET place = NULL, link = NULL, link_key = NULL", "3 of its rows are not signed"),
+        ("UPDATE installation SET stamped_at = stamped_at + interval '1 day'", "row 1 is not what was signed"),
+        (
+            "UPDATE transactions SET status = 'REVIEW', review_reason = 'silence'",
+            "the payment is REVIEW, its history ends in PAID",
+        ),
+    ],
+)
+def test_what_was_tampered_with_is_named(
+    shop: Shop, change: str, what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.history_is_made_up = True
+    transaction_id = paid(shop)
+    kept = shop.copy_of("transactions", "audit_log", "installation")
+    shop.overwrite(change)
+    assert run("audit", "verify") == 1
+    told = capsys.readouterr().out
+    assert f"WRONG  {transaction_id}  " in told
+    assert what in told
+    assert run("audit", "verify", transaction_id) == 1
+    assert what in capsys.readouterr().out
+    assert run("verify") == 1
+    assert "BROKEN  audit_log_is_signed" in capsys.readouterr().out
+    shop.put_back(kept)
+
+
+def test_without_the_key_the_books_are_verified_as_far_as_they_go(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paid(shop)
+    keyless = ("MPESA_PASSKEY", "AUDIT_SECRET")
+    assert run("verify", without=keyless) == 0
+    assert "not checked: the signatures of the audit log" in capsys.readouterr().out
+    assert run("audit", "verify", without=keyless) == 2
+    assert "MPESA_PASSKEY must hold" in capsys.readouterr().err
+
+
+def test_nobody_without_the_key_writes_history(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    transaction_id = paid(shop)
+    word = ("review", "refunded", transaction_id, "--receipt", "UE5AA11BBC", "--why", "sent back")
+    assert run(*word, without=("MPESA_PASSKEY",)) == 2
+    assert "MPESA_PASSKEY must hold" in capsys.readouterr().err
+    assert shop.status(transaction_id).body["status"] == "paid"
+
+
+def test_a_new_key_signs_what_comes_and_the_old_one_still_verifies(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    transaction_id = paid(shop)
+    assert run("audit-secret") == 0
+    old, new = capsys.readouterr().out.strip(), "a-new-secret-of-our-own-choosing-now"
+    assert run("review", "refunded", transaction_id, "--receipt", "UE5AA11BBC", "--why", "back", AUDIT_SECRET=new) == 0
+    capsys.readouterr()
+    assert run("audit", "verify", AUDIT_SECRET=new) == 1
+    assert f"is signed with the key {AuditKey(old).id}, which is not at hand" in capsys.readouterr().out
+    monkeypatch.setenv("AUDIT_SECRET", new)
+    monkeypatch.setenv("AUDIT_SECRET_PREVIOUS", old)
+    forget_collaborators()
+    assert run("audit", "verify") == 0
+    told = capsys.readouterr().out
+    assert f"3 rows signed with the key {AuditKey(old).id}\n" in told
+    assert f"1 rows signed with the key {AuditKey(new).id}\n" in told
+
+
+# History that is older than the chain ---------------------------------------------------------------------------------
+
+
+def test_history_that_is_older_than_the_chain_is_signed_for_once(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    as_it_was = "UPDATE audit_log SET place = NULL, link = NULL, link_key = NULL"
+    old, new = paid(shop), paid(shop, "254722000000")
+    shop.overwrite(f"{as_it_was} WHERE transaction_id = '{old}'")
+    shop.overwrite(f"UPDATE transactions SET audit_length = 0, audit_head = NULL WHERE id = '{old}'")
+    assert wrong(shop) == ["3 of its rows are not signed: see `ops audit adopt`"]
+    assert run("audit", "adopt", "--who", "amina") == 0
+    assert f"{old}\n1 payments adopted" in capsys.readouterr().out
+    assert wrong(shop) == []
+    adopted = shop.row("SELECT transaction_id, actor FROM audit_log WHERE event = 'Adopted'")
+    assert (str(adopted["transaction_id"]), adopted["actor"]) == (old, "operator amina")
+    assert run("audit", "adopt") == 0
+    assert "0 payments adopted" in capsys.readouterr().out
+    kept = shop.copy_of("audit_log")
+    for change in ("UPDATE audit_log SET said = '1' WHERE id = 2", "DELETE FROM audit_log WHERE id = 1"):
+        shop.overwrite(change)
+        assert wrong(shop)[0].startswith("the rows without a signature before row")
+        assert run("audit", "adopt") == 0
+        assert wrong(shop) != []
+        shop.put_back(kept)
+    assert wrong(shop) == []
+    assert new
+
+
+def test_a_payment_that_moves_on_before_it_is_adopted_is_adopted_all_the_same(shop: Shop) -> None:
+    shop.simulator.client.script(CUSTOMER, "pay", after_s=0, callback_count=0)
+    shop.pay()
+    shop.overwrite("UPDATE audit_log SET place = NULL, link = NULL, link_key = NULL")
+    shop.overwrite("UPDATE transactions SET audit_length = 0, audit_head = NULL")
+    shop.age(25)
+    shop.sweep()
+    assert [row["place"] for row in shop.rows("SELECT place FROM audit_log ORDER BY id")] == [None, None, 1]
+    assert wrong(shop) == ["2 of its rows are not signed: see `ops audit adopt`"]
+    assert run("audit", "adopt") == 0
+    assert wrong(shop) == []
+
+
+def test_what_was_stripped_of_its_signatures_is_not_adopted(shop: Shop) -> None:
+    shop.history_is_made_up = True
+    paid(shop)
+    shop.overwrite("UPDATE audit_log SET place = NULL, link = NULL, link_key = NULL WHERE place = 3")
+    assert run("audit", "adopt") == 0
+    assert shop.rows("SELECT id FROM audit_log WHERE event = 'Adopted'") == []
+    shop.overwrite("UPDATE transactions SET audit_length = 2")
+
+
+# Anchors --------------------------------------------------------------------------------------------------------------
+
+
+def anchored(shop: Shop) -> list[str]:
+    """The lines that the shop was mailed, in order."""
+    return [TOKEN.findall(mail["text"])[0] for mail in reversed(shop.letters(to_the_shop=True))]
+
+
+def logged(shop: Shop) -> list[str]:
+    return [found for line in shop.logged if "'anchor'" in line for found in TOKEN.findall(line)]
+
+
+def test_once_a_day_an_anchor_leaves_by_log_and_by_mail(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    paid(shop)
+    shop.sweep()
+    assert (anchored(shop), logged(shop)) == ([], [])
+    shop.age(2 * A_DAY_S)
+    paid(shop, reference="TODAY")
+    for _ in range(3):
+        assert "anchors_failed" not in shop.sweep().body
+    (token,) = anchored(shop)
+    assert logged(shop) == [token]
+    assert token.split("/")[2:5] == ["3", "3", "1"]  # what was written today is not in it
+    shop.age(A_DAY_S * 2)
+    shop.sweep()
+    assert [line.split("/")[2:5] for line in anchored(shop)] == [["3", "3", "1"], ["6", "6", "2"]]
+    for token in anchored(shop)[:2]:
+        assert run("audit", "verify", "--anchor", token) == (1 if token == anchored(shop)[0] else 0)
+    told = capsys.readouterr().out
+    assert "was made when the books began at another moment" in told  # the first was made before all was moved in time
+    assert "3 anchors compared, 0 things wrong" in told
+
+
+def test_an_anchor_kept_outside_sees_a_payment_that_is_gone(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    paid(shop)
+    paid(shop, "254722000000")
+    shop.age(2 * A_DAY_S)
+    shop.sweep()
+    (token,) = anchored(shop)
+    assert run("audit", "verify", "--anchor", token) == 0
+    assert "2 anchors compared, 0 things wrong" in capsys.readouterr().out
+    kept = shop.copy_of("transactions", "audit_log", "audit_anchors", "outbox", "payment_confirmations", "invoices")
+    for table in ("audit_anchors", "outbox", "audit_log", "payment_confirmations", "invoices"):
+        narrow = (
+            "" if table == "audit_anchors" else "WHERE transaction_id = (SELECT max(id::text)::uuid FROM transactions)"
+        )
+        shop.overwrite(f"DELETE FROM {table} {narrow}")
+    shop.overwrite("DELETE FROM transactions WHERE id = (SELECT max(id::text)::uuid FROM transactions)")
+    assert run("audit", "verify") == 0
+    capsys.readouterr()
+    assert run("audit", "verify", "--anchor", token) == 1
+    assert "it counted 6 rows of 2 payments, now there are 3 of 1" in capsys.readouterr().out
+    shop.put_back(kept)
+
+
+def test_sweeps_that_overlap_make_one_anchor(shop: Shop) -> None:
+    paid(shop)
+    shop.sweep()
+    shop.age(2 * A_DAY_S)
+    sweeps = shop.other_instances(3)
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda instance: instance.sweep(), sweeps))
+    assert shop.row("SELECT count(*) AS n FROM audit_anchors") == {"n": 1}
+    assert len(anchored(shop)) == 1
+
+
+def test_a_long_log_is_worked_through_in_steps(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(anchors, "ROWS_A_STEP", 2)
+    paid(shop)
+    paid(shop, "254722000000")
+    shop.age(2 * A_DAY_S)
+    shop.sweep()
+    steps = shop.rows("SELECT last_audit_id, day_is_over FROM audit_anchors ORDER BY id")
+    assert [(row["last_audit_id"], row["day_is_over"]) for row in steps] == [
+        (2, False),
+        (4, False),
+        (6, False),
+        (6, True),
+    ]
+    assert len(anchored(shop)) == 1
+    assert wrong(shop) == []
+
+
+def test_an_anchor_that_cannot_be_mailed_is_told(shop: Shop) -> None:
+    paid(shop)
+    shop.sweep()
+    shop.age(2 * A_DAY_S)
+    shop.simulator.client.fault("mail", "error_500", times=9)
+    for _ in range(5):
+        shop.sweep()
+        shop.overwrite("UPDATE outbox SET next_try_at = now() WHERE next_try_at IS NOT NULL")
+    alerts = shop.rows("SELECT topic FROM outbox WHERE kind = 'alert' AND transaction_id IS NULL")
+    assert "anchor_not_sent" in {row["topic"] for row in alerts}
+    assert len(logged(shop)) == 1
+
+
+def test_a_mistyped_anchor_is_explained(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("audit", "verify", "--anchor", "lipa-anchor") == 2
+    assert "an anchor is one line like" in capsys.readouterr().err
+
+
+def test_only_one_place_writes_the_audit_log() -> None:
+    root = Path(__file__).parents[2]
+    folders = ("shared", "netlify/functions", "ops")
+    writers = [
+        path.relative_to(root).as_posix()
+        for folder in folders
+        for path in (root / folder).rglob("*.py")
+        if re.search(r"INTO\s+audit_log", path.read_text("utf-8"))
+    ]
+    assert writers == ["shared/gateway/trail.py"]
