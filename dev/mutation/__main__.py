@@ -3,10 +3,10 @@
     python -m dev.mutation                                 everything; about an hour on four cores
     python -m dev.mutation shared/payments.py --jobs 2     one module
     python -m dev.mutation --only confirmed                only what is changed within functions of such a name
-    python -m dev.mutation --rounds 1                      only the quickest tests of each module
+    python -m dev.mutation --quick                         all tests but the stories
 
 Each mutant meets the quickest tests first; what survives them meets the next round, at last the stories on a real
-database and the simulator. It is killed at its first failing test. A test of the last round has to fail twice, because
+database and the simulator. It is killed at its first failing test. A story has to fail twice, because
 what waits for other processes may fail by chance; and the quick tests have to pass without any mutant, before and
 after. A mutant that does not come to an end is told apart from one that a test saw.
 
@@ -182,13 +182,13 @@ class Figures:
 class Hunt:
     """Every mutant of one module against its tests, with as many workers as there are."""
 
-    def __init__(self, path: str, workers: Sequence[Worker], only: str, rounds: int) -> None:
+    def __init__(self, path: str, workers: Sequence[Worker], only: str, *, quick: bool) -> None:
         self._path, self._workers = path, workers
         self._text = (ROOT / path).read_text(encoding="utf-8")
         found = [mutant for mutant in mutants(path, self._text) if only in mutant.within]
         self._tested = [mutant for mutant in found if mutant.name not in EQUIVALENT]
         self._equivalent = len(found) - len(self._tested)
-        self._rounds = self._healthy(ROUNDS[path][:rounds])
+        self._rounds = self._healthy([tests for tests in ROUNDS[path] if not (quick and tests is STORIES)])
         self._free: SimpleQueue[Worker] = SimpleQueue()
         self._told, self._lock = Counter[str](), threading.Lock()
 
@@ -216,7 +216,7 @@ class Hunt:
             if number == 0 and self._workers[0].run(self._path, self._text, tests, 1800, cold=True) != "passed":
                 raise SystemExit(f"the tests fail without any mutant:\n{self._workers[0].why()}")
             at_most_s = 60 + 4 * (time.monotonic() - started)
-            measured.append(Round(tests, at_most_s, twice=number > 0 and number == len(rounds) - 1))
+            measured.append(Round(tests, at_most_s, twice=tests is STORIES))
         return measured
 
     def _meet(self, mutant: Mutant) -> str:
@@ -252,13 +252,13 @@ def main() -> int:
     parser.add_argument("paths", nargs="*", default=list(ROUNDS), metavar="module")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 2)
     parser.add_argument("--only", default="", metavar="name")
-    parser.add_argument("--rounds", type=int, default=max(map(len, ROUNDS.values())))
+    parser.add_argument("--quick", action="store_true")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="lipa-mutation-") as folder, ExitStack() as stack:
         make = ThreadPoolExecutor(asked.jobs).map(lambda number: Worker(number, Path(folder), stack), range(asked.jobs))
         workers, all_figures = list(make), []
         for path in asked.paths:
-            figures = Hunt(path, workers, asked.only, asked.rounds).run()
+            figures = Hunt(path, workers, asked.only, quick=asked.quick).run()
             print(figures, flush=True)
             all_figures.append(figures)
     for figures in all_figures:

@@ -102,8 +102,8 @@ BUGS: tuple[Bug, ...] = (
     bug(
         "two sweeps send the same letter",
         OUTBOX,
-        "ORDER BY next_try_at, id LIMIT 1 FOR UPDATE SKIP LOCKED) due",
-        "ORDER BY next_try_at, id LIMIT 1) due",
+        "next_try_at, id LIMIT 1 FOR UPDATE SKIP LOCKED) due",
+        "next_try_at, id LIMIT 1) due",
         SWEEP + RACES,
         "two_sweeps or sweeps_that_run_at_once",
     ),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -42,6 +44,7 @@ from shared.payments import (
 )
 from shared.result_codes import CALLBACK_FAILURES
 
+ROOT = Path(__file__).parents[2]
 NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 OURS = Ids("29115-34620561-1", "ws_CO_040520261200001")
 OTHERS = Ids("29115-34620561-2", "ws_CO_040520261200002")
@@ -126,6 +129,12 @@ def test_every_status_has_a_public_name() -> None:
         "INITIATED": "pending", "PENDING": "pending", "UNCERTAIN": "pending", "PAID": "paid", "FAILED": "failed",
         "CANCELLED": "failed", "EXPIRED": "failed", "REVIEW": "under_review", "REFUNDED": "refunded",
     }  # fmt: skip
+
+
+def test_the_table_of_what_may_follow_what_is_the_one_that_the_schema_says() -> None:
+    says = (ROOT / "db" / "schema.sql").read_text(encoding="utf-8").partition("FUNCTION payment_may_go")[2]
+    pairs = re.findall(r"'([A-Z]+) ([A-Z]+)'", says.partition("$$;")[0].partition("\n$$")[0])
+    assert {(str(was), str(now)) for was, now in TRANSITIONS} == set(pairs)
 
 
 def test_paid_and_refunded_go_nowhere_but_from_paid_to_refunded() -> None:
