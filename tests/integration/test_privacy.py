@@ -233,6 +233,7 @@ def test_a_dry_run_counts_and_changes_nothing(shop: Shop, capsys: pytest.Capture
     settled(shop)
     shop.age(THREE_DAYS)
     before = everything(shop)
+    capsys.readouterr()
     assert erase(shop, CUSTOMER, "--dry-run") == 0
     counted = capsys.readouterr().out
     assert everything(shop) == before
