@@ -17,8 +17,9 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -141,7 +142,8 @@ def main(arguments: list[str]) -> int:
     print()
     with shop() as here, unpacked_functions() as built:
         os.environ.update(here.environment)  # for the handlers that run in this process
-        lines = [*cold_starts(here, built), *bridge(built), *round_trips(here), *settlement(here), *sizes(built)]
+        lines = [*cold_starts(here, built), *bridge(built), *edge(here)]
+        lines += [*round_trips(here), *settlement(here), *sizes(built)]
     table = ["| what | measured | target |", "| --- | --- | --- |"]
     table += [f"| {line.what} | {line.measured} | {line.target} |" for line in lines]
     print("\n".join(table))
@@ -204,6 +206,47 @@ def bridge(built: UnpackedFunctions) -> Iterator[Line]:
         f"p50 **{warm.overhead_p50:.2f} ms**, p99 {warm.overhead_p99:.2f} ms",
         "p50 at most 1 ms",
     )
+
+
+def edge(here: Shop) -> Iterator[Line]:
+    """What the edge adds to a story: reading the event, checks, headers, JSON and the canonical log line."""
+    from netlify.functions import callback, status
+    from shared.edge import Request
+
+    def through(name: str, handler: Callable[[dict[str, Any], None], dict[str, Any]]) -> float:
+        event = here.event(name)
+        began = perf_counter()
+        answer = handler(event, None)
+        taken_ms = (perf_counter() - began) * 1000
+        if answer["statusCode"] != 200:
+            raise RuntimeError(f"{name} did not answer as it should: {answer}")
+        return taken_ms
+
+    def alone(name: str, story: Callable[[Request], object]) -> float:
+        event = here.event(name)
+        body = str(event["body"] or "").encode()
+        request = Request(event["httpMethod"], event["path"], event["headers"], body)
+        began = perf_counter()
+        story(request)
+        return (perf_counter() - began) * 1000
+
+    for name, handler, story in (
+        ("status", status.handler, status.tell),
+        ("callback", callback.handler, callback.receive),
+    ):
+        with_edge, without = [], []
+        with quiet():
+            through(name, handler)  # opens the connection
+            for _ in range(SETTLEMENTS // 2):  # in both orders: the second of two finds things warm
+                with_edge.append(through(name, handler))
+                without += [alone(name, story), alone(name, story)]
+                with_edge.append(through(name, handler))
+        ours, bare = statistics.median(with_edge), statistics.median(without)
+        yield Line(
+            f"`{name}` through the edge, warm, beside its story alone",
+            f"{ours:.2f} ms = **{ours / bare:.2f}** of {bare:.2f} ms",
+            "",
+        )
 
 
 def round_trips(here: Shop) -> Iterator[Line]:
@@ -279,6 +322,7 @@ class Recording:
     def __init__(self) -> None:
         self._transactions: Statements = []
         self._last: object = None
+        self._numbers = count(1)
 
     def __enter__(self) -> None:
         self._execute = Transaction._execute
@@ -310,7 +354,9 @@ class Recording:
         def other(name: str, value: object) -> object:
             if name == "body":
                 return str(event["body"]).encode()
-            if name == "inbox_id" or (name == "id" and str(value) not in exchange):
+            if name == "audit_id":
+                return -next(self._numbers)  # ours count upwards
+            if name in ("inbox_id", "audit_inbox_id") or (name == "id" and str(value) not in exchange):
                 return value and entry
             return exchange.get(value, value) if isinstance(value, str) else value
 
