@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ from tests.fixtures.shop import CUSTOMER, Reply, Shop, forget_collaborators
 
 Allow = Callable[..., None]
 OTHER_CUSTOMER = "254722000000"
+ROOT = Path(__file__).parents[2]
 HERE = "x-nf-client-connection-ip"
 _numbers = count(1)
 
@@ -241,6 +244,20 @@ def test_an_address_is_never_stored_and_its_digest_goes_when_it_limits_no_more(s
     shop.age(11)
     shop.sweep()
     assert shop.rows("SELECT id FROM push_callers") == []
+
+
+# The platform ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_platform_limits_both_prefixes_alike_by_address_and_never_a_callback() -> None:
+    redirects = tomllib.loads((ROOT / "netlify.toml").read_text("utf-8"))["redirects"]
+    bounds = {redirect["from"]: redirect.get("rate_limit") for redirect in redirects}
+    for name in ("stkpush", "status/*", "invoice", "callback/*"):
+        assert bounds[f"/api/pay/{name}"] == bounds[f"/api/mpesa/{name}"]
+    assert [address for address, bound in bounds.items() if bound is None and "callback" not in address] == []
+    assert bounds["/api/pay/callback/*"] is None
+    assert all(bound["aggregate_by"] == ["ip", "domain"] for bound in bounds.values() if bound)
+    assert bounds["/api/pay/stkpush"]["window_limit"] <= 60
 
 
 # The shop -------------------------------------------------------------------------------------------------------------
