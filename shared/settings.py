@@ -358,7 +358,7 @@ def _edge(reader: _Reader) -> EdgeSettings:
     site = reader.get("URL").rstrip("/")
     holds = "web origins separated by commas, like https://shop.example,https://www.shop.example"
     text = reader.text("ALLOWED_ORIGINS", holds, lambda v: all(map(_origin, _listed(v))), default=site)
-    return EdgeSettings(tuple(_listed(text)))
+    return EdgeSettings(tuple(map(_as_browsers_write_it, _listed(text))))
 
 
 def _limits(reader: _Reader) -> Limits:
@@ -547,6 +547,11 @@ def _split(value: str) -> tuple[str, str, str, str]:
 def _origin(value: str) -> bool:
     scheme, host, path, extra = _split(value)
     return scheme in ("http", "https") and bool(host) and path == "" and not extra
+
+
+def _as_browsers_write_it(origin: str) -> str:
+    """Lower case, without the port that goes without saying: origins are compared as text."""
+    return re.sub(r"^(http://.*):80$|^(https://.*):443$", r"\1\2", origin.lower())
 
 
 def _server(value: str) -> bool:

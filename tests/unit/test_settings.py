@@ -222,6 +222,19 @@ def test_the_sites_own_address_is_the_allowed_origin_unless_others_are_named() -
     assert read(GUIDE).edge.allowed_origins == ()
 
 
+def test_an_origin_is_compared_as_browsers_write_it() -> None:
+    for written, sent in (
+        ("HTTPS://Shop.Example", "https://shop.example"),
+        ("https://shop.example:443/", "https://shop.example"),
+        ("http://localhost:80", "http://localhost"),
+        ("https://shop.example:8443", "https://shop.example:8443"),
+        ("http://shop.example:443", "http://shop.example:443"),
+        ("https://[::1]:443", "https://[::1]"),
+    ):
+        assert read(GUIDE, ALLOWED_ORIGINS=written).edge.allowed_origins == (sent,)
+        assert read(GUIDE, URL=written).edge.allowed_origins == (sent,)
+
+
 def test_limits_are_read() -> None:
     settings = read(GUIDE, CONFIRM_ABOVE_KES="0", MAX_PAYMENT_KES="70000")
     assert settings.callback.confirm_above_kes == Decimal(0)
