@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from ops.advice import do_now
 from ops.books import Books
+from shared.alerts import TOPICS, UNKNOWN
 from shared.daraja_models import (
     EAT,
     CallbackFailure,
@@ -240,15 +241,13 @@ def _unanswered(silent: list[Row]) -> Iterator[Moment]:
 
 
 def _left(row: Row) -> Moment:
-    name = f"alert “{row['topic']}”" if row["kind"] == "alert" else "invoice"
+    if row["kind"] == "alert":
+        told = f"{row['topic']}: {TOPICS.get(row['topic'], UNKNOWN).says}"
+        return Moment(row["created_at"], ("Alert " if row["sent_at"] else "Alert, not sent yet, ") + told)
     if row["sent_at"]:
-        return Moment(row["sent_at"], f"{name.capitalize()} sent.")
-    if row["next_try_at"] is None:
-        return Moment(
-            row["created_at"], f"{name.capitalize()} given up: {_plain(row['last_error']) or 'no reason kept'}."
-        )
+        return Moment(row["sent_at"], "Invoice sent.")
     why = f": {_plain(row['last_error'])}" if row["last_error"] else ""
-    return Moment(row["created_at"], f"{name.capitalize()} waits to be sent{why}.")
+    return Moment(row["created_at"], f"Invoice {'waits to be sent' if row['next_try_at'] else 'given up'}{why}.")
 
 
 def _confirmation(books: Books, payment: Row) -> Iterator[str]:

@@ -116,6 +116,7 @@ def test_a_case_warns_of_delivering_what_a_later_message_contradicts(
     shop.call("callback", "POST", shop.callback_path(transaction_id), raw=another)
     told = case(shop, capsys, transaction_id)
     assert "receipt UE5AA11BBC. It means: it does not fit what is on file." in told
+    assert "Alert, not sent yet, second_receipt: A second receipt number came" in told
     assert "Do now: Before you deliver, compare with the portal" in told
 
 
