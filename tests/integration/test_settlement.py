@@ -208,6 +208,14 @@ def test_a_callback_on_file_is_judged_and_its_outcome_named(ledger: Ledger) -> N
     assert audit == {"actor": "callback", "event": "Confirmed"}
 
 
+def test_why_a_person_has_a_callback_judged_again_is_in_the_audit_log(ledger: Ledger) -> None:
+    transaction_id = pushed(ledger)
+    entry = ledger.on_file(transaction_id, callback())
+    assert judge(ledger.gateway, entry, "operator amina", "the customer called") == "paid"
+    audit = ledger.row("SELECT actor, reason FROM audit_log WHERE to_status = 'PAID'")
+    assert audit == {"actor": "operator amina", "reason": "the customer called"}
+
+
 def test_a_callback_that_cannot_be_read_is_closed_with_the_receipts_in_it(ledger: Ledger) -> None:
     transaction_id = pushed(ledger)
     entry = ledger.on_file(transaction_id, callback()[:-1])
@@ -433,8 +441,11 @@ def slot_in(ledger: Ledger) -> timedelta:
 
 def test_too_many_questions_have_everybody_wait_a_minute(ledger: Ledger) -> None:
     transaction_id = pushed(ledger)
-    assert asks(ledger, due(ledger, transaction_id), NoAnswerYet("HTTP 429", throttled=True)) == "no_answer_yet"
+    ledger.age(transaction_id, 16 * 60)  # by the schedule it would be asked about again in a quarter of an hour
+    about = due(ledger, transaction_id)
+    assert asks(ledger, about, NoAnswerYet("HTTP 429", throttled=True)) == "no_answer_yet"
     assert slot_in(ledger) >= timedelta(seconds=60)
+    assert ledger.payment(transaction_id)["next_query_at"] == about.asked_at + timedelta(seconds=60)
 
 
 def test_a_query_that_tells_nothing_new_is_asked_again_by_the_schedule_of_a_failure(ledger: Ledger) -> None:
