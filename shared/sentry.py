@@ -64,7 +64,7 @@ class Sentry:
             transport=self._basket,
             before_send=only_listed,
             environment=settings.environment,
-            release=settings.release,
+            release=settings.release or "",  # for None it would ask git, in a process of its own
             server_name="",
             default_integrations=False,
             auto_enabling_integrations=False,
@@ -163,7 +163,7 @@ _REPORT = _fields(
     level=_WORD,
     logger=_WORD,
     environment=_WORD,
-    release=_text(r"(?!.*\d{7}(?!\d*[0-9a-f]{20}))[A-Za-z0-9._@/+-]{1,100}"),
+    release=_text(r"[A-Za-z0-9._@/+-]{1,100}"),
     message=_text(PROSE),
     fingerprint=_each(_text(rf"{UUID.pattern}|\{{\{{ default \}}\}}|[a-z_:]{{1,60}}|[0-9-]{{1,12}}")),
     exception=_fields(values=_each(_EXCEPTION)),

@@ -379,13 +379,13 @@ def _limits(reader: _Reader) -> Limits:
 def _monitoring(reader: _Reader) -> MonitoringSettings:
     """Asks nothing of the other variables: also what is wrong with those is told there."""
     environment = reader.get("MPESA_ENV")
+    commit = reader.get("COMMIT_REF")
     release = "a version or commit: letters, digits and . _ - @ + /, at most 100"
     return MonitoringSettings(
         dsn=reader.text("SENTRY_DSN", "the DSN of a Sentry project, like https://key@o1.ingest.sentry.io/2", _dsn, "")
         or None,
         environment=environment if environment in DARAJA_HOSTS else "unknown",
-        release=reader.text("SENTRY_RELEASE", release, lambda v: bool(re.fullmatch(r"[\w.@/+-]{1,100}", v, re.A)), "")
-        or None,
+        release=reader.text("SENTRY_RELEASE", release, _release, default=commit if _release(commit) else "") or None,
     )
 
 
@@ -566,6 +566,10 @@ def _dsn(value: str) -> bool:
     reachable = scheme == "https" or (scheme == "http" and host in LOOPBACK)
     named = at and re.fullmatch(r"[0-9A-Za-z]{8,64}(:[0-9A-Za-z]{8,64})?", key, re.ASCII)
     return bool(named and host and reachable and not extra and re.fullmatch(r"(/[\w.-]+)*/[0-9]{1,20}", path, re.ASCII))
+
+
+def _release(value: str) -> bool:
+    return bool(re.fullmatch(r"[A-Za-z0-9._@/+-]{1,100}", value))
 
 
 def _callback_url(value: str, production: bool) -> bool:

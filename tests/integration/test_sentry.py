@@ -176,6 +176,28 @@ def test_every_sweep_checks_in_and_says_how_it_went(
     assert b"nonsense" not in b"".join(envelope.raw for envelope in sentry.envelopes)
 
 
+@pytest.mark.parametrize(
+    ("told", "release"),
+    [
+        ({"COMMIT_REF": "0c5df46" + "1" * 33}, "0c5df46" + "1" * 33),
+        ({"COMMIT_REF": "0c5df46", "SENTRY_RELEASE": "v7"}, "v7"),
+        ({"COMMIT_REF": "not a commit"}, None),
+        ({}, None),
+    ],
+)
+def test_a_release_is_what_was_built_unless_the_shop_names_it(
+    sentry: SentrySink, monkeypatch: pytest.MonkeyPatch, told: dict[str, str], release: str | None
+) -> None:
+    for name in ("COMMIT_REF", "SENTRY_RELEASE"):
+        monkeypatch.setenv(name, told.get(name, ""))
+    forget_collaborators()
+    assert monitoring.monitor() is not None
+    monitoring.check_in(ok=True, taken_s=1)
+    (check_in,) = sentry.told("check_in")
+    assert check_in.get("release") == release
+    forget_collaborators()
+
+
 # What it costs --------------------------------------------------------------------------------------------------------
 
 

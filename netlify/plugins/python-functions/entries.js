@@ -30,6 +30,7 @@ function deployedEntry(name, { handler, timeoutMs }, { root, sitePath, pythonPat
     `  python: path.join(__dirname, ${JSON.stringify(path.join(up, pythonPath))}),`,
     `  packages: path.join(__dirname, ${JSON.stringify(path.join(up, packagesPath))}),`,
     `  timeoutMs: ${timeoutMs},`,
+    `  commit: ${JSON.stringify(process.env.COMMIT_REF ?? null)},`,
     `})`,
   ]
 }

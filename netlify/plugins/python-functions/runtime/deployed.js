@@ -22,6 +22,7 @@ const CERTIFICATES = ['/etc/pki/tls/certs/ca-bundle.crt', '/etc/ssl/certs/ca-cer
  * @param {string} options.python the interpreter in the unpacked zip
  * @param {string} options.packages the folder of the packages in the unpacked zip
  * @param {number} options.timeoutMs
+ * @param {string | null} options.commit what was built: Netlify tells only the build (COMMIT_REF)
  */
 function deployed(options) {
   const pool = poolOf(options)
@@ -44,7 +45,7 @@ function poolOf(options) {
   return pools.get(key)
 }
 
-function start({ name, handler, root, python, packages, timeoutMs }) {
+function start({ name, handler, root, python, packages, timeoutMs, commit }) {
   const pool = new Pool({
     name,
     handler,
@@ -58,6 +59,7 @@ function start({ name, handler, root, python, packages, timeoutMs }) {
     env: {
       LD_LIBRARY_PATH: path.resolve(python, '../../lib'),
       LD_PRELOAD: null,
+      COMMIT_REF: process.env.COMMIT_REF ?? commit ?? null,
       SSL_CERT_FILE: process.env.SSL_CERT_FILE ?? certificates(packages) ?? null,
     },
     maxWorkers: 1,
