@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from shared.daraja_models import (
@@ -45,7 +44,6 @@ if TYPE_CHECKING:
     from shared.gateway.queries import QueryDue
 
 TRIES = 3
-LARGEST_BALANCE_KES = Decimal("99999999.99")
 
 
 def settle(gateway: Gateway, transaction_id: str, event: Event, evidence: Evidence) -> Decision | None:
@@ -157,9 +155,9 @@ def from_callback(entry: Entry, actor: str) -> tuple[Event, Evidence] | None:
             result_desc=told.description or None,
             transaction_date=told.transaction_date,
             payer=told.phone,
-            balance_kes=_storable(told.balance_kes),
+            balance_kes=told.balance_kes,
         )
-    evidence = replace(evidence, result_code=told.code[:50], result_desc=told.description)
+    evidence = replace(evidence, result_code=told.code, result_desc=told.description)
     if isinstance(told, CallbackUnknownCode):
         return UnknownCode(ids), replace(evidence, event="UnknownCode")
     known = CALLBACK_FAILURES[told.code]
@@ -170,10 +168,3 @@ def _ids(told: CallbackIds) -> Ids | None:
     if told.merchant_request_id is None or told.checkout_request_id is None:
         return None
     return Ids(told.merchant_request_id, told.checkout_request_id)
-
-
-def _storable(balance_kes: Decimal | None) -> Decimal | None:
-    """A balance is nice to know; one that the column cannot hold must not cost the payment."""
-    if balance_kes is None or not balance_kes.is_finite() or abs(balance_kes) > LARGEST_BALANCE_KES:
-        return None
-    return balance_kes.quantize(Decimal("0.01"))
