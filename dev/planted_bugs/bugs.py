@@ -19,7 +19,9 @@ SCHEMA = ("db/schema.sql", "db/migrations/0001_payments.sql")
 CORE = ("tests/unit/test_payments.py", "tests/unit/test_payments_decisions.py")
 BOMBING = ("tests/chaos/test_push_bombing.py",)
 CALLBACK = ("tests/integration/test_callback.py",)
+CALLBACK_ADDRESSES = ("tests/integration/test_callback_addresses.py",)
 CRASHES = ("tests/chaos/test_crash_points.py",)
+EDGE = ("tests/unit/test_edge.py",)
 LIMITS = ("tests/integration/test_limits.py",)
 RACES = ("tests/chaos/test_races.py",)
 RULES = ("tests/integration/test_database_rules.py",)
@@ -580,6 +582,84 @@ BUGS: tuple[Bug, ...] = (
         "UPDATE outbox SET tries = 0 WHERE next_try_at <= now() AND tries >= :most_tries",
         SWEEP,
         "three_times",
+    ),
+    # --- The edge
+    bug(
+        "the caller's address is what the caller says",
+        "shared/edge.py",
+        'self.headers.get("x-nf-client-connection-ip") or None',
+        'self.headers.get("x-forwarded-for") or self.headers.get("x-nf-client-connection-ip") or None',
+        (*EDGE, *CALLBACK_ADDRESSES),
+    ),
+    bug(
+        "every origin is allowed",
+        "shared/edge.py",
+        'allowed = origin != "" and origin in origins()',
+        'allowed = origin != ""',
+        EDGE,
+    ),
+    bug(
+        "the beginning of an origin is enough",
+        "shared/edge.py",
+        "origin in origins()",
+        "any(origin.startswith(each) for each in origins())",
+        EDGE,
+    ),
+    bug(
+        "an answer is taken back when its log line cannot be written",
+        "shared/edge.py",
+        "    except Exception as broken:  # an answer is not taken back for its log line\n        with",
+        "    except Exception as broken:\n        raise\n        with",
+        EDGE,
+    ),
+    bug(
+        "an unexpected exception tells what it says",
+        "shared/edge.py",
+        "    return internal(), raised\n",
+        '    return Problem(500, "internal", "Internal error", str(raised)), raised\n',
+        EDGE,
+    ),
+    bug(
+        "a body is measured in characters",
+        "shared/edge.py",
+        "if len(raw) > LARGEST_BODY_BYTES:",
+        "if len(body) > LARGEST_BODY_BYTES:",
+        EDGE,
+    ),
+    bug(
+        "brackets within text count as depth",
+        "shared/edge.py",
+        r"""r'"(?:[^"\\]|\\[\s\S])*"?|[\[\]{}]'""",
+        r"""r'[\[\]{}]'""",
+        EDGE,
+    ),
+    bug(
+        "a callback from elsewhere is judged although the list is enforced",
+        "shared/safaricom_addresses.py",
+        'return Source.HELD if mode == "enforce" else Source.UNLISTED',
+        "return Source.UNLISTED",
+        CALLBACK_ADDRESSES,
+    ),
+    bug(
+        "a callback that is held loses its receipt",
+        "shared/settlement.py",
+        'gateway.inbox.close(entry, "held", receipts_seen(entry.body))',
+        'gateway.inbox.close(entry, "held", ())',
+        CALLBACK_ADDRESSES,
+    ),
+    bug(
+        "what a person releases is held again",
+        INBOX,
+        "CASE source_check WHEN 'held' THEN 'unlisted' ELSE source_check END",
+        "source_check",
+        CALLBACK_ADDRESSES,
+    ),
+    bug(
+        "a strange address is told with every callback",
+        INBOX,
+        "WHERE o.source_check = 'unlisted' AND o.source_address = i.source_address AND o.id <> i.id",
+        "WHERE false AND o.id <> i.id",
+        CALLBACK_ADDRESSES,
     ),
     # --- The database
     bug(

@@ -5,19 +5,15 @@ from __future__ import annotations
 import base64
 import json
 import logging
-import subprocess
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dev.deployed_function import node
 from shared.database_errors import Busy, CommitUnknown, ConstraintBroken, DatabaseUnavailable, StatementFailed
 from shared.edge import (
     DEEPEST_BODY,
     LARGEST_BODY_BYTES,
-    SECURITY_HEADERS,
     Answer,
     FieldError,
     Problem,
@@ -417,28 +413,3 @@ def test_the_callers_address_comes_from_the_platform_only() -> None:
     ask(story, headers={"x-forwarded-for": "196.201.212.127"})
     ask(story, headers={"x-forwarded-for": "196.201.212.127", "X-NF-Client-Connection-IP": "203.0.113.9"})
     assert seen == [None, "203.0.113.9"]
-
-
-BRIDGE = Path(__file__).parents[2] / "netlify" / "plugins" / "python-functions" / "runtime"
-
-
-def bridge(script: str) -> Any:
-    """What a script prints in the Node that stands between Netlify and Python."""
-    told = subprocess.run([node(), "-e", script], cwd=BRIDGE, capture_output=True, check=True, timeout=60)
-    return json.loads(told.stdout)
-
-
-def test_what_the_platform_answers_when_python_gave_none_is_as_safe() -> None:
-    """The bridge has its own copy of the headers."""
-    told = bridge("console.log(JSON.stringify(require('./problems.js').SECURITY_HEADERS))")
-    assert told == SECURITY_HEADERS
-
-
-def test_a_function_with_too_many_requests_waiting_says_so_and_does_nothing() -> None:
-    told = bridge(
-        "const { Pool } = require('./pool.js');"
-        "const full = new Pool({ maxWorkers: 1, maxWaiting: 0, timeoutMs: 1000, log: () => {} });"
-        "full.invoke({}).then((answer) => console.log(JSON.stringify(answer)))"
-    )
-    assert (told["statusCode"], json.loads(told["body"])["code"]) == (502, "function_busy")
-    assert told["headers"] == {"content-type": "application/problem+json", **SECURITY_HEADERS}
