@@ -178,7 +178,11 @@ class _Finder:
         if isinstance(node, ast.stmt):
             yield from self._within([node], name)
             return
-        if isinstance(node, ast.arg | ast.arguments | ast.JoinedStr):
+        if isinstance(node, ast.JoinedStr):
+            if SQL.search(self._of(node)):
+                yield from self._sql(node, name)
+            return
+        if isinstance(node, ast.arg | ast.arguments):
             return
         match node:
             case ast.Compare(left=left, ops=ops, comparators=comparators):
@@ -243,7 +247,7 @@ class _Finder:
             case bytes():
                 yield self._change(node, repr(b"other" + value), name)
 
-    def _sql(self, node: ast.Constant, name: str) -> Iterator[Mutant]:
+    def _sql(self, node: ast.expr, name: str) -> Iterator[Mutant]:
         start = self._offset(node.lineno, node.col_offset)
         statement = self._of(node)
         for pattern, new in SQL_CHANGES:

@@ -16,6 +16,7 @@ from shared.payments import (
     Confirmed,
     Decision,
     Declined,
+    Ids,
     OperatorFailed,
     OperatorPaid,
     OperatorRefunded,
@@ -203,6 +204,42 @@ def test_a_receipt_is_taken_too_where_it_names_money_that_went_back_for_another_
     assert ledger.case(other, says_mine)[1].receipt_taken is True
     assert ledger.case(other, replace(says_mine, receipt=ANOTHER))[1].receipt_taken is False
     assert ledger.case(mine, says_mine)[1].receipt_taken is False
+
+
+def test_a_callback_was_weighed_before_once_it_led_to_more_than_waiting_for_a_query(ledger: Ledger) -> None:
+    transaction_id, other = pushed(ledger, 1, amount_kes=LARGE), pushed(ledger, 2)
+    first, second = (Evidence("callback", "Event", inbox_id=ledger.on_file(transaction_id).id) for _ in range(2))
+    assert ledger.case(transaction_id, first)[1].weighed_before is False
+    ledger.tell(transaction_id, Confirmed(OURS, LARGE, RECEIPT), first)
+    assert ledger.case(transaction_id, first)[1].weighed_before is False
+    ledger.tell(transaction_id, UnknownCode(OURS), second)
+    assert ledger.case(transaction_id, second)[1].weighed_before is True
+    assert ledger.case(transaction_id, first)[1].weighed_before is False
+    assert ledger.case(transaction_id)[1].weighed_before is False
+    assert ledger.case(other, second)[1].weighed_before is False
+
+
+def test_a_callback_that_was_weighed_before_does_not_say_again_why_a_payment_failed(ledger: Ledger) -> None:
+    transaction_id = pushed(ledger)
+    entry_id = ledger.on_file(transaction_id).id
+    told = Evidence("callback", "Declined", inbox_id=entry_id, result_code="1037", result_desc="DS timeout")
+    ledger.tell(transaction_id, Declined(OURS, Status.FAILED), told)
+    ledger.tell(transaction_id, QueryDeclined(Status.FAILED), Evidence("sweep", "QueryDeclined", result_code="1"))
+    assert ledger.changes(transaction_id, Declined(OURS, Status.FAILED), told).columns == {}
+    assert ledger.payment(transaction_id)["result_code"] == "1"
+
+
+def test_the_ids_of_a_person_who_was_erased_are_shown_as_a_callback_tells_them(ledger: Ledger) -> None:
+    asked, erased = Ids("29115-1", "ws_CO_040520261200708374149"), Ids("29115-1", "ws_CO_040520261200012345678")
+    transaction_id = ledger.admit("254708374149")
+    ledger.tell(transaction_id, PushAccepted(asked))
+    ledger.overwrite(
+        "UPDATE transactions SET phone_number = '254012345678', checkout_request_id = :erased",
+        erased=erased.checkout_request_id,
+    )
+    assert ledger.case(transaction_id, Evidence("callback", "Confirmed", ids=asked))[0].ids == asked
+    assert ledger.case(transaction_id, Evidence("callback", "Confirmed", ids=ids(2)))[0].ids == erased
+    assert ledger.case(transaction_id)[0].ids == erased
 
 
 def test_ids_are_taken_where_either_of_them_belongs_to_another_payment(ledger: Ledger) -> None:
@@ -676,6 +713,36 @@ def test_a_persons_word_is_audited_also_where_it_changes_nothing(ledger: Ledger)
     assert said(changes) == [
         ("operator amina", "Retried", "repeated", "PENDING", "PENDING", "asked by the shop", None, None)
     ]
+
+
+def test_ids_that_a_repetition_teaches_are_in_the_history(ledger: Ledger) -> None:
+    transaction_id = ledger.admit()
+    ledger.tell(transaction_id, Declined(None, Status.FAILED))
+    changes = ledger.changes(transaction_id, Declined(OURS, Status.FAILED))
+    assert changes.columns["ids_are_learnt"] is True
+    assert said(changes)[0][2:5] == ("repeated", "FAILED", "FAILED")
+
+
+def test_what_is_noted_is_one_more_row_of_one_history_and_changes_no_payment(ledger: Ledger) -> None:
+    transaction_id, other = pushed(ledger, 1), pushed(ledger, 2)
+    before, others = ledger.payment(transaction_id), ledger.payment(other)
+    told = Evidence("operator amina", "Erased", receipt=RECEIPT, why="asked by the customer")
+    with ledger.gateway.cases.open(transaction_id, told) as case:
+        assert case is not None
+        case.note("erased")
+    (noted,) = ledger.rows("SELECT * FROM audit_log WHERE outcome = 'erased'")
+    assert (str(noted["transaction_id"]), noted["actor"], noted["event"]) == (
+        transaction_id,
+        "operator amina",
+        "Erased",
+    )
+    assert (noted["from_status"], noted["to_status"]) == ("PENDING", "PENDING")
+    assert (noted["reason"], noted["said"]) == ("asked by the customer", RECEIPT)
+    after = ledger.payment(transaction_id)
+    assert after["audit_length"] == before["audit_length"] + 1
+    assert after["audit_head"] != before["audit_head"]
+    assert {name for name in after if after[name] != before[name]} == {"audit_length", "audit_head"}
+    assert ledger.payment(other) == others
 
 
 def test_a_reason_is_written_only_beside_a_review_and_is_a_persons_own_where_a_person_gave_one(ledger: Ledger) -> None:
