@@ -233,6 +233,13 @@ def test_an_occasion_is_told_once_and_again_when_it_comes_back(books: Books) -> 
     assert [facts["reminder"] for facts in books.outbox("mail_failing")] == [False, False]
 
 
+def test_a_look_every_five_minutes_is_enough_for_all_sweeps(books: Books) -> None:
+    assert books.look() == []
+    books.unsent_invoices(3)
+    assert books.watch.look() == []
+    assert books.look() == ["mail_failing"]
+
+
 def test_sweeps_that_overlap_tell_once(books: Books) -> None:
     books.unsent_invoices(3)
     sweeps = [Books(books.url) for _ in range(8)]

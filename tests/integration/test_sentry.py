@@ -230,14 +230,16 @@ def test_a_sentry_that_takes_nothing_costs_no_payment(
     assert shop.payment(transaction_id)["status"] == "PAID"
 
 
-def test_sentry_says_how_long_it_wants_to_be_left_alone(sentry: SentrySink) -> None:
-    settings = MonitoringSettings(sentry.dsn, "sandbox", None)
-    sentry.status, sentry.answer_headers = 429, {"Retry-After": "1800"}
-    mine = monitoring.Monitor(settings)
+@pytest.mark.parametrize(("headers", "told"), [({"Retry-After": "1800"}, 1), ({}, 2), ({"Retry-After": "soon"}, 2)])
+def test_sentry_says_how_long_it_wants_to_be_left_alone(
+    sentry: SentrySink, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str], told: int
+) -> None:
+    monkeypatch.setattr(monitoring, "LEFT_ALONE_FOR_S", 0.0)
+    sentry.status, sentry.answer_headers = 429, headers
+    mine = monitoring.Monitor(MonitoringSettings(sentry.dsn, "sandbox", None))
     assert mine.alert("silence", "It is silent.", {}, "1") is False
-    sentry.status = 200
-    assert mine.alert("silence", "It is silent.", {}, "1") is False
-    assert len(sentry.envelopes) == 1
+    mine.alert("silence", "It is silent.", {}, "1")
+    assert len(sentry.envelopes) == told
 
 
 @pytest.mark.parametrize(
