@@ -412,6 +412,7 @@ class AnyHistory(RuleBasedStateMachine):
 
     @invariant()
     def the_books_are_right(self) -> None:
+        self.undecided()  # the network gives up, so that a history that was printed runs as it stands there
         books, broken = self.world.look()
         assert [(row["invariant"], row["broken_by"]) for row in broken] == []
         assert [name for name, times in self.safaricom.asked.items() if times > 1] == [], "a push was sent twice"
