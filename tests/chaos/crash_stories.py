@@ -270,6 +270,18 @@ def gives_up_on_silence(stage: Stage) -> list[Job]:
     return [sweep()]
 
 
+def gives_up_on_a_late_success(stage: Stage) -> list[Job]:
+    """Large, told after a failure, confirmed by nobody for an hour: a person has to look, until the query says so."""
+    paid = stage.pushed(order=stage.next_order(amount=30_000), query=["does_not_exist"] * 2)
+    stage.tell(paid, paid.failure(*NO_ANSWER))
+    stage.tell(paid, paid.success())
+    for seconds in (1, 16 * 60):
+        stage.age(seconds)
+        stage.shop.sweep()
+    stage.age(45 * 60)
+    return [sweep()]
+
+
 def mail_server_is_down(stage: Stage) -> list[Job]:
     paid = stage.pushed()
     stage.tell(paid, paid.success())
@@ -332,6 +344,7 @@ STORIES: tuple[Story, ...] = (
     Story("sweep: asks about a large payment that was told", asks_about_a_large_payment_that_was_told),
     Story("sweep: asks again about a failure", asks_again_about_a_failure),
     Story("sweep: gives up on silence", gives_up_on_silence),
+    Story("sweep: gives up on a late success", gives_up_on_a_late_success),
     Story("sweep: the mail server is down", mail_server_is_down),
     Story("sweep: buries what nobody could judge", buries_what_nobody_could_judge),
     Story("sweep: a whole shift", whole_shift),

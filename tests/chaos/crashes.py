@@ -396,7 +396,8 @@ BOOKS = """
 UNJUDGED = "SELECT tries FROM callback_inbox WHERE outcome IS NULL"
 UNSENT = "SELECT kind, topic, last_error FROM outbox WHERE next_try_at IS NOT NULL"
 UNSETTLED = f"""
-    SELECT FROM transactions WHERE status IN ('INITIATED', 'PENDING', 'UNCERTAIN')
+    SELECT FROM transactions
+    WHERE status IN ('INITIATED', 'PENDING', 'UNCERTAIN') OR success_held_at IS NOT NULL AND next_query_at IS NOT NULL
     UNION ALL SELECT FROM ({UNJUDGED}) unjudged UNION ALL SELECT FROM ({UNSENT}) unsent
 """
 BROKEN_INVARIANTS = "\nUNION ALL ".join(
