@@ -77,9 +77,8 @@ class Eraser:
             done = Counter(payments=len(now.payments))
             for transaction_id in now.ids:
                 self._record(tx, transaction_id, scope)
-                done += _rewrite(tx, transaction_id, redaction)
-                done += _empty(tx, transaction_id)
-                done["payment_confirmations"] += _name_nobody(tx, transaction_id)
+                rewritten = _rewrite(tx, transaction_id, redaction)
+                done += rewritten | _empty(tx, transaction_id) | _name_nobody(tx, transaction_id)
             return done
 
         return self._in_one_transaction(order, erase)
@@ -228,9 +227,9 @@ def _empty(tx: Transaction, transaction_id: str) -> Counter[str]:
     return Counter(row)
 
 
-def _name_nobody(tx: Transaction, transaction_id: str) -> int:
+def _name_nobody(tx: Transaction, transaction_id: str) -> Counter[str]:
     """Whatever number the confirmation and the invoice still show, also a masked one."""
-    return tx.run(
+    changed = tx.run(
         """
         WITH nobody AS (SELECT id, phone_number FROM transactions WHERE id = CAST(:id AS uuid)),
         invoiced AS (
@@ -241,6 +240,7 @@ def _name_nobody(tx: Transaction, transaction_id: str) -> int:
         """,
         id=transaction_id,
     )
+    return Counter(payment_confirmations=changed)
 
 
 # What stands for whom -------------------------------------------------------------------------------------------------

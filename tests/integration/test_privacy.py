@@ -18,11 +18,13 @@ import pytest
 
 from ops import encryption, erasure, retention
 from ops.__main__ import main
-from ops.people import NOT_YET, RECENT_H
+from ops.people import NOT_YET, RECENT_H, People, Person
 from ops.redaction import nine_digits
 from shared import collaborators
 from shared.database import ConstraintBroken, Database, Row
 from shared.erased import ERASED_EMAIL
+from shared.gateway.trail import Trail
+from shared.settings import audit_settings
 from tests.fixtures.shop import CUSTOMER, Reply, Shop
 
 NUMBER = CUSTOMER[3:]
@@ -307,6 +309,22 @@ def test_what_is_not_finished_is_not_erased_yet(shop: Shop, capsys: pytest.Captu
 
     assert erase(shop, CUSTOMER, "--nothing-owed") == 1
     assert shop.payment(twice)["phone_number"].startswith("2540")
+
+
+def test_what_comes_in_between_is_seen_under_the_lock(shop: Shop) -> None:
+    """Found to be finished, and then Safaricom calls: it is left alone."""
+    transaction_id = settled(shop, CANCELLED)
+    shop.age(THREE_DAYS)
+    database = Database(shop.database_url)
+    people = People(database)
+    (order,) = people.orders_of(Person(CUSTOMER))
+    assert order.not_yet == {}
+    calls_back(shop, transaction_id, **success(shop.payment(transaction_id)))
+    by = erasure.By("amina", "asked by letter of 3 May")
+    assert not erasure.Eraser(database, people, Trail(audit_settings(os.environ).key), by).person(order)
+    database.close()
+    assert shop.payment(transaction_id)["phone_number"] == CUSTOMER
+    assert shop.rows("SELECT id FROM erasures") == []
 
 
 def test_a_refund_that_was_made_is_no_longer_waited_for(shop: Shop) -> None:
