@@ -27,7 +27,7 @@ from shared.callback_address import TOKEN
 from shared.edge import LARGEST_BODY_BYTES, Code
 from shared.gateway.statuses import StatusView
 from shared.money import LARGEST_KES, SMALLEST_KES
-from shared.orders import IDEMPOTENCY_KEY, LONGEST_DESCRIPTION, LONGEST_NAME, REFERENCE
+from shared.orders import IDEMPOTENCY_KEY, LONGEST_DESCRIPTION, LONGEST_NAME, NOT_IN_A_LINE, REFERENCE
 from shared.payments import PUBLIC, Status
 from shared.settings import EMAIL_ADDRESS, LONGEST_EMAIL_ADDRESS
 from shared.transaction_id import TRANSACTION_ID
@@ -347,11 +347,12 @@ def _amount() -> Json:
 
 
 def _line(longest: int) -> Json:
-    """Python's `isprintable`, by categories: no control or format characters, no separators but the space."""
+    """By Unicode's categories. Halves of pairs are left out: most patterns cannot name them."""
+    categories = "".join(rf"\p{{{category}}}" for category in NOT_IN_A_LINE if category != "Cs")
     return {
         "type": ["string", "null"],
         "maxLength": longest,
-        "pattern": r"^[\p{L}\p{M}\p{N}\p{P}\p{S} ]*$",
+        "pattern": f"^( |[^{categories}])*$",
         "description": "One line of printable characters.",
     }
 

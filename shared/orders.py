@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
@@ -18,6 +19,7 @@ T = TypeVar("T")
 FIELDS = ("phone_number", "amount", "account_reference", "transaction_desc", "customer_email", "customer_name")
 LONGEST_NAME = 100
 LONGEST_DESCRIPTION = 100
+NOT_IN_A_LINE = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp", "Zs")
 REFERENCE = r"[A-Za-z0-9]{1,12}"
 IDEMPOTENCY_KEY = r"[!-~]{1,255}"
 
@@ -86,6 +88,12 @@ def read_email(value: object) -> str | None:
 def _read_line(value: object, longest: int) -> str | None:
     if value is None:
         return None
-    if isinstance(value, str) and len(value) <= longest and value.isprintable():
+    if isinstance(value, str) and len(value) <= longest and not any(map(_breaks_a_line, value)):
         return value.strip() or None
     raise ValueError(f"must be one line of at most {longest} characters")
+
+
+def _breaks_a_line(character: str) -> bool:
+    """Control, format and private characters, halves of pairs, separators but the space. What Unicode has assigned
+    since this Python was made is none of these."""
+    return character != " " and unicodedata.category(character) in NOT_IN_A_LINE

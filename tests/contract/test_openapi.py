@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -13,7 +14,8 @@ import pytest
 
 from dev.api_description import document, openapi_json
 from dev.api_problems import bridge_problems
-from shared.edge import Code
+from shared.edge import Code, Problem
+from shared.orders import read_order
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "api.md").read_text("utf-8")
@@ -106,6 +108,23 @@ def test_every_example_has_the_form_that_is_described() -> None:
             form.validate(example(told) if "$ref" in told else told["value"])
             checked += 1
     assert checked > 100
+
+
+def test_the_reader_takes_the_characters_that_are_described_and_no_others() -> None:
+    """But for those that Unicode has assigned since this Python was made: the reader takes them."""
+    described = jsonschema_rs.validator_for(DESCRIBED["components"]["schemas"]["Order"]["properties"]["customer_name"])
+    order: dict[str, object] = {"phone_number": "0708374149", "amount": 1, "account_reference": "INV00042"}
+
+    def is_taken(character: str) -> bool:
+        try:
+            read_order(order | {"customer_name": character})
+        except Problem:
+            return False
+        return True
+
+    characters = [chr(point) for point in range(0x3000) if not 0xD800 <= point < 0xE000]
+    known = [character for character in characters if unicodedata.category(character) != "Cn"]
+    assert [hex(ord(each)) for each in known if described.is_valid(each) != is_taken(each)] == []
 
 
 def test_no_example_of_a_problem_is_left_over() -> None:

@@ -81,6 +81,8 @@ def test_each_needed_field_is_named_when_it_is_missing(name: str) -> None:
         ("customer_name", "Alice\nBcc: bob@example.com"),
         ("customer_name", "\ud800"),
         ("customer_name", "\u202eecilA"),
+        ("customer_name", "Alice\u2028Wanjiru"),
+        ("customer_name", "Alice\u00a0Wanjiru"),
         ("customer_name", False),
         ("status", "PAID"),
         ("transaction_id", "0c9e8f1a-0b1c-4d2e-8f3a-5b6c7d8e9f00"),
@@ -88,6 +90,13 @@ def test_each_needed_field_is_named_when_it_is_missing(name: str) -> None:
 )
 def test_each_field_that_cannot_be_used_is_named(name: str, value: object) -> None:
     assert wrong_fields(GOOD | {name: value}) == [name]
+
+
+@pytest.mark.parametrize(
+    "name", ["Wanjik\u0169", "\u0639\u0644\u064a", "\u674e", "\U0001f600", "\u20f1", "\U0001fae9", "O'Neil (Ms.)"]
+)
+def test_a_name_may_have_any_letters_and_signs_also_younger_ones_than_this_python(name: str) -> None:
+    assert read_order(GOOD | {"customer_name": name}).customer_name == name
 
 
 def test_all_that_is_wrong_is_told_at_once() -> None:
