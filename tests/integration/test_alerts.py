@@ -146,6 +146,7 @@ def test_one_callback_that_comes_again_ends_it(books: Books) -> None:
         (7, 0, 10, 200, False),
         (8, 2, 10, 200, True),
         (10, 90, 100, 900, False),  # as always
+        (18, 82, 100, 900, False),  # more than always, as happens
         (25, 75, 100, 900, True),
         (25, 75, 300, 700, False),  # a shop with many failures has them always
         (5, 3, 0, 0, False),  # no past

@@ -118,6 +118,7 @@ SAYS = {
     "a record with an exception": "\ntry: int(PRIVATE)\nexcept ValueError: logging.getLogger('x').exception('at')",
     "a record with a stack": "logging.getLogger('x').error('at', stack_info=True)",
     "a record that cannot be formatted": "logging.getLogger('x').error('%s %s', PRIVATE)",
+    "a handler that fails": "logging.getLogger().addHandler(Broken()); logging.getLogger('x').error('at')",
     "a warning": "warnings.warn(PRIVATE)",
     "a thread that dies": "thread = threading.Thread(target=int, args=(PRIVATE,)); thread.start(); thread.join()",
     "an object that cannot be deleted": "Fails()",
@@ -131,6 +132,12 @@ PRIVATE = "254708374149 alice" + "@example.com"
 class Fails:
     def __del__(self):
         int(PRIVATE)
+class Broken(logging.Handler):
+    def emit(self, record):
+        try:
+            int(PRIVATE)
+        except ValueError:
+            self.handleError(record)
 {first}
 {says}
 """
