@@ -29,6 +29,8 @@ from tests.fixtures.soak import Figure, Rounds
 
 SEED = "2026-11-22"
 PAID_PAYMENTS = 6
+A_PRIME = 997
+"""So many amounts before one comes again, then for another phone."""
 REFUSED = (400, 404, 405, 413)
 
 
@@ -174,8 +176,9 @@ class Town:
         return self._shop.rows(PAID_BOOKS, ids=ids)
 
     def _next_order(self, **changes: object) -> dict[str, object]:
+        """Of small amounts, so that thousands of payments stay below what M-Pesa moves for a phone in a day."""
         self._orders += 1
-        return nth_order(self._orders, **changes)
+        return nth_order(self._orders, **{"amount": 100 + self._orders % A_PRIME, **changes})
 
     def _paid(self) -> Target:
         paid = self.pays()
