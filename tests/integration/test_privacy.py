@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import threading
 import uuid
@@ -25,7 +26,7 @@ from shared.database import ConstraintBroken, Database, Row
 from shared.erased import ERASED_EMAIL
 from shared.gateway.trail import Trail
 from shared.settings import audit_settings
-from tests.fixtures.shop import CUSTOMER, Reply, Shop
+from tests.fixtures.shop import CUSTOMER, Reply, Shop, replayed_differently
 
 NUMBER = CUSTOMER[3:]
 EMAIL = "alice@example.com"
@@ -157,6 +158,20 @@ def test_the_payers_number_leaves_a_callback_however_it_is_written(shop: Shop, p
     assert nine_digits(str(items["PhoneNumber"])) is None
     assert str(items["PhoneNumber"]).endswith(digits[-3:])
     assert (items["Amount"], items["TransactionDate"]) == (1500, 20260504101530)
+
+
+def test_two_numbers_stay_two(shop: Shop) -> None:
+    """Asked of one phone, paid by another: that they differ is still seen."""
+    transaction_id = settled(shop, NO_MONEY)
+    calls_back(shop, transaction_id, **success(shop.payment(transaction_id), phone=int(OTHER)))
+    shop.sweep()
+    shop.age(THREE_DAYS)
+    assert erase(shop) == 0
+    assert not any(number in everything(shop) for number in (CUSTOMER, OTHER))
+    bodies = [bytes(row["body"]) for row in shop.rows("SELECT body FROM callback_inbox ORDER BY received_at")]
+    payer = re.search(rb'"PhoneNumber", "Value": 254(0[0-9]{8})', bodies[-1])
+    assert payer is not None
+    assert payer[1].decode() != shop.payment(transaction_id)["phone_number"][3:]
 
 
 def test_erasing_by_email_finds_the_number_too(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
@@ -327,6 +342,18 @@ def test_what_comes_in_between_is_seen_under_the_lock(shop: Shop) -> None:
     assert shop.rows("SELECT id FROM erasures") == []
 
 
+def test_what_a_person_has_decided_is_no_longer_waited_for(shop: Shop) -> None:
+    shop.simulator.client.script(CUSTOMER, "pay", after_s=0, callback_count=0)
+    transaction_id = str(shop.pay().body["transaction_id"])
+    calls_back(shop, transaction_id, **success({**shop.payment(transaction_id), "amount": 1400}))
+    assert shop.payment(transaction_id)["review_reason"] == "amount_mismatch"
+    pay = ("review", "pay", transaction_id, "--receipt", "UE5AA11BBC", "--why", "on the statement", "--who", "amina")
+    assert main(pay, {**os.environ, "DATABASE_URL": shop.database_url}) == 0
+    shop.sweep()
+    shop.age(THREE_DAYS)
+    assert erase(shop) == 0
+
+
 def test_a_refund_that_was_made_is_no_longer_waited_for(shop: Shop) -> None:
     twice = settled(shop)
     calls_back(shop, twice, **success(shop.payment(twice)))
@@ -355,6 +382,7 @@ def test_a_late_callback_about_an_erased_payment_still_pays_it(shop: Shop) -> No
     assert shop.status(transaction_id).body["mpesa_receipt_number"] == "UE5AA11BBC"
     assert shop.rows("SELECT id FROM invoices") == []
     assert NUMBER in everything(shop)  # on file, byte for byte, until the purge
+    assert replayed_differently(shop.database_url) == []
     shop.sweep()
     shop.age(THREE_DAYS)
     assert run(shop, "purge") == 0
