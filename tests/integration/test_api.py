@@ -178,3 +178,37 @@ def test_every_answer_of_the_api_carries_its_own_security_headers(site: Site, pa
 
 def test_sweep_may_be_called_by_anybody_and_as_often_as_they_like(site: Site) -> None:
     assert [site.sweep() for _ in range(3)] == [200, 200, 200]
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize(("path", "method"), [("/stkpush", "POST"), (f"/status/{NOBODY}", "GET"), ("/invoice", "POST")])
+def test_a_browser_that_asks_beforehand_is_told(site: Site, prefix: str, path: str, method: str) -> None:
+    ask = {"Access-Control-Request-Method": method}
+    allowed = site.request("OPTIONS", prefix + path, headers=ask | {"Origin": site.url})
+    assert (allowed.status, allowed.body, allowed.headers["access-control-allow-origin"]) == (204, b"", site.url)
+    assert (allowed.headers["access-control-allow-methods"], allowed.headers["vary"]) == (method, "Origin")
+    refused = site.request("OPTIONS", prefix + path, headers=ask | {"Origin": "https://evil.example"})
+    problem(refused, 403, "origin_not_allowed")
+    assert [name for name in refused.headers if name.startswith("access-control")] == []
+
+
+def test_the_callback_is_for_no_page_at_all(site: Site) -> None:
+    path = f"/api/pay/callback/{NOBODY}/{'0' * 64}"
+    for method, status in (("OPTIONS", 405), ("POST", 404)):
+        reply = site.request(method, path, headers={"Origin": site.url})
+        assert reply.status == status
+        assert [name for name in reply.headers if name.startswith("access-control")] == []
+
+
+def test_an_id_in_capitals_is_nobodys(site: Site) -> None:
+    asked = site.request("POST", "/api/pay/stkpush", order()).json()
+    assert site.request("GET", asked["status_url"]).status == 200
+    capitals = asked["status_url"].replace(asked["transaction_id"], asked["transaction_id"].upper())
+    problem(site.request("GET", capitals), 404, "not_found")
+
+
+def test_the_description_of_the_api_is_served(site: Site) -> None:
+    reply = site.request("GET", "/openapi.json")
+    assert (reply.status, reply.headers["content-type"]) == (200, "application/json; charset=utf-8")
+    assert reply.headers["access-control-allow-origin"] == "*"
+    assert reply.json()["openapi"] == "3.1.0"
