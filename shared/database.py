@@ -73,7 +73,8 @@ class Database:
         self._connect_timeout_s = min(connect_timeout_s, wanted) if wanted else connect_timeout_s
         self._read_timeout_s = statement_timeout_s + SLACK_S if statement_timeout_s else 3600
         self._begin = (
-            f"BEGIN; SET LOCAL statement_timeout = {round(statement_timeout_s * 1000)};"
+            "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = on;"
+            f" SET LOCAL statement_timeout = {round(statement_timeout_s * 1000)};"
             f" SET LOCAL lock_timeout = {round(lock_timeout_s * 1000)};"
             f" SET LOCAL idle_in_transaction_session_timeout = {round(idle_timeout_s * 1000)};"
             " SET LOCAL TimeZone = 'UTC'"

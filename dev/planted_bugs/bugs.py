@@ -681,8 +681,8 @@ BUGS: tuple[Bug, ...] = (
     bug(
         "timeouts stay with the session, and meet whoever has it next",
         "shared/database.py",
-        "BEGIN; SET LOCAL statement_timeout",
-        "BEGIN; SET statement_timeout",
+        " SET LOCAL statement_timeout",
+        " SET statement_timeout",
         ("tests/integration/test_database_pgbouncer.py", "tests/integration/test_database_transactions.py"),
         "leak or timeouts",
     ),

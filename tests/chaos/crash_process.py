@@ -121,7 +121,7 @@ def watch_database(points: Points) -> None:
 
 def in_short(sql: str) -> str:
     words = " ".join(sql.split())
-    return "BEGIN" if words.startswith("BEGIN;") else words[:60]
+    return "BEGIN" if words.startswith("BEGIN ") else words[:60]
 
 
 def watch_calls_out(points: Points) -> None:

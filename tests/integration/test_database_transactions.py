@@ -59,6 +59,27 @@ def other(url: str) -> Iterator[Database]:
     database.close()
 
 
+def test_what_a_database_is_set_to_does_not_weaken_a_transaction(empty_database_url: str) -> None:
+    """Locks count on reading what was committed before them; 200 to Safaricom counts on a COMMIT that is on disk."""
+    owner = Database(empty_database_url)
+    with owner.transaction() as tx:
+        name = tx.row("SELECT current_database() AS name")["name"]  # type: ignore[index]
+        tx.script(
+            f"""
+            ALTER DATABASE "{name}" SET default_transaction_isolation = 'repeatable read';
+            ALTER DATABASE "{name}" SET synchronous_commit = off
+            """
+        )
+    owner.close()
+    database = Database(empty_database_url)
+    with database.transaction() as tx:
+        said = tx.row(
+            "SELECT current_setting('transaction_isolation') AS isolation, current_setting('synchronous_commit') AS sync"
+        )
+    database.close()
+    assert said == {"isolation": "read committed", "sync": "on"}
+
+
 def balance(database: Database, account: int) -> int:
     with database.transaction() as tx:
         row = tx.row("SELECT balance FROM accounts WHERE id = :id", id=account)
