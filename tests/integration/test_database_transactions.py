@@ -74,10 +74,11 @@ def test_what_a_database_is_set_to_does_not_weaken_a_transaction(empty_database_
     database = Database(empty_database_url)
     with database.transaction() as tx:
         said = tx.row(
-            "SELECT current_setting('transaction_isolation') AS isolation, current_setting('synchronous_commit') AS sync"
+            "SELECT current_setting('transaction_isolation') AS locks,"
+            " current_setting('synchronous_commit') AS commits"
         )
     database.close()
-    assert said == {"isolation": "read committed", "sync": "on"}
+    assert said == {"locks": "read committed", "commits": "on"}
 
 
 def balance(database: Database, account: int) -> int:
