@@ -74,8 +74,7 @@ def test_what_a_database_is_set_to_does_not_weaken_a_transaction(empty_database_
     database = Database(empty_database_url)
     with database.transaction() as tx:
         said = tx.row(
-            "SELECT current_setting('transaction_isolation') AS locks,"
-            " current_setting('synchronous_commit') AS commits"
+            "SELECT current_setting('transaction_isolation') AS locks, current_setting('synchronous_commit') AS commits"
         )
     database.close()
     assert said == {"locks": "read committed", "commits": "on"}
