@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -42,6 +42,12 @@ LARGE = Decimal(20_001)
 RECEIPT, ANOTHER = "UE4JS31RBV", "UE4JS31RBW"
 FIVE_O_CLOCK = datetime(2026, 5, 4, 14, 0, tzinfo=UTC)
 OURS = ids(1)
+
+
+@pytest.fixture(autouse=True)
+def every_history_is_signed_as_it_was_written(ledger: Ledger) -> Iterator[None]:
+    yield
+    assert ledger.wrongly_signed() == []
 
 
 def pushed(ledger: Ledger, number: int = 1, **order: object) -> str:
