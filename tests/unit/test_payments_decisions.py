@@ -388,7 +388,11 @@ def test_one_of_each_event_is_enough_to_draw_every_arrow() -> None:
     assert [event.ids == OURS for event in told] == [True, True, True, False]
     becomes = [event.becomes for event in events if isinstance(event, Declined | QueryDeclined)]
     assert sorted(becomes) == sorted([*NOT_PAID] * 2)
-    assert next(event for event in every_event(INITIATED) if isinstance(event, PushAccepted)).ids is not None
+    assert all(event.receipt for event in told if event.amount_kes == KES)
+    invented = Ids("0000-0000-0000-00001", "ws_CO_1")
+    first_push = list(every_event(INITIATED))
+    assert [event.ids for event in first_push if isinstance(event, PushAccepted)].count(invented) == 1
+    assert {event.ids for event in first_push if isinstance(event, Declined | UnknownCode)} == {invented}
 
 
 _EVENTS = (PushAccepted, PushRefused, PushNotSent, PushUnanswered, Confirmed, Declined, UnknownCode, QueryConfirmed,
