@@ -1,14 +1,14 @@
 """`make mutation`: break the core in every small way, one after the other, and see a test fail each time.
 
-    python -m dev.mutation                                 everything; about an hour on four cores
+    python -m dev.mutation                                 everything; a quarter of an hour on four cores
     python -m dev.mutation shared/payments.py --jobs 2     one module
     python -m dev.mutation --only confirmed                only what is changed within functions of such a name
     python -m dev.mutation --quick                         all tests but the stories
 
 Each mutant meets the quickest tests first; what survives them meets the next round, at last the stories on a real
-database and the simulator. It is killed at its first failing test. A story has to fail twice, because
-what waits for other processes may fail by chance; and the quick tests have to pass without any mutant, before and
-after. A mutant that does not come to an end is told apart from one that a test saw.
+database and the simulator. It is killed at its first failing test. A story has to fail twice, because what waits for
+other processes may fail by chance; and the tests have to pass without any mutant, the quickest also afterwards. A
+mutant that does not come to an end is told apart from one that a test saw.
 
 Exits with 1 when fewer than 95 % of a module's mutants are killed. Survivors are printed; those that no test can ever
 see stand in equivalents.py with their reason, and count neither way.
@@ -56,6 +56,7 @@ ROUNDS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
 }
 PROMISED = 95
+A_HEALTHY_RUN_LASTS_AT_MOST_S = 1800
 
 
 class Worker:
@@ -139,16 +140,6 @@ def copy_of_the_tree(to: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Round:
-    """Tests that run together, and how long they may take."""
-
-    tests: tuple[str, ...]
-    at_most_s: float
-    twice: bool
-    """A mutant has to fail them twice."""
-
-
-@dataclass(frozen=True)
 class Figures:
     """What became of the mutants of one module."""
 
@@ -188,36 +179,39 @@ class Hunt:
         found = [mutant for mutant in mutants(path, self._text) if only in mutant.within]
         self._tested = [mutant for mutant in found if mutant.name not in EQUIVALENT]
         self._equivalent = len(found) - len(self._tested)
-        self._rounds = self._healthy([tests for tests in ROUNDS[path] if not (quick and tests is STORIES)])
+        self._rounds = [tests for tests in ROUNDS[path] if not (quick and tests is STORIES)]
+        self._measured: dict[tuple[str, ...], float] = {}
+        self._measuring = threading.Lock()
         self._free: SimpleQueue[Worker] = SimpleQueue()
         self._told, self._lock = Counter[str](), threading.Lock()
 
     def run(self) -> Figures:
         started = time.monotonic()
+        self._must_pass(self._workers[0], self._rounds[0], cold=True)
         for worker in self._workers:
             self._free.put(worker)
         with ThreadPoolExecutor(len(self._workers)) as threads:
             told = list(threads.map(self._meet, self._tested))
         for worker in self._workers:
-            if worker.run(self._path, self._text, self._rounds[0].tests, self._rounds[0].at_most_s) != "passed":
-                raise SystemExit(f"the tests fail without any mutant, afterwards:\n{worker.why()}")
+            self._must_pass(worker, self._rounds[0])
         survivors = [mutant for mutant, each in zip(self._tested, told, strict=True) if each == "passed"]
         timed_out = told.count("timeout")
         total = len(self._tested) + self._equivalent
         return Figures(self._path, total, self._equivalent, timed_out, survivors, time.monotonic() - started)
 
-    def _healthy(self, rounds: Sequence[tuple[str, ...]]) -> list[Round]:
-        """The tests pass on what is not broken, else every mutant would seem killed; and how long that takes."""
-        measured = []
-        for number, tests in enumerate(rounds):
-            started = time.monotonic()
-            if self._workers[0].run(self._path, self._text, tests, 1800) != "passed":
-                raise SystemExit(f"the tests fail without any mutant:\n{self._workers[0].why()}")
-            if number == 0 and self._workers[0].run(self._path, self._text, tests, 1800, cold=True) != "passed":
-                raise SystemExit(f"the tests fail without any mutant:\n{self._workers[0].why()}")
-            at_most_s = 60 + 4 * (time.monotonic() - started)
-            measured.append(Round(tests, at_most_s, twice=tests is STORIES))
-        return measured
+    def _at_most_s(self, tests: tuple[str, ...], worker: Worker) -> float:
+        """How long they may take, by how long they take without any mutant: found out when they are first needed."""
+        with self._measuring:
+            if tests not in self._measured:
+                started = time.monotonic()
+                self._must_pass(worker, tests)
+                self._measured[tests] = 60 + 4 * (time.monotonic() - started)
+        return self._measured[tests]
+
+    def _must_pass(self, worker: Worker, tests: Sequence[str], *, cold: bool = False) -> None:
+        """On what is not broken; else every mutant would seem killed."""
+        if worker.run(self._path, self._text, tests, A_HEALTHY_RUN_LASTS_AT_MOST_S, cold=cold) != "passed":
+            raise SystemExit(f"the tests fail without any mutant:\n{worker.why()}")
 
     def _meet(self, mutant: Mutant) -> str:
         worker = self._free.get()
@@ -236,10 +230,11 @@ class Hunt:
         return told
 
     def _told_by(self, worker: Worker, text: str) -> str:
-        for each in self._rounds:
-            told = worker.run(self._path, text, each.tests, each.at_most_s)
-            if told == "failed" and each.twice:
-                told = worker.run(self._path, text, each.tests, each.at_most_s)
+        for tests in self._rounds:
+            at_most_s = self._at_most_s(tests, worker)
+            told = worker.run(self._path, text, tests, at_most_s)
+            if told == "failed" and tests is STORIES:
+                told = worker.run(self._path, text, tests, at_most_s)
             if told != "passed":
                 return told
         return "passed"
