@@ -9,6 +9,7 @@ that is set, and one stamped otherwise is not touched, so that sandbox and produ
     python -m db.migrate           apply what is missing
     python -m db.migrate --check   apply nothing; exit code 1 when something is missing
     python -m db.migrate --list    apply nothing; print each file and what became of it
+    python -m db.migrate --roles   apply what is missing, then db/roles.sql: the functions' own role, lipa_functions
 
 Exit codes: 0 done · 1 refused, or something is missing (--check) · 2 wrong use · 3 the database did not answer.
 """
@@ -30,11 +31,13 @@ from shared.database import (
     DatabaseError,
     DatabaseUnavailable,
     Row,
+    StatementFailed,
     Transaction,
 )
 from shared.settings import Misconfigured, database_url
 
 MIGRATIONS = Path(__file__).resolve().parent / "migrations"
+ROLES = Path(__file__).resolve().parent / "roles.sql"
 FILE_NAME = re.compile(r"(?P<stem>(?P<number>\d+)_[a-z0-9_-]+)\.sql")
 """As Netlify Database wants them."""
 ONE_AT_A_TIME = 0x11BA
@@ -110,6 +113,21 @@ def migrate(database: Database, migrations: Sequence[Migration], environment: st
                 raise _in_file(following, error) from None
             _record(tx, following)
         applied.append(following.name)
+
+
+def grant_roles(database: Database) -> None:
+    """The functions' own role, with the rights it needs and no others; it is left as it is where it has them.
+
+    Raises MigrationRefused where the database's user may not make roles, or does not own the tables.
+    """
+    with database.transaction() as tx:
+        tx.run("SELECT pg_advisory_xact_lock(:key)", key=ONE_AT_A_TIME)
+        try:
+            tx.script(ROLES.read_text(encoding="utf-8"))
+        except StatementFailed as refused:
+            raise MigrationRefused(
+                f"roles.sql failed and was rolled back: run it as the owner, who may make roles. {refused}"
+            ) from None
 
 
 def state(database: Database, migrations: Sequence[Migration]) -> State:
@@ -220,9 +238,10 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     asked = parser.add_mutually_exclusive_group()
     asked.add_argument("--check", action="store_true", help="apply nothing; exit 1 when something is missing")
     asked.add_argument("--list", action="store_true", help="apply nothing; print each migration and its state")
+    asked.add_argument("--roles", action="store_true", help="apply what is missing, then db/roles.sql")
     chosen = parser.parse_args(arguments)
     try:
-        return _run(environ, check=chosen.check, only_list=chosen.list)
+        return _run(environ, check=chosen.check, only_list=chosen.list, roles=chosen.roles)
     except Misconfigured as wrong:
         print(f"db.migrate: {wrong}", file=sys.stderr)
         return 2
@@ -234,7 +253,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         return 3
 
 
-def _run(environ: Mapping[str, str], *, check: bool, only_list: bool) -> int:
+def _run(environ: Mapping[str, str], *, check: bool, only_list: bool, roles: bool = False) -> int:
     environment = _environment(environ)
     database = Database(database_url(environ), statement_timeout_s=300, lock_timeout_s=60, idle_timeout_s=60)
     migrations = read_migrations()
@@ -247,11 +266,15 @@ def _run(environ: Mapping[str, str], *, check: bool, only_list: bool) -> int:
                 "and run this again to stamp the environment"
             )
         applied = migrate(database, migrations, environment)
+        if roles:
+            grant_roles(database)
     finally:
         database.close()
     for one in applied:
         print(f"applied  {one}")
     print(_up_to_date(migrations) + (f"; environment: {environment}" if environment else ""))
+    if roles:
+        print("lipa_functions has the rights of db/roles.sql; give it a password and it can log in: docs/database.md")
     return 0
 
 

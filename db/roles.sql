@@ -1,0 +1,50 @@
+-- The functions' own role, lipa_functions: it may do what the functions need, and cannot change, remove or switch off history.
+-- Run it as the owner of the tables, after every migration: python -m db.migrate --roles, or psql -f db/roles.sql. Running it
+-- again changes nothing. The role cannot log in until you give it a password: docs/database.md, step by step.
+
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'lipa_functions') THEN
+        CREATE ROLE lipa_functions NOLOGIN;
+    END IF;
+    EXECUTE format('GRANT CONNECT ON DATABASE %I TO lipa_functions', current_database());
+END $$;
+
+-- Nothing but what follows, also where an older version of this file gave more. (A privilege on a table that is taken
+-- back takes those on its columns with it.)
+REVOKE ALL ON ALL TABLES IN SCHEMA public FROM lipa_functions;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM lipa_functions;
+REVOKE ALL ON SCHEMA public FROM lipa_functions;
+REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+GRANT USAGE ON SCHEMA public TO lipa_functions;
+
+-- History: read and added to, never changed. No DELETE or TRUNCATE on anything that tells of money.
+GRANT SELECT, INSERT ON audit_log, audit_anchors, query_answers, installation TO lipa_functions;
+GRANT USAGE ON SEQUENCE audit_log_id_seq, invoice_numbers TO lipa_functions;
+
+-- Payments: the number, the amount, the reference and the moment of the order never change.
+GRANT SELECT, INSERT ON transactions TO lipa_functions;
+GRANT UPDATE (
+    merchant_request_id, checkout_request_id, ids_are_learnt, customer_email, status, review_reason, response_code,
+    response_message, result_code, result_desc, updated_at, pushed_at, callback_received_at, success_held_at, paid_at,
+    paid_late, refunded_at, refund_receipt, failed_at, watched_at, query_count, last_query_at, next_query_at,
+    audit_length, audit_head
+) ON transactions TO lipa_functions;
+
+-- Callbacks: never the bytes, nor whose they are, nor where they came from.
+GRANT SELECT, INSERT ON callback_inbox TO lipa_functions;
+GRANT UPDATE (outcome, receipts, tries, next_try_at, judged_at, last_error, source_check) ON callback_inbox TO lipa_functions;
+
+-- Confirmations: a receipt that was missing is filled in, with what came with it.
+GRANT SELECT, INSERT ON payment_confirmations TO lipa_functions;
+GRANT UPDATE (mpesa_receipt_number, inbox_id, result_desc, balance_amount, transaction_date, phone_number)
+    ON payment_confirmations TO lipa_functions;
+
+-- What leaves the house.
+GRANT SELECT, INSERT ON invoices, outbox TO lipa_functions;
+GRANT UPDATE (status, sent_at) ON invoices TO lipa_functions;
+GRANT UPDATE (tries, next_try_at, sent_at, last_error) ON outbox TO lipa_functions;
+
+-- What is no history: keys that are released, the token, the budget, limits, what the sweep remembers.
+GRANT SELECT, INSERT, DELETE ON idempotency_keys, push_callers TO lipa_functions;
+GRANT SELECT, INSERT, UPDATE ON access_tokens, query_budget, occasions, sweeps TO lipa_functions;

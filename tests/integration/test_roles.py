@@ -1,0 +1,192 @@
+"""The functions' own database role: enough for everything they do, and not enough to change history.
+
+Every test with a `shop` runs its functions as this role, so each path of each handler shows that it suffices.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from db.migrate import ROLES, MigrationRefused, grant_roles, main, migrate, read_migrations
+from dev.postgres import EmbeddedPostgres
+from ops.__main__ import main as ops
+from shared import collaborators
+from shared.database import Database, DatabaseError
+from tests.fixtures.database import FUNCTIONS, fresh_database
+from tests.fixtures.shop import CUSTOMER, Shop
+
+NOT_ALLOWED = "42501"
+EVIDENCE = (
+    *("audit_log", "audit_anchors", "query_answers", "callback_inbox", "payment_confirmations", "invoices"),
+    *("transactions", "installation", "outbox"),
+)
+RIGHTS = """
+    SELECT table_name, privilege_type FROM information_schema.table_privileges WHERE grantee = 'lipa_functions'
+    UNION ALL
+    SELECT table_name || '.' || column_name, privilege_type FROM information_schema.column_privileges
+    WHERE grantee = 'lipa_functions'
+    UNION ALL
+    SELECT object_name, privilege_type FROM information_schema.usage_privileges WHERE grantee = 'lipa_functions'
+    ORDER BY 1, 2
+"""
+
+
+STATEMENTS = (
+    "DELETE FROM {}",
+    "TRUNCATE {} CASCADE",
+    "DROP TABLE {} CASCADE",
+    "ALTER TABLE {} DISABLE TRIGGER ALL",
+    "ALTER TABLE {} DISABLE TRIGGER USER",
+    "ALTER TABLE {} ADD COLUMN more text",
+    "ALTER TABLE {} OWNER TO lipa_functions",
+    "CREATE RULE nothing AS ON INSERT TO {} DO INSTEAD NOTHING",
+    "CREATE TRIGGER mine BEFORE INSERT ON {} FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+    "GRANT DELETE ON {} TO PUBLIC; DELETE FROM {}",
+)
+"""What takes history away, or what keeps it."""
+CHANGES = (
+    "UPDATE audit_log SET reason = 'x'",
+    "UPDATE query_answers SET said = 'x'",
+    "UPDATE audit_anchors SET digest = 'x'",
+    "UPDATE installation SET environment = 'production'",
+    "UPDATE installation SET stamped_at = now()",
+    "UPDATE transactions SET amount = 1",
+    "UPDATE transactions SET phone_number = '254722000000'",
+    "UPDATE transactions SET account_reference = 'OTHER'",
+    "UPDATE transactions SET created_at = now()",
+    "UPDATE callback_inbox SET body = ''",
+    "UPDATE callback_inbox SET transaction_id = gen_random_uuid()",
+    "UPDATE callback_inbox SET source_address = NULL",
+    "UPDATE payment_confirmations SET amount = 1",
+    "UPDATE payment_confirmations SET evidence = 'operator'",
+    "UPDATE invoices SET amount = 1",
+    "UPDATE invoices SET customer_email = 'mallory@example.com'",
+    "UPDATE outbox SET transaction_id = NULL",
+    "INSERT INTO erasures (transaction_id, scope, who, why) VALUES (gen_random_uuid(), 'person', 'x', 'x')",
+    "SET session_replication_role = 'replica'",
+    "SET ROLE postgres",
+    "SET SESSION AUTHORIZATION postgres",
+    "CREATE TABLE public.mine (id integer)",
+    "CREATE FUNCTION public.mine() RETURNS integer LANGUAGE sql AS 'SELECT 1'",
+    "CREATE OR REPLACE FUNCTION refuse_change_of_history() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN END'",
+    "DROP FUNCTION refuse_change_of_history() CASCADE",
+    "ALTER FUNCTION refuse_change_of_history() RENAME TO gone",
+    "DROP TRIGGER history_is_kept ON audit_log",
+    "SELECT setval('audit_log_id_seq', 1)",
+    "ALTER SEQUENCE audit_log_id_seq RESTART",
+    "CREATE ROLE mine",
+    "ALTER ROLE lipa_functions CREATEROLE",
+    "DROP SCHEMA public CASCADE",
+    "CREATE SCHEMA mine",
+    "COPY audit_log TO PROGRAM 'cat'",
+)
+
+
+@pytest.fixture
+def with_history(shop: Shop) -> Shop:
+    """Somebody has paid."""
+    shop.simulator.client.script(CUSTOMER, "pay", after_s=0)
+    asked = shop.pay().body
+    shop.simulator.client.wait_for_callback(asked["checkout_request_id"])
+    shop.sweep()
+    return shop
+
+
+def test_what_the_functions_are_not_allowed(with_history: Shop, functions_url: str) -> None:
+    """Each refused for want of a right, and not only by a trigger, which its owner could switch off."""
+    as_functions = Database(functions_url)
+    taking = [statement.replace("{}", table) for table in EVIDENCE for statement in STATEMENTS]
+    otherwise = []
+    for statement in (*taking, *CHANGES):
+        try:
+            with as_functions.transaction() as tx:
+                tx.script(statement)
+            otherwise.append(f"done: {statement}")
+        except DatabaseError as failure:
+            if getattr(failure, "sqlstate", "") != NOT_ALLOWED:
+                otherwise.append(f"{failure}: {statement}")
+    as_functions.close()
+    assert otherwise == []
+    assert len(taking) == 90
+    assert with_history.row("SELECT count(*) AS n FROM audit_log") == {"n": 3}
+
+
+def test_the_handlers_run_as_this_role(with_history: Shop) -> None:
+    for made in (collaborators.gateway, collaborators.receiving_gateway):
+        with made().database.transaction() as tx:
+            assert tx.row("SELECT current_user AS me, session_user AS first") == {"me": FUNCTIONS, "first": FUNCTIONS}
+
+
+def test_an_operators_commands_run_as_this_role_too(
+    with_history: Shop, functions_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    transaction_id = str(with_history.row("SELECT id FROM transactions")["id"])
+    as_functions = {**os.environ, "DATABASE_URL": functions_url}
+    for command in (
+        ["verify"],
+        ["replay"],
+        ["audit", "verify"],
+        ["case", transaction_id],
+        ["review", "list"],
+        ["inbox", "list"],
+        ["review", "refunded", transaction_id, "--receipt", "UE5AA11BBC", "--why", "sent back"],
+    ):
+        assert ops(command, as_functions) == 0, capsys.readouterr()
+
+
+def test_the_role_is_made_again_as_it_was_whatever_was_given_since(each_postgres: EmbeddedPostgres) -> None:
+    with fresh_database(each_postgres) as name:
+        database = Database(each_postgres.url(name))
+        migrate(database, read_migrations())
+        grant_roles(database)
+        with database.transaction() as tx:
+            given = tx.rows(RIGHTS)
+            tx.script(
+                "GRANT ALL ON audit_log TO lipa_functions; GRANT UPDATE (amount) ON transactions TO lipa_functions"
+            )
+            assert tx.rows(RIGHTS) != given
+        grant_roles(database)
+        with database.transaction() as tx:
+            assert tx.rows(RIGHTS) == given
+        database.close()
+
+
+def test_every_table_is_thought_of(database: Database) -> None:
+    """A new table is in db/roles.sql, or the functions have no business with it."""
+    with database.transaction() as tx:
+        tables = {row["tablename"] for row in tx.rows("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")}
+        granted = {row["table_name"] for row in tx.rows(RIGHTS)}
+    assert tables - granted == {"erasures"}
+
+
+def test_psql_reads_the_file_as_it_is(postgres15_server: EmbeddedPostgres) -> None:
+    with fresh_database(postgres15_server) as name:
+        database = Database(postgres15_server.url(name))
+        migrate(database, read_migrations())
+        for _ in range(2):
+            postgres15_server.run(
+                "psql", "-v", "ON_ERROR_STOP=1", "-d", name, "-f", "-", stdin=ROLES.read_text("utf-8")
+            )
+        with database.transaction() as tx:
+            assert {"table_name": "audit_log", "privilege_type": "INSERT"} in tx.rows(RIGHTS)
+        database.close()
+
+
+def test_the_command_migrates_and_grants(empty_database_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--roles"], {"DATABASE_URL": empty_database_url, "MPESA_ENV": "sandbox"}) == 0
+    assert "lipa_functions has the rights of db/roles.sql" in capsys.readouterr().out
+    database = Database(empty_database_url)
+    with database.transaction() as tx:
+        assert {"table_name": "audit_log", "privilege_type": "INSERT"} in tx.rows(RIGHTS)
+    database.close()
+
+
+def test_who_does_not_own_the_tables_is_told(functions_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    database = Database(functions_url)
+    with pytest.raises(MigrationRefused, match="run it as the owner"):
+        grant_roles(database)
+    database.close()
+    assert main(["--roles"], {"DATABASE_URL": functions_url}) == 3
+    assert "permission denied" in capsys.readouterr().err
