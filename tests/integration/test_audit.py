@@ -11,7 +11,7 @@ import pytest
 
 from ops.__main__ import main
 from shared.audit_chain import AuditKey
-from shared.collaborators import gateway
+from shared.collaborators import gateway, receiving_gateway
 from shared.gateway import anchors
 from shared.gateway.cases import Evidence
 from shared.settings import audit_settings
@@ -72,6 +72,18 @@ def test_a_repeated_callback_changes_nothing_and_adds_no_row(shop: Shop) -> None
     body = bytes(shop.row("SELECT body FROM callback_inbox")["body"])
     shop.call("callback", "POST", shop.callback_path(transaction_id), raw=body)
     assert shop.payment(transaction_id)["audit_head"] == before["audit_head"]
+
+
+def test_signing_costs_no_round_trip(shop: Shop) -> None:
+    paid(shop)
+    transaction_id = shop.pay(phone_number="254722000000").body["transaction_id"]
+    (row,) = shop.rows("SELECT body FROM callback_inbox")
+    failed = re.sub(rb'"ResultCode": ?0', b'"ResultCode":1032', bytes(row["body"]))
+    before = receiving_gateway().database.round_trips
+    shop.call("callback", "POST", shop.callback_path(transaction_id), raw=failed)
+    assert (
+        receiving_gateway().database.round_trips - before == 8
+    )  # BEGIN, bytes, COMMIT; BEGIN, lock, case, record, COMMIT
 
 
 # Verified -------------------------------------------------------------------------------------------------------------

@@ -359,6 +359,36 @@ def test_history_is_only_ever_added_to(books: Books, change: str) -> None:
     refuses(books, "history_is_kept", change)
 
 
+def test_a_chain_is_numbered_once_signed_whole_and_only_grows(books: Books) -> None:
+    payment = books.payment()
+    row = "INSERT INTO audit_log (transaction_id, actor, event, outcome, to_status, place, link, link_key) VALUES"
+    told = f"'{payment}', 'test', 'Order', 'admitted', 'INITIATED'"
+    books.run(f"{row} ({told}, 1, 'link', 'key')", f"{row} ({told}, NULL, NULL, NULL)")
+    refuses(books, "audit_log_is_one_chain", f"{row} ({told}, 1, 'other', 'key')")
+    for part in ("1, NULL, 'key'", "NULL, 'link', NULL", "2, 'link', NULL"):
+        refuses(books, "signed_whole_or_not_at_all", f"{row} ({told}, {part})")
+    books.run(f"UPDATE transactions SET audit_length = 2, audit_head = 'head' WHERE id = '{payment}'")
+    refuses(books, "history_is_kept", "UPDATE transactions SET audit_length = 1")
+    refuses(books, "a_head_is_of_a_chain", "UPDATE transactions SET audit_head = NULL")
+
+
+@pytest.mark.parametrize(
+    "change", ["UPDATE audit_anchors SET digest = 'x'", "DELETE FROM audit_anchors", "TRUNCATE audit_anchors CASCADE"]
+)
+def test_an_anchor_is_kept_and_leaves_once_by_each_way(books: Books, change: str) -> None:
+    books.run(
+        """
+        INSERT INTO audit_anchors (last_audit_id, row_count, payment_count, digest, day_is_over)
+        VALUES (1, 1, 1, 'digest', true)
+        """
+    )
+    sends = "INSERT INTO outbox (kind, topic, anchor_id) SELECT 'anchor', 'mail', id FROM audit_anchors"
+    books.run(sends)
+    refuses(books, "outbox_sends_an_anchor_once", sends)
+    refuses(books, "an_anchor_leaves", "INSERT INTO outbox (kind, topic) VALUES ('anchor', 'log')")
+    refuses(books, "history_is_kept", change)
+
+
 def test_a_key_belongs_to_one_payment_and_a_payment_to_one_key(books: Books) -> None:
     one, two = books.payment(), books.payment()
     keeps = "INSERT INTO idempotency_keys (key, fingerprint, transaction_id) VALUES "
