@@ -59,7 +59,7 @@ class VirtualTime:
             tx.script(
                 f"""
                 CREATE FUNCTION grow_older(age interval) RETURNS void LANGUAGE plpgsql
-                SET session_replication_role = 'replica' AS $$ BEGIN {older} END $$
+                SET session_replication_role = 'replica' AS $$ BEGIN LOCK TABLE installation; {older} END $$
                 """
             )
         monkeypatch.setattr(sweeping, "A_WAIT_S", A_WAIT_OF_NOBODY_S)
