@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
@@ -88,7 +88,7 @@ def put(tx: Transaction, table: str, rows: list[str]) -> None:
 
 
 @pytest.fixture
-def books(ledger: Ledger, random_seed: int) -> Books:
+def books(ledger: Ledger, random_seed: int) -> Iterator[Books]:
     """Payments with one row and with several, in every kind of end."""
     chance = random.Random(random_seed)
     books = Books(ledger.database, chance)
@@ -117,7 +117,9 @@ def books(ledger: Ledger, random_seed: int) -> Books:
         assert due is not None
     books.token = due.token
     drop_constraints(ledger.database)
-    return books
+    whole = books.copy()
+    yield books
+    books.put_back(whole)
 
 
 @pytest.fixture
