@@ -573,7 +573,7 @@ def test_a_lost_answer_to_the_commit_keeps_the_callback_once(
     with Proxy(_socket_of(postgres_server)) as proxy, ThreadPoolExecutor() as pool:
         monkeypatch.setenv("DATABASE_URL", proxy.url(name))
         forget_collaborators()
-        proxy.fault, proxy.trigger = "cut after it was done", b"COMMIT"
+        proxy.fault, proxy.trigger = "cut after it was done", b"COMMIT\0"
         telling = pool.submit(payment.told, path=path)
         time.sleep(0.5)
         proxy.fault = "none"

@@ -54,7 +54,7 @@ def test_a_commit_without_an_answer_is_unknown_and_can_be_read_afterwards(
     notes: Database, proxy: Proxy, fault: Fault, stored: list[str]
 ) -> None:
     assert read(notes) == []
-    proxy.fault, proxy.trigger = fault, b"COMMIT"
+    proxy.fault, proxy.trigger = fault, b"COMMIT\0"
     with pytest.raises(CommitUnknown):
         write(notes, "a")
     proxy.fault = "none"

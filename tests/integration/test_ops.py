@@ -264,7 +264,7 @@ def test_an_operators_word_whose_commit_was_not_answered_is_looked_up(
 
     monkeypatch.setattr(Case, "record", first_commit_meets_the_fault)
     with Proxy(Path(str(server.socket_path))) as network:
-        network.trigger = b"COMMIT"
+        network.trigger = b"COMMIT\0"
         through_it = {**os.environ, "DATABASE_URL": network.url(server.database)}
         arguments = ["review", "pay", transaction_id, "--receipt", "UE4JS31RBV", "--why", "on the statement"]
         ended = main(arguments, through_it)
