@@ -99,6 +99,6 @@ def test_a_statement_with_parameters_leaves_in_one_piece(notes: Database, proxy:
     write(notes, "a")
     begin, insert, commit = proxy.sent
     assert (begin[:1], insert[:1], commit[:1]) == (b"Q", b"P", b"Q")
-    assert begin.count(b"SET LOCAL") == 4
+    assert begin.count(b"SET LOCAL") == 5
     assert insert.endswith(SYNC)
     assert insert.count(SYNC) == 1
