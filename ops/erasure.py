@@ -185,7 +185,9 @@ def _rewrite(tx: Transaction, transaction_id: str, redaction: Redaction) -> Coun
             id=transaction_id,
         )
         for row in rows:
-            changed = {column: new for column in columns if (new := _without(redaction, row[column])) != row[column]}
+            changed = {
+                column: new for column in columns if (new := _without(redaction, column, row[column])) != row[column]
+            }
             if changed:
                 sets = ", ".join(f"{column} = :{column}" for column in changed)
                 tx.run(f"UPDATE {table} SET {sets} WHERE id = :id", id=row["id"], **changed)  # noqa: S608
@@ -193,9 +195,9 @@ def _rewrite(tx: Transaction, transaction_id: str, redaction: Redaction) -> Coun
     return done
 
 
-def _without(redaction: Redaction, value: object) -> object:
+def _without(redaction: Redaction, column: str, value: object) -> object:
     if isinstance(value, str):
-        return redaction.text(value)
+        return redaction.address(value) if column == "customer_email" else redaction.text(value)
     return redaction.body(bytes(value)) if isinstance(value, bytes | bytearray | memoryview) else value
 
 

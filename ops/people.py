@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
+from ops.redaction import whole_address
 from shared.database import Database, Row, Transaction
 from shared.erased import ERASED_EMAIL, is_erased
 from shared.phone import read_msisdn
@@ -202,14 +203,14 @@ class People:
                     UNION ALL SELECT o.transaction_id, o.last_error FROM outbox o)
                 SELECT transaction_id FROM told
                 WHERE position(:number in regexp_replace(words, '[^0-9]', '', 'g')) > 0 AND :number <> ''
-                   OR position(lower(:email) in lower(words)) > 0 AND :email <> ''
+                   OR words ~* :address AND :address <> ''
                 UNION
                 SELECT i.transaction_id FROM callback_inbox i
                 WHERE position(convert_to(:number, 'UTF8') in i.body) > 0 AND :number <> ''
-                   OR position(convert_to(:email, 'UTF8') in i.body) > 0 AND :email <> ''
+                   OR encode(i.body, 'escape') ~* :address AND :address <> ''
                 """,
                 number=number,
-                email=person.email or "",
+                address=whole_address(person.email) if person.email else "",
             )
         return sorted({str(row["transaction_id"]) for row in rows if row["transaction_id"]} - set(but))
 

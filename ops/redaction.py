@@ -60,6 +60,11 @@ class Redaction:
         """Words or an id, without the person."""
         return _replaced(value, _disjoint(self._in(value)))
 
+    def address(self, value: str) -> str:
+        """What holds one e-mail address: it is the person's or it is not, however alike it looks."""
+        theirs = value.lower() in {word.lower() for word in self.words}
+        return ERASED_EMAIL if theirs else Redaction(self.numbers).text(value)
+
     def maybe(self, value: str | None) -> str | None:
         return None if value is None else self.text(value)
 
@@ -98,7 +103,7 @@ class Redaction:
                     yield _Span(found.start(), found.end(), "254" + by)
         for word in self.words:
             spaced = r"\s+".join(re.escape(part) for part in word.split())
-            for found in re.finditer(rf"(?<!\w){spaced}(?!\w)", text, re.IGNORECASE):
+            for found in re.finditer(whole_address(word) if "@" in word else rf"(?<!\w){spaced}(?!\w)", text, re.I):
                 yield _Span(found.start(), found.end(), ERASED_EMAIL if "@" in word else ERASED)
 
     def _escaped(self, text: str) -> Iterator[_Span]:
@@ -120,6 +125,11 @@ class Redaction:
             name = "value" if found["value"] is not None else "before"
             if self.text(found[name]) == found[name] and not _NOBODY.match(found[name]):
                 yield _Span(*found.span(name), _blank(found[name]))
+
+
+def whole_address(email: str) -> str:
+    """A pattern, for Python and for PostgreSQL, of this address in a text: jane.doe@… is not doe@…."""
+    return rf"(?<![\w.+-]){re.escape(email)}(?![\w-]|\.\w)"
 
 
 def numbers_told(body: bytes) -> set[str]:

@@ -187,6 +187,20 @@ def test_erasing_by_email_finds_the_number_too(shop: Shop, capsys: pytest.Captur
     assert NUMBER not in everything(shop)
 
 
+def test_addresses_that_only_look_alike_stay_whole_and_are_nobodys_erasure(shop: Shop) -> None:
+    alike = {OTHER: f"jane.{EMAIL}", "254722111111": f"{EMAIL}.ke", "254722000000": f"o'{EMAIL}"}
+    for phone_number, address in alike.items():
+        settled(shop, phone_number=phone_number, customer_email=address, account_reference=f"B{phone_number[-3:]}")
+    mine = settled(shop)
+    shop.age(THREE_DAYS)
+    assert erase(shop, EMAIL) == 0
+    for table in ("transactions", "invoices"):
+        kept = {row["customer_email"] for row in shop.rows(f"SELECT customer_email FROM {table}")}
+        assert kept == {*alike.values(), ERASED_EMAIL}
+    erased = shop.rows("SELECT transaction_id FROM erasures WHERE scope = 'person'")
+    assert [str(row["transaction_id"]) for row in erased] == [mine]
+
+
 def test_the_payments_of_an_erased_person_are_no_longer_one_persons(shop: Shop) -> None:
     settled(shop)
     settled(shop, amount=700, account_reference="ANOTHER")

@@ -40,6 +40,10 @@ NOT_THE_PERSON = [
     "TJ3MX6CLYC",
     "Wanjiku",
     "malice@example.com.invalid",
+    "jane.alice@example.com",
+    "jane-alice@example.com",
+    "alice@example.com.ke",
+    "alice@example.com-alike.ke",
     "",
 ]
 
