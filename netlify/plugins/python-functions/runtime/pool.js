@@ -132,11 +132,13 @@ class Pool {
       'lambda-runtime-deadline-ms': String(Math.round(Date.now() + left)),
       'lambda-runtime-invoked-function-arn': context.functionArn || `arn:aws:lambda:local:0:function:${this.options.name}`,
     }
-    if (process.env._X_AMZN_TRACE_ID) headers['lambda-runtime-trace-id'] = process.env._X_AMZN_TRACE_ID
     const clientContext = context.clientContext && JSON.stringify(context.clientContext)
-    // A header holds visible ASCII only; the client context is Netlify's, and is.
-    if (clientContext && /^[\x20-\x7e]{3,8000}$/.test(clientContext)) {
-      headers['lambda-runtime-client-context'] = clientContext
+    // A header holds visible ASCII only, and Node throws at anything else. Both are the platform's, and are.
+    for (const [name, value] of [
+      ['lambda-runtime-trace-id', process.env._X_AMZN_TRACE_ID],
+      ['lambda-runtime-client-context', clientContext],
+    ]) {
+      if (value && /^[\x20-\x7e]{3,8000}$/.test(value)) headers[name] = value
     }
     worker.invoke(request.requestId, JSON.stringify(request.event), headers)
   }
