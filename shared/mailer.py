@@ -68,6 +68,11 @@ def one_line(text: str, longest: int = 200) -> str:
     return " ".join(visible.split())[:longest]
 
 
+def _in_a_header(text: str) -> str:
+    """One line for a header. Whoever reads `=?utf-8?q?…?=` there decodes it, to commas, brackets and line ends."""
+    return one_line(text).replace("=?", "= ?")
+
+
 # SendGrid -------------------------------------------------------------------------------------------------------------
 
 
@@ -99,9 +104,9 @@ class SendGridMailer(Mailer):
         api = sendgrid.SendGridAPIClient(self._mail.sendgrid_api_key, host=self._mail.sendgrid_base_url)
         try:
             letter = words.Mail(
-                from_email=words.From(self._mail.from_address, one_line(email.from_name or "") or None),
-                to_emails=words.To(_checked_address(email.to_address), one_line(email.to_name or "") or None),
-                subject=one_line(email.subject),
+                from_email=words.From(self._mail.from_address, _in_a_header(email.from_name or "") or None),
+                to_emails=words.To(_checked_address(email.to_address), _in_a_header(email.to_name or "") or None),
+                subject=_in_a_header(email.subject),
                 plain_text_content=email.text,
                 html_content=email.html,
             )
@@ -168,10 +173,10 @@ class SmtpMailer(Mailer):
         from email.utils import formatdate
 
         letter = EmailMessage(policy=SMTP)
-        letter["From"] = Address(one_line(email.from_name or ""), addr_spec=self._mail.from_address)
-        letter["To"] = Address(one_line(email.to_name or ""), addr_spec=_checked_address(email.to_address))
+        letter["From"] = Address(_in_a_header(email.from_name or ""), addr_spec=self._mail.from_address)
+        letter["To"] = Address(_in_a_header(email.to_name or ""), addr_spec=_checked_address(email.to_address))
         letter["Reply-To"] = self._mail.reply_to
-        letter["Subject"] = one_line(email.subject)
+        letter["Subject"] = _in_a_header(email.subject)
         letter["Date"] = formatdate(usegmt=True)
         letter["Message-ID"] = f"<{message_id}@{_domain(self._mail.from_address)}>"
         letter["Auto-Submitted"] = "auto-generated"

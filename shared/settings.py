@@ -511,8 +511,10 @@ def _address(value: str) -> bool:
 
 
 EMAIL_ADDRESS = (
-    r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}"
+    r"(?!\.|.*(?:\.\.|\.@|=\?))[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}"
+    r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}"
 )
+"""No dot at an end of the name or beside another, and no `=?`, which mail programs decode."""
 LONGEST_EMAIL_ADDRESS = 254
 
 

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from email import message_from_bytes
+from email.policy import default as default_policy
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +127,18 @@ def test_no_name_or_subject_can_add_a_header_through_sendgrid(server: ScriptedDa
     said = server.asked_for(SEND)[0].json()
     sent = [said["subject"], said["from"]["name"], said["personalizations"][0]["to"][0]["name"]]
     assert sent == ["Wanjiru Bcc: all@customer.example Body"] * 3
+
+
+@pytest.mark.parametrize("to_address", ["wanjiru@customer.example", f"{'w' * 60}@customer.example"])
+def test_a_name_that_mail_programs_would_decode_adds_no_recipient(to_address: str) -> None:
+    decodes_to_another = "=?utf-8?q?W=0D=0ABcc=3A_?= all@customer.example =?utf-8?q?=2C?="
+    with smtp_server() as (port, letters):
+        nasty = replace(MESSAGE, to_address=to_address, to_name=decodes_to_another, subject=decodes_to_another)
+        by_smtp(f"smtp://127.0.0.1:{port}").send(nasty, soon(), "INV-1")
+    letter = message_from_bytes(letters[0], policy=default_policy)
+    assert [each.addr_spec for each in letter["To"].addresses] == [to_address]
+    assert "all@customer.example" in letter["To"].addresses[0].display_name
+    assert "= ?utf-8?q?" in letter["Subject"]
 
 
 @pytest.mark.parametrize(
