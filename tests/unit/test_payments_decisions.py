@@ -12,6 +12,7 @@ from decimal import Decimal
 
 import pytest
 
+from dev.states_page import every_event
 from shared.payments import (
     AN_INITIATED_PAYMENT_DIED_AFTER,
     ASK_AGAIN_AFTER_FAILURE,
@@ -50,7 +51,6 @@ from shared.payments import (
     TimePassed,
     UnknownCode,
     decide,
-    every_event,
     next_query_at,
     queries_after_failure,
 )

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dev.states_page import every_event
 from shared.database import Database
 from shared.payments import (
     NOT_PAID,
@@ -38,7 +39,6 @@ from shared.payments import (
     TimePassed,
     UnknownCode,
     decide,
-    every_event,
 )
 
 NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
