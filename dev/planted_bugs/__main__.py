@@ -4,7 +4,7 @@
     python -m dev.planted_bugs receipt token   those with such a word in their name
     python -m dev.planted_bugs --list
 
-First the same tests run without any bug, and must pass. Exits with 1 when a bug is not caught.
+First the same tests run without any bug, and must pass; with it they must fail twice. Exits with 1 when a bug is not caught.
 """
 
 from __future__ import annotations
@@ -52,12 +52,13 @@ def tests_fail(bug: Bug, tree: Path) -> bool:
 
 
 def noticed(bug: Bug, folder: Path, *, plant: bool) -> bool:
-    """Whether its tests fail in a copy of the tree, with the bug or without it."""
+    """Whether its tests fail in a copy of the tree: with the bug twice, so that chance catches none, or without it."""
     with tempfile.TemporaryDirectory(dir=folder) as tree:
         copy_of_the_tree(Path(tree))
         if plant:
             planted(bug, Path(tree))
-        return tests_fail(bug, Path(tree))
+        fail = tests_fail(bug, Path(tree))
+        return fail and tests_fail(bug, Path(tree)) if plant else fail
 
 
 def main() -> int:
