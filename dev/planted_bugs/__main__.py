@@ -4,7 +4,8 @@
     python -m dev.planted_bugs receipt token   those with such a word in their name
     python -m dev.planted_bugs --list
 
-First the same tests run without any bug, and must pass; with it they must fail twice. Exits with 1 when a bug is not caught.
+First the same tests run without any bug, and must pass; with it they must fail twice. Exits with 1 when a bug is not
+caught.
 """
 
 from __future__ import annotations
