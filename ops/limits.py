@@ -81,7 +81,7 @@ def advise(limits: Limits, seen: Evidence) -> Advice:
 
 def _against(seen: Evidence) -> Iterator[str]:
     if seen.days_since_first < DAYS:
-        yield f"payments are taken since {seen.days_since_first} days; wait for {DAYS}"
+        yield f"payments have been taken for {seen.days_since_first} days; wait for {DAYS}"
     if seen.paid < PAYMENTS_ENOUGH:
         yield f"{seen.paid} payments in {DAYS} days say too little; wait for {PAYMENTS_ENOUGH}"
     if seen.reviews_open:
@@ -207,7 +207,7 @@ def tell(limits: Limits, now: Used, seen: Evidence) -> Iterator[str]:
     yield _count("ADDRESS_PUSHES_PER_HOUR", limits.address_pushes_an_hour, now.address_pushes, "the busiest address")
     yield _count("SHOP_PUSHES_PER_MINUTE", limits.shop_pushes_a_minute, now.shop_pushes, "today's busiest minute")
     yield ""
-    yield f"Evidence of the last {DAYS} days and today; payments are taken since {seen.days_since_first} days"
+    yield f"Evidence of the last {DAYS} days and today; payments have been taken for {seen.days_since_first} days"
     yield f"  paid             {seen.paid} payments, {in_words(seen.paid_kes)}"
     yield f"  success rate     {_percent(seen.paid, seen.ended)} of {seen.ended} pushes that have ended"
     yield f"  reviews          {seen.reviews}; {seen.reviews_open} wait for a person now"

@@ -429,7 +429,7 @@ def test_the_operator_sees_what_speaks_against_the_next_step(shop: Shop, capsys:
     ask(shop, {"code": "7777", "desc": "Something new"}, amount=700)
     told = told_by_ops(shop, capsys)
     assert "Recommendation: leave the limits as they are" in told
-    assert "- payments are taken since 0 days; wait for 7" in told
+    assert "- payments have been taken for 0 days; wait for 7" in told
     assert "- 0 payments in 7 days say too little; wait for 20" in told
     assert "- 1 payments wait for a person: `ops review list` first" in told
     assert any(line.startswith("- MAX_SHOP_KES_PER_DAY is not set") for line in told)
