@@ -15,6 +15,7 @@ from decimal import Decimal
 from ops import alerts, audit, case, privacy, review
 from ops.books import Books
 from ops.verify import check
+from ops.words import impersonal_words, visible
 from shared.daraja_models import EAT, receipts_seen
 from shared.database import Database, DatabaseError, Row
 from shared.gateway import Gateway
@@ -78,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     chain.add_argument("--anchor", action="append", default=[], metavar="A", help="a line that was kept outside")
     chain.set_defaults(run=_audit_verify)
     adopt = chains.add_parser("adopt", help="sign once for rows that are older than the chain")
-    adopt.add_argument("--who", type=_words, help="your name in the audit log (default: your login)")
+    adopt.add_argument("--who", type=impersonal_words, help="your name in the audit log (default: your login)")
     adopt.set_defaults(run=_audit_adopt)
 
     again = commands.add_parser("replay", help="every decision again, from the evidence on file; changes nothing")
@@ -155,23 +156,16 @@ def _transaction_id(text: str) -> str:
         ) from None
 
 
-def _words(text: str) -> str:
-    words = " ".join(text.split())
-    if not words or not words.isprintable() or len(words) > 300:
-        raise argparse.ArgumentTypeError("must be words: at most 300 printable characters, and not none")
-    return words
-
-
 def _add_who_and_why(command: argparse.ArgumentParser, *, needs_why: bool) -> None:
     """Kept in the audit log with whatever the command does."""
     command.add_argument(
         "--why",
-        type=_words,
+        type=impersonal_words,
         required=needs_why,
         default="to have it judged again",
         help="what you saw; kept in the audit log, so no personal data",
     )
-    command.add_argument("--who", type=_words, help="your name in the audit log (default: your login)")
+    command.add_argument("--who", type=impersonal_words, help="your name in the audit log (default: your login)")
 
 
 def _operator(named: str | None) -> str:
@@ -248,7 +242,7 @@ def _case(database: Database, chosen: argparse.Namespace) -> int:
     books = Books(database)
     found = books.find(chosen.clue)
     if not found:
-        print(f"ops: nothing is known about {chosen.clue}", file=sys.stderr)
+        print(f"ops: nothing is known about {visible(chosen.clue)}", file=sys.stderr)
         return 1
     if len(found) > 1:
         print(f"{len(found)} payments; `ops case TX` tells one:")
@@ -287,7 +281,7 @@ def _inbox_list(database: Database, _: argparse.Namespace) -> int:
         names = f"  names receipt {', '.join(entry['receipts'])}" if entry["receipts"] else ""
         print(f"{entry['id']}  {_eat(entry['received_at'])}  payment {entry['transaction_id']}  {state}{names}")
         if entry["source_check"] in ("unlisted", "held"):
-            print(f"    from {entry['source_address']}, which is not one of Safaricom's addresses")
+            print(f"    from {visible(entry['source_address'])}, which is not one of Safaricom's addresses")
         if entry["last_error"]:
             print(f"    {entry['last_error']}")
     return 0
@@ -302,7 +296,8 @@ def _inbox_retry(database: Database, chosen: argparse.Namespace) -> int:
     entries = gateway.inbox.reopen(chosen.entry, "held" if chosen.held else "dead_letter")
     if chosen.entry and not entries:
         raise review.NotPossible(
-            f"there is no entry {chosen.entry} in the inbox: `ops inbox list` names those that wait, not payments"
+            f"there is no entry {visible(chosen.entry)} in the inbox: "
+            "`ops inbox list` names those that wait, not payments"
         )
     failed = 0
     for entry in entries:

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from ops.advice import do_now
 from ops.books import Books
+from ops.words import visible
 from shared.alerts import TOPICS, UNKNOWN
 from shared.daraja_models import (
     EAT,
@@ -185,7 +186,7 @@ def _means(row: Row) -> str:
 def _called_back(row: Row, *, judged: bool) -> Moment:
     said = _said(read_callback(bytes(row["body"])))
     if row["source_check"] in ("unlisted", "held"):
-        said += f" It came from {row['source_address']}, which is not an address of Safaricom's."
+        said += f" It came from {visible(row['source_address'])}, which is not an address of Safaricom's."
     return Moment(
         row["received_at"], f"Safaricom said: {said}", "" if judged else _not_judged(row), about=f"callback {row['id']}"
     )

@@ -79,6 +79,21 @@ def test_safaricoms_own_addresses_are_believed(shop: Shop, mode: Switch, how: st
     assert shop.alerts(payment.id) == set()
 
 
+def test_an_address_that_a_terminal_would_obey_is_shown_without_that(
+    shop: Shop, mode: Switch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where no platform writes the header, whoever calls does."""
+    mode("enforce")
+    payment = Payment(shop)
+    assert payment.paid_from("6.6.6.6\x9b2J\x1b[31m").status == 200
+    capsys.readouterr()
+    for command in (["case", payment.id], ["inbox", "list"], ["case", "\x1b[2J"], ["inbox", "retry", "\x1b[2J"]):
+        ops(command, os.environ)
+        told = "".join(capsys.readouterr())
+        assert told.replace("\n", "").isprintable()
+        assert "6.6.6.6" in told or "[2J" in told
+
+
 def test_a_callback_from_elsewhere_is_flagged_and_judged(shop: Shop, mode: Switch) -> None:
     mode("flag")
     payment = Payment(shop)

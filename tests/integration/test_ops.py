@@ -526,6 +526,10 @@ def test_changed_bytes_and_changed_books_show_in_the_replay(shop: Shop, capsys: 
         ("review", "fail", str(uuid.uuid4()), "--why", " "),
         ("review", "fail", str(uuid.uuid4()), "--why", "x", "--who", ""),
         ("inbox", "retry", "--why", "\x1b[2J"),
+        ("review", "fail", str(uuid.uuid4()), "--why", "0708 374 149 called"),
+        ("review", "fail", str(uuid.uuid4()), "--why", "+254-708-374149 called"),
+        ("review", "fail", str(uuid.uuid4()), "--why", "x", "--who", "alice@example.com"),
+        ("audit", "adopt", "--who", "708374149"),
     ],
 )
 def test_a_mistyped_argument_is_explained(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
