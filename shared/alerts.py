@@ -81,7 +81,7 @@ TOPICS: Mapping[str, Topic] = {
     ),
     "invoice_not_sent": Topic(
         "An invoice could not be sent in three tries.",
-        "The reason is in ops case. Put it right, then send it again with POST /api/pay/invoice.",
+        "The reason is in ops case. Put it right, then: python -m ops invoice resend TRANSACTION_ID.",
     ),
     # The whole shop
     "sweep_stopped": Topic(
@@ -107,6 +107,12 @@ TOPICS: Mapping[str, Topic] = {
         "No invoice leaves: several failed one after the other.",
         "The reason is in ops case of any paid payment. Check SENDGRID_API_KEY and the sender's authentication, or "
         "SMTP_URL.",
+    ),
+    "mail_stopped": Topic(
+        "No e-mail leaves: SendGrid or the mail server refuses our key, login or sender, or nobody vouches for its "
+        "certificate. Nothing is lost: messages wait, and one is tried every five minutes.",
+        "Run: python -m ops case on a paid payment that waits for its invoice: it says which. Then put right "
+        "SENDGRID_API_KEY, INVOICE_EMAIL_FROM or SMTP_URL, and deploy.",
     ),
     "work_stuck": Topic(
         "The sweep runs, but payments, callbacks or messages stay where they are.",

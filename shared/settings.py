@@ -105,6 +105,8 @@ class MailSettings:
     sendgrid_api_key: str | None = field(repr=False)
     sendgrid_base_url: str
     smtp_url: str | None = field(repr=False)
+    sendgrid_sandbox: bool = False
+    """SendGrid checks each message and sends none."""
 
 
 @dataclass(frozen=True)
@@ -343,7 +345,21 @@ def _mail(reader: _Reader) -> MailSettings:
         sendgrid_api_key=key or None,
         sendgrid_base_url=reader.other_server("SENDGRID_BASE_URL", "https://api.sendgrid.com", production),
         smtp_url=smtp_url or None,
+        sendgrid_sandbox=_sendgrid_sandbox(reader, production, by_smtp=bool(smtp_url)),
     )
+
+
+def _sendgrid_sandbox(reader: _Reader, production: bool, *, by_smtp: bool) -> bool:
+    name = "SENDGRID_SANDBOX"
+    if reader.text(name, "on or off", lambda v: v in ("on", "off"), default="off") != "on":
+        return False
+    if production:
+        reader.problem(name, "off, or nothing, when MPESA_ENV is production: no customer would get an invoice")
+    if by_smtp:
+        reader.problem(
+            name, "off, or nothing, where SMTP_URL is set: it is SendGrid's, and SMTP would send all the same"
+        )
+    return True
 
 
 def _shop(reader: _Reader) -> ShopSettings:

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 
 from shared.alerts import deliver
 from shared.calls_out import Deadline
-from shared.collaborators import daraja, gateway, mailer
+from shared.collaborators import daraja, gateway
 from shared.daraja_models import receipts_seen
 from shared.database_errors import DatabaseUnavailable
-from shared.gateway.outbox import AlertDue, AnchorDue, InvoiceDue
+from shared.gateway.outbox import AlertDue, AnchorDue
 from shared.gateway.queries import Later, QueryDue
 from shared.log import failed, note, where_it_broke
+from shared.sending import NoMailNow, mail_anchor, send_invoice
 from shared.settings import settings
 from shared.settlement import ask, judge, look_at_the_clock
 
 if TYPE_CHECKING:
     from shared.gateway.inbox import Entry
-    from shared.mailer import Email
 
 A_CALL_OUT_S = 8
 A_WAIT_S = 2
@@ -86,7 +86,7 @@ class Sweep:
     def send_outbox(self) -> None:
         """Alerts that wait, and invoices and anchors for a few seconds: other work goes on between them.
 
-        A mail server that answered nothing is left alone for the rest of the shift.
+        A mail server that answered nothing, or takes nothing, is left alone for the rest of the shift.
         """
         mail_until = self._shift.at_most(MAIL_AT_A_TIME_S)
         while not self._shift.passed() and (
@@ -98,7 +98,7 @@ class Sweep:
             elif isinstance(due, AnchorDue):
                 self._attempt("anchors", partial(self._send_anchor, due))
             else:
-                self._attempt("invoices", partial(self._send_invoice, due))
+                self._attempt("invoices", lambda: self._mail(partial(send_invoice, self._gateway, due)))
         self._count("given_up", self._gateway.outbox.give_up())
 
     def _judge(self, entry: Entry) -> None:
@@ -108,50 +108,19 @@ class Sweep:
             self._gateway.inbox.put_back(entry, where_it_broke(failure), receipts_seen(entry.body))
             raise
 
-    def _send_invoice(self, due: InvoiceDue) -> None:
-        from shared.invoice import InvoiceData, render
-
-        shop, mail = settings().shop, settings().mail
-        data = InvoiceData(
-            invoice_number=due.invoice_number,
-            invoice_date=due.invoice_date,
-            customer_name=due.customer_name,
-            customer_email=due.customer_email,
-            customer_phone=due.customer_phone,
-            amount_kes=due.amount_kes,
-            account_reference=due.account_reference,
-            description=due.transaction_desc,
-            receipt=due.receipt,
-            paid_at=due.paid_at,
-            transaction_id=due.transaction_id,
-            shop_name=shop.name,
-            shop_address=shop.address,
-            reply_to=mail.reply_to,
-        )
-        self._mail(due, render(data), f"{due.invoice_number}.{due.id}")
-
     def _send_anchor(self, due: AnchorDue) -> None:
         if due.way == "log":
             note("anchor", anchor=due.token)
             self._gateway.outbox.sent(due)
             return
-        from shared.anchor_mail import render
+        self._mail(lambda until: mail_anchor(self._gateway, due, until))
 
-        self._mail(due, render(due.token, due.made_at, settings().mail.reply_to), f"anchor.{due.id}")
-
-    def _mail(self, due: InvoiceDue | AnchorDue, email: Email, message_id: str) -> None:
-        from shared.mailer import MailRefused, MailUnanswered
-
+    def _mail(self, send: Callable[[Deadline], None]) -> None:
         try:
-            mailer().send(email, Deadline.after(A_CALL_OUT_S), message_id=message_id)
-        except MailRefused as refusal:
-            self._gateway.outbox.failed(due, str(refusal), give_up=True)
-            raise
-        except MailUnanswered as silence:
+            send(Deadline.after(A_CALL_OUT_S))
+        except NoMailNow:
             self._mail_answers = False
-            self._gateway.outbox.failed(due, str(silence))
             raise
-        self._gateway.outbox.sent(due)
 
     def _attempt(self, what: str, work: Callable[[], object], *, counted: bool = True) -> None:
         """What fails is logged and left to its lease; the shift goes on, unless the database cannot be reached."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -123,7 +124,8 @@ class SendGrid:
                 case Kind.ERROR_500:
                     return _errors(500, [Wrong("Internal Server Error")])
                 case Kind.TOO_MANY_429:
-                    return _errors(429, [Wrong("too many requests")])
+                    reset = {"X-RateLimit-Reset": str(int(time.time() + fault.seconds))}
+                    return _errors(429, [Wrong("too many requests")], reset)
                 case Kind.FIREWALL_403 | Kind.FIREWALL_503:
                     return web.Response(status=int(fault.kind[-3:]), text="<html></html>", content_type="text/html")
                 case Kind.DROP:
@@ -146,6 +148,8 @@ class SendGrid:
             return _errors(400, [NOT_JSON])
         if wrong := find_wrong(message):
             return _errors(400, wrong)
+        if _is_sandboxed(message):
+            return web.Response(status=200)
         message_id = self.ids.message_id()
         self.mailbox.put(self._read(message, message_id))
         self.live.changed("mail")
@@ -178,6 +182,14 @@ class SendGrid:
             headers=tuple(headers),
             received_at=self.clock.now(),
         )
+
+
+def _is_sandboxed(message: dict[str, object]) -> bool:
+    """Sandbox mode: checked like any other, answered 200 and not sent (SendGrid, Sandbox Mode)."""
+    match message.get("mail_settings"):
+        case {"sandbox_mode": {"enable": True}}:
+            return True
+    return False
 
 
 def find_wrong(message: dict[str, object]) -> list[Wrong]:
@@ -237,9 +249,9 @@ def _wrong_content(message: dict[str, object]) -> list[Wrong]:
     return wrong
 
 
-def _errors(http_status: int, wrong: list[Wrong]) -> web.Response:
+def _errors(http_status: int, wrong: list[Wrong], headers: dict[str, str] | None = None) -> web.Response:
     errors = [{"message": one.message, "field": one.field, "help": one.help} for one in wrong]
-    return web.json_response({"errors": errors}, status=http_status)
+    return web.json_response({"errors": errors}, status=http_status, headers=headers)
 
 
 def _dicts(value: object) -> list[dict[str, object]]:

@@ -60,6 +60,7 @@ class InvoiceDue:
     transaction_desc: str | None
     receipt: str | None
     paid_at: datetime
+    tries: int
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class AnchorDue:
     """'log' or 'mail'."""
     made_at: datetime
     token: str
+    tries: int
 
 
 Due: TypeAlias = AlertDue | InvoiceDue | AnchorDue
@@ -78,7 +80,9 @@ Due: TypeAlias = AlertDue | InvoiceDue | AnchorDue
 
 @dataclass(frozen=True)
 class Requested:
-    """The invoice is on its way."""
+    """The invoice is on its way: this row is to be sent."""
+
+    outbox_id: int
 
 
 @dataclass(frozen=True)
@@ -104,8 +108,8 @@ class Outbox:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def take(self, *, mail_too: bool = True) -> Due | None:
-        """What is due, leased for a minute and counted as a try; its next try waits longer each time.
+    def take(self, *, mail_too: bool = True, only: int | None = None) -> Due | None:
+        """What is due, or `only` this where it is: leased for a minute and counted as a try; the next waits longer.
 
         Alerts first, since no mail server can hold them up; then the oldest.
         """
@@ -116,10 +120,11 @@ class Outbox:
                     UPDATE outbox o SET tries = o.tries + 1,
                            next_try_at = now() + interval '1 minute' * power(5, o.tries)
                     FROM (SELECT id FROM outbox WHERE next_try_at <= now() AND tries < :most_tries
-                            AND (kind = 'alert' OR :mail_too)
+                            AND (kind = 'alert' OR :mail_too) AND id = coalesce(CAST(:only AS bigint), id)
                           ORDER BY kind = 'alert' DESC, next_try_at, id LIMIT 1 FOR UPDATE SKIP LOCKED) due
                     WHERE o.id = due.id
-                    RETURNING o.id, o.kind, o.topic, o.transaction_id, o.created_at, o.facts, o.last_error, o.anchor_id)
+                    RETURNING o.id, o.kind, o.topic, o.transaction_id, o.created_at, o.facts, o.last_error, o.anchor_id,
+                              o.tries)
                 SELECT taken.*, i.invoice_number, i.invoice_date, i.customer_email, i.customer_name, i.customer_phone,
                        i.amount, t.account_reference, t.transaction_desc, t.paid_at, c.mpesa_receipt_number,
                        a.made_at, a.last_audit_id, a.row_count, a.payment_count, a.digest, s.stamped_at
@@ -132,6 +137,7 @@ class Outbox:
                 """,
                 most_tries=MOST_TRIES,
                 mail_too=mail_too,
+                only=only,
             )
             return _due(row) if row else None
 
@@ -150,17 +156,45 @@ class Outbox:
             )
 
     def failed(self, due: Due, error: str, *, give_up: bool = False) -> None:
-        """It did not leave. Tried again after 1 and 5 minutes, unless that is pointless."""
+        """It did not leave. Tried again after 1 and 5 minutes, unless that is pointless or it was the third try."""
         with self._store.transaction() as tx:
             tx.run(
                 """
-                UPDATE outbox SET last_error = :error, next_try_at = CASE WHEN :give_up THEN now() ELSE next_try_at END,
-                       tries = CASE WHEN :give_up THEN :most_tries ELSE tries END
-                WHERE id = :id AND sent_at IS NULL
+                UPDATE outbox SET last_error = :error, tries = CASE WHEN :give_up THEN :most_tries ELSE tries END,
+                       next_try_at = CASE WHEN :give_up OR tries >= :most_tries THEN now() ELSE next_try_at END
+                WHERE id = :id AND sent_at IS NULL AND next_try_at IS NOT NULL
                 """,
                 id=due.id,
                 error=error[:500],
                 give_up=give_up,
+                most_tries=MOST_TRIES,
+            )
+
+    def put_back(self, due: InvoiceDue | AnchorDue, error: str) -> None:
+        """No fault of the message: it was no try. (Where another sender has it by now, that one writes.)"""
+        with self._store.transaction() as tx:
+            tx.run(
+                """
+                UPDATE outbox SET last_error = :error, tries = tries - 1
+                WHERE id = :id AND sent_at IS NULL AND next_try_at IS NOT NULL AND tries = :tries AND tries > 0
+                """,
+                id=due.id,
+                error=error[:500],
+                tries=due.tries,
+            )
+
+    def hold_mail(self, for_s: float) -> None:
+        """Of all the mail that waits nothing is tried for so long, by any sender."""
+        with self._store.transaction() as tx:
+            tx.run(
+                """
+                UPDATE outbox SET next_try_at = now() + interval '1 second' * CAST(:for_s AS float8)
+                WHERE id IN (SELECT id FROM outbox
+                             WHERE kind <> 'alert' AND topic <> 'log' AND tries < :most_tries
+                               AND next_try_at < now() + interval '1 second' * CAST(:for_s AS float8)
+                             ORDER BY id FOR UPDATE SKIP LOCKED)
+                """,
+                for_s=for_s,
                 most_tries=MOST_TRIES,
             )
 
@@ -180,7 +214,8 @@ class Outbox:
                     SELECT DISTINCT 'alert', 'invoice_not_sent', transaction_id FROM given_up WHERE kind = 'invoice'
                     UNION ALL
                     SELECT DISTINCT 'alert', 'anchor_not_sent', transaction_id FROM given_up WHERE kind = 'anchor'
-                    ON CONFLICT (transaction_id, topic) WHERE kind = 'alert' DO NOTHING)
+                    ON CONFLICT (transaction_id, topic) WHERE kind = 'alert' DO UPDATE SET
+                        tries = 0, next_try_at = now(), sent_at = NULL, last_error = NULL)
                 SELECT count(*) AS given_up FROM given_up
                 """,
                 most_tries=MOST_TRIES,
@@ -214,7 +249,7 @@ class Outbox:
                 return NoAddress()
             if row["lately"] >= AGAIN_A_DAY:
                 return TooOften(int(row["retry_after_s"]) + 1)
-            tx.run(
+            (queued,) = tx.rows(
                 """
                 WITH addressed AS (
                     UPDATE transactions SET customer_email = coalesce(customer_email, :email)
@@ -224,11 +259,12 @@ class Outbox:
                     SELECT id, customer_email, customer_name, phone_number, amount FROM addressed
                     ON CONFLICT (transaction_id) DO NOTHING)
                 INSERT INTO outbox (kind, topic, transaction_id) VALUES ('invoice', 'again', CAST(:id AS uuid))
+                RETURNING id
                 """,
                 id=transaction_id,
                 email=customer_email,
             )
-            return Requested()
+            return Requested(queued["id"])
 
 
 def _due(row: Row) -> Due:
@@ -236,7 +272,7 @@ def _due(row: Row) -> Due:
         return AlertDue.of(row)
     if row["kind"] == "anchor":
         anchor = Anchor(row["last_audit_id"], row["row_count"], row["payment_count"], row["digest"])
-        return AnchorDue(row["id"], row["topic"], row["made_at"], anchor.token(row["stamped_at"]))
+        return AnchorDue(row["id"], row["topic"], row["made_at"], anchor.token(row["stamped_at"]), row["tries"])
     return InvoiceDue(
         id=row["id"],
         transaction_id=str(row["transaction_id"]),
@@ -250,4 +286,5 @@ def _due(row: Row) -> Due:
         transaction_desc=row["transaction_desc"],
         receipt=row["mpesa_receipt_number"],
         paid_at=row["paid_at"],
+        tries=row["tries"],
     )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from shared.gateway.store import Store
 
 SWEEP_STOPPED = "sweep_stopped"
+MAIL_STOPPED = "mail_stopped"
 
 CONDITIONS: Mapping[str, str] = {
     # Daraja told how payments ended when asked, and no callback came for any: the address it calls is broken. Five in
@@ -121,6 +122,11 @@ class Watch:
             )
             told = row and _tell(tx, SWEEP_STOPPED, {"minutes": row["minutes"], "runs_again": False}, leased=True)
             return AlertDue.of(told) if told else None
+
+    def mail_stops(self) -> None:
+        """Whoever carries our mail takes none until a person puts something right."""
+        with self._store.transaction() as tx:
+            _tell(tx, MAIL_STOPPED, {})
 
     def look(self) -> list[str]:
         """Every five minutes, by whichever sweep comes first: alert of what concerns the whole shop. Returns topics."""

@@ -42,13 +42,19 @@ class ScriptedDaraja:
     """Answers each path with its answers in order; the last one again and again. None: closes without an answer."""
 
     base_url: str
-    answers: dict[str, list[tuple[int, str, bytes] | None]] = field(default_factory=dict)
+    answers: dict[str, list[tuple[int, dict[str, str], bytes] | None]] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
     tokens_given: int = 0
 
     def answer(self, path: str, *rows: dict[str, Any] | None) -> None:
         self.answers[path] = [
-            (row["http_status"], row.get("content_type", "application/json"), row["body"].encode()) if row else None
+            (
+                row["http_status"],
+                {"Content-Type": row.get("content_type", "application/json"), **row.get("headers", {})},
+                row["body"].encode(),
+            )
+            if row
+            else None
             for row in rows
         ]
 
@@ -90,16 +96,17 @@ def scripted_daraja() -> Iterator[ScriptedDaraja]:
             if script is None and path == OAUTH:
                 daraja.tokens_given += 1
                 token = json.dumps({"access_token": f"token-number-{daraja.tokens_given}", "expires_in": "3599"})
-                script = [(200, "application/json", token.encode())]
+                script = [(200, {"Content-Type": "application/json"}, token.encode())]
             if script is None:
                 raise AssertionError(f"{self.path} was not expected")
             answer = script.pop(0) if len(script) > 1 else script[0]
             if answer is None:
                 self.close_connection = True
                 return
-            status, content_type, content = answer
+            status, headers, content = answer
             self.send_response(status)
-            self.send_header("Content-Type", content_type)
+            for name, value in headers.items():
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(content)))
             if 300 <= status < 400:
                 self.send_header("Location", "/elsewhere")

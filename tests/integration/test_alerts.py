@@ -327,6 +327,7 @@ def every_topic() -> set[str]:
         *closed,
         *CONDITIONS,
         "sweep_stopped",
+        "mail_stopped",
         "silent_in_review",
         *(each.value for each in Alert),
     }

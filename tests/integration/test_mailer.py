@@ -12,15 +12,18 @@ from contextlib import contextmanager
 from dataclasses import replace
 from email import message_from_bytes
 from email.policy import default as default_policy
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiosmtpd.smtp import SMTP, AuthResult
 
-from shared import mailer
+from shared import mailer_smtp
 from shared.calls_out import Deadline
-from shared.mailer import ID_HEADER, Email, Mailer, MailRefused, MailUnanswered, SendGridMailer, SmtpMailer
+from shared.mailer import ID_HEADER, Email, Mailer, MailRefused, MailStopped, MailUnanswered
+from shared.mailer_sendgrid import SendGridMailer
+from shared.mailer_smtp import SmtpMailer
 from shared.settings import MailSettings
 from simulator import Simulator
 from tests.contract.scripted_daraja import ScriptedDaraja, scripted_daraja
@@ -164,8 +167,6 @@ def test_an_id_that_could_break_a_header_is_a_fault_of_ours(message_id: str) -> 
     [
         (400, '{"errors":[{"message":"Bad Request","field":null,"help":null}]}', "Bad Request"),
         (400, '{"errors":[{"message":"wanjiru@customer.example is no address"}]}', "… is no address"),
-        (401, '{"errors":[{"message":"The provided authorization grant is invalid"}]}', "SENDGRID_API_KEY"),
-        (403, '{"errors":[{"message":"The from address does not match"}]}', "INVOICE_EMAIL_FROM"),
         (413, "", "413"),
         (400, "[" * 100_000, "400"),
         (404, "<html>", "404"),
@@ -179,6 +180,58 @@ def test_a_refusal_of_sendgrids_is_for_good_and_names_what_to_put_right(
         by_sendgrid(server.base_url).send(MESSAGE, soon(), "INV-1")
     assert says in str(refused.value)
     assert "customer.example" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "says"),
+    [
+        (401, '{"errors":[{"message":"The provided authorization grant is invalid"}]}', "SENDGRID_API_KEY"),
+        (401, '{"errors":[{"message":"Maximum credits exceeded"}]}', "Maximum credits exceeded"),
+        (403, '{"errors":[{"message":"The from address does not match"}]}', "INVOICE_EMAIL_FROM"),
+        (403, "<html>blocked</html>", "INVOICE_EMAIL_FROM"),
+    ],
+)
+def test_a_key_or_sender_that_sendgrid_refuses_is_no_fault_of_the_message(
+    server: ScriptedDaraja, status: int, body: str, says: str
+) -> None:
+    server.answer(SEND, {"http_status": status, "body": body})
+    with pytest.raises(MailStopped, match=says):
+        by_sendgrid(server.base_url).send(MESSAGE, soon(), "INV-1")
+
+
+@pytest.mark.parametrize(
+    ("headers", "from_s", "to_s"),
+    [
+        (lambda now: {}, 60, 60),
+        (lambda now: {"X-RateLimit-Reset": f"{now + 30:.0f}"}, 28, 31),
+        (lambda now: {"X-RateLimit-Reset": f"{now + 864_000:.0f}"}, 3600, 3600),
+        (lambda now: {"X-RateLimit-Reset": f"{now - 20:.0f}"}, 1, 1),
+        (lambda now: {"X-RateLimit-Reset": "soon"}, 60, 60),
+        (lambda now: {"X-RateLimit-Reset": "soon", "Retry-After": "7"}, 7, 7),
+        (lambda now: {"Retry-After": "0"}, 1, 1),
+        (lambda now: {"Retry-After": formatdate(now + 90, usegmt=True)}, 87, 91),
+    ],
+)
+def test_a_429_says_how_long_nothing_is_sent(
+    server: ScriptedDaraja, headers: Callable[[float], dict[str, str]], from_s: float, to_s: float
+) -> None:
+    server.answer(SEND, {"http_status": 429, "headers": headers(time.time()), "body": "{}"})
+    with pytest.raises(MailUnanswered) as asked_to_wait:
+        by_sendgrid(server.base_url).send(MESSAGE, soon(), "INV-1")
+    assert from_s <= (asked_to_wait.value.retry_after_s or 0) <= to_s
+
+
+def test_in_its_sandbox_mode_sendgrid_checks_and_sends_nothing(simulator: Simulator, server: ScriptedDaraja) -> None:
+    sandbox = replace(MAIL, sendgrid_sandbox=True)
+    server.answer(SEND, {"http_status": 200, "body": ""})
+    SendGridMailer(replace(sandbox, sendgrid_base_url=server.base_url)).send(MESSAGE, soon(), "INV-1")
+    assert server.asked_for(SEND)[0].json()["mail_settings"] == {"sandbox_mode": {"enable": True}}
+    SendGridMailer(replace(sandbox, sendgrid_base_url=simulator.base_url)).send(MESSAGE, soon(), "INV-1")
+    assert simulator.client.mail() == []
+    with pytest.raises(MailStopped):
+        SendGridMailer(replace(sandbox, sendgrid_base_url=simulator.base_url, sendgrid_api_key="SG.another")).send(
+            MESSAGE, soon(), "INV-1"
+        )
 
 
 @pytest.mark.parametrize("status", [200, 302, 408, 429, 500, 502, 503])
@@ -210,7 +263,10 @@ def test_a_message_that_looks_like_an_api_key_is_refused_and_not_a_crash() -> No
     [
         ("RCPT", "550 5.1.1 <wanjiru@customer.example> user unknown", MailRefused),
         ("RCPT", "450 4.2.1 try later", MailUnanswered),
-        ("MAIL", "553 5.7.1 sender not allowed", MailRefused),
+        ("MAIL", "553 5.7.1 sender not allowed", MailStopped),
+        ("MAIL", "552 5.3.4 message too big", MailRefused),
+        ("MAIL", "530 5.7.0 authentication required", MailStopped),
+        ("RCPT", "530 5.7.0 authentication required", MailStopped),
         ("MAIL", "451 4.3.0 local error", MailUnanswered),
         ("DATA", "554 5.7.1 message refused", MailRefused),
         ("DATA", "452 4.3.1 no space", MailUnanswered),
@@ -227,14 +283,18 @@ def test_five_hundreds_of_smtp_are_for_good_and_four_hundreds_are_not(
 def test_starttls_with_a_certificate_and_a_password_delivers(
     localhost_certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mailer, "tls_context", lambda: ssl.create_default_context(cafile=str(localhost_certificate)))
+    monkeypatch.setattr(
+        mailer_smtp, "tls_context", lambda: ssl.create_default_context(cafile=str(localhost_certificate))
+    )
     with smtp_server(certificate=localhost_certificate, password="p@ss word") as (port, letters):
         by_smtp(f"smtp://shop:p%40ss%20word@127.0.0.1:{port}").send(MESSAGE, soon(), "INV-1")
     assert len(letters) == 1
 
 
 def test_tls_from_the_first_byte_delivers(localhost_certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mailer, "tls_context", lambda: ssl.create_default_context(cafile=str(localhost_certificate)))
+    monkeypatch.setattr(
+        mailer_smtp, "tls_context", lambda: ssl.create_default_context(cafile=str(localhost_certificate))
+    )
     with smtp_server(certificate=localhost_certificate, at_once=True) as (port, letters):
         by_smtp(f"smtps://127.0.0.1:{port}").send(MESSAGE, soon(), "INV-1")
     assert len(letters) == 1
@@ -246,24 +306,26 @@ def test_a_mail_server_nobody_vouches_for_gets_neither_password_nor_message(
 ) -> None:
     with smtp_server(certificate=localhost_certificate, at_once=at_once) as (port, letters):
         url = f"{'smtps' if at_once else 'smtp'}://shop:secret@127.0.0.1:{port}"
-        with pytest.raises(MailUnanswered, match="SSLCertVerificationError"):
+        with pytest.raises(MailStopped, match="certificate"):
             by_smtp(url).send(MESSAGE, soon(), "INV-1")
     assert letters == []
 
 
-def test_a_server_elsewhere_without_starttls_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_elsewhere_without_starttls_gets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """This machine stands in for another: no name is exempt here."""
-    monkeypatch.setattr(mailer, "LOOPBACK", frozenset())
-    with smtp_server() as (port, letters), pytest.raises(MailRefused, match="STARTTLS"):
+    monkeypatch.setattr(mailer_smtp, "LOOPBACK", frozenset())
+    with smtp_server() as (port, letters), pytest.raises(MailStopped, match="STARTTLS"):
         by_smtp(f"smtp://127.0.0.1:{port}").send(MESSAGE, soon(), "INV-1")
     assert letters == []
 
 
-def test_a_wrong_password_is_refused_for_good(localhost_certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mailer, "tls_context", lambda: ssl.create_default_context(cafile=str(localhost_certificate)))
+def test_a_wrong_password_stops_all_mail(localhost_certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        mailer_smtp, "tls_context", lambda: ssl.create_default_context(cafile=str(localhost_certificate))
+    )
     with (
         smtp_server(certificate=localhost_certificate, password="right") as (port, _),
-        pytest.raises(MailRefused, match="SMTP_URL"),
+        pytest.raises(MailStopped, match="SMTP_URL"),
     ):
         by_smtp(f"smtp://shop:wrong@127.0.0.1:{port}").send(MESSAGE, soon(), "INV-1")
 

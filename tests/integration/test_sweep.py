@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from netlify.functions import sweep as sweep_function
-from shared import collaborators, sweeping
+from shared import collaborators, sending, settings, sweeping
 from shared.gateway.queries import Later, QueryDue
+from shared.mailer import Mailer
 from simulator import Behaviour
 from tests.fixtures.shop import CUSTOMER, Shop
 from tests.fixtures.simulator import QUERY
@@ -581,6 +583,56 @@ def test_an_invoice_that_failed_can_be_asked_for_again(shop: Shop) -> None:
     shop.call("invoice", "POST", "/api/mpesa/invoice", {"transaction_id": transaction_id})
     shop.sweep()
     assert (invoice(shop), len(shop.letters())) == (("SENT", True), 1)
+
+
+def test_a_key_that_is_refused_costs_no_invoice_a_try_and_a_person_is_told(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not the message: three tries burnt on every row would fail them all."""
+    for phone in PHONES[1:4]:
+        checkout_id = shop.payment(pending(shop, phone, outcome="pay", callback_count=1))["checkout_request_id"]
+        shop.simulator.client.wait_for_callback(checkout_id)
+    works = collaborators.mailer()
+    revoked = Mailer.from_settings(replace(settings.settings().mail, sendgrid_api_key="SG.revoked"))
+    monkeypatch.setattr(sending, "mailer", lambda: revoked)
+    for _ in range(5):
+        done = shop.sweep().body
+        assert (done.get("invoices_failed"), done.get("given_up")) == (1, None)
+        assert "invoices_failed" not in shop.sweep().body, "one message is tried every five minutes, by any sweep"
+        shop.age(301)
+    rows = shop.rows("SELECT tries, last_error FROM outbox WHERE kind = 'invoice' ORDER BY last_error")
+    assert [row["tries"] for row in rows] == [0, 0, 0]
+    assert "SENDGRID_API_KEY" in rows[0]["last_error"]
+    assert shop.row("SELECT count(*) AS n FROM outbox WHERE topic = 'mail_stopped' AND sent_at IS NOT NULL") == {"n": 1}
+    monkeypatch.setattr(sending, "mailer", lambda: works)
+    assert shop.sweep().body["invoices"] == 3
+    assert len(shop.letters()) == 3
+
+
+def test_a_service_that_asks_for_a_pause_gets_it_from_every_message(shop: Shop) -> None:
+    for phone in PHONES[1:4]:
+        checkout_id = shop.payment(pending(shop, phone, outcome="pay", callback_count=1))["checkout_request_id"]
+        shop.simulator.client.wait_for_callback(checkout_id)
+    shop.simulator.client.fault("mail", "too_many_429", seconds=400)
+    assert shop.sweep().body["invoices_failed"] == 1
+    shop.age(390)
+    shop.sweep()
+    assert shop.letters() == []
+    shop.age(11)
+    assert shop.sweep().body["invoices"] == 3
+    assert shop.row("SELECT sum(tries) AS n FROM outbox WHERE kind = 'invoice'") == {"n": 4}
+
+
+def test_an_invoice_that_failed_is_told_again_when_it_fails_again(shop: Shop) -> None:
+    transaction_id = settled(shop)
+    shop.simulator.client.fault("mail", "error_500", times=6)
+    for _ in range(2):
+        for _ in range(4):
+            shop.sweep()
+            shop.age(30 * 60)
+        assert sum("invoice_not_sent" in line for line in shop.logged if "'alert'" in line) == 1
+        shop.logged.clear()
+        shop.call("invoice", "POST", "/api/mpesa/invoice", {"transaction_id": transaction_id})
 
 
 def test_a_mail_server_that_is_down_holds_up_no_settlement(unhurried: Shop) -> None:

@@ -290,3 +290,13 @@ def test_an_audit_secret_that_cannot_be_used_is_named(name: str, value: str) -> 
     with pytest.raises(Misconfigured, match=f"{name} must hold") as refused:
         read(GUIDE, **{name: value})
     assert value not in str(refused.value)
+
+
+def test_sendgrids_sandbox_is_for_sandboxes_and_for_sendgrid() -> None:
+    assert read(GUIDE).mail.sendgrid_sandbox is False
+    assert read(GUIDE, SENDGRID_SANDBOX="off").mail.sendgrid_sandbox is False
+    assert read(PRODUCTION, SENDGRID_SANDBOX="off").mail.sendgrid_sandbox is False
+    assert read(GUIDE, SENDGRID_SANDBOX="on").mail.sendgrid_sandbox is True
+    for environ, more in ((PRODUCTION, {}), (GUIDE, {"SMTP_URL": "smtps://user:word@mail.example:465"})):
+        assert named(environ, SENDGRID_SANDBOX="on", **more) == ["SENDGRID_SANDBOX"]
+    assert named(GUIDE, SENDGRID_SANDBOX="yes") == ["SENDGRID_SANDBOX"]

@@ -1,0 +1,90 @@
+"""Letters out of the outbox: each was leased and counted as a try before, and what became of it is written at once.
+
+Only what is wrong with the message itself ends it. What is wrong with the shop's account or the mail server is no try:
+all mail waits, a person is told, and nothing is lost. The same for every sender: the sweep, and whoever cannot wait.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shared.collaborators import mailer
+from shared.log import failed
+from shared.settings import settings
+
+if TYPE_CHECKING:
+    from shared.calls_out import Deadline
+    from shared.gateway import Gateway
+    from shared.gateway.outbox import AnchorDue, InvoiceDue
+    from shared.mailer import Email
+
+STOPPED_FOR_S = 300.0
+"""Until one message is tried again: soon enough for whoever has just put it right, too rarely to have us locked out."""
+
+
+class NoMailNow(Exception):
+    """Nobody takes mail at the moment: leave the others alone for a while."""
+
+
+def send_now(gateway: Gateway, outbox_id: int, deadline: Deadline) -> None:
+    """This invoice, where nobody else has it. Whatever fails is logged, and the sweep goes on with it."""
+    from shared.gateway.outbox import InvoiceDue
+
+    try:
+        due = gateway.outbox.take(only=outbox_id)
+        if isinstance(due, InvoiceDue):
+            send_invoice(gateway, due, deadline)
+    except Exception as failure:  # the request is on file, and that is what was promised
+        failed("invoices", failure)
+
+
+def send_invoice(gateway: Gateway, due: InvoiceDue, deadline: Deadline) -> None:
+    """Raises `NoMailNow`, or `MailRefused` where only this message failed; both are written down."""
+    from shared.invoice import InvoiceData, render
+
+    shop, mail = settings().shop, settings().mail
+    data = InvoiceData(
+        invoice_number=due.invoice_number,
+        invoice_date=due.invoice_date,
+        customer_name=due.customer_name,
+        customer_email=due.customer_email,
+        customer_phone=due.customer_phone,
+        amount_kes=due.amount_kes,
+        account_reference=due.account_reference,
+        description=due.transaction_desc,
+        receipt=due.receipt,
+        paid_at=due.paid_at,
+        transaction_id=due.transaction_id,
+        shop_name=shop.name,
+        shop_address=shop.address,
+        reply_to=mail.reply_to,
+    )
+    _send(gateway, due, render(data), f"{due.invoice_number}.{due.id}", deadline)
+
+
+def mail_anchor(gateway: Gateway, due: AnchorDue, deadline: Deadline) -> None:
+    """To the shop itself. Raises as `send_invoice`."""
+    from shared.anchor_mail import render
+
+    _send(gateway, due, render(due.token, due.made_at, settings().mail.reply_to), f"anchor.{due.id}", deadline)
+
+
+def _send(gateway: Gateway, due: InvoiceDue | AnchorDue, email: Email, message_id: str, deadline: Deadline) -> None:
+    from shared.mailer import MailRefused, MailStopped, MailUnanswered
+
+    try:
+        mailer().send(email, deadline, message_id=message_id)
+    except MailRefused as refusal:
+        gateway.outbox.failed(due, str(refusal), give_up=True)
+        raise
+    except MailStopped as stopped:
+        gateway.outbox.put_back(due, str(stopped))
+        gateway.outbox.hold_mail(STOPPED_FOR_S)
+        gateway.watch.mail_stops()
+        raise NoMailNow from stopped
+    except MailUnanswered as silence:
+        gateway.outbox.failed(due, str(silence))
+        if silence.retry_after_s is not None:
+            gateway.outbox.hold_mail(silence.retry_after_s)
+        raise NoMailNow from silence
+    gateway.outbox.sent(due)
