@@ -52,7 +52,7 @@ def verify(database: Database, keys: Sequence[AuditKey], anchors: Sequence[str] 
     outside = [read_anchor(token) for token in anchors]
     with database.transaction() as tx:
         tx.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        since = _since(tx)
+        since, in_use_at = _since(tx), _in_use_at(tx)
         known = {key.id: key for key in keys}
         signed: dict[str, int] = {}
         findings: list[Finding] = []
@@ -63,7 +63,7 @@ def verify(database: Database, keys: Sequence[AuditKey], anchors: Sequence[str] 
             for row in history:
                 if row["link_key"] is not None:
                     signed[row["link_key"]] = signed.get(row["link_key"], 0) + 1
-            findings += _wrong(payment, history, known, since)
+            findings += _wrong(payment, history, known, since, in_use_at)
         wrong_anchors, checked = _anchors(tx, outside, since)
     return Report(payments, rows, signed, checked, findings + wrong_anchors)
 
@@ -74,12 +74,13 @@ def verify_one(database: Database, keys: Sequence[AuditKey], transaction_id: str
         tx.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         payment = tx.row(f"{PAYMENTS} WHERE id = CAST(:id AS uuid)", id=transaction_id)
         history = tx.rows(f"{HISTORY} WHERE transaction_id = CAST(:id AS uuid) ORDER BY id", id=transaction_id)
-        since = _since(tx)
+        since, in_use_at = _since(tx), _in_use_at(tx)
     if payment is None and not history:
         return Report(0, 0, {}, 0, [Finding(transaction_id, "there is no such payment, and no history of one")])
     names = [row["link_key"] for row in history if row["link_key"] is not None]
     signed = {name: names.count(name) for name in names}
-    return Report(1, len(history), signed, 0, _wrong(payment, history, {key.id: key for key in keys}, since))
+    findings = _wrong(payment, history, {key.id: key for key in keys}, since, in_use_at)
+    return Report(1, len(history), signed, 0, findings)
 
 
 def adopt(gateway: Gateway, database: Database, keys: Sequence[AuditKey], who: str) -> list[str]:
@@ -90,11 +91,13 @@ def adopt(gateway: Gateway, database: Database, keys: Sequence[AuditKey], who: s
     known = {key.id: key for key in keys}
     done = []
     with database.transaction() as tx:
-        since = _since(tx)
+        since, in_use_at = _since(tx), _in_use_at(tx)
         waiting = [
             (str(payment["id"]), _adopts(_unsigned(history), since))
             for payment, history in _histories(tx)
-            if payment is not None and since is not None and _is_only_unsigned(_wrong(payment, history, known, since))
+            if payment is not None
+            and since is not None
+            and _is_only_unsigned(_wrong(payment, history, known, since, in_use_at))
         ]
     for transaction_id, rows in waiting:
         with gateway.cases.open(transaction_id, Evidence(f"operator {who}", ADOPTED, why=rows)) as case:
@@ -118,10 +121,16 @@ HISTORY = """
 """
 
 
-def _wrong(payment: Row | None, history: list[Row], keys: dict[str, AuditKey], since: datetime | None) -> list[Finding]:
+def _wrong(
+    payment: Row | None, history: list[Row], keys: dict[str, AuditKey], since: datetime | None, in_use_at: int | None
+) -> list[Finding]:
     transaction_id = str(payment["id"] if payment else history[0]["transaction_id"])
     found = [Finding(transaction_id, what) for what in _faults(payment, history, keys, since)]
-    if left := _unsigned(history):
+    left = _unsigned(history)
+    late = [row for row in left if in_use_at is not None and row["id"] >= in_use_at]
+    if late:
+        found.append(Finding(transaction_id, f"{len(late)} of its rows are not signed, and younger than the chain"))
+    elif left:
         found.append(Unsigned(transaction_id, f"{len(left)} of its rows are not signed: see `ops audit adopt`"))
     return found
 
@@ -246,6 +255,17 @@ def _histories(tx: Transaction) -> Iterator[tuple[Row | None, list[Row]]]:
 def _since(tx: Transaction) -> datetime | None:
     stamp = tx.row("SELECT stamped_at FROM installation")
     return stamp["stamped_at"] if stamp else None
+
+
+def _in_use_at(tx: Transaction) -> int | None:
+    """The row from which on none is without a signature: that of the last deploy ends within the hour."""
+    (row,) = tx.rows(
+        """
+        SELECT min(id) AS id FROM audit_log WHERE place IS NOT NULL
+        AND at > (SELECT at FROM audit_log WHERE place IS NOT NULL ORDER BY id LIMIT 1) + interval '1 hour'
+        """
+    )
+    return int(row["id"]) if row["id"] is not None else None
 
 
 # Anchors --------------------------------------------------------------------------------------------------------------

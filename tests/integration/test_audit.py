@@ -214,6 +214,21 @@ def test_what_was_stripped_of_its_signatures_is_not_adopted(shop: Shop) -> None:
     shop.overwrite("UPDATE transactions SET audit_length = 2")
 
 
+def test_made_up_history_that_is_younger_than_the_chain_is_wrong_and_never_adopted(shop: Shop) -> None:
+    paid(shop)
+    shop.age(2 * 3600)
+    old, new = paid(shop, "254722000000"), paid(shop, "254722111111")
+    kept = shop.copy_of("transactions", "audit_log")
+    shop.overwrite(f"UPDATE audit_log SET place = NULL, link = NULL, link_key = NULL WHERE transaction_id = '{new}'")
+    shop.overwrite(f"UPDATE transactions SET audit_length = 0, audit_head = NULL WHERE id = '{new}'")
+    assert wrong(shop) == ["3 of its rows are not signed, and younger than the chain"]
+    assert run("audit", "adopt") == 0
+    assert shop.rows("SELECT id FROM audit_log WHERE event = 'Adopted'") == []
+    assert run("audit", "verify", new) == 1
+    assert run("audit", "verify", old) == 0
+    shop.put_back(kept)
+
+
 # Anchors --------------------------------------------------------------------------------------------------------------
 
 
