@@ -18,6 +18,7 @@ import fcntl
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -33,6 +34,7 @@ from typing import IO, Self
 
 from dev.ports import PortTaken, free_port, port_from_environment, require_free
 from dev.postgres import EmbeddedPostgres, PostgresFault
+from shared.settings import audit_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / ".lipa"
@@ -519,7 +521,15 @@ def introduce(stack: LocalStack, terminal: Terminal) -> None:
         print(f"  {name:<15} {terminal.bold(f'{address:<32}')} {terminal.dim(purpose)}")
     print(f"\n  database        {stack.database_url}")
     print(f"  logs            {shown(stack.logs)}")
+    print(f"  operator        {for_the_operator(stack)}")
+    print("                  .venv/bin/python -m ops --help")
     print("\nCtrl-C ends it. Python files are taken up as they are saved.\n", flush=True)
+
+
+def for_the_operator(stack: LocalStack) -> str:
+    """What a shell needs before `python -m ops` knows this stack's books and can check their signatures."""
+    secret = audit_settings(stack.environment()).key.secret
+    return f"export DATABASE_URL={shlex.quote(stack.database_url)} AUDIT_SECRET={shlex.quote(secret)}"
 
 
 if __name__ == "__main__":
