@@ -236,6 +236,12 @@ def callback_secret(environ: Mapping[str, str]) -> str:
 
 def audit_settings(environ: Mapping[str, str]) -> AuditSettings:
     """The keys of the audit log, set or derived, for the operator's commands. Raises `Misconfigured`."""
+    if not audit_key_is_at_hand(environ):
+        raise Misconfigured.of(
+            "AUDIT_SECRET",
+            "the secret that signs the audit log; or MPESA_ENV, MPESA_PASSKEY and MPESA_CONSUMER_SECRET "
+            "must hold what the functions have, from which it follows",
+        )
     reader = _Reader(environ)
     audit = _audit(reader)
     reader.check()
