@@ -91,9 +91,15 @@ def _erase(database: Database, chosen: argparse.Namespace) -> int:
         _tell_waiting(order)
     for transaction_id in unfinished:
         print(f"not yet: {transaction_id}, which is not theirs, names them: it is not finished")
-    for line in _advice(people, person, [order for order in orders if order not in waiting]):
+    advice = _advice(people, person, [order for order in orders if order not in waiting])
+    for line in advice:
         print(line)
-    return 1 if waiting or unfinished else 0
+    if waiting or unfinished:
+        print("what waits is still stored: run this again when its reason is gone")
+        return 1
+    if not orders and not advice:
+        print("nothing more is stored about them")
+    return 0
 
 
 def _eraser(database: Database, people: People, chosen: argparse.Namespace, why: str) -> Eraser:
@@ -149,8 +155,6 @@ def _advice(people: People, person: Person, erased: list[Order]) -> list[str]:
         advice.append(f"{written} audit rows name them, in a reason that somebody wrote: the audit log never changes")
     if person.email and erased:
         advice.append("payments of theirs without this e-mail address are found by their phone number: erase that too")
-    if not erased and not advice:
-        advice.append("nothing more is stored about them")
     return advice
 
 

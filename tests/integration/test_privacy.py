@@ -322,6 +322,8 @@ def test_what_is_not_finished_is_not_erased_yet(shop: Shop, capsys: pytest.Captu
     assert erase(shop) == 1
 
     told = capsys.readouterr().out
+    assert "what waits is still stored: run this again" in told
+    assert "nothing more is stored" not in told
     expected = {
         in_review: "in_review",
         twice: "money_may_be_owed",
