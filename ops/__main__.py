@@ -124,6 +124,16 @@ def _parser() -> argparse.ArgumentParser:
     _add_confirm_above(retry)
     retry.set_defaults(run=_inbox_retry)
 
+    invoices = commands.add_parser("invoice", help="invoices that customers wait for").add_subparsers(
+        dest="action", required=True, metavar="ACTION"
+    )
+    resend = invoices.add_parser("resend", help="the same invoice once more, to the address on file")
+    whose = resend.add_mutually_exclusive_group(required=True)
+    whose.add_argument("clue", metavar="TX|INVOICE", nargs="?", help="transaction id, invoice number, or receipt")
+    whose.add_argument("--failed", action="store_true", help="every invoice that was given up, as after an outage")
+    _add_who_and_why(resend, needs_why=True)
+    resend.set_defaults(run=_invoice_resend)
+
     receipts = commands.add_parser("receipts", help="M-Pesa receipt numbers").add_subparsers(
         dest="action", required=True, metavar="ACTION"
     )
@@ -313,6 +323,20 @@ def _inbox_retry(database: Database, chosen: argparse.Namespace) -> int:
         )
     print(f"{len(entries) - failed} judged again" + f", {failed} failed" * bool(failed))
     return 1 if failed else 0
+
+
+def _invoice_resend(database: Database, chosen: argparse.Namespace) -> int:
+    from ops.invoices import resend, resend_given_up
+
+    gateway, who = _gateway(database, chosen), _operator(chosen.who)
+    if chosen.failed:
+        done = resend_given_up(gateway, who, chosen.why)
+    else:
+        done = [resend(gateway, chosen.clue, who, chosen.why)]
+    for transaction_id in done:
+        print(f"the invoice of {transaction_id} is on its way: the sweep sends it within about a minute")
+    print(f"{len(done)} invoices to be sent again")
+    return 0
 
 
 def _receipts_missing(database: Database, _: argparse.Namespace) -> int:

@@ -169,6 +169,8 @@ def _decided(row: Row, payment: Row, *, again: bool) -> Moment:
         return Moment(at, "Time passed.", means)
     if event == "PersonErased":
         return Moment(at, f"{row['actor']} erased {ERASED[row['outcome']]}. Why: {row['reason']}")
+    if event == "InvoiceResent":
+        return Moment(at, f"{row['actor']} had the invoice sent again. Why: {row['reason']}")
     receipt = f", receipt {row['said']}" if row["said"] else ""
     done = "said" if row["outcome"] != "noted" else "wanted to say"
     return Moment(at, f"{row['actor']} {done}: {BY_HAND.get(event, event)}{receipt}. Why: {row['reason']}", means)

@@ -47,7 +47,7 @@ from shared.payments import (
 from shared.result_codes import QUERY_FAILURES
 from shared.settlement import from_callback
 
-DECIDES_NOTHING = {"Order", "Adopted", "PersonErased"}
+DECIDES_NOTHING = {"Order", "Adopted", "PersonErased", "InvoiceResent"}
 """Events that are history, but no news about the money."""
 NOT_KEPT = Ids("not kept", "not kept")
 """What Daraja named a push whose ids another payment had: they could not be stored."""

@@ -96,6 +96,11 @@ class NoAddress:
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """It has not been sent or given up yet: the sweep does it."""
+
+
+@dataclass(frozen=True)
 class TooOften:
     """It was sent again three times within a day."""
 
@@ -221,6 +226,19 @@ class Outbox:
                 most_tries=MOST_TRIES,
             )
             return int(row["given_up"]) if row else 0
+
+    def given_up(self) -> list[str]:
+        """The paid payments whose invoice is FAILED, oldest first."""
+        with self._store.transaction() as tx:
+            rows = tx.rows(
+                """
+                SELECT t.id FROM invoices i JOIN transactions t ON t.id = i.transaction_id
+                WHERE i.status = 'FAILED' AND t.status = 'PAID' AND i.customer_email <> :erased
+                ORDER BY i.invoice_date, t.id
+                """,
+                erased=ERASED_EMAIL,
+            )
+            return [str(row["id"]) for row in rows]
 
     def send_invoice_again(
         self, transaction_id: str, customer_email: str | None

@@ -45,6 +45,7 @@ MODULES = (
     "shared.database",
     "shared.invoice",
     "shared.mailer",
+    "shared.mailer_sendgrid",
     "sendgrid",
     "sendgrid.helpers.mail",
 )
