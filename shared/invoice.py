@@ -1,6 +1,7 @@
 """The invoice a customer gets by e-mail once a payment is paid: one page for people, the same as plain text.
 
-The whole phone number is not in it, and whatever the customer typed is shown as text only.
+The whole phone number is not in it, and whatever the customer typed is shown as text only. It says what it is not: a
+tax invoice, which only KRA's eTIMS makes.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from shared.daraja_models import EAT
 from shared.mailer import Email, one_line
 from shared.money import in_words
 from shared.phone import masked
+
+NOT_A_TAX_INVOICE = "This is a payment receipt, not a KRA eTIMS tax invoice."
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ def _rows(data: InvoiceData) -> list[tuple[str, str]]:
         ("For", one_line(data.description or "") or f"Order {one_line(data.account_reference)}"),
         ("Reference", one_line(data.account_reference)),
         ("Paid", f"{_day(data.paid_at)}, {data.paid_at.astimezone(EAT):%H:%M} EAT"),
-        ("M-Pesa receipt", one_line(data.receipt or "") or "receipt number follows"),
+        ("M-Pesa receipt", one_line(data.receipt or "") or "to follow"),
     ]
 
 
@@ -87,6 +90,8 @@ def _text(data: InvoiceData, shop: str, amount: str, rows: list[tuple[str, str]]
         *(f"{label + ':':<{width}}{value}" for label, value in rows),
         "",
         f"{'Total paid:':<{width}}{amount}",
+        "",
+        NOT_A_TAX_INVOICE,
         "",
         f"Questions? Answer this e-mail, or write to {one_line(data.reply_to)}.",
         f"Payment {one_line(data.transaction_id)}",
@@ -136,6 +141,7 @@ color:#116329;font-size:13px;font-weight:700;letter-spacing:.04em">PAID</span></
 </table>
 </td></tr>
 <tr><td style="padding:16px 28px 24px;border-top:1px solid #dde4e0;color:#5b6762;font-size:12px">
+{escape(NOT_A_TAX_INVOICE)}<br>
 Questions? Answer this e-mail, or write to
 <a href="mailto:{escape(one_line(data.reply_to))}" style="color:#116329">{escape(one_line(data.reply_to))}</a>.<br>
 Payment {escape(one_line(data.transaction_id))}

@@ -1,5 +1,5 @@
 /**
- * The two calls to the payment functions.
+ * The three calls to the payment functions.
  *
  * What matters to a payment is whether an answer is definite:
  *   Problem   the functions said no. This attempt is over.
@@ -8,13 +8,15 @@
  */
 
 const PUSH_URL = "/api/pay/stkpush";
+const INVOICE_URL = "/api/pay/invoice";
 const PUSH_TIMEOUT_MS = 40_000;
 const STATUS_TIMEOUT_MS = 12_000;
+const INVOICE_TIMEOUT_MS = 20_000;
 
 /** Server errors that promise that nothing was sent to the phone. Every other 5xx is no answer. */
 const DEFINITE_SERVER_ERRORS = new Set(["daraja_rejected", "unavailable", "misconfigured"]);
 /** The functions' own refusals to be asked so often; a 429 of anybody else says nothing about this request. */
-const DEFINITE_REFUSALS = new Set(["too_soon", "too_many"]);
+const DEFINITE_REFUSALS = new Set(["too_soon", "too_many", "too_often"]);
 /** Client errors that say nothing about this request: asked too slowly, too early, or too often. */
 const INDEFINITE_CLIENT_ERRORS = new Set([408, 425, 429]);
 
@@ -56,6 +58,17 @@ export async function requestPush(order, idempotencyKey) {
 export async function readStatus(statusUrl) {
   const { response, body } = await call(statusUrl, STATUS_TIMEOUT_MS, {});
   if (response.ok && body.status) return body;
+  throw refusal(response, body);
+}
+
+/** Asks for the invoice of a paid payment. The shop takes the address only where it has none yet. */
+export async function requestInvoice(transactionId, email) {
+  const { response, body } = await call(INVOICE_URL, INVOICE_TIMEOUT_MS, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ transaction_id: transactionId, customer_email: email }),
+  });
+  if (response.ok && body.transaction_id) return;
   throw refusal(response, body);
 }
 

@@ -13,11 +13,13 @@
 import { NoAnswer, Problem, readStatus, requestPush } from "./api.js";
 import { forgetAttempt, keepAttempt, keptAttempt, newAttempt } from "./attempt.js";
 import { CheckoutForm, clock } from "./form.js";
+import { InvoiceRequest } from "./invoice.js";
 import { pointToVirtualPhone } from "./local.js";
 import { formatKes } from "./money.js";
 import { Pause } from "./pause.js";
 import { maskPhone } from "./phone.js";
 import { wordsFor } from "./problems.js";
+import { receiptOf } from "./receipt.js";
 import { Screens } from "./screens.js";
 
 const PATIENCE_MS = 5 * 60_000;
@@ -33,6 +35,7 @@ export class Checkout {
   #onLeave;
   #screens;
   #form;
+  #invoice;
   #attempt = null;
   #pause = new Pause();
   #run = 0;
@@ -47,6 +50,7 @@ export class Checkout {
     this.#screens = new Screens(root);
     this.#form = new CheckoutForm(page);
     this.#form.onSubmit(() => this.#submit());
+    this.#invoice = new InvoiceRequest(this.#screens, () => this.#follow(0));
     root.addEventListener("click", (event) => this.#act(event.target.closest("[data-action]")?.dataset.action));
     window.addEventListener("online", () => this.#wakeUnlessTooOld());
     document.addEventListener("visibilitychange", () => document.hidden || this.#wakeUnlessTooOld());
@@ -84,6 +88,7 @@ export class Checkout {
     if (action === "retry") this.#unlessSettledSince(() => this.#pay(this.#attempt.order));
     if (action === "edit") this.#unlessSettledSince(() => this.#backToForm());
     if (action === "leave") this.#leave();
+    if (action === "print") window.print();
   }
 
   #pay(order) {
@@ -208,11 +213,10 @@ export class Checkout {
     const name = pending ? (this.#isOld() ? "stopped" : "waiting") : status.status.replace("_", "-");
     const words = [status.message, status.next_action].filter(Boolean);
     this.#screens.fill({
-      amount: formatKes(status.amount),
       reference: status.account_reference,
       message: status.message ?? "",
       "next-action": status.next_action ?? "",
-      receipt: receipt ?? "Follows shortly",
+      ...receiptOf(status, this.#attempt.order),
     });
     this.#screens.slot("receipt-row").hidden = !receipt;
     this.#screens.show(name);
@@ -275,7 +279,7 @@ export class Checkout {
       reference: order.account_reference,
       elapsed: clock(Math.floor(this.#age())),
     });
-    this.#screens.slot("invoice").hidden = !order.customer_email;
+    this.#invoice.take(attempt);
     delete this.#screens.slot("help").dataset.offered;
     this.#screens.slot("help").open = false;
     pointToVirtualPhone(order.phone_number);

@@ -46,7 +46,7 @@ export class CheckoutForm {
     else if (amount < SMALLEST_KES) errors.push({ field: "amount", detail: "Choose something, or enter an amount" });
     else if (amount > LARGEST_KES) errors.push({ field: "amount", detail: `M-Pesa takes at most ${formatKes(LARGEST_KES)} at once` });
     if (phone === null) errors.push({ field: "phone_number", detail: "Enter a Kenyan mobile number, like 0712 345 678" });
-    if (email && !EMAIL.test(email)) errors.push({ field: "customer_email", detail: "Enter an e-mail address, like wanjiku@example.com" });
+    if (email && !isEmail(email)) errors.push({ field: "customer_email", detail: "Enter an e-mail address, like wanjiku@example.com" });
     if (errors.length > 0) {
       this.refuse({ title: "Please check what you entered", text: "", errors });
       return null;
@@ -145,13 +145,18 @@ export class CheckoutForm {
   }
 }
 
+/** Whether it looks like an e-mail address; whether it is one, the server says. */
+export function isEmail(text) {
+  return EMAIL.test(text);
+}
+
 /** 75 → "1:15" */
 export function clock(seconds) {
   return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
 }
 
 /** The server's "must be a whole number" → "Must be a whole number". */
-function sentence(detail) {
+export function sentence(detail) {
   return detail.charAt(0).toUpperCase() + detail.slice(1);
 }
 

@@ -1,4 +1,4 @@
-/** Fills the shop's details into the privacy notice and the refund policy. Without JavaScript their own words stay. */
+/** Fills the shop's details into the receipt, the privacy notice and the refund policy. Without JavaScript the page's own words stay. */
 
 import { SHOP } from "./shop-details.js";
 

@@ -33,12 +33,12 @@ export class Screens {
     else window.scrollTo(0, 0);
   }
 
-  /** Writes texts into every blank of that name. An element whose text is empty is hidden, live regions excepted. */
+  /** Writes texts into every blank of that name. What is empty is hidden, with its data-row; live regions excepted. */
   fill(texts) {
     for (const [name, text] of Object.entries(texts)) {
       for (const blank of this.#root.querySelectorAll(`[data-slot="${name}"]`)) {
         if (blank.textContent !== text) blank.textContent = text;
-        blank.hidden = text === "" && !blank.hasAttribute("role");
+        (blank.closest("[data-row]") ?? blank).hidden = text === "" && !blank.hasAttribute("role");
       }
     }
   }

@@ -48,7 +48,7 @@ class Customer:
         self.page.get_by_role("button", name="Add one Nyeri AA coffee").click()
 
     def enters(self, label: str, text: str) -> None:
-        self.page.get_by_label(label, exact=False).fill(text)
+        self.page.get_by_label(label, exact=False).filter(visible=True).fill(text)
 
     def presses(self, name: str | re.Pattern[str]) -> None:
         self.page.get_by_role("button", name=name).click()

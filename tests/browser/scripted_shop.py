@@ -72,6 +72,11 @@ def standing(status: str, **more: object) -> Answer:
     return Answer(200, body | more)
 
 
+def invoice_on_its_way(*, held: threading.Event | None = None) -> Answer:
+    message = "The invoice is on its way to the address stored with the payment."
+    return Answer(202, {"transaction_id": TRANSACTION_ID, "message": message}, held=held)
+
+
 def problem(status: int, code: str, *, retry_after_s: int | None = None, **more: object) -> Answer:
     headers = {"Content-Type": "application/problem+json"}
     if retry_after_s is not None:
@@ -84,13 +89,15 @@ LOST = Answer(0, lost=True)
 
 
 class ScriptedShop:
-    """Serves while the context is open. `pushes` and `status_reads` are what arrived."""
+    """Serves while the context is open. `pushes`, `status_reads` and `invoice_requests` are what arrived."""
 
     def __init__(self) -> None:
         self.pushes: list[PushRequest] = []
         self.status_reads = 0
+        self.invoice_requests: list[dict[str, Any]] = []
         self._push_answers = [accepted()]
         self._status_answers = [standing("pending")]
+        self._invoice_answers = [invoice_on_its_way()]
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"shop": self}))
         self._server.daemon_threads = True
@@ -115,6 +122,10 @@ class ScriptedShop:
         with self._lock:
             self._status_answers = list(answers)
 
+    def answers_invoice(self, *answers: Answer) -> None:
+        with self._lock:
+            self._invoice_answers = list(answers)
+
     def take_push(self, request: PushRequest) -> Answer:
         with self._lock:
             self.pushes.append(request)
@@ -124,6 +135,11 @@ class ScriptedShop:
         with self._lock:
             self.status_reads += 1
             return self._next(self._status_answers)
+
+    def take_invoice_request(self, request: dict[str, Any]) -> Answer:
+        with self._lock:
+            self.invoice_requests.append(request)
+            return self._next(self._invoice_answers)
 
     @staticmethod
     def _next(answers: list[Answer]) -> Answer:
@@ -147,6 +163,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.path == "/api/pay/invoice":
+            self._play(self.shop.take_invoice_request(json.loads(body)))
+            return
         request = PushRequest(self.headers.get("Idempotency-Key", ""), json.loads(body))
         self._play(self.shop.take_push(request))
 

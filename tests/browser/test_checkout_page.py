@@ -95,7 +95,7 @@ def test_paid_is_said_at_once_and_the_receipt_follows(customer: Customer, shop: 
     customer.pays_for_coffee()
     customer.page.clock.fast_forward("00:02")
     paid = customer.sees("Paid. Asante!")
-    expect(paid).to_contain_text("Follows shortly")
+    expect(paid).to_contain_text("To follow")
     customer.keeps_screenshots("06-paid-receipt-follows")
     shop.answers_status(PAID)
     customer.page.clock.fast_forward("00:11")

@@ -56,6 +56,21 @@ def test_a_payment_goes_from_the_checkout_to_the_phone_to_its_receipt_and_invoic
     keep_screenshots(opened.value, "stack-3-mailbox")
 
 
+def test_a_customer_without_an_address_gives_one_on_the_receipt_and_gets_the_invoice(
+    customer: Customer, site: Site, daraja: SimulatorClient
+) -> None:
+    customer.pays_for_coffee("0700 000 045")
+    _types_the_pin(_opens_the_virtual_phone(customer), "1234")
+    paid = customer.sees("Paid. Asante!", PATIENTLY_MS)
+    customer.enters("Your e-mail address", "njeri@example.com")
+    customer.presses("Send the invoice")
+    expect(paid).to_contain_text("The invoice is on its way", timeout=PATIENTLY_MS)
+    site.sweep()
+    mail = daraja.wait_for_mail("njeri@example.com", 60)
+    when = paid.locator("[data-slot='paid-at']").inner_text()
+    assert when in mail["text"], "the page and the invoice tell one time of payment"
+
+
 def test_a_cancelled_prompt_is_told_and_nothing_is_paid(customer: Customer, daraja: SimulatorClient) -> None:
     customer.pays_for_coffee("0700 000 042")
     phone = _opens_the_virtual_phone(customer)

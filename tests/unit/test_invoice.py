@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
-from shared.invoice import InvoiceData, render
+from shared.invoice import NOT_A_TAX_INVOICE, InvoiceData, render
 
 PAID = InvoiceData(
     invoice_number="INV-2026-000042",
@@ -65,6 +67,7 @@ class Page(HTMLParser):
         "2547*****012",
         "support@shop.example",
         "7b8f8a3e-0000-4000-8000-000000000000",
+        "This is a payment receipt, not a KRA eTIMS tax invoice.",
     ],
 )
 def test_page_and_text_both_say_it(shown: str) -> None:
@@ -88,8 +91,8 @@ def test_the_whole_phone_number_is_nowhere() -> None:
 
 def test_a_receipt_that_is_not_known_yet_follows() -> None:
     email = render(replace(PAID, receipt=None))
-    assert "receipt number follows" in email.text
-    assert "receipt number follows" in Page(email.html).text
+    assert re.search(r"^M-Pesa receipt: +to follow$", email.text, re.MULTILINE)
+    assert "M-Pesa receipt to follow" in Page(email.html).text
     assert "None" not in email.text + email.html
 
 
@@ -133,3 +136,8 @@ def test_the_page_needs_nothing_from_elsewhere() -> None:
 def test_large_and_small_amounts_are_written_as_people_write_them() -> None:
     assert "KES 250,000" in render(replace(PAID, amount_kes=Decimal(250_000))).text
     assert "KES 1\n" in render(replace(PAID, amount_kes=Decimal(1))).text
+
+
+def test_it_and_the_paid_page_say_in_the_same_words_what_they_are_not() -> None:
+    page = (Path(__file__).parents[2] / "public" / "index.html").read_text(encoding="utf-8")
+    assert NOT_A_TAX_INVOICE in page
