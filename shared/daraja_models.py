@@ -159,8 +159,14 @@ def _read_callback(body: bytes) -> CallbackRead:
     )
 
 
+_PHONE = re.compile(r"(?<![0-9])(?:254|0)?[17][0-9]{8}(?![0-9])")
+
+
 def result_code(value: object) -> str | None:
-    """A result code as text, from a JSON number or text. 0.0 is not 0, True is not 1, and nothing is converted."""
+    """A result code as text, from a JSON number or text. 0.0 is not 0, True is not 1, and nothing is converted.
+
+    It goes into the audit log, for ever: what could be a phone number is no code.
+    """
     match value:
         case bool():
             return None
@@ -172,7 +178,7 @@ def result_code(value: object) -> str | None:
             text = value
         case _:
             return None
-    return text if re.fullmatch(r"[A-Za-z0-9_.+-]{1,50}", text) else None
+    return text if re.fullmatch(r"[A-Za-z0-9_.+-]{1,50}", text) and not _PHONE.search(text) else None
 
 
 def _object(parent: dict[str, Any], name: str) -> dict[str, Any]:

@@ -360,6 +360,8 @@ def test_hostile_bytes_are_unreadable_and_nothing_worse(body: bytes) -> None:
         (b"{}", "Body is missing or not an object"),
         (b'{"Body":{"stkCallback":[]}}', "stkCallback is missing or not an object"),
         (callback("null"), "ResultCode is missing or no code"),
+        (callback("254722000000"), "ResultCode is missing or no code"),
+        (callback('"payer-0722000000"'), "ResultCode is missing or no code"),
         (callback(ids='"MerchantRequestID":7'), "MerchantRequestID is not an id"),
         (callback(ids='"CheckoutRequestID":"a b"'), "CheckoutRequestID is not an id"),
         (callback().replace(b'{"Item":', b'[{"Item":').replace(b"]}}}", b"]}]}}"), "CallbackMetadata is not an object"),
