@@ -43,7 +43,7 @@ class SmtpMailer(Mailer):
 
     def send(self, email: Email, deadline: Deadline, message_id: str) -> None:
         letter = self._letter(email, checked_id(message_id))
-        delivery = _Delivery(self._mail, letter, deadline)
+        delivery = _Delivery(self._mail, letter, email.to_address, deadline)
         threading.Thread(target=delivery.run, name="smtp", daemon=True).start()
         delivery.over.wait(deadline.remaining_s())
         if not delivery.over.is_set():
@@ -75,11 +75,12 @@ class SmtpMailer(Mailer):
 class _Delivery:
     """One conversation on its own thread, so that no dripping server holds up a function."""
 
-    def __init__(self, mail: MailSettings, letter: EmailMessage, deadline: Deadline) -> None:
+    def __init__(self, mail: MailSettings, letter: EmailMessage, to_address: str, deadline: Deadline) -> None:
         self.over = threading.Event()
         self.failure: Exception | None = None
         self._mail = mail
         self._letter = letter
+        self._to_address = to_address
         self._deadline = deadline
         self._given_up = False
         self._client: smtplib.SMTP | None = None
@@ -111,7 +112,8 @@ class _Delivery:
             client.login(unquote(url.username), unquote(url.password or ""))
         if self._given_up:
             raise TimeoutError
-        client.send_message(self._letter)
+        # Not send_message: it writes ">From" where a line of the text begins with "From".
+        client.sendmail(self._mail.from_address, [self._to_address], self._letter.as_bytes())
 
     def _connected(self, tls_at_once: bool, host: str, port: int | None) -> smtplib.SMTP:
         import smtplib
@@ -146,7 +148,7 @@ def _translate(failure: Exception) -> NoReturn:
             raise MailUnanswered(f"the mail server does not take mail now ({failure.smtp_code})") from None
         case smtplib.SMTPServerDisconnected():
             raise MailUnanswered("the mail server hung up") from None
-        case smtplib.SMTPException():
+        case smtplib.SMTPException() | UnicodeError():  # smtplib knows no password beyond ASCII
             raise MailStopped("the mail server offers no STARTTLS, or no way to log in: check SMTP_URL") from None
         case ssl.SSLCertVerificationError():
             raise MailStopped(

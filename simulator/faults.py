@@ -6,9 +6,9 @@ What concerns one payment belongs into its script; this is for OAuth, for mail, 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from simulator.settings import Seconds
 
@@ -32,6 +32,10 @@ class Kind(StrEnum):
     """The connection is closed; nothing was done."""
     DROP_AFTER = "drop_after"
     """Done, and then the connection is closed instead of an answer."""
+    REFUSED_400 = "refused_400"
+    """Mail only: this message will never be taken."""
+    GARBAGE = "garbage"
+    """Mail only: an answer that is none of the protocol's; nothing was done."""
 
 
 class Fault(BaseModel):
@@ -41,6 +45,12 @@ class Fault(BaseModel):
     kind: Kind
     times: Annotated[int, Field(ge=1, le=100_000)] = 1
     seconds: Seconds = 5.0
+
+    @model_validator(mode="after")
+    def _happens_there(self) -> Self:
+        if self.kind in (Kind.REFUSED_400, Kind.GARBAGE) and self.where is not Where.MAIL:
+            raise ValueError(f"{self.kind} happens to mail only")
+        return self
 
 
 class Faults:

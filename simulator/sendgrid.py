@@ -128,6 +128,12 @@ class SendGrid:
                     return _errors(429, [Wrong("too many requests")], reset)
                 case Kind.FIREWALL_403 | Kind.FIREWALL_503:
                     return web.Response(status=int(fault.kind[-3:]), text="<html></html>", content_type="text/html")
+                case Kind.REFUSED_400:
+                    return _errors(400, [NOT_JSON])
+                case Kind.GARBAGE:
+                    if request.transport is not None:
+                        request.transport.write(b"\x00\xff certainly no HTTP\r\n\r\n")
+                    return hang_up(request)
                 case Kind.DROP:
                     return hang_up(request)
                 case Kind.DROP_AFTER:

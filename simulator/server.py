@@ -58,6 +58,7 @@ class World:
             SpikeArrest(self.clock),
         )
         self.smtp_port = 0
+        self.smtps_port: int | None = None
 
     def application(self) -> web.Application:
         sendgrid = SendGrid(self.settings.sendgrid_api_key, self.clock, self.ids, self.live, self.faults, self.mailbox)
@@ -103,7 +104,7 @@ class World:
 class Running:
     """A world that is being served. Use `await Running.start(...)` inside the loop it shall live in."""
 
-    def __init__(self, world: World, runner: web.AppRunner, port: int, mail: asyncio.Server) -> None:
+    def __init__(self, world: World, runner: web.AppRunner, port: int, mail: list[asyncio.Server]) -> None:
         self.world = world
         self.port = port
         self._runner = runner
@@ -118,15 +119,18 @@ class Running:
         try:
             site = web.TCPSite(runner, HOST, port)
             await site.start()
-            mail = await smtp.start(smtp.MailHandler(world.clock, world.ids, world.live, world.faults, world.mailbox))
+            handler = smtp.MailHandler(world.clock, world.ids, world.live, world.faults, world.mailbox)
+            mail = await smtp.start(handler, settings)
         except BaseException:
             await runner.cleanup()
             raise
-        world.smtp_port = mail.sockets[0].getsockname()[1]
+        world.smtp_port = mail[0].sockets[0].getsockname()[1]
+        world.smtps_port = mail[1].sockets[0].getsockname()[1] if len(mail) > 1 else None
         return cls(world, runner, runner.addresses[0][1], mail)
 
     async def stop(self) -> None:
-        self._mail.close()
+        for server in self._mail:
+            server.close()
         await self._runner.cleanup()
 
 
@@ -179,6 +183,11 @@ class Simulator:
     @property
     def smtp_port(self) -> int:
         return self._served.world.smtp_port
+
+    @property
+    def smtps_port(self) -> int | None:
+        """TLS from the first byte; None: there is no certificate."""
+        return self._served.world.smtps_port
 
     @property
     def base_url(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -64,6 +65,10 @@ class SimulatorSettings(BaseModel):
     consumer_key: str = "lipa-dev-key"
     consumer_secret: str = "lipa-dev-secret"
     sendgrid_api_key: str = "SG.simulator"
+    smtp_certificate: Path | None = None
+    """Key and certificate in one PEM file: mail is then taken inside TLS only."""
+    smtp_password: str | None = None
+    """Unset: whoever comes is let in."""
     merchants: Annotated[tuple[Merchant, ...], Field(min_length=1)] = (SANDBOX, EXAMPLE_TILL)
     seed: int | None = None
     """Same seed, same ids. Unset: different each time, so that receipts never repeat in a database that outlives us."""

@@ -1,4 +1,4 @@
-"""SMTP into the same mailbox, on a free port of 127.0.0.1."""
+"""SMTP into the same mailbox, on free ports of 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import asyncio
 import email
 import email.policy
 import logging
+import ssl
+import warnings
 from dataclasses import dataclass
+from email.header import decode_header, make_header
 from email.message import EmailMessage
+from email.utils import getaddresses
 from typing import Any
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
@@ -17,6 +21,7 @@ from simulator.faults import Faults, Kind, Where
 from simulator.ids import Ids
 from simulator.live import Live
 from simulator.mailbox import Mail, Mailbox
+from simulator.settings import SimulatorSettings
 
 TAKEN = "250 OK"
 
@@ -38,8 +43,14 @@ class MailHandler:
                 return "451 4.3.0 Requested action aborted: local error in processing"
             case Kind.TOO_MANY_429:
                 return "450 4.7.1 Too many messages, slow down"
-            case Kind.FIREWALL_403 | Kind.FIREWALL_503:
-                return "554 5.7.1 Message refused"
+            case Kind.FIREWALL_403:
+                return "530 5.7.0 Authentication required"
+            case Kind.FIREWALL_503:
+                return "421 4.3.2 Service not available"
+            case Kind.REFUSED_400:
+                return "554 5.6.0 Message refused"
+            case Kind.GARBAGE:
+                return "certainly no SMTP"
             case Kind.DROP:
                 return _hang_up(server)
             case Kind.DROP_AFTER:
@@ -53,21 +64,32 @@ class MailHandler:
     def _take(self, envelope: Envelope) -> None:
         content = envelope.content if isinstance(envelope.content, bytes) else str(envelope.content).encode()
         message = email.message_from_bytes(content, policy=email.policy.default)
+        raw = email.message_from_bytes(content)
+        addresses = {name: _addresses(str(raw[name])) for name in ("From", "To", "Reply-To") if raw[name]}
         self.mailbox.put(
             Mail(
                 id=self.ids.message_id(),
                 via="smtp",
-                sender=str(message.get("From", envelope.mail_from)),
+                sender=addresses.get("From", str(envelope.mail_from)),
                 to=tuple(envelope.rcpt_tos),
-                reply_to=str(message["Reply-To"]) if message["Reply-To"] else None,
+                reply_to=addresses.get("Reply-To"),
                 subject=str(message.get("Subject", "")),
                 text=_part(message, "plain"),
                 html=_part(message, "html"),
-                headers=tuple((name, str(value)) for name, value in message.items()),
+                headers=tuple((name, addresses.get(name, str(value))) for name, value in message.items()),
                 received_at=self.clock.now(),
             )
         )
         self.live.changed("mail")
+
+
+def _addresses(raw: str) -> str:
+    """As mail programs show them: split first, then decoded. (email.policy.default leaves blanks in long names.)"""
+    shown = []
+    for name, address in getaddresses([raw]):
+        decoded = str(make_header(decode_header(name)))
+        shown.append(f"{decoded} <{address}>" if decoded else address)
+    return ", ".join(shown)
 
 
 def _hang_up(server: SMTP) -> str:
@@ -81,22 +103,36 @@ def _part(message: EmailMessage, kind: str) -> str | None:
     return None if part is None else str(part.get_content()).replace("\r\n", "\n")
 
 
-async def start(handler: MailHandler) -> asyncio.Server:
-    """Any user name and password is accepted, and none is asked for."""
+async def start(handler: MailHandler, settings: SimulatorSettings) -> list[asyncio.Server]:
+    """Without a certificate one server, in plain text; with one two: STARTTLS, which is asked for, and TLS at once.
+
+    Any user name and password is accepted and none is asked for, unless `smtp_password` is set.
+    """
     loop = asyncio.get_running_loop()
+    certificate = None
+    if settings.smtp_certificate is not None:
+        certificate = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        certificate.load_cert_chain(settings.smtp_certificate)
 
-    def connection() -> SMTP:
-        return SMTP(
-            handler,
-            loop=loop,
-            hostname="simulator.localhost",
-            ident="Lipa simulator",
-            authenticator=_anybody,
-            auth_require_tls=False,
-        )
+    def authenticate(_server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str, given: Any) -> AuthResult:
+        password = settings.smtp_password
+        return AuthResult(success=password is None or given.password == password.encode(), handled=False)
 
-    return await loop.create_server(connection, "127.0.0.1", 0)
+    def connection(upgrades: ssl.SSLContext | None) -> SMTP:
+        with warnings.catch_warnings(action="ignore"):  # it does not know that TLS may have been there before it
+            return SMTP(
+                handler,
+                loop=loop,
+                hostname="simulator.localhost",
+                ident="Lipa simulator",
+                tls_context=upgrades,
+                require_starttls=upgrades is not None,
+                authenticator=authenticate,
+                auth_require_tls=upgrades is not None,
+                auth_required=settings.smtp_password is not None,
+            )
 
-
-def _anybody(*_: Any) -> AuthResult:
-    return AuthResult(success=True)
+    servers = [await loop.create_server(lambda: connection(certificate), "127.0.0.1", 0)]
+    if certificate is not None:
+        servers.append(await loop.create_server(lambda: connection(None), "127.0.0.1", 0, ssl=certificate))
+    return servers

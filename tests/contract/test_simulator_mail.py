@@ -134,7 +134,11 @@ def test_sendgrid_can_be_slow(simulator: Simulator) -> None:
     assert time.monotonic() - began >= 0.3
 
 
-@pytest.mark.parametrize(("kind", "code"), [("error_500", 451), ("too_many_429", 450), ("firewall_403", 554)], ids=str)
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [("error_500", 451), ("too_many_429", 450), ("firewall_403", 530), ("firewall_503", 421), ("refused_400", 554)],
+    ids=str,
+)
 def test_smtp_can_refuse_for_now_or_for_good(simulator: Simulator, kind: str, code: int) -> None:
     simulator.client.fault("mail", kind)
     with pytest.raises(smtplib.SMTPDataError) as refused:
