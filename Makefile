@@ -14,7 +14,7 @@ help:
 	@echo "make dev      the shop, the virtual phone and the mailbox, left running (PORT=8888, SIM_PORT=8890)"
 	@echo "make test     every test (TESTS=tests/unit runs a part)"
 	@echo "make soak     the long form of the tests that have one (hours)"
-	@echo "make mutation, make planted-bugs   break the code, and see the tests notice (about an hour; half an hour)"
+	@echo "make mutation, make planted-bugs   break the code, and see the tests notice (half an hour each)"
 	@echo "make check    formatting, types, tests"
 	@echo "make format   let ruff format and repair the code"
 	@echo "make bench    the measurements, as ratios"

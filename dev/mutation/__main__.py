@@ -1,6 +1,6 @@
 """`make mutation`: break the core in every small way, one after the other, and see a test fail each time.
 
-    python -m dev.mutation                                 everything; a quarter of an hour on four cores
+    python -m dev.mutation                                 everything; half an hour on four busy cores
     python -m dev.mutation shared/payments.py --jobs 2     one module
     python -m dev.mutation --only confirmed                only what is changed within functions of such a name
     python -m dev.mutation --quick                         all tests but the stories
