@@ -11,6 +11,7 @@ import pytest
 
 from shared.database import Database
 from shared.gateway.cases import Evidence
+from shared.gateway.outbox import NoAddress, NotPaid, Requested, Waiting
 from shared.payments import (
     Alert,
     Confirmed,
@@ -819,3 +820,71 @@ def test_a_decision_is_taken_about_the_payment_as_it_is_written(ledger: Ledger) 
         decision = decide(case.payment, Confirmed(OURS, KES, RECEIPT), case.circumstances)
         assert case.record(decision) is True
     assert confirmation_of(ledger, transaction_id)["mpesa_receipt_number"] == RECEIPT
+
+
+# The same invoice again -----------------------------------------------------------------------------------------------
+
+
+def invoiced(ledger: Ledger, number: int = 1) -> str:
+    """A paid payment whose invoice was sent."""
+    transaction_id = paid(ledger, number, receipt=f"UE4JS31RB{number}", customer_email="alice@example.com")
+    ledger.overwrite("UPDATE outbox SET sent_at = now(), next_try_at = NULL")
+    ledger.overwrite("UPDATE invoices SET sent_at = now(), status = 'SENT'")
+    return transaction_id
+
+
+def resent(ledger: Ledger, transaction_id: str) -> object:
+    """What it gives that a person wants the invoice sent again."""
+    told = Evidence("operator amina", "InvoiceResent", why="never arrived")
+    with ledger.gateway.cases.open(transaction_id, told) as case:
+        assert case is not None
+        return case.resend_invoice()
+
+
+def invoice_of(ledger: Ledger, transaction_id: str) -> object:
+    sql = "SELECT status FROM invoices WHERE transaction_id = CAST(:id AS uuid)"
+    return ledger.row(sql, id=transaction_id)["status"]
+
+
+@pytest.mark.parametrize(("was", "is_now"), [("FAILED", "PENDING"), ("SENT", "SENT")])
+def test_an_invoice_that_a_person_wants_sent_again_is_queued_and_noted(ledger: Ledger, was: str, is_now: str) -> None:
+    transaction_id, other = invoiced(ledger, 1), invoiced(ledger, 2)
+    ledger.overwrite("UPDATE invoices SET status = :was", was=was)
+    wanted = resent(ledger, transaction_id)
+    (queued,) = ledger.rows("SELECT id, kind, topic, transaction_id FROM outbox WHERE next_try_at IS NOT NULL")
+    assert wanted == Requested(queued["id"])
+    assert (queued["kind"], queued["topic"], str(queued["transaction_id"])) == ("invoice", "resent", transaction_id)
+    assert (invoice_of(ledger, transaction_id), invoice_of(ledger, other)) == (is_now, was)
+    (noted,) = ledger.rows("SELECT * FROM audit_log WHERE outcome = 'noted'")
+    assert (str(noted["transaction_id"]), noted["event"]) == (transaction_id, "InvoiceResent")
+    assert noted["reason"] == "never arrived"
+
+
+def test_an_invoice_that_waits_already_is_not_queued_twice(ledger: Ledger) -> None:
+    transaction_id, other = invoiced(ledger, 1), invoiced(ledger, 2)
+    assert isinstance(resent(ledger, other), Requested)
+    assert isinstance(resent(ledger, transaction_id), Requested)
+    assert resent(ledger, transaction_id) == Waiting()
+    assert len(ledger.rows("SELECT id FROM outbox WHERE topic = 'resent'")) == 2
+    assert len(ledger.rows("SELECT id FROM audit_log WHERE outcome = 'noted'")) == 2
+
+
+def test_an_alert_that_waits_holds_up_no_invoice(ledger: Ledger) -> None:
+    transaction_id = invoiced(ledger)
+    ledger.tell(transaction_id, Declined(OURS, Status.FAILED))
+    assert isinstance(resent(ledger, transaction_id), Requested)
+
+
+def test_without_an_address_or_with_an_erased_one_no_invoice_is_sent_again(ledger: Ledger) -> None:
+    without, erased = paid(ledger, 1), invoiced(ledger, 2)
+    ledger.overwrite("UPDATE invoices SET customer_email = 'erased@erased.invalid'")
+    for transaction_id in (without, erased):
+        assert resent(ledger, transaction_id) == NoAddress()
+    assert ledger.rows("SELECT id FROM outbox WHERE next_try_at IS NOT NULL") == []
+
+
+def test_what_is_not_paid_has_no_invoice_to_send_again(ledger: Ledger) -> None:
+    transaction_id = invoiced(ledger)
+    ledger.tell(transaction_id, OperatorRefunded(), Evidence("operator amina", "OperatorRefunded", receipt=ANOTHER))
+    assert resent(ledger, transaction_id) == NotPaid()
+    assert ledger.rows("SELECT id FROM outbox WHERE topic = 'resent'") == []
