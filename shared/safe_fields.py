@@ -11,9 +11,10 @@ import re
 from collections.abc import Mapping
 
 from shared.audit_chain import TOKEN
+from shared.transaction_id import TRANSACTION_ID
 
 WORD = re.compile(r"[a-z][a-z_]{0,60}")
-UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+UUID = re.compile(TRANSACTION_ID)
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[0-9.:+Z]{0,20}")
 PLACE = re.compile(r"(?!.*\d{7})[\w.<>:, ]{1,600}", re.ASCII)
 PROSE = re.compile(r"(?!.*\d{7})(?!.*@)[ -~]{1,400}")
