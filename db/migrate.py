@@ -34,7 +34,8 @@ from shared.database import (
     StatementFailed,
     Transaction,
 )
-from shared.settings import Misconfigured, database_url
+from shared.settings import database_url
+from shared.settings_reader import Misconfigured
 
 MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 ROLES = Path(__file__).resolve().parent / "roles.sql"

@@ -23,13 +23,13 @@ from dev.api_problems import (
     wrong_method,
 )
 from netlify.functions import callback, invoice, status, stkpush
-from shared.callback_address import TOKEN
+from shared.daraja.callback_address import TOKEN
 from shared.edge import LARGEST_BODY_BYTES, Code
+from shared.email_address import EMAIL_ADDRESS, LONGEST_EMAIL_ADDRESS
 from shared.gateway.statuses import StatusView
 from shared.money import LARGEST_KES, SMALLEST_KES
 from shared.orders import IDEMPOTENCY_KEY, LONGEST_DESCRIPTION, LONGEST_NAME, NOT_IN_A_LINE, REFERENCE
 from shared.payments import PUBLIC, Status
-from shared.settings import EMAIL_ADDRESS, LONGEST_EMAIL_ADDRESS
 from shared.transaction_id import TRANSACTION_ID
 
 Json = dict[str, Any]

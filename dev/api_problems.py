@@ -26,7 +26,7 @@ from shared.limits import MoneyLimit, Scope
 from shared.orders import read_order
 from shared.pushing import prompt_open, rejected
 from shared.refusals import above_limit, idempotency_mismatch, too_many, too_soon
-from shared.settings import Misconfigured
+from shared.settings_reader import Misconfigured
 
 BRIDGE = Path(__file__).resolve().parent.parent / "netlify" / "plugins" / "python-functions" / "runtime" / "problems.js"
 

@@ -29,7 +29,7 @@ from dev.bench_platform import UnpackedFunctions, unpacked_functions
 from dev.build import netlify_build
 from dev.deployed_function import http_event
 from dev.postgres import EmbeddedPostgres
-from shared.callback_address import callback_url
+from shared.daraja.callback_address import callback_url
 from shared.database import Database, Transaction, numbered
 from shared.settings import Receiving
 from simulator import Behaviour, Simulator, SimulatorSettings
@@ -372,7 +372,7 @@ class PlainDriver:
     def __init__(self, url: str) -> None:
         import pg8000.dbapi
 
-        from shared.database_url import connection_settings
+        from shared.database.url import connection_settings
 
         pg8000.dbapi.paramstyle = "numeric"
         where = connection_settings(url)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from shared.daraja_answers import REFUSALS, PromptOpen, TokenDied, TokenRefused
-from shared.result_codes import CALLBACK_FAILURES, QUERY_FAILURES, KnownCode
+from shared.daraja.answers import REFUSALS, PromptOpen, TokenDied, TokenRefused
+from shared.daraja.result_codes import CALLBACK_FAILURES, QUERY_FAILURES, KnownCode
 
 TOP = """\
 # Result codes
 
-Printed from `shared/result_codes.py` and `shared/daraja_answers.py` by `python -m dev.print_docs`; a test keeps it so.
+Printed from `shared/daraja/result_codes.py` and `shared/daraja/answers.py` by `python -m dev.print_docs`; a test keeps
+it so.
 
 A code is text (`SFC_IC0003`), and only known codes settle a payment:
 

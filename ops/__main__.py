@@ -16,14 +16,13 @@ from ops import alerts, audit, case, privacy, review
 from ops.books import Books
 from ops.verify import check
 from ops.words import impersonal_words, visible
-from shared.daraja_models import EAT, receipts_seen
+from shared.daraja.models import EAT, receipts_seen
 from shared.database import Database, DatabaseError, Row
 from shared.gateway import Gateway
-from shared.log import where_it_broke
 from shared.money import LARGEST_KES, in_words
+from shared.observability.log import where_it_broke
 from shared.phone import masked
 from shared.settings import (
-    Misconfigured,
     audit_key_is_at_hand,
     audit_settings,
     callback_secret,
@@ -31,6 +30,7 @@ from shared.settings import (
     database_url,
     limits,
 )
+from shared.settings_reader import Misconfigured
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:

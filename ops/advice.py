@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ops.books import Books
-from shared.daraja_answers import REFUSALS
+from shared.daraja.answers import REFUSALS
+from shared.daraja.result_codes import describe
 from shared.database import Row
 from shared.payments import NOT_PAID, ReviewReason, Status
-from shared.result_codes import describe
 
 NOW = {
     Status.INITIATED: "Nothing. The sweep looks at it after 90 seconds.",

@@ -9,9 +9,9 @@ import argparse
 from collections.abc import Iterator
 from typing import Any
 
-from shared.alerts import TOPICS, UNKNOWN
-from shared.daraja_models import EAT
+from shared.daraja.models import EAT
 from shared.database import Database, Row
+from shared.observability.alerts import TOPICS, UNKNOWN
 
 
 def add_commands(commands: Any) -> None:

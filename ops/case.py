@@ -13,8 +13,7 @@ from datetime import datetime, timedelta
 from ops.advice import do_now
 from ops.books import Books
 from ops.words import visible
-from shared.alerts import TOPICS, UNKNOWN
-from shared.daraja_models import (
+from shared.daraja.models import (
     EAT,
     CallbackFailure,
     CallbackRead,
@@ -24,11 +23,12 @@ from shared.daraja_models import (
     prose,
     read_callback,
 )
+from shared.daraja.result_codes import describe
 from shared.database import Row
 from shared.money import in_words
+from shared.observability.alerts import TOPICS, UNKNOWN
 from shared.payments import PUBLIC, ReviewReason, Status
 from shared.phone import masked
-from shared.result_codes import describe
 
 WIDTH = 110
 

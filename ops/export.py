@@ -13,7 +13,7 @@ from pathlib import Path
 from ops import case
 from ops.books import Books
 from ops.people import People, Person
-from shared.daraja_models import EAT
+from shared.daraja.models import EAT
 from shared.database import Database, Row
 
 WHAT_IT_IS = (

@@ -13,9 +13,9 @@ from datetime import timedelta
 
 from ops.redaction import whole_address
 from shared.database import Database, Row, Transaction
+from shared.email_address import is_email_address
 from shared.erased import ERASED_EMAIL, is_erased
 from shared.phone import read_msisdn
-from shared.settings import is_email_address
 
 RECENT_H = 48
 """So long after its last change a payment stays as it is: callbacks come late, and twins are seen within 24 h."""

@@ -21,7 +21,7 @@ from ops.erasure import By, Eraser
 from ops.people import Order, People, Person, read_person
 from ops.review import NotPossible
 from ops.words import impersonal_words
-from shared.daraja_models import EAT
+from shared.daraja.models import EAT
 from shared.database import Database
 from shared.gateway.trail import Trail
 from shared.money import in_words

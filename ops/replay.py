@@ -15,6 +15,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from ops.books import Books
+from shared.daraja.result_codes import QUERY_FAILURES
 from shared.database import Row
 from shared.erased import as_told
 from shared.gateway.inbox import Entry
@@ -44,7 +45,6 @@ from shared.payments import (
     UnknownCode,
     decide,
 )
-from shared.result_codes import QUERY_FAILURES
 from shared.settlement import from_callback
 
 DECIDES_NOTHING = {"Order", "Adopted", "PersonErased", "InvoiceResent"}

@@ -6,7 +6,7 @@ import argparse
 import re
 
 from ops.redaction import FILLING
-from shared.mailer import one_line
+from shared.mail.mailer import one_line
 
 _PHONE = re.compile(rf"(?<![0-9])(?:\+?254{FILLING}|0)?[17](?:{FILLING}[0-9]){{8}}(?![0-9])")
 

@@ -12,8 +12,8 @@ from shared.gateway import Gateway
 from shared.settings import receiving, settings
 
 if TYPE_CHECKING:
-    from shared.daraja import Daraja
-    from shared.mailer import Mailer
+    from shared.daraja.client import Daraja
+    from shared.mail.mailer import Mailer
 
 
 @functools.cache
@@ -43,13 +43,13 @@ def receiving_gateway() -> Gateway:
 
 @functools.cache
 def daraja() -> Daraja:
-    from shared.daraja import Daraja
+    from shared.daraja.client import Daraja
 
     return Daraja(settings().daraja, gateway().tokens)
 
 
 @functools.cache
 def mailer() -> Mailer:
-    from shared.mailer import Mailer
+    from shared.mail.mailer import Mailer
 
     return Mailer.from_settings(settings().mail)

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal
 
-from shared.log import keep_others_quiet, log_line, where_it_broke
-from shared.settings import Misconfigured
+from shared.observability.log import keep_others_quiet, log_line, where_it_broke
+from shared.settings_reader import Misconfigured
 
 LARGEST_BODY_BYTES = 16 * 1024
 DEEPEST_BODY = 8
@@ -265,7 +265,7 @@ def internal() -> Problem:
 
 def _translate(raised: Exception) -> tuple[Problem, Exception | None]:
     """The one place where an exception becomes an answer. The second value is logged with its traceback."""
-    from shared.database_errors import Busy, DatabaseUnavailable
+    from shared.database.errors import Busy, DatabaseUnavailable
     from shared.gateway.store import WrongEnvironment
 
     match raised:

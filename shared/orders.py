@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 from shared.edge import FieldError, Request, invalid
+from shared.email_address import is_email_address
 from shared.gateway.admissions import IdempotencyKey, Order
 from shared.money import read_amount_kes
 from shared.phone import read_msisdn
-from shared.settings import is_email_address
 
 T = TypeVar("T")
 FIELDS = ("phone_number", "amount", "account_reference", "transaction_desc", "customer_email", "customer_name")

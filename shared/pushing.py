@@ -6,17 +6,17 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shared.callback_address import callback_url
 from shared.calls_out import Deadline
-from shared.database_errors import DatabaseError
+from shared.daraja.callback_address import callback_url
+from shared.database.errors import DatabaseError
 from shared.edge import Problem, unavailable
 from shared.gateway.cases import Evidence
-from shared.log import note
+from shared.observability.log import note
 from shared.payments import Decision, Event, Ids, PushAccepted, PushNotSent, PushRefused, PushUnanswered, Status
 from shared.settlement import settle
 
 if TYPE_CHECKING:
-    from shared.daraja import Daraja
+    from shared.daraja.client import Daraja
     from shared.gateway import Gateway
     from shared.gateway.admissions import Order
     from shared.settings import CallbackSettings
@@ -39,7 +39,7 @@ def push(
 
     Raises a `Problem` where no prompt went out: 502 `daraja_rejected`, 409 `prompt_open`, 503 `unavailable`.
     """
-    from shared.daraja import PromptOpen, PushRequest, Rejected, Unanswered, Unavailable
+    from shared.daraja.client import PromptOpen, PushRequest, Rejected, Unanswered, Unavailable
 
     request = PushRequest(
         msisdn=order.msisdn,

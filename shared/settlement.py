@@ -10,7 +10,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from shared.daraja_models import (
+from shared.daraja.models import (
     CallbackIds,
     CallbackSuccess,
     CallbackUnknownCode,
@@ -18,7 +18,9 @@ from shared.daraja_models import (
     read_callback,
     receipts_seen,
 )
-from shared.database_errors import Busy, CommitUnknown, ConstraintBroken, DatabaseError
+from shared.daraja.result_codes import CALLBACK_FAILURES, QUERY_FAILURES
+from shared.daraja.source_addresses import Source
+from shared.database.errors import Busy, CommitUnknown, ConstraintBroken, DatabaseError
 from shared.gateway.cases import Evidence
 from shared.payments import (
     Confirmed,
@@ -33,12 +35,10 @@ from shared.payments import (
     decide,
 )
 from shared.payments import QueryDeclined as DeclinedByQuery
-from shared.result_codes import CALLBACK_FAILURES, QUERY_FAILURES
-from shared.safaricom_addresses import Source
 
 if TYPE_CHECKING:
     from shared.calls_out import Deadline
-    from shared.daraja import Daraja
+    from shared.daraja.client import Daraja
     from shared.gateway import Gateway
     from shared.gateway.inbox import Entry
     from shared.gateway.queries import QueryDue
@@ -105,7 +105,7 @@ def judge(gateway: Gateway, entry: Entry, actor: str, why: str | None = None) ->
 
 def ask(gateway: Gateway, daraja: Daraja, due: QueryDue, deadline: Deadline) -> str:
     """Ask Daraja what became of a payment. Only a known, terminal answer settles; the rest is asked again later."""
-    from shared.daraja import NoAnswerYet, QuerySucceeded
+    from shared.daraja.client import NoAnswerYet, QuerySucceeded
 
     answer = daraja.query(due.checkout_request_id, deadline)
     if isinstance(answer, NoAnswerYet):

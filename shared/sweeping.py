@@ -7,15 +7,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from shared.alerts import deliver
 from shared.calls_out import Deadline
 from shared.collaborators import daraja, gateway
-from shared.daraja_models import receipts_seen
-from shared.database_errors import DatabaseUnavailable
+from shared.daraja.models import receipts_seen
+from shared.database.errors import DatabaseUnavailable
 from shared.gateway.outbox import AlertDue, AnchorDue
 from shared.gateway.queries import Later, QueryDue
-from shared.log import failed, note, where_it_broke
-from shared.sending import NoMailNow, mail_anchor, send_invoice
+from shared.mail.sending import NoMailNow, mail_anchor, send_invoice
+from shared.observability.alerts import deliver
+from shared.observability.log import failed, note, where_it_broke
 from shared.settings import settings
 from shared.settlement import ask, judge, look_at_the_clock
 

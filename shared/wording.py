@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from shared.daraja.result_codes import describe
 from shared.payments import NOT_PAID, PUBLIC, Status
-from shared.result_codes import describe
 
 if TYPE_CHECKING:
     from shared.gateway.statuses import StatusView

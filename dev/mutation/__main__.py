@@ -48,8 +48,8 @@ ROUNDS: dict[str, tuple[tuple[str, ...], ...]] = {
     "shared/payments.py": (DECISIONS, ("tests/unit/test_payments_properties.py",), SETTLEMENT, STORIES),
     "shared/settlement.py": (SETTLEMENT[::-1], STORIES),
     "shared/gateway/cases.py": (SETTLEMENT, STORIES),
-    "shared/callback_address.py": (("tests/unit/test_callback_address.py",), STORIES),
-    "shared/daraja_models.py": (
+    "shared/daraja/callback_address.py": (("tests/unit/test_callback_address.py",), STORIES),
+    "shared/daraja/models.py": (
         ("tests/unit/test_read_callback.py", "tests/contract/test_daraja_callbacks.py"),
         SETTLEMENT,
         STORIES,

@@ -290,7 +290,7 @@ BUGS: tuple[Bug, ...] = (
     # --- How Daraja is read
     bug(
         "4999 is failure",
-        "shared/daraja_answers.py",
+        "shared/daraja/answers.py",
         "    if body.ResultCode in QUERY_FAILURES:\n",
         '    if body.ResultCode == "4999":\n        return QueryDeclined("1037", body.ResultDesc)\n'
         "    if body.ResultCode in QUERY_FAILURES:\n",
@@ -298,21 +298,21 @@ BUGS: tuple[Bug, ...] = (
     ),
     bug(
         'int("E3008") is nothing, and nothing is success',
-        "shared/daraja_models.py",
+        "shared/daraja/models.py",
         "        case str():\n            text = value\n",
         '        case str():\n            text = value if value.isdigit() else "0"\n',
         ("tests/unit/test_read_callback.py",),
     ),
     bug(
         "money is float",
-        "shared/daraja_models.py",
+        "shared/daraja/models.py",
         "parse_float=_decimal",
         "parse_float=float",
         ("tests/unit/test_read_callback.py",),
     ),
     bug(
         "an amount may be text",
-        "shared/daraja_models.py",
+        "shared/daraja/models.py",
         "    if isinstance(value, bool) or not isinstance(value, int | Decimal):\n        return None\n    if not 0 <=",
         "    if isinstance(value, str) and value.isdigit():\n        value = int(value)\n"
         "    if isinstance(value, bool) or not isinstance(value, int | Decimal):\n        return None\n    if not 0 <=",
@@ -320,7 +320,7 @@ BUGS: tuple[Bug, ...] = (
     ),
     bug(
         "an unclear 5xx is a refusal",
-        "shared/daraja_answers.py",
+        "shared/daraja/answers.py",
         '        raise Unanswered(f"Daraja answered HTTP {answer.status}{_what_it_said(answer)}")\n',
         '        raise Rejected(str(answer.status), "", "")\n',
         ("tests/contract/test_daraja_push.py",),
@@ -363,7 +363,7 @@ BUGS: tuple[Bug, ...] = (
         "the push leaves before the row is committed",
         "netlify/functions/stkpush.py",
         "    match gateway().admissions.admit(order, key, mine.limits, caller):\n",
-        "    from shared.calls_out import Unanswered\n    from shared.daraja import PushRequest\n\n"
+        "    from shared.calls_out import Unanswered\n    from shared.daraja.client import PushRequest\n\n"
         '    daraja().push(PushRequest(order.msisdn, order.amount_kes, order.account_reference, "Payment",'
         ' f"{mine.callback.url}/early"), deadline)\n'
         "    match gateway().admissions.admit(order, key, mine.limits, caller):\n",
@@ -502,7 +502,7 @@ BUGS: tuple[Bug, ...] = (
     ),
     bug(
         "a callback's address fits every payment",
-        "shared/callback_address.py",
+        "shared/daraja/callback_address.py",
         "    return hmac.new(secret.encode(), transaction_id.encode(), hashlib.sha256).hexdigest()\n",
         '    return hmac.new(secret.encode(), b"callback", hashlib.sha256).hexdigest()\n',
         ("tests/unit/test_callback_address.py",),
@@ -510,9 +510,9 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "the beginning of a token is enough",
         (
-            Change("shared/callback_address.py", 'r"[0-9a-f]{64}"', 'r"[0-9a-f]{1,64}"'),
+            Change("shared/daraja/callback_address.py", 'r"[0-9a-f]{64}"', 'r"[0-9a-f]{1,64}"'),
             Change(
-                "shared/callback_address.py",
+                "shared/daraja/callback_address.py",
                 "hmac.compare_digest(_token(secret, transaction_id), token) for",
                 "_token(secret, transaction_id).startswith(token) for",
             ),
@@ -522,9 +522,9 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a token is looked for in the secrets' tokens by `in`",
         (
-            Change("shared/callback_address.py", 'r"[0-9a-f]{64}"', 'r"[0-9a-f]*"'),
+            Change("shared/daraja/callback_address.py", 'r"[0-9a-f]{64}"', 'r"[0-9a-f]*"'),
             Change(
-                "shared/callback_address.py",
+                "shared/daraja/callback_address.py",
                 "hmac.compare_digest(_token(secret, transaction_id), token) for",
                 "token in _token(secret, transaction_id) for",
             ),
@@ -635,7 +635,7 @@ BUGS: tuple[Bug, ...] = (
     ),
     bug(
         "a callback from elsewhere is judged although the list is enforced",
-        "shared/safaricom_addresses.py",
+        "shared/daraja/source_addresses.py",
         'return Source.HELD if mode == "enforce" else Source.UNLISTED',
         "return Source.UNLISTED",
         CALLBACK_ADDRESSES,
@@ -664,7 +664,7 @@ BUGS: tuple[Bug, ...] = (
     # --- The database
     bug(
         "a callback is answered 200 though its COMMIT is lost",
-        "shared/database.py",
+        "shared/database/transactions.py",
         "            if not connection.idle:\n                self.close()\n            raise\n",
         "            if not connection.idle:\n                self.close()\n",
         CRASHES,
@@ -672,7 +672,7 @@ BUGS: tuple[Bug, ...] = (
     ),
     bug(
         "a connection that died while frozen is an error",
-        "shared/database.py",
+        "shared/database/transactions.py",
         "            except DatabaseError:\n                pass\n        self.close()\n        connection =",
         "            except DatabaseError:\n                raise\n        self.close()\n        connection =",
         ("tests/integration/test_database_transactions.py",),
@@ -680,7 +680,7 @@ BUGS: tuple[Bug, ...] = (
     ),
     bug(
         "timeouts stay with the session, and meet whoever has it next",
-        "shared/database.py",
+        "shared/database/transactions.py",
         " SET LOCAL statement_timeout",
         " SET statement_timeout",
         ("tests/integration/test_database_pgbouncer.py", "tests/integration/test_database_transactions.py"),

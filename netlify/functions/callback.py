@@ -9,13 +9,13 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from shared.callback_address import genuine
 from shared.collaborators import receiving_gateway
-from shared.database_errors import DatabaseError
+from shared.daraja.callback_address import genuine
+from shared.daraja.source_addresses import check_source
+from shared.database.errors import DatabaseError
 from shared.edge import Answer, Request, answer, not_found, unavailable
 from shared.gateway.inbox import Entry
-from shared.log import failed
-from shared.safaricom_addresses import check_source
+from shared.observability.log import failed
 from shared.settings import receiving
 from shared.settlement import judge, remember
 

@@ -11,8 +11,8 @@ from shared.calls_out import Deadline
 from shared.collaborators import gateway
 from shared.edge import Answer, FieldError, Problem, Request, answer, invalid, not_found
 from shared.gateway.outbox import NoAddress, NotPaid, Requested, TooOften
+from shared.mail.sending import send_now
 from shared.orders import read_email, unknown_fields
-from shared.sending import send_now
 from shared.settings import settings
 from shared.transaction_id import is_transaction_id
 

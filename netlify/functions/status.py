@@ -7,7 +7,7 @@ from typing import Any
 from shared.collaborators import gateway
 from shared.edge import Answer, Request, answer, not_found
 from shared.gateway.statuses import StatusView
-from shared.log import failed
+from shared.observability.log import failed
 from shared.payments import PUBLIC
 from shared.settings import settings
 from shared.transaction_id import is_transaction_id
@@ -58,7 +58,7 @@ def described(payment: StatusView) -> dict[str, object]:
 
 def _tell_that_no_sweep_comes() -> None:
     """It cannot say so itself; customers who wait can. Whatever becomes of that, they get their answer."""
-    from shared.alerts import sweep_is_late
+    from shared.observability.alerts import sweep_is_late
 
     try:
         sweep_is_late(gateway())

@@ -11,7 +11,7 @@ from typing import Any
 
 from shared.calls_out import Deadline
 from shared.edge import Answer, Request, answer
-from shared.monitoring import check_in
+from shared.observability.monitoring import check_in
 from shared.sweeping import Sweep
 
 STARTS_NOTHING_AFTER_S = 18

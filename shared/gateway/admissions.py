@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from shared.database_errors import CommitUnknown, ConstraintBroken, DatabaseUnavailable
+from shared.database.errors import CommitUnknown, ConstraintBroken, DatabaseUnavailable
 from shared.gateway.trail import READ, WRITE
 from shared.limits import ASKED_FOR_EACH_PROMPT, REST_S, Limits, MoneyLimit, Scope
 from shared.payments import Status

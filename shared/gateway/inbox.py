@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shared.safaricom_addresses import Source
+from shared.daraja.source_addresses import Source
 
 if TYPE_CHECKING:
     from shared.database import Row

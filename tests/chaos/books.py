@@ -9,7 +9,7 @@ import pytest
 
 from ops.verify import INVARIANTS, read_invariants
 from shared.database import Database, Row
-from shared.log import note
+from shared.observability.log import note
 from tests.fixtures.shop import Shop
 
 ALL_AT_ONCE = " UNION ALL ".join(

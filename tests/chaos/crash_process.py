@@ -27,7 +27,8 @@ from urllib.parse import urlsplit
 
 from pg8000.exceptions import InterfaceError
 
-from shared import calls_out, database_connection
+from shared import calls_out
+from shared.database import connection as database_connection
 
 FAILS_BEFORE = "fails before"
 """The connection is gone before a byte of it was sent."""
@@ -41,11 +42,11 @@ LOST_ON_THE_WAY = "lost on the way"
 A_CALL_LASTS_AT_MOST_S = 60
 MODULES = (
     *(f"netlify.functions.{name}" for name in ("stkpush", "callback", "status", "invoice", "sweep")),
-    "shared.daraja",
+    "shared.daraja.client",
     "shared.database",
-    "shared.invoice",
-    "shared.mailer",
-    "shared.mailer_sendgrid",
+    "shared.mail.invoice",
+    "shared.mail.mailer",
+    "shared.mail.sendgrid",
     "sendgrid",
     "sendgrid.helpers.mail",
 )

@@ -28,7 +28,7 @@ from shared.collaborators import gateway
 from shared.database import Row
 from shared.gateway.admissions import Order
 from shared.gateway.inbox import Entry
-from shared.mailer import ID_HEADER
+from shared.mail.mailer import ID_HEADER
 from shared.settings import settings
 from tests.chaos.crash_process import FAILS_AFTER, FAILS_BEFORE, KILLED_AFTER, KILLED_BEFORE, LOST_ON_THE_WAY
 from tests.chaos.crew import Job

@@ -57,9 +57,9 @@ def mutations(randomness: Random, times: int) -> Iterator[bytes]:
 
 def hold(body: bytes) -> str:
     """Read it in every way the functions do. Raises when a promise is broken; gives what it was read as."""
-    from shared.daraja_models import CallbackSuccess, CallbackUnreadable, read_callback, receipts_seen
+    from shared.daraja.models import CallbackSuccess, CallbackUnreadable, read_callback, receipts_seen
+    from shared.daraja.result_codes import CALLBACK_FAILURES
     from shared.gateway.inbox import Entry
-    from shared.result_codes import CALLBACK_FAILURES
     from shared.settlement import from_callback
 
     told = read_callback(body)
@@ -96,7 +96,7 @@ def main(arguments: list[str]) -> None:
     import atheris  # type: ignore[import-untyped]
 
     with atheris.instrument_imports(include=["shared"]):
-        import shared.daraja_models
+        import shared.daraja.models
         import shared.settlement  # noqa: F401
     folder = Path(arguments[0])
     folder.mkdir(parents=True, exist_ok=True)

@@ -98,7 +98,7 @@ class Shop:
     def callback_path(self, transaction_id: str) -> str:
         from decimal import Decimal
 
-        from shared.callback_address import callback_url
+        from shared.daraja.callback_address import callback_url
 
         settings = CallbackSettings("https://shop.example/api/pay/callback", (PRIVATE.callback_secret,), Decimal(0))
         return "/" + callback_url(settings, transaction_id).split("/", 3)[3]
@@ -159,7 +159,8 @@ class Shop:
     def set(self, **environment: str) -> None:
         """As a deploy with other variables."""
         self.process.run(
-            "import os; from shared import collaborators as c, monitoring as m, settings as s\n"
+            "import os; from shared import collaborators as c, settings as s\n"
+            "from shared.observability import monitoring as m\n"
             f"os.environ.update({environment!r})\n"
             "for made in (c.gateway, c.receiving_gateway, c.daraja, c.mailer, s.settings, s.receiving, s.monitoring,"
             " m.monitor): made.cache_clear()"
@@ -462,7 +463,7 @@ def test_nothing_private_leaves_whatever_happens(shop: Shop, figure: Figure, rou
 
 LEAKS = {
     "stdout": (
-        "import shared.log as log\nlog.where_it_broke = repr\nlog.safe_fields = dict",
+        "import shared.observability.log as log\nlog.where_it_broke = repr\nlog.safe_fields = dict",
         code_that_breaks,
     ),
     "stderr": (
@@ -470,7 +471,7 @@ LEAKS = {
         libraries_that_say_too_much,
     ),
     "envelopes": (
-        "import shared.sentry as sentry, shared.monitoring as monitoring\n"
+        "import shared.observability.sentry as sentry, shared.observability.monitoring as monitoring\n"
         "sentry.only_listed = lambda event, hint: event\n"
         "told = monitoring._exception\n"
         "monitoring._exception = lambda failure: told(failure) | {'value': str(failure)}",
@@ -501,7 +502,7 @@ def test_a_leak_is_seen_where_it_is(shop: Shop, channel: str) -> None:
 def test_a_database_error_that_kept_the_servers_words_is_seen(shop: Shop) -> None:
     shop.process.run(
         """
-import shared.database_connection as connection, shared.edge as edge, shared.log as log
+import shared.database.connection as connection, shared.edge as edge, shared.observability.log as log
 told = connection.translated
 def translated(fields, **more):
     failure = told(fields, **more)

@@ -15,7 +15,7 @@ import pytest
 
 from shared import calls_out, sweeping
 from shared.database import Busy, Database, connection_settings
-from shared.database_connection import Connection
+from shared.database.connection import Connection
 from simulator import Simulator
 
 PATIENCE_MS = 3000

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from shared.daraja_models import (
+from shared.daraja.models import (
     CallbackFailure,
     CallbackSuccess,
     CallbackUnknownCode,

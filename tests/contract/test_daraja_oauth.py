@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from shared.access_token import AccessTokens
 from shared.calls_out import Deadline, Unavailable
-from shared.daraja_answers import Rejected
+from shared.daraja.access_token import AccessTokens
+from shared.daraja.answers import Rejected
 from tests.contract.scripted_daraja import OAUTH, ScriptedDaraja, SharedStore, recorded, scripted_daraja
 
 ANSWERS = recorded("oauth_answers.json")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from shared.calls_out import Deadline
-from shared.daraja import (
+from shared.daraja.client import (
     Accepted,
     Daraja,
     PromptOpen,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from shared.calls_out import Deadline
-from shared.daraja import Daraja, NoAnswerYet, QueryDeclined, QuerySucceeded
+from shared.daraja.client import Daraja, NoAnswerYet, QueryDeclined, QuerySucceeded
 from tests.contract.scripted_daraja import OAUTH, QUERY, ScriptedDaraja, SharedStore, recorded, scripted_daraja
 
 ANSWERS = recorded("query_answers.json")

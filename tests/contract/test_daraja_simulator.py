@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from shared.calls_out import Deadline
-from shared.daraja import (
+from shared.daraja.client import (
     Daraja,
     NoAnswerYet,
     PromptOpen,
@@ -17,7 +17,7 @@ from shared.daraja import (
     Rejected,
     Unanswered,
 )
-from shared.daraja_models import CallbackFailure, CallbackSuccess, read_callback
+from shared.daraja.models import CallbackFailure, CallbackSuccess, read_callback
 from shared.settings import DarajaSettings
 from simulator import SANDBOX_PASSKEY, Simulator
 from tests.contract.scripted_daraja import SharedStore

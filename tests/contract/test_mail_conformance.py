@@ -18,9 +18,9 @@ from urllib.parse import quote
 
 import pytest
 
-from shared import mailer_smtp
 from shared.calls_out import Deadline
-from shared.mailer import ID_HEADER, Email, Mailer, MailRefused, MailStopped, MailUnanswered
+from shared.mail import smtp
+from shared.mail.mailer import ID_HEADER, Email, Mailer, MailRefused, MailStopped, MailUnanswered
 from shared.settings import MailSettings
 from simulator import Simulator, SimulatorSettings
 from simulator.client import Shown
@@ -103,7 +103,7 @@ def one_simulator(certificate: Path) -> Iterator[Simulator]:
 def way(
     request: pytest.FixtureRequest, one_simulator: Simulator, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Way:
-    monkeypatch.setattr(mailer_smtp, "tls_context", lambda: ssl.create_default_context(cafile=str(certificate)))
+    monkeypatch.setattr(smtp, "tls_context", lambda: ssl.create_default_context(cafile=str(certificate)))
     one_simulator.client.reset()
     return Way(request.param, one_simulator)
 
@@ -276,7 +276,7 @@ def test_wrong_credentials_stop_all_mail(way: Way) -> None:
 def test_a_certificate_nobody_vouches_for_stops_all_mail(
     way: Way, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mailer_smtp, "tls_context", ssl.create_default_context)
+    monkeypatch.setattr(smtp, "tls_context", ssl.create_default_context)
     with Impostor(certificate) as port:
         own = way.simulator.smtp_port if way.name == "starttls" else port
         with pytest.raises(MailStopped, match="certificate"):

@@ -30,7 +30,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from ops.verify import check
-from shared.callback_address import callback_url
+from shared.daraja.callback_address import callback_url
 from shared.database import Database
 from shared.settings import CallbackSettings, derived_callback_secret
 from tests.fixtures.site import Site

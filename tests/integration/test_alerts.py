@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from ops.__main__ import main
-from shared.alerts import TOPICS
 from shared.database import Database
 from shared.gateway.store import Store
 from shared.gateway.watch import CONDITIONS, Watch
+from shared.observability.alerts import TOPICS
+from shared.observability.safe_fields import is_safe
 from shared.payments import Alert
-from shared.safe_fields import is_safe
 from tests.chaos.customers import nth_order, push
 from tests.fixtures.shop import Shop
 

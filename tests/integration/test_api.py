@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.callback_address import callback_url
+from shared.daraja.callback_address import callback_url
 from shared.settings import CallbackSettings, derived_callback_secret
 from tests.fixtures.site import HttpReply, Site
 

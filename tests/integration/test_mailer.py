@@ -19,11 +19,11 @@ from typing import Any
 import pytest
 from aiosmtpd.smtp import SMTP, AuthResult
 
-from shared import mailer_smtp
 from shared.calls_out import Deadline
-from shared.mailer import ID_HEADER, Email, Mailer, MailRefused, MailStopped, MailUnanswered
-from shared.mailer_sendgrid import SendGridMailer
-from shared.mailer_smtp import SmtpMailer
+from shared.mail import smtp
+from shared.mail.mailer import ID_HEADER, Email, Mailer, MailRefused, MailStopped, MailUnanswered
+from shared.mail.sendgrid import SendGridMailer
+from shared.mail.smtp import SmtpMailer
 from shared.settings import MailSettings
 from simulator import Simulator
 from tests.contract.scripted_daraja import ScriptedDaraja, scripted_daraja
@@ -283,18 +283,14 @@ def test_five_hundreds_of_smtp_are_for_good_and_four_hundreds_are_not(
 def test_starttls_with_a_certificate_and_a_password_delivers(
     localhost_certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        mailer_smtp, "tls_context", lambda: ssl.create_default_context(cafile=str(localhost_certificate))
-    )
+    monkeypatch.setattr(smtp, "tls_context", lambda: ssl.create_default_context(cafile=str(localhost_certificate)))
     with smtp_server(certificate=localhost_certificate, password="p@ss word") as (port, letters):
         by_smtp(f"smtp://shop:p%40ss%20word@127.0.0.1:{port}").send(MESSAGE, soon(), "INV-1")
     assert len(letters) == 1
 
 
 def test_tls_from_the_first_byte_delivers(localhost_certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        mailer_smtp, "tls_context", lambda: ssl.create_default_context(cafile=str(localhost_certificate))
-    )
+    monkeypatch.setattr(smtp, "tls_context", lambda: ssl.create_default_context(cafile=str(localhost_certificate)))
     with smtp_server(certificate=localhost_certificate, at_once=True) as (port, letters):
         by_smtp(f"smtps://127.0.0.1:{port}").send(MESSAGE, soon(), "INV-1")
     assert len(letters) == 1
@@ -313,16 +309,14 @@ def test_a_mail_server_nobody_vouches_for_gets_neither_password_nor_message(
 
 def test_a_server_elsewhere_without_starttls_gets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """This machine stands in for another: no name is exempt here."""
-    monkeypatch.setattr(mailer_smtp, "LOOPBACK", frozenset())
+    monkeypatch.setattr(smtp, "LOOPBACK", frozenset())
     with smtp_server() as (port, letters), pytest.raises(MailStopped, match="STARTTLS"):
         by_smtp(f"smtp://127.0.0.1:{port}").send(MESSAGE, soon(), "INV-1")
     assert letters == []
 
 
 def test_a_wrong_password_stops_all_mail(localhost_certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        mailer_smtp, "tls_context", lambda: ssl.create_default_context(cafile=str(localhost_certificate))
-    )
+    monkeypatch.setattr(smtp, "tls_context", lambda: ssl.create_default_context(cafile=str(localhost_certificate)))
     with (
         smtp_server(certificate=localhost_certificate, password="right") as (port, _),
         pytest.raises(MailStopped, match="SMTP_URL"),

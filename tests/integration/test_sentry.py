@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from shared import monitoring
-from shared.sentry import only_listed
+from shared.observability import monitoring
+from shared.observability.sentry import only_listed
 from shared.settings import MonitoringSettings
 from tests.chaos.customers import nth_order, push
 from tests.fixtures.sentry import KEY, SentrySink
@@ -90,8 +90,8 @@ def test_whatever_the_sdk_may_gather_only_listed_fields_in_listed_forms_leave() 
                     "stacktrace": {
                         "frames": [
                             {
-                                "filename": "shared/log.py",
-                                "abs_path": "/var/task/shared/log.py",
+                                "filename": "shared/observability/log.py",
+                                "abs_path": "/var/task/shared/observability/log.py",
                                 "function": "log_line",
                                 "lineno": 7,
                                 "vars": {"phone": "254708374149"},
@@ -266,7 +266,8 @@ from types import SimpleNamespace
 from netlify.functions import {function}
 event = json.load(sys.stdin)
 answer = {function}.handler(event, SimpleNamespace(aws_request_id="0"))
-print(json.dumps([answer["statusCode"], sorted(m for m in sys.modules if m in ("sentry_sdk", "shared.monitoring"))]))
+loaded = {{"sentry_sdk", "shared.observability.monitoring"}} & set(sys.modules)
+print(json.dumps([answer["statusCode"], sorted(loaded)]))
 """
 
 
@@ -296,7 +297,7 @@ def test_a_callback_that_settles_never_imports_what_tells_of_errors(sentry: Sent
 def test_without_a_dsn_nothing_imports_the_sdk_whatever_breaks(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:9/nothing?sslmode=disable")
     event = {"httpMethod": "POST", "path": "/", "headers": {}, "body": ""}
-    assert in_a_fresh_process("sweep", event) == (503, ["shared.monitoring"])
+    assert in_a_fresh_process("sweep", event) == (503, ["shared.observability.monitoring"])
 
 
 def test_what_is_told_is_sent_before_the_function_answers(sentry: SentrySink, shop: Shop) -> None:
@@ -304,7 +305,7 @@ def test_what_is_told_is_sent_before_the_function_answers(sentry: SentrySink, sh
     told = push(shop, nth_order(1))
     shop.call("callback", "POST", told.path, raw=told.success().replace(b":101}", b":102}"))
     event = {"httpMethod": "POST", "path": "/", "headers": {}, "body": ""}
-    assert in_a_fresh_process("sweep", event) == (200, ["sentry_sdk", "shared.monitoring"])
+    assert in_a_fresh_process("sweep", event) == (200, ["sentry_sdk", "shared.observability.monitoring"])
     assert [alert["tags"]["alert"] for alert in sentry.alerts()] == ["amount_mismatch"]
     assert [check["status"] for check in sentry.told("check_in")] == ["ok"]
     assert CUSTOMER not in str(sentry.envelopes)

@@ -14,8 +14,9 @@ import pytest
 
 from shared import settlement
 from shared.calls_out import Deadline
-from shared.daraja import NoAnswerYet, QueryAnswered, QueryDeclined, QuerySucceeded
-from shared.database_errors import (
+from shared.daraja.client import NoAnswerYet, QueryAnswered, QueryDeclined, QuerySucceeded
+from shared.daraja.source_addresses import Source
+from shared.database.errors import (
     Busy,
     CommitUnknown,
     ConstraintBroken,
@@ -27,7 +28,6 @@ from shared.gateway.cases import Case, Evidence
 from shared.gateway.inbox import Entry
 from shared.gateway.queries import QueryDue
 from shared.payments import Confirmed, Declined, Ids, PushAccepted, QueryConfirmed, Status, UnknownCode
-from shared.safaricom_addresses import Source
 from shared.settlement import ask, from_callback, judge, look_at_the_clock, remember, settle
 from tests.fixtures.ledger import PHONES, Ledger, ids
 

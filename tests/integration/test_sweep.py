@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from netlify.functions import sweep as sweep_function
-from shared import collaborators, sending, settings, sweeping
+from shared import collaborators, settings, sweeping
 from shared.gateway.queries import Later, QueryDue
-from shared.mailer import Mailer
+from shared.mail import sending
+from shared.mail.mailer import Mailer
 from simulator import Behaviour
 from tests.fixtures.shop import CUSTOMER, Shop
 from tests.fixtures.simulator import QUERY

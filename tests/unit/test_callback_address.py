@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.callback_address import callback_url, genuine
+from shared.daraja.callback_address import callback_url, genuine
 from shared.settings import CallbackSettings
 
 ID = "0c9e8f1a-0b1c-4d2e-8f3a-5b6c7d8e9f00"

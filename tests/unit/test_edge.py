@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from shared.database_errors import Busy, CommitUnknown, ConstraintBroken, DatabaseUnavailable, StatementFailed
+from shared.database.errors import Busy, CommitUnknown, ConstraintBroken, DatabaseUnavailable, StatementFailed
 from shared.edge import (
     DEEPEST_BODY,
     LARGEST_BODY_BYTES,
@@ -23,7 +23,7 @@ from shared.edge import (
     not_found,
 )
 from shared.gateway.store import WrongEnvironment
-from shared.settings import Misconfigured
+from shared.settings_reader import Misconfigured
 
 SHOP = "https://shop.example"
 AN_ID = "5f0c9a52-93f4-4c9b-8c52-0d6f3c5be001"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.invoice import NOT_A_TAX_INVOICE, InvoiceData, render
+from shared.mail.invoice import NOT_A_TAX_INVOICE, InvoiceData, render
 
 PAID = InvoiceData(
     invoice_number="INV-2026-000042",

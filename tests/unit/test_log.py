@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from shared import log
-from shared.log import log_line, note, where_it_broke
-from shared.safe_fields import safe_fields
-from shared.settings import Misconfigured, Settings
+from shared.observability import log
+from shared.observability.log import log_line, note, where_it_broke
+from shared.observability.safe_fields import safe_fields
+from shared.settings import Settings
+from shared.settings_reader import Misconfigured
 
 ROOT = Path(__file__).parents[2]
 PHONE, EMAIL = "254708374149", "alice@example.com"
@@ -123,7 +124,7 @@ SAYS = {
 }
 PROCESS = """
 import logging, sys, threading, warnings
-from shared.log import keep_others_quiet
+from shared.observability.log import keep_others_quiet
 logging.basicConfig(level=logging.DEBUG, stream=sys.stdout)
 PRIVATE = "254708374149 alice" + "@example.com"
 class Fails:

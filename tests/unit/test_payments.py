@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.daraja.result_codes import CALLBACK_FAILURES
 from shared.payments import (
     FIRST_QUERY_AFTER,
     NOT_PAID,
@@ -42,7 +43,6 @@ from shared.payments import (
     next_query_at,
     queries_after_failure,
 )
-from shared.result_codes import CALLBACK_FAILURES
 
 ROOT = Path(__file__).parents[2]
 NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.daraja_models import (
+from shared.daraja.models import (
     CallbackFailure,
     CallbackIds,
     CallbackSuccess,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ops.redaction import Redaction, nine_digits, numbers_told
-from shared.daraja_models import CallbackSuccess, CallbackUnreadable, read_callback, receipts_seen
+from shared.daraja.models import CallbackSuccess, CallbackUnreadable, read_callback, receipts_seen
 from shared.erased import as_told, is_erased
 from shared.payments import Ids
 

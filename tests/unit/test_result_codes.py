@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
+from shared.daraja.result_codes import CALLBACK_FAILURES, QUERY_FAILURES, KnownCode, describe
 from shared.payments import Status
-from shared.result_codes import CALLBACK_FAILURES, QUERY_FAILURES, KnownCode, describe
 
 ALL = list(CALLBACK_FAILURES.values())
 EVERY_FAILING_CODE = {
@@ -86,9 +86,9 @@ def modules_loaded_by(statement: str) -> set[str]:
 
 def test_reading_callbacks_loads_nothing_but_the_standard_library() -> None:
     third_party = {"pydantic", "sendgrid", "requests", "pg8000", "certifi", "http.client", "ssl"}
-    assert not third_party & modules_loaded_by("import shared.daraja_models")
+    assert not third_party & modules_loaded_by("import shared.daraja.models")
 
 
 def test_calling_daraja_loads_no_mail_and_no_database() -> None:
     third_party = {"sendgrid", "requests", "urllib3", "pg8000", "smtplib", "certifi"}
-    assert not third_party & modules_loaded_by("import shared.daraja")
+    assert not third_party & modules_loaded_by("import shared.daraja.client")

@@ -6,7 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from shared.settings import Misconfigured, Receiving, Settings, derived_audit_secret, derived_callback_secret
+from shared.settings import Receiving, Settings, derived_audit_secret, derived_callback_secret
+from shared.settings_reader import Misconfigured
 
 SANDBOX_PASSKEY = "bfb279f9aa9bdbcf158e97dd71a467cd2e0c893059b10f78e6b72ada1ed2c919"
 GUIDE = {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import unquote, urlsplit
 
 from shared.calls_out import LOOPBACK, Deadline, tls_context
-from shared.mailer import (
+from shared.mail.mailer import (
     ID_HEADER,
     Email,
     Mailer,

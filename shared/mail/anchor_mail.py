@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from html import escape
 
-from shared.daraja_models import EAT
-from shared.mailer import Email
+from shared.daraja.models import EAT
+from shared.mail.mailer import Email
 
 TEXT = """\
 Keep this message. It holds one line about your payments:

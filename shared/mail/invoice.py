@@ -11,8 +11,8 @@ from datetime import datetime
 from decimal import Decimal
 from html import escape
 
-from shared.daraja_models import EAT
-from shared.mailer import Email, one_line
+from shared.daraja.models import EAT
+from shared.mail.mailer import Email, one_line
 from shared.money import in_words
 from shared.phone import masked
 

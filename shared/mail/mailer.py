@@ -13,7 +13,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
 from shared.calls_out import Deadline
-from shared.settings import MailSettings, is_email_address
+from shared.email_address import is_email_address
+from shared.settings import MailSettings
 
 ID_HEADER = "X-Lipa-Message-Id"
 
@@ -53,10 +54,10 @@ class Mailer(ABC):
     def from_settings(mail: MailSettings) -> Mailer:
         """SMTP where SMTP_URL is set, else SendGrid."""
         if mail.smtp_url:
-            from shared.mailer_smtp import SmtpMailer
+            from shared.mail.smtp import SmtpMailer
 
             return SmtpMailer(mail)
-        from shared.mailer_sendgrid import SendGridMailer
+        from shared.mail.sendgrid import SendGridMailer
 
         return SendGridMailer(mail)
 

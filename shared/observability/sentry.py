@@ -17,7 +17,7 @@ from sentry_sdk.transport import Transport
 from sentry_sdk.utils import Dsn
 
 from shared.calls_out import CallFailed, Deadline, Request, exchange
-from shared.safe_fields import PROSE, UUID, WORD, is_safe
+from shared.observability.safe_fields import PROSE, UUID, WORD, is_safe
 
 if TYPE_CHECKING:
     from sentry_sdk._types import DataCollectionUserOptions

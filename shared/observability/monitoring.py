@@ -16,12 +16,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from shared.calls_out import Deadline
-from shared.log import note, where_it_broke
-from shared.safe_fields import is_safe
-from shared.settings import Misconfigured, monitoring
+from shared.observability.log import note, where_it_broke
+from shared.observability.safe_fields import is_safe
+from shared.settings import monitoring
+from shared.settings_reader import Misconfigured
 
 if TYPE_CHECKING:
-    from shared.sentry import Sentry
+    from shared.observability.sentry import Sentry
     from shared.settings import MonitoringSettings
 
 A_REPORT_MAY_TAKE_S = 1.0
@@ -111,7 +112,7 @@ class Monitor:
         return True
 
     def _made(self) -> Sentry:
-        from shared.sentry import Sentry
+        from shared.observability.sentry import Sentry
 
         return Sentry(self._settings)
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from shared.calls_out import Deadline, Request, Unanswered, Unavailable, exchange
-from shared.daraja_answers import Token, read_token
+from shared.daraja.answers import Token, read_token
 from shared.settings import DarajaSettings
 
 LEASE_S = 10

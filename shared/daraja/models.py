@@ -2,7 +2,7 @@
 
 Standard library only. The callback function reads its one message here, and its start must stay cheap: pydantic would
 cost it nearly as much again as all the rest. So strictness is spelt out by hand, for these few fields. The answers to
-our own calls are pydantic models, in daraja_answers.py.
+our own calls are pydantic models, in answers.py.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from datetime import datetime, timedelta, timezone
 from decimal import Decimal, DecimalException
 from typing import Any, NoReturn, TypeAlias
 
-from shared.result_codes import CALLBACK_FAILURES
+from shared.daraja.result_codes import CALLBACK_FAILURES
 
 EAT = timezone(timedelta(hours=3), "EAT")
 """East Africa Time, the only zone Daraja knows: UTC+3 all the year, since 1960."""

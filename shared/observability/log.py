@@ -1,6 +1,6 @@
 """One canonical line a request, as JSON on standard output, by Powertools: fields rather than prose.
 
-Only the fields of `shared/safe_fields.py` are written. An exception is written with its type and where it was raised,
+Only the fields of safe_fields.py are written. An exception is written with its type and where it was raised,
 never with its message or its arguments: those may carry a phone number or an address. What libraries log, warnings and
 exceptions that nobody caught are kept to the same rule: who said something, and where in the code, never what.
 """
@@ -16,8 +16,8 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
-from shared.safe_fields import safe_fields
-from shared.settings import Misconfigured
+from shared.observability.safe_fields import safe_fields
+from shared.settings_reader import Misconfigured
 
 if TYPE_CHECKING:
     from aws_lambda_powertools import Logger
@@ -47,7 +47,7 @@ def log_line(
     if failure is not None:
         _report(failure, {"function": function, **fields})
     if _monitoring_in_use():
-        from shared.monitoring import flush
+        from shared.observability.monitoring import flush
 
         flush()
 
@@ -86,14 +86,14 @@ def where_it_broke(failure: BaseException) -> str:
 
 def _report(failure: BaseException, fields: Mapping[str, object]) -> None:
     """To Sentry, where the shop has one: kept until the request has its last word."""
-    from shared.monitoring import remember_error
+    from shared.observability.monitoring import remember_error
 
     remember_error(failure, fields)
 
 
 def _monitoring_in_use() -> bool:
     """Where it was never imported there is nothing to send, and a good request need not pay for it."""
-    return "shared.monitoring" in sys.modules
+    return "shared.observability.monitoring" in sys.modules
 
 
 def _place(filename: str, line: int | None, *names: str) -> str:

@@ -38,8 +38,8 @@ from pg8000.exceptions import DatabaseError as ServerError
 from pg8000.exceptions import InterfaceError
 
 from shared.certificates import verifying_context
-from shared.database_errors import CommitUnknown, DatabaseError, DatabaseUnavailable, StatementFailed, translated
-from shared.database_url import ConnectionSettings
+from shared.database.errors import CommitUnknown, DatabaseError, DatabaseUnavailable, StatementFailed, translated
+from shared.database.url import ConnectionSettings
 
 PASSWORD_METHODS = (3, 5)
 SASL, SASL_FINAL, LOGGED_IN = 10, 12, 0

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shared.log import alert_line
-from shared.monitoring import monitor
+from shared.observability.log import alert_line
+from shared.observability.monitoring import monitor
 
 if TYPE_CHECKING:
     from shared.gateway import Gateway
@@ -73,7 +73,8 @@ TOPICS: Mapping[str, Topic] = {
     ),
     "held": Topic(
         "A callback from an address that is not on Safaricom's list is held (CALLBACK_IP_MODE is enforce).",
-        "If the address is Safaricom's: python -m ops inbox retry ENTRY, and add it to shared/safaricom_addresses.py.",
+        "If the address is Safaricom's: python -m ops inbox retry ENTRY, and add it to"
+        " shared/daraja/source_addresses.py.",
     ),
     "anchor_not_sent": Topic(
         "The day's anchor of the audit log could not be mailed to the shop.",

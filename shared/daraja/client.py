@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from shared.access_token import AccessTokens, TokenStore
 from shared.calls_out import Answer, Deadline, Request, Unanswered, Unavailable, exchange
-from shared.daraja_answers import (
+from shared.daraja.access_token import AccessTokens, TokenStore
+from shared.daraja.answers import (
     Accepted,
     NoAnswerYet,
     PromptOpen,
@@ -29,7 +29,7 @@ from shared.daraja_answers import (
     read_push,
     read_query,
 )
-from shared.daraja_models import EAT
+from shared.daraja.models import EAT
 from shared.settings import DarajaSettings
 
 __all__ = [

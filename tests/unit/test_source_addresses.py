@@ -6,8 +6,9 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from shared.safaricom_addresses import SAFARICOM_ADDRESSES, Source, check_source
-from shared.settings import Misconfigured, Receiving
+from shared.daraja.source_addresses import SAFARICOM_ADDRESSES, Source, check_source
+from shared.settings import Receiving
+from shared.settings_reader import Misconfigured
 from tests.unit.test_settings import GUIDE, PRODUCTION
 
 SAFARICOM = "196.201.212.127"

@@ -10,7 +10,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 from shared.calls_out import Answer, CallFailed, Deadline, Request, exchange
-from shared.mailer import (
+from shared.mail.mailer import (
     ID_HEADER,
     Email,
     Mailer,

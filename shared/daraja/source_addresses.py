@@ -1,6 +1,6 @@
 """The addresses that Safaricom calls back from, as data, and what an address is worth.
 
-Daraja signs nothing, so besides the token in the callback's own address (shared/callback_address.py) the caller's
+Daraja signs nothing, so besides the token in the callback's own address (callback_address.py) the caller's
 address is one more sign, never a proof. The list is the one that merchants are given for their firewalls; three of its
 addresses were seen to send real callbacks: 196.201.212.127 (2025-10-03), .212.138 (2026-08-17) and .212.69 (2026-09).
 Some lists add 196.201.212.128 and .132, and whole networks: nobody has shown a callback from those, so they are not

@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shared.collaborators import mailer
-from shared.log import failed
+from shared.observability.log import failed
 from shared.settings import settings
 
 if TYPE_CHECKING:
     from shared.calls_out import Deadline
     from shared.gateway import Gateway
     from shared.gateway.outbox import AnchorDue, InvoiceDue
-    from shared.mailer import Email
+    from shared.mail.mailer import Email
 
 STOPPED_FOR_S = 300.0
 """Until one message is tried again: soon enough for whoever has just put it right, too rarely to have us locked out."""
@@ -40,7 +40,7 @@ def send_now(gateway: Gateway, outbox_id: int, deadline: Deadline) -> None:
 
 def send_invoice(gateway: Gateway, due: InvoiceDue, deadline: Deadline) -> None:
     """Raises `NoMailNow`, or `MailRefused` where only this message failed; both are written down."""
-    from shared.invoice import InvoiceData, render
+    from shared.mail.invoice import InvoiceData, render
 
     shop, mail = settings().shop, settings().mail
     data = InvoiceData(
@@ -64,13 +64,13 @@ def send_invoice(gateway: Gateway, due: InvoiceDue, deadline: Deadline) -> None:
 
 def mail_anchor(gateway: Gateway, due: AnchorDue, deadline: Deadline) -> None:
     """To the shop itself. Raises as `send_invoice`."""
-    from shared.anchor_mail import render
+    from shared.mail.anchor_mail import render
 
     _send(gateway, due, render(due.token, due.made_at, settings().mail.reply_to), f"anchor.{due.id}", deadline)
 
 
 def _send(gateway: Gateway, due: InvoiceDue | AnchorDue, email: Email, message_id: str, deadline: Deadline) -> None:
-    from shared.mailer import MailRefused, MailStopped, MailUnanswered
+    from shared.mail.mailer import MailRefused, MailStopped, MailUnanswered
 
     try:
         mailer().send(email, deadline, message_id=message_id)

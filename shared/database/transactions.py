@@ -1,15 +1,4 @@
-"""The database: short, explicit transactions over one connection that heals itself.
-
-    with database.transaction() as tx:
-        row = tx.row("SELECT status FROM transactions WHERE id = :id FOR UPDATE", id=transaction_id)
-
-Every statement runs inside such a block, which makes a pooler in transaction mode (PgBouncer, Neon, Netlify Database)
-safe to use. A block costs one round trip for BEGIN with its timeouts, one for each statement, one for COMMIT. The
-timeouts are the server's, so a function that is frozen or dies in the middle holds no lock for long.
-
-A connection that died while the function was frozen is replaced before anything of ours was sent. The driver is
-imported at the first connection: importing this module costs next to nothing.
-"""
+"""Transactions over one connection that heals itself, with their timeouts set on the server."""
 
 from __future__ import annotations
 
@@ -19,32 +8,15 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from shared.database_errors import (
-    Busy,
-    CommitUnknown,
-    ConstraintBroken,
+from shared.database.errors import (
     DatabaseError,
     DatabaseUnavailable,
     StatementFailed,
 )
-from shared.database_url import ConnectionSettings, connection_settings
+from shared.database.url import ConnectionSettings, connection_settings
 
 if TYPE_CHECKING:
-    from shared.database_connection import Connection
-
-__all__ = [
-    "Busy",
-    "CommitUnknown",
-    "ConnectionSettings",
-    "ConstraintBroken",
-    "Database",
-    "DatabaseError",
-    "DatabaseUnavailable",
-    "Row",
-    "StatementFailed",
-    "Transaction",
-    "connection_settings",
-]
+    from shared.database.connection import Connection
 
 Row: TypeAlias = dict[str, Any]
 """One row by column name. NUMERIC is Decimal, timestamptz an aware datetime in UTC, jsonb as json.loads reads it."""
@@ -149,7 +121,7 @@ class Database:
         raise failure
 
     def _connected(self) -> Connection:
-        from shared.database_connection import Connection
+        from shared.database.connection import Connection
 
         self._connection = Connection(
             self._settings, connect_timeout_s=self._connect_timeout_s, read_timeout_s=self._read_timeout_s

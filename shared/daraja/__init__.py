@@ -1,0 +1,1 @@
+"""Safaricom's API, both ways: what we ask, what it answers, and what it calls us back with."""

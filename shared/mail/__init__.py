@@ -1,0 +1,1 @@
+"""What we write to people, and how it leaves: SendGrid or SMTP, behind one door."""
