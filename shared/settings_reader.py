@@ -40,12 +40,12 @@ class Misconfigured(Exception):
 class Reader:
     """Reads variables one by one and remembers every problem, so that all are told at once."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = environ
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self._variables = variables
         self._problems: dict[str, Problem] = {}
 
     def get(self, name: str) -> str:
-        return self._environ.get(name, "").strip()
+        return self._variables.get(name, "").strip()
 
     def has(self, name: str) -> bool:
         return bool(self.get(name))

@@ -113,7 +113,9 @@ def test_whatever_the_sdk_may_gather_only_listed_fields_in_listed_forms_leave() 
             "values": [
                 {
                     "type": "ValueError",
-                    "stacktrace": {"frames": [{"filename": "shared/log.py", "function": "log_line", "lineno": 7}]},
+                    "stacktrace": {
+                        "frames": [{"filename": "shared/observability/log.py", "function": "log_line", "lineno": 7}]
+                    },
                 }
             ]
         },
