@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 SWEEP_STOPPED = "sweep_stopped"
 MAIL_STOPPED = "mail_stopped"
+LETTER_TEMPLATE = "letter_template"
+A_LETTER_A_DAY = 24
+"""Letters can be far apart: that none was written for hours does not mean that a template was mended."""
 
 CONDITIONS: Mapping[str, str] = {
     # Daraja told how payments ended when asked, and no callback came for any: the address it calls is broken. Five in
@@ -128,6 +131,11 @@ class Watch:
         with self._store.transaction() as tx:
             _tell(tx, MAIL_STOPPED, {})
 
+    def letter_template_breaks(self, template: str, where: str) -> None:
+        """A shop's own template could not be used, and the built-in one was. `where` names file, line and error."""
+        with self._store.transaction() as tx:
+            _tell(tx, LETTER_TEMPLATE, {"template": template, "broken_at": where}, over_after_h=A_LETTER_A_DAY)
+
     def look(self) -> list[str]:
         """Every five minutes, by whichever sweep comes first: alert of what concerns the whole shop. Returns topics."""
         with self._store.transaction() as tx:
@@ -143,16 +151,18 @@ class Watch:
             return [topic for topic, facts in found.items() if facts is not None and _tell(tx, topic, facts)]
 
 
-def _tell(tx: Transaction, topic: str, facts: Mapping[str, object], *, leased: bool = False) -> Row | None:
+def _tell(
+    tx: Transaction, topic: str, facts: Mapping[str, object], *, leased: bool = False, over_after_h: int = 1
+) -> Row | None:
     """The alert, where this is news: the occasion has just begun, or was last told a day ago."""
     return tx.row(
         """
         WITH occasion AS (
             INSERT INTO occasions AS o (topic) VALUES (:topic)
             ON CONFLICT (topic) DO UPDATE SET
-                since = CASE WHEN o.seen_at <= now() - interval '1 hour' THEN now() ELSE o.since END,
-                told_at = CASE WHEN o.seen_at <= now() - interval '1 hour' OR o.told_at <= now() - interval '24 hours'
-                               THEN now() ELSE o.told_at END,
+                since = CASE WHEN o.seen_at <= now() - interval '1 hour' * :over_after_h THEN now() ELSE o.since END,
+                told_at = CASE WHEN o.seen_at <= now() - interval '1 hour' * :over_after_h
+                                 OR o.told_at <= now() - interval '24 hours' THEN now() ELSE o.told_at END,
                 seen_at = now()
             RETURNING topic, since, told_at)
         INSERT INTO outbox (kind, topic, facts, tries, next_try_at)
@@ -165,6 +175,7 @@ def _tell(tx: Transaction, topic: str, facts: Mapping[str, object], *, leased: b
         topic=topic,
         facts=json.dumps(facts),
         leased=leased,
+        over_after_h=over_after_h,
     )
 
 

@@ -6,12 +6,11 @@ tax invoice, which only KRA's eTIMS makes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
 from html import escape
 
 from shared.daraja.models import EAT
+from shared.mail.letters import Letter
 from shared.mail.mailer import Email, one_line
 from shared.money import in_words
 from shared.phone import masked
@@ -19,27 +18,7 @@ from shared.phone import masked
 NOT_A_TAX_INVOICE = "This is a payment receipt, not a KRA eTIMS tax invoice."
 
 
-@dataclass(frozen=True, slots=True)
-class InvoiceData:
-    """What is invoiced. Times are aware; `receipt` is None while M-Pesa's receipt number is not known yet."""
-
-    invoice_number: str
-    invoice_date: datetime
-    customer_name: str | None = field(repr=False)
-    customer_email: str = field(repr=False)
-    customer_phone: str = field(repr=False)
-    amount_kes: Decimal
-    account_reference: str
-    description: str | None
-    receipt: str | None
-    paid_at: datetime
-    transaction_id: str
-    shop_name: str
-    shop_address: str | None
-    reply_to: str
-
-
-def render(data: InvoiceData) -> Email:
+def render(data: Letter) -> Email:
     """The e-mail to send."""
     amount = in_words(data.amount_kes)
     shop = one_line(data.shop_name)
@@ -47,23 +26,23 @@ def render(data: InvoiceData) -> Email:
     return Email(
         to_address=data.customer_email,
         to_name=data.customer_name,
-        subject=f"Invoice {one_line(data.invoice_number)} from {shop}: {amount}, paid",
+        subject=f"Invoice {one_line(data.invoice_number or '')} from {shop}: {amount}, paid",
         text=_text(data, shop, amount, rows),
         html=_html(data, shop, amount, rows),
         from_name=shop,
     )
 
 
-def _rows(data: InvoiceData) -> list[tuple[str, str]]:
+def _rows(data: Letter) -> list[tuple[str, str]]:
     customer = one_line(data.customer_name or "")
     return [
-        ("Invoice number", one_line(data.invoice_number)),
-        ("Date", _day(data.invoice_date)),
+        ("Invoice number", one_line(data.invoice_number or "")),
+        ("Date", _day(data.invoice_date or data.at)),
         *([("Customer", customer)] if customer else []),
         ("Paid from", f"M-Pesa {masked(data.customer_phone)}"),
         ("For", one_line(data.description or "") or f"Order {one_line(data.account_reference)}"),
         ("Reference", one_line(data.account_reference)),
-        ("Paid", f"{_day(data.paid_at)}, {data.paid_at.astimezone(EAT):%H:%M} EAT"),
+        ("Paid", f"{_day(data.at)}, {data.at.astimezone(EAT):%H:%M} EAT"),
         ("M-Pesa receipt", one_line(data.receipt or "") or "to follow"),
     ]
 
@@ -73,12 +52,12 @@ def _day(moment: datetime) -> str:
     return f"{there.day} {there:%B %Y}"
 
 
-def _thanks(data: InvoiceData, shop: str) -> str:
+def _thanks(data: Letter, shop: str) -> str:
     name = one_line(data.customer_name or "")
     return f"Asante{f' {name}' if name else ''}! {shop} has received your payment."
 
 
-def _text(data: InvoiceData, shop: str, amount: str, rows: list[tuple[str, str]]) -> str:
+def _text(data: Letter, shop: str, amount: str, rows: list[tuple[str, str]]) -> str:
     width = max(len(label) for label, _ in rows) + 2
     address = one_line(data.shop_address or "")
     lines = [
@@ -99,7 +78,7 @@ def _text(data: InvoiceData, shop: str, amount: str, rows: list[tuple[str, str]]
     return "\n".join(lines) + "\n"
 
 
-def _html(data: InvoiceData, shop: str, amount: str, rows: list[tuple[str, str]]) -> str:
+def _html(data: Letter, shop: str, amount: str, rows: list[tuple[str, str]]) -> str:
     address = one_line(data.shop_address or "")
     table = "\n".join(
         f'<tr><td style="padding:7px 12px 7px 0;color:#5b6762;vertical-align:top">{escape(label)}</td>'
@@ -112,7 +91,7 @@ def _html(data: InvoiceData, shop: str, amount: str, rows: list[tuple[str, str]]
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Invoice {escape(one_line(data.invoice_number))}</title>
+<title>Invoice {escape(one_line(data.invoice_number or ""))}</title>
 </head>
 <body style="margin:0;padding:0;background:#f2f5f3">
 <table role="presentation" width="100%" cellpadding="0" cellspacing="0" style="background:#f2f5f3">

@@ -40,26 +40,30 @@ def send_now(gateway: Gateway, outbox_id: int, deadline: Deadline) -> None:
 
 def send_invoice(gateway: Gateway, due: InvoiceDue, deadline: Deadline) -> None:
     """Raises `NoMailNow`, or `MailRefused` where only this message failed; both are written down."""
-    from shared.mail.invoice import InvoiceData, render
+    from shared.mail.letters import Kind, Letter, write
 
     shop, mail = settings().shop, settings().mail
-    data = InvoiceData(
-        invoice_number=due.invoice_number,
-        invoice_date=due.invoice_date,
+    letter = Letter(
+        kind=Kind.INVOICE,
+        lang="en",
+        transaction_id=due.transaction_id,
         customer_name=due.customer_name,
         customer_email=due.customer_email,
         customer_phone=due.customer_phone,
         amount_kes=due.amount_kes,
         account_reference=due.account_reference,
         description=due.transaction_desc,
+        at=due.paid_at,
         receipt=due.receipt,
-        paid_at=due.paid_at,
-        transaction_id=due.transaction_id,
+        invoice_number=due.invoice_number,
+        invoice_date=due.invoice_date,
         shop_name=shop.name,
         shop_address=shop.address,
+        shop_tax_pin=None,
         reply_to=mail.reply_to,
     )
-    _send(gateway, due, render(data), f"{due.invoice_number}.{due.id}", deadline)
+    email = write(letter, gateway.watch.letter_template_breaks)
+    _send(gateway, due, email, f"{due.invoice_number}.{due.id}", deadline)
 
 
 def mail_anchor(gateway: Gateway, due: AnchorDue, deadline: Deadline) -> None:

@@ -115,6 +115,10 @@ TOPICS: Mapping[str, Topic] = {
         "Run: python -m ops case on a paid payment that waits for its invoice: it says which. Then put right "
         "SENDGRID_API_KEY, INVOICE_EMAIL_FROM or SMTP_URL, and deploy.",
     ),
+    "letter_template": Topic(
+        "A template of the shop's own for letters to customers has an error. The built-in one was sent in its place.",
+        "Run: python -m ops letters check, on the version that is deployed. Put right what it names, and deploy.",
+    ),
     "work_stuck": Topic(
         "The sweep runs, but payments, callbacks or messages stay where they are.",
         "Look at the lines of sweep with the message failed: they name what breaks and where.",

@@ -328,6 +328,7 @@ def every_topic() -> set[str]:
         *CONDITIONS,
         "sweep_stopped",
         "mail_stopped",
+        "letter_template",
         "silent_in_review",
         *(each.value for each in Alert),
     }

@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from shared.mail.invoice import NOT_A_TAX_INVOICE, InvoiceData, render
+from shared.mail.invoice import NOT_A_TAX_INVOICE, render
+from shared.mail.letters import Kind, Letter
 
-PAID = InvoiceData(
+PAID = Letter(
+    kind=Kind.INVOICE,
+    lang="en",
     invoice_number="INV-2026-000042",
     invoice_date=datetime(2026, 11, 22, 22, 30, tzinfo=UTC),
     customer_name="Wanjiru Example",
@@ -23,10 +26,11 @@ PAID = InvoiceData(
     account_reference="INV00042",
     description="Two baskets & a mat",
     receipt="UKM4JS31RB",
-    paid_at=datetime(2026, 11, 22, 22, 29, 59, tzinfo=UTC),
+    at=datetime(2026, 11, 22, 22, 29, 59, tzinfo=UTC),
     transaction_id="7b8f8a3e-0000-4000-8000-000000000000",
     shop_name="Duka la Mfano",
     shop_address="Moi Avenue 12, Nairobi",
+    shop_tax_pin=None,
     reply_to="support@shop.example",
 )
 HOSTILE = "<script>alert(1)</script>\"'&\r\nTotal paid: KES 0\u202e\x00"
