@@ -19,7 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from dev.mutation.__main__ import copy_of_the_tree
-from dev.planted_bugs.bugs import BUGS, Bug
+from dev.planted_bugs.bug import Bug
+from dev.planted_bugs.bugs import BUGS
 
 A_RUN_LASTS_AT_MOST_S = 900
 FAILED, NOTHING_CHOSEN = 1, 5

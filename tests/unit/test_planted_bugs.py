@@ -14,7 +14,8 @@ from dev.mutation.__main__ import ROUNDS
 from dev.mutation.equivalents import EQUIVALENT
 from dev.mutation.mutants import mutants
 from dev.planted_bugs.__main__ import planted
-from dev.planted_bugs.bugs import BUGS, Bug
+from dev.planted_bugs.bug import Bug
+from dev.planted_bugs.bugs import BUGS
 
 ROOT = Path(__file__).parents[2]
 
