@@ -5,10 +5,7 @@ from __future__ import annotations
 from ops.books import Books
 from ops.review import NotPossible
 from shared.gateway import Gateway
-from shared.gateway.cases import Evidence
-from shared.gateway.outbox import NoAddress, NotPaid, Requested, Waiting
-
-RESENT = "InvoiceResent"
+from shared.gateway.invoices import NoAddress, Operator, Requested, Waiting
 
 
 def resend(gateway: Gateway, clue: str, who: str, why: str) -> str:
@@ -18,24 +15,22 @@ def resend(gateway: Gateway, clue: str, who: str, why: str) -> str:
         known = "nothing is known about it" if not found else f"{len(found)} payments are known by it"
         raise NotPossible(f"{clue}: {known}; `ops case` finds a payment's id, which names one")
     transaction_id = str(found[0]["id"])
-    with gateway.cases.open(transaction_id, Evidence(f"operator {who}", RESENT, why=why)) as case:
-        told = case.resend_invoice() if case is not None else NotPaid()
-    match told:
+    match gateway.invoices.send_again(transaction_id, Operator(who, why)):
         case Requested():
             return transaction_id
-        case NotPaid():
-            raise NotPossible(f"{transaction_id} is not paid: it has no invoice to send")
         case NoAddress():
             raise NotPossible(f"{transaction_id} has no e-mail address: POST /api/pay/invoice takes one, once")
         case Waiting():
             raise NotPossible(f"the invoice of {transaction_id} still waits to be sent: the sweep does it")
+        case _:
+            raise NotPossible(f"{transaction_id} is not paid: it has no invoice to send")
 
 
 def resend_given_up(gateway: Gateway, who: str, why: str) -> list[str]:
     """Every invoice that was given up. Gives the payments' ids."""
-    done = []
-    for transaction_id in gateway.outbox.given_up():
-        with gateway.cases.open(transaction_id, Evidence(f"operator {who}", RESENT, why=why)) as case:
-            if case is not None and isinstance(case.resend_invoice(), Requested):
-                done.append(transaction_id)
-    return done
+    asked = Operator(who, why)
+    return [
+        transaction_id
+        for transaction_id in gateway.invoices.given_up()
+        if isinstance(gateway.invoices.send_again(transaction_id, asked), Requested)
+    ]

@@ -35,6 +35,7 @@ from shared.settings_reader import (
     is_release,
     is_shortcode,
     is_smtp_url,
+    is_tax_pin,
     listed,
     separated,
 )
@@ -107,6 +108,8 @@ class MailSettings:
 class ShopSettings:
     name: str
     address: str | None
+    tax_pin: str | None = None
+    """KRA's, as the shop's invoices show it."""
 
 
 @dataclass(frozen=True)
@@ -367,6 +370,10 @@ def _shop(reader: Reader) -> ShopSettings:
     return ShopSettings(
         name=reader.text("SHOP_NAME", "the shop's name as invoices show it", is_one_line, default=host),
         address=reader.text("SHOP_ADDRESS", "the shop's address on one line", is_one_line, default="") or None,
+        tax_pin=reader.text(
+            "SHOP_KRA_PIN", "the shop's KRA PIN: a letter, nine digits, a letter, like A123456789Z", is_tax_pin, ""
+        ).upper()
+        or None,
     )
 
 

@@ -109,6 +109,11 @@ def is_one_line(value: str) -> bool:
     return value.isprintable() and len(value) <= 200
 
 
+def is_tax_pin(value: str) -> bool:
+    """As on a KRA PIN certificate, in whichever case it was typed."""
+    return bool(re.fullmatch(r"[A-Za-z][0-9]{9}[A-Za-z]", value))
+
+
 def listed(value: str) -> list[str]:
     return [part.rstrip("/") for part in separated(value)]
 

@@ -10,7 +10,7 @@ from typing import Any
 from shared.calls_out import Deadline
 from shared.collaborators import gateway
 from shared.edge import Answer, FieldError, Problem, Request, answer, invalid, not_found
-from shared.gateway.outbox import NoAddress, NotPaid, Requested, TooOften
+from shared.gateway.invoices import Customer, NoAddress, NotPaid, Requested, TooOften
 from shared.mail.sending import send_now
 from shared.orders import read_email, unknown_fields
 from shared.settings import settings
@@ -34,7 +34,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
 
 def send_again(request: Request) -> Answer:
     transaction_id, customer_email = _read(request.json_object())
-    match gateway().outbox.send_invoice_again(transaction_id, customer_email):
+    match gateway().invoices.send_again(transaction_id, Customer(customer_email)):
         case None:
             raise not_found()
         case NotPaid():

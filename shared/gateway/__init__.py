@@ -13,6 +13,7 @@ from shared.gateway.admissions import Admissions
 from shared.gateway.anchors import Anchors
 from shared.gateway.cases import Cases
 from shared.gateway.inbox import Inbox
+from shared.gateway.invoices import Invoices
 from shared.gateway.outbox import Outbox
 from shared.gateway.queries import Queries
 from shared.gateway.statuses import Statuses
@@ -47,6 +48,7 @@ class Gateway:
         self.anchors = Anchors(store)
         self.cases = Cases(store, trail, confirm_above_kes)
         self.inbox = Inbox(store)
+        self.invoices = Invoices(store, trail)
         self.outbox = Outbox(store)
         self.queries = Queries(store, app)
         self.statuses = Statuses(store)

@@ -9,8 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from shared.erased import ERASED_EMAIL, as_told
-from shared.gateway.outbox import NoAddress, NotPaid, Requested, Waiting
+from shared.erased import as_told
 from shared.gateway.trail import READ, WRITE
 from shared.payments import (
     FIRST_QUERY_AFTER,
@@ -238,36 +237,6 @@ class Case:
             id=self.payment.id,
             **self._step(outcome, self.payment.status),
         )
-
-    def resend_invoice(self) -> Requested | NotPaid | NoAddress | Waiting:
-        """The same invoice once more, and one audit row by whom and why: an operator's wish."""
-        if self.payment.status is not Status.PAID:
-            return NotPaid()
-        row = self._tx.row(
-            """
-            WITH addressed AS (
-                SELECT transaction_id AS id FROM invoices
-                WHERE transaction_id = CAST(:id AS uuid) AND customer_email <> :erased),
-            queued AS (
-                INSERT INTO outbox (kind, topic, transaction_id)
-                SELECT 'invoice', 'resent', id FROM addressed
-                WHERE NOT EXISTS (SELECT FROM outbox o WHERE o.transaction_id = addressed.id AND o.kind = 'invoice'
-                                    AND o.next_try_at IS NOT NULL)
-                RETURNING id),
-            waits_again AS (
-                UPDATE invoices i SET status = 'PENDING' FROM queued
-                WHERE i.transaction_id = CAST(:id AS uuid) AND i.status = 'FAILED')
-            SELECT (SELECT id FROM queued) AS queued, EXISTS (SELECT FROM addressed) AS addressed
-            """,
-            id=self.payment.id,
-            erased=ERASED_EMAIL,
-        )
-        if row is None or not row["addressed"]:
-            return NoAddress()
-        if row["queued"] is None:
-            return Waiting()
-        self.note("noted")
-        return Requested(row["queued"])
 
     def _step(self, outcome: str, status: Status, review_reason: ReviewReason | None = None) -> dict[str, object]:
         evidence = self._evidence

@@ -9,14 +9,12 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, TypeAlias
 
 from shared.audit_chain import Anchor
-from shared.erased import ERASED_EMAIL
 
 if TYPE_CHECKING:
     from shared.database import Row
     from shared.gateway.store import Store
 
 MOST_TRIES = 3
-AGAIN_A_DAY = 3
 
 
 @dataclass(frozen=True)
@@ -76,35 +74,6 @@ class AnchorDue:
 
 
 Due: TypeAlias = AlertDue | InvoiceDue | AnchorDue
-
-
-@dataclass(frozen=True)
-class Requested:
-    """The invoice is on its way: this row is to be sent."""
-
-    outbox_id: int
-
-
-@dataclass(frozen=True)
-class NotPaid:
-    """There is nothing to invoice."""
-
-
-@dataclass(frozen=True)
-class NoAddress:
-    """No e-mail address is stored, and none was given; or it was erased, and no other takes its place."""
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """It has not been sent or given up yet: the sweep does it."""
-
-
-@dataclass(frozen=True)
-class TooOften:
-    """It was sent again three times within a day."""
-
-    retry_after_s: int
 
 
 class Outbox:
@@ -226,63 +195,6 @@ class Outbox:
                 most_tries=MOST_TRIES,
             )
             return int(row["given_up"]) if row else 0
-
-    def given_up(self) -> list[str]:
-        """The paid payments whose invoice is FAILED, oldest first."""
-        with self._store.transaction() as tx:
-            rows = tx.rows(
-                """
-                SELECT t.id FROM invoices i JOIN transactions t ON t.id = i.transaction_id
-                WHERE i.status = 'FAILED' AND t.status = 'PAID' AND i.customer_email <> :erased
-                ORDER BY i.invoice_date, t.id
-                """,
-                erased=ERASED_EMAIL,
-            )
-            return [str(row["id"]) for row in rows]
-
-    def send_invoice_again(
-        self, transaction_id: str, customer_email: str | None
-    ) -> Requested | NotPaid | NoAddress | TooOften | None:
-        """To the stored address only; a given one is taken once, where none is stored. None: no such payment."""
-        with self._store.transaction() as tx:
-            row = tx.row(
-                """
-                SELECT t.status, t.customer_email, i.id AS invoice_id,
-                       (SELECT count(*) FROM outbox o
-                        WHERE o.transaction_id = t.id AND o.kind = 'invoice' AND o.topic = 'again'
-                          AND o.created_at > now() - interval '24 hours') AS lately,
-                       (SELECT extract(epoch FROM min(o.created_at) + interval '24 hours' - now()) FROM outbox o
-                        WHERE o.transaction_id = t.id AND o.kind = 'invoice' AND o.topic = 'again'
-                          AND o.created_at > now() - interval '24 hours') AS retry_after_s
-                FROM transactions t LEFT JOIN invoices i ON i.transaction_id = t.id
-                WHERE t.id = CAST(:id AS uuid) FOR UPDATE OF t
-                """,
-                id=transaction_id,
-            )
-            if row is None:
-                return None
-            if row["status"] != "PAID":
-                return NotPaid()
-            if row["customer_email"] == ERASED_EMAIL or (row["customer_email"] is None and customer_email is None):
-                return NoAddress()
-            if row["lately"] >= AGAIN_A_DAY:
-                return TooOften(int(row["retry_after_s"]) + 1)
-            (queued,) = tx.rows(
-                """
-                WITH addressed AS (
-                    UPDATE transactions SET customer_email = coalesce(customer_email, :email)
-                    WHERE id = CAST(:id AS uuid) RETURNING id, customer_email, customer_name, phone_number, amount),
-                invoiced AS (
-                    INSERT INTO invoices (transaction_id, customer_email, customer_name, customer_phone, amount)
-                    SELECT id, customer_email, customer_name, phone_number, amount FROM addressed
-                    ON CONFLICT (transaction_id) DO NOTHING)
-                INSERT INTO outbox (kind, topic, transaction_id) VALUES ('invoice', 'again', CAST(:id AS uuid))
-                RETURNING id
-                """,
-                id=transaction_id,
-                email=customer_email,
-            )
-            return Requested(queued["id"])
 
 
 def _due(row: Row) -> Due:

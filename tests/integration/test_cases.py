@@ -11,7 +11,7 @@ import pytest
 
 from shared.database import Database
 from shared.gateway.cases import Evidence
-from shared.gateway.outbox import NoAddress, NotPaid, Requested, Waiting
+from shared.gateway.invoices import NoAddress, NotPaid, Operator, Requested, Waiting
 from shared.payments import (
     Alert,
     Confirmed,
@@ -835,10 +835,7 @@ def invoiced(ledger: Ledger, number: int = 1) -> str:
 
 def resent(ledger: Ledger, transaction_id: str) -> object:
     """What it gives that a person wants the invoice sent again."""
-    told = Evidence("operator amina", "InvoiceResent", why="never arrived")
-    with ledger.gateway.cases.open(transaction_id, told) as case:
-        assert case is not None
-        return case.resend_invoice()
+    return ledger.gateway.invoices.send_again(transaction_id, Operator("amina", "never arrived"))
 
 
 def invoice_of(ledger: Ledger, transaction_id: str) -> object:

@@ -62,6 +62,11 @@ def test_the_ten_variables_of_the_guide_are_enough(environ: dict[str, str]) -> N
     assert settings.mail.sendgrid_base_url == "https://api.sendgrid.com"
 
 
+def test_the_shops_tax_pin_is_shown_as_kra_writes_it() -> None:
+    assert read(GUIDE).shop.tax_pin is None
+    assert read(GUIDE, SHOP_KRA_PIN=" a123456789z ").shop.tax_pin == "A123456789Z"
+
+
 @pytest.mark.parametrize("name", GUIDE)
 @pytest.mark.parametrize("empty", [None, "", "   "])
 def test_each_of_the_ten_is_named_when_it_is_missing(name: str, empty: str | None) -> None:
@@ -143,6 +148,9 @@ def test_all_that_is_missing_is_told_at_once() -> None:
         ("SMTP_URL", "smtp://user:s3cret-word@/"),
         ("SHOP_NAME", "two\nlines"),
         ("SHOP_ADDRESS", "x" * 201),
+        ("SHOP_KRA_PIN", "A12345678Z"),
+        ("SHOP_KRA_PIN", "1234567890A"),
+        ("SHOP_KRA_PIN", "P051\u0661234567X"),
     ],
 )  # fmt: skip
 def test_each_malformed_variable_is_named_and_its_value_never_shown(name: str, value: str) -> None:
