@@ -43,8 +43,8 @@ GRANT UPDATE (mpesa_receipt_number, inbox_id, result_desc, balance_amount, trans
 -- What leaves the house.
 GRANT SELECT, INSERT ON invoices, outbox TO lipa_functions;
 GRANT UPDATE (status, sent_at) ON invoices TO lipa_functions;
-GRANT UPDATE (tries, next_try_at, sent_at, last_error) ON outbox TO lipa_functions;
+GRANT UPDATE (tries, next_try_at, sent_at, last_error, dropped) ON outbox TO lipa_functions;
 
 -- What is no history: keys that are released, the token, the budget, limits, what the sweep remembers.
 GRANT SELECT, INSERT, DELETE ON idempotency_keys, push_callers TO lipa_functions;
-GRANT SELECT, INSERT, UPDATE ON access_tokens, query_budget, occasions, sweeps TO lipa_functions;
+GRANT SELECT, INSERT, UPDATE ON access_tokens, query_budget, occasions, sweeps, mail_pause TO lipa_functions;

@@ -44,6 +44,7 @@ CREATE TABLE transactions (
     next_query_at        timestamptz,
     audit_length         integer NOT NULL DEFAULT 0,          -- of its chain in audit_log
     audit_head           text,                                -- the chain's end, under the key of the functions
+    lang                 varchar(2) NOT NULL DEFAULT 'en' CHECK (lang IN ('en', 'sw')), -- what we write to the customer in
     CONSTRAINT paid_has_evidence CHECK (status <> 'PAID' OR paid_at IS NOT NULL),
     CONSTRAINT refunded_has_a_receipt CHECK (status <> 'REFUNDED' OR refunded_at IS NOT NULL AND refund_receipt IS NOT NULL),
     CONSTRAINT review_has_a_reason CHECK ((status = 'REVIEW') = (review_reason IS NOT NULL)),
@@ -158,26 +159,37 @@ CREATE TABLE audit_anchors (
 -- What has to leave the house: written with the status change, sent afterwards, at most three tries.
 CREATE TABLE outbox (
     id             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    kind           text NOT NULL CHECK (kind IN ('invoice', 'alert', 'anchor')),
-    topic          text NOT NULL,                             -- which alert; invoices: 'settled', 'again'; anchors: 'log', 'mail'
+    kind           text NOT NULL CHECK (kind IN ('invoice', 'alert', 'anchor', 'notice')),
+    topic          text NOT NULL,                             -- which alert or notice; invoices: 'settled', 'again'; anchors: 'log', 'mail'
     transaction_id uuid REFERENCES transactions (id),
     created_at     timestamptz NOT NULL DEFAULT now(),
     tries          smallint NOT NULL DEFAULT 0 CHECK (tries BETWEEN 0 AND 3),
-    next_try_at    timestamptz DEFAULT now(),                 -- null: sent, or given up
+    next_try_at    timestamptz DEFAULT now(),                 -- null: sent, given up or dropped
     sent_at        timestamptz,
     last_error     text,
     anchor_id      bigint REFERENCES audit_anchors (id),
     facts          jsonb,                                     -- an alert's counts; never personal
+    tells_of       bigint,                                    -- a notice: the change, by its row of audit_log
+    dropped        text CHECK (dropped IN ('no_address', 'overtaken', 'off', 'seen', 'tried_again', 'never_told')),
     CONSTRAINT sent_is_over CHECK (sent_at IS NULL OR next_try_at IS NULL),
+    CONSTRAINT dropped_is_over CHECK (dropped IS NULL OR kind = 'notice' AND sent_at IS NULL AND next_try_at IS NULL),
+    CONSTRAINT a_notice_tells_of_a_change CHECK ((kind = 'notice') = (tells_of IS NOT NULL)),
     CONSTRAINT an_anchor_leaves CHECK ((kind = 'anchor') = (anchor_id IS NOT NULL))
 );
 
 CREATE UNIQUE INDEX outbox_tells_an_alert_once ON outbox (transaction_id, topic) WHERE kind = 'alert';
 CREATE UNIQUE INDEX outbox_sends_a_first_invoice_once ON outbox (transaction_id) WHERE kind = 'invoice' AND topic = 'settled';
 CREATE UNIQUE INDEX outbox_sends_an_anchor_once ON outbox (anchor_id, topic) WHERE kind = 'anchor';
+CREATE UNIQUE INDEX outbox_tells_of_a_change_once ON outbox (transaction_id, tells_of) WHERE kind = 'notice';
 CREATE INDEX outbox_next_try_at ON outbox (next_try_at) WHERE next_try_at IS NOT NULL;
 CREATE INDEX outbox_invoices_sent ON outbox (sent_at) WHERE kind = 'invoice' AND sent_at IS NOT NULL;
 CREATE INDEX outbox_invoices_unsent ON outbox (created_at) WHERE kind = 'invoice' AND sent_at IS NULL;
+
+-- Until when no mail leaves: whoever carries it asked for a pause, or takes none.
+CREATE TABLE mail_pause (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    until    timestamptz NOT NULL
+);
 
 -- What concerns the whole shop and not one payment: told when it begins and once a day while it lasts, by one sweep only.
 CREATE TABLE occasions (

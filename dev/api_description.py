@@ -27,6 +27,7 @@ from shared.daraja.callback_address import TOKEN
 from shared.edge import LARGEST_BODY_BYTES, Code
 from shared.email_address import EMAIL_ADDRESS, LONGEST_EMAIL_ADDRESS
 from shared.gateway.statuses import StatusView
+from shared.language import DEFAULT_LANG, LANGS
 from shared.money import LARGEST_KES, SMALLEST_KES
 from shared.orders import IDEMPOTENCY_KEY, LONGEST_DESCRIPTION, LONGEST_NAME, NOT_IN_A_LINE, REFERENCE
 from shared.payments import PUBLIC, Status
@@ -82,6 +83,7 @@ def _stkpush() -> Json:
         "transaction_desc": "Two bags of coffee",
         "customer_email": "alice@example.com",
         "customer_name": "Alice Wanjiru",
+        "lang": "sw",
     }
     answers = {
         name: _given(stkpush.accepted("/api/pay/stkpush", AN_ID, state, checkout_id).body)
@@ -224,8 +226,13 @@ def _schemas() -> Json:
                     "description": "The customer sees it in the prompt and on the statement.",
                 },
                 "transaction_desc": _line(LONGEST_DESCRIPTION),
-                "customer_email": _email("The invoice goes there."),
+                "customer_email": _email("The invoice goes there, and notices of what else becomes of the payment."),
                 "customer_name": _line(LONGEST_NAME),
+                "lang": {
+                    "enum": [*LANGS, None],
+                    "default": DEFAULT_LANG,
+                    "description": "What the invoice and notices are written in: English or Swahili.",
+                },
             },
             required=["phone_number", "amount", "account_reference"],
         ),

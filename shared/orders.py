@@ -12,11 +12,12 @@ from typing import TypeVar
 from shared.edge import FieldError, Request, invalid
 from shared.email_address import is_email_address
 from shared.gateway.admissions import IdempotencyKey, Order
+from shared.language import DEFAULT_LANG, read_lang
 from shared.money import read_amount_kes
 from shared.phone import read_msisdn
 
 T = TypeVar("T")
-FIELDS = ("phone_number", "amount", "account_reference", "transaction_desc", "customer_email", "customer_name")
+FIELDS = ("phone_number", "amount", "account_reference", "transaction_desc", "customer_email", "customer_name", "lang")
 LONGEST_NAME = 100
 LONGEST_DESCRIPTION = 100
 NOT_IN_A_LINE = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp", "Zs")
@@ -41,9 +42,10 @@ def read_order(body: dict[str, object]) -> Order:
     description = read("transaction_desc", lambda value: _read_line(value, LONGEST_DESCRIPTION))
     email = read("customer_email", read_email)
     name = read("customer_name", lambda value: _read_line(value, LONGEST_NAME))
-    if errors or msisdn is None or amount_kes is None or reference is None:
+    lang = read("lang", read_lang)
+    if errors or msisdn is None or amount_kes is None or reference is None or lang is None:
         raise invalid(*errors)
-    return Order(msisdn, amount_kes, reference, description, email, name)
+    return Order(msisdn, amount_kes, reference, description, email, name, lang)
 
 
 def unknown_fields(body: Mapping[str, object], known: Iterable[str], detail: str) -> list[FieldError]:
@@ -66,6 +68,7 @@ def read_idempotency_key(request: Request, order: Order) -> IdempotencyKey | Non
         order.transaction_desc,
         order.customer_email,
         order.customer_name,
+        *([order.lang] if order.lang != DEFAULT_LANG else []),  # keys that are older than the field stay good
     ]
     return IdempotencyKey(key, hashlib.sha256(json.dumps(understood).encode()).hexdigest())
 

@@ -8,6 +8,7 @@ import { LARGEST_KES, SMALLEST_KES, formatKes } from "./money.js";
 import { readPhone } from "./phone.js";
 
 const EMAIL = /^[^\s@]+@[^\s@]+\.[^\s@]+$/;
+const LANGUAGES = ["en", "sw"]; // that the shop writes in
 
 export class CheckoutForm {
   #root;
@@ -55,6 +56,8 @@ export class CheckoutForm {
     if (description) order.transaction_desc = description;
     if (value("customer_name")) order.customer_name = value("customer_name");
     if (email) order.customer_email = email;
+    const lang = document.documentElement.lang.toLowerCase().split("-")[0];
+    if (LANGUAGES.includes(lang)) order.lang = lang;
     return order;
   }
 

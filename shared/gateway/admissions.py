@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from shared.database.errors import CommitUnknown, ConstraintBroken, DatabaseUnavailable
 from shared.gateway.trail import READ, WRITE
+from shared.language import DEFAULT_LANG, Lang
 from shared.limits import ASKED_FOR_EACH_PROMPT, REST_S, Limits, MoneyLimit, Scope
 from shared.payments import Status
 
@@ -33,6 +34,7 @@ class Order:
     transaction_desc: str | None = None
     customer_email: str | None = None
     customer_name: str | None = None
+    lang: Lang = DEFAULT_LANG
 
 
 @dataclass(frozen=True)
@@ -166,10 +168,10 @@ class Admissions:
                                    CAST(:most_kes AS numeric))),
             admitted AS (
                 INSERT INTO transactions (id, phone_number, amount, account_reference, transaction_desc, customer_email,
-                                          customer_name, pushed_at, audit_length, audit_head)
+                                          customer_name, lang, pushed_at, audit_length, audit_head)
                 SELECT CAST(:id AS uuid), CAST(:phone AS text), CAST(:amount AS numeric), CAST(:reference AS text),
-                       CAST(:description AS text), CAST(:email AS text), CAST(:name AS text), now(),
-                       CAST(:audit_length AS integer), CAST(:audit_head AS text)
+                       CAST(:description AS text), CAST(:email AS text), CAST(:name AS text), CAST(:lang AS text),
+                       now(), CAST(:audit_length AS integer), CAST(:audit_head AS text)
                 FROM room WHERE refused_by IS NULL
                 RETURNING id),
             remembered AS (
@@ -188,6 +190,7 @@ class Admissions:
             description=order.transaction_desc,
             email=order.customer_email,
             name=order.customer_name,
+            lang=order.lang,
             key=key.key if key else None,
             fingerprint=key.fingerprint if key else None,
             caller=caller,

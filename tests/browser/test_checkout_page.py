@@ -67,9 +67,20 @@ def test_a_payment_goes_from_the_form_to_its_receipt(customer: Customer, shop: S
         "account_reference": push.order["account_reference"],
         "transaction_desc": "Nyeri AA coffee",
         "customer_email": "wanjiku@example.com",
+        "lang": "en",
     }
     assert re.fullmatch(r"[A-Z0-9]{8}", push.order["account_reference"])
     assert re.fullmatch(r"[0-9a-f-]{36}", push.idempotency_key)
+
+
+@pytest.mark.parametrize(("page_is_in", "sent"), [("sw", "sw"), ("sw-KE", "sw"), ("fr", None)])
+def test_the_shop_writes_to_the_customer_in_the_pages_own_language(
+    customer: Customer, shop: ScriptedShop, page_is_in: str, sent: str | None
+) -> None:
+    customer.page.evaluate("(lang) => { document.documentElement.lang = lang; }", page_is_in)
+    customer.pays_for_coffee(email="wanjiku@example.com")
+    customer.sees("Check your phone")
+    assert shop.pushes[0].order.get("lang") == sent
 
 
 def test_an_unclear_push_says_that_it_is_unclear(customer: Customer, shop: ScriptedShop) -> None:

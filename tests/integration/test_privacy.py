@@ -686,6 +686,8 @@ IMPERSONAL = {
         "invoices.status",
         "outbox.kind",
         "outbox.topic",
+        "outbox.dropped",
+        "transactions.lang",
         "erasures.scope",
         "query_budget.app",
         "occasions.topic",

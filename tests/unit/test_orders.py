@@ -38,6 +38,7 @@ def test_only_three_fields_are_needed() -> None:
     bare = {name: GOOD[name] for name in ("phone_number", "amount", "account_reference")}
     order = read_order(bare)
     assert (order.transaction_desc, order.customer_email, order.customer_name) == (None, None, None)
+    assert order.lang == "en"
     assert read_order(bare | {"customer_email": "", "customer_name": "  ", "transaction_desc": None}) == order
 
 
@@ -81,6 +82,11 @@ def test_each_needed_field_is_named_when_it_is_missing(name: str) -> None:
         ("customer_email", "alice..w@example.com"),
         ("customer_email", "=?utf-8?q?alice?=@example.com"),
         ("customer_email", {"to": "alice@example.com"}),
+        ("lang", "fr"),
+        ("lang", "SW"),
+        ("lang", ""),
+        ("lang", ["en"]),
+        ("lang", 1),
         ("customer_name", "x" * 101),
         ("customer_name", "Alice\nBcc: bob@example.com"),
         ("customer_name", "\ud800"),
@@ -141,10 +147,18 @@ def test_the_same_order_written_differently_has_the_same_fingerprint() -> None:
         {"customer_email": "bob@example.com"},
         {"customer_name": None},
         {"transaction_desc": "Alice Wanjiru", "customer_name": "Two kiondos"},
+        {"lang": "sw"},
     ],
 )
 def test_another_order_has_another_fingerprint(change: dict[str, object]) -> None:
     assert key_of("k", GOOD) != key_of("k", GOOD | change)
+
+
+def test_a_language_is_part_of_the_fingerprint_only_where_it_is_not_the_default() -> None:
+    """Keys that were stored before there were languages, and pages that say the default, mean the same order."""
+    before = "b01558f625dcae5721da01f749555ab71ebb3b294f1fdc9f0ab8c9acfd34007f"
+    for body in (GOOD, GOOD | {"lang": "en"}, GOOD | {"lang": None}):
+        assert key_of("k", body) == ("k", before)
 
 
 @pytest.mark.parametrize("key", ["!", "~" * 255, "8e03978e-40d5-43e8-bc93-6894a57f9324"])
