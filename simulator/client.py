@@ -58,6 +58,10 @@ class SimulatorClient:
         """Newest first."""
         return self._list("/control/mail")
 
+    def deliveries(self) -> list[Shown]:
+        """The truth about mail: every letter that was brought, taken or not, newest first."""
+        return self._list("/control/deliveries")
+
     def phone(self, msisdn: str) -> Shown:
         return self._object("GET", f"/control/phones/{msisdn}")
 

@@ -15,7 +15,7 @@ from simulator.clock import Clock
 from simulator.daraja import Daraja
 from simulator.faults import Fault, Faults
 from simulator.live import Live
-from simulator.mailbox import Mail, Mailbox
+from simulator.mailbox import Delivery, Mail, Mailbox
 from simulator.mpesa import MPesa, NoPrompt
 from simulator.payments import Payment
 from simulator.phones import Phone, prompt_text
@@ -84,6 +84,7 @@ class Control:
             web.post("/control/clock", self._advance),
             web.get("/control/mail", self._mails),
             web.get("/control/mail/{id}", self._mail),
+            web.get("/control/deliveries", self._deliveries),
             web.get("/control/events", self._events),
             web.post("/control/reset", self._reset),
             web.route("*", "/control{rest:(/.*)?}", self._unknown),
@@ -259,6 +260,9 @@ class Control:
             raise _problem(web.HTTPNotFound, "no such mail")
         return _json(mail_shown(mail))
 
+    async def _deliveries(self, request: web.Request) -> web.Response:
+        return _json([delivery_shown(delivery) for delivery in self.mailbox.deliveries()])
+
     async def _unknown(self, request: web.Request) -> web.Response:
         raise _problem(web.HTTPNotFound, "the control API has no such address")
 
@@ -304,6 +308,18 @@ def mail_shown(mail: Mail) -> dict[str, object]:
         "html": mail.html,
         "headers": [list(header) for header in mail.headers],
         "received_at": _time(mail.received_at),
+    }
+
+
+def delivery_shown(delivery: Delivery) -> dict[str, object]:
+    return {
+        "at": _time(delivery.at),
+        "via": delivery.via,
+        "to": list(delivery.to),
+        "subject": delivery.subject,
+        "headers": [list(header) for header in delivery.headers],
+        "mail_id": delivery.mail_id,
+        "answer": delivery.answer,
     }
 
 

@@ -1,15 +1,23 @@
-"""Faults of a whole service, one request at a time: errors, firewall pages, slowness, broken connections.
+"""Faults of a whole service, for some requests or for a while: errors, firewall pages, slowness, broken connections.
 
-What concerns one payment belongs into its script; this is for OAuth, for mail, and for whatever comes next.
+What concerns one payment belongs into its script; this is for OAuth, for mail, and for whatever comes next. A letter
+has no script: its faults name whom it is for.
 """
 
 from __future__ import annotations
 
+import asyncio
+import socket
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from simulator.clock import Clock
 from simulator.settings import Seconds
 
 
@@ -32,10 +40,23 @@ class Kind(StrEnum):
     """The connection is closed; nothing was done."""
     DROP_AFTER = "drop_after"
     """Done, and then the connection is closed instead of an answer."""
+    RESET = "reset"
+    """Mail only: the connection is reset in the middle of it; nothing was done."""
+    SLOW_AFTER = "slow_after"
+    """Mail only: done at once, and answered after `seconds`."""
+    UNAUTHORIZED_401 = "unauthorized_401"
+    """Mail only: whoever sends is not known any more."""
     REFUSED_400 = "refused_400"
     """Mail only: this message will never be taken."""
+    TOO_LARGE_413 = "too_large_413"
+    """Mail only: nor will this one."""
     GARBAGE = "garbage"
     """Mail only: an answer that is none of the protocol's; nothing was done."""
+
+
+MAIL_ONLY = frozenset(
+    {Kind.RESET, Kind.SLOW_AFTER, Kind.UNAUTHORIZED_401, Kind.REFUSED_400, Kind.TOO_LARGE_413, Kind.GARBAGE}
+)
 
 
 class Fault(BaseModel):
@@ -45,34 +66,67 @@ class Fault(BaseModel):
     kind: Kind
     times: Annotated[int, Field(ge=1, le=100_000)] = 1
     seconds: Seconds = 5.0
+    for_s: Seconds | None = None
+    """Every request for so long, however many they are."""
+    to: Annotated[str, Field(min_length=1, max_length=320)] | None = None
+    """Mail only: letters to this address, and no others."""
 
     @model_validator(mode="after")
     def _happens_there(self) -> Self:
-        if self.kind in (Kind.REFUSED_400, Kind.GARBAGE) and self.where is not Where.MAIL:
+        if self.kind in MAIL_ONLY and self.where is not Where.MAIL:
             raise ValueError(f"{self.kind} happens to mail only")
+        if self.to is not None and self.where is not Where.MAIL:
+            raise ValueError("to is for mail only")
+        if self.for_s is not None and "times" in self.model_fields_set:
+            raise ValueError("for_s and times exclude each other")
         return self
 
 
+@dataclass
+class Waiting:
+    fault: Fault
+    times: int
+    until: datetime | None
+
+
 class Faults:
-    def __init__(self) -> None:
-        self._waiting: list[tuple[Fault, int]] = []
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._waiting: list[Waiting] = []
 
     def add(self, fault: Fault) -> None:
-        self._waiting.append((fault, fault.times))
+        until = None if fault.for_s is None else self._clock.now() + timedelta(seconds=fault.for_s)
+        self._waiting.append(Waiting(fault, fault.times, until))
 
-    def take(self, where: Where) -> Fault | None:
-        """The fault that hits this request, oldest first."""
-        for position, (fault, times) in enumerate(self._waiting):
-            if fault.where == where:
-                if times > 1:
-                    self._waiting[position] = (fault, times - 1)
-                else:
-                    del self._waiting[position]
+    def take(self, where: Where, to: Sequence[str] = ()) -> Fault | None:
+        """The fault that hits this request, oldest first; of a letter with whom it is for."""
+        addresses = {address.lower() for address in to}
+        self._forget_what_is_over()
+        for waiting in self._waiting:
+            fault = waiting.fault
+            if fault.where == where and (fault.to is None or fault.to.lower() in addresses):
+                if waiting.until is None:
+                    waiting.times -= 1
                 return fault
         return None
 
     def waiting(self) -> list[Fault]:
-        return [fault.model_copy(update={"times": times}) for fault, times in self._waiting]
+        self._forget_what_is_over()
+        return [waiting.fault.model_copy(update={"times": waiting.times}) for waiting in self._waiting]
 
     def clear(self) -> None:
         self._waiting.clear()
+
+    def _forget_what_is_over(self) -> None:
+        now = self._clock.now()
+        self._waiting = [
+            waiting for waiting in self._waiting if waiting.times > 0 and (waiting.until is None or now < waiting.until)
+        ]
+
+
+def reset(transport: asyncio.BaseTransport | None) -> None:
+    """Break the connection off as a machine does that knows nothing of it."""
+    if isinstance(transport, asyncio.Transport):
+        at_once = struct.pack("ii", 1, 0)
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+        transport.abort()

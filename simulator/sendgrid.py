@@ -14,10 +14,10 @@ from aiohttp import web
 
 from simulator.clock import Clock
 from simulator.daraja import hang_up
-from simulator.faults import Faults, Kind, Where
+from simulator.faults import Fault, Faults, Kind, Where, reset
 from simulator.ids import Ids
 from simulator.live import Live
-from simulator.mailbox import Mail, Mailbox
+from simulator.mailbox import Delivery, Mail, Mailbox
 
 PATH = "/v3/mail/send"
 HELP = "http://sendgrid.com/docs/API_Reference/Web_API_v3/Mail/errors.html#"
@@ -34,6 +34,7 @@ class Wrong:
 
 UNAUTHORIZED = Wrong("The provided authorization grant is invalid, expired, or revoked")
 NOT_JSON = Wrong("Bad Request")
+TOO_LARGE = Wrong("Payload Too Large")
 NO_PERSONALIZATION = Wrong(
     "The personalizations field is required and must have at least one personalization.",
     "personalizations",
@@ -118,39 +119,62 @@ class SendGrid:
         return [web.post(PATH, self._send)]
 
     async def _send(self, request: web.Request) -> web.Response:
-        fault = self.faults.take(Where.MAIL)
-        if fault is not None:
-            match fault.kind:
-                case Kind.ERROR_500:
-                    return _errors(500, [Wrong("Internal Server Error")])
-                case Kind.TOO_MANY_429:
-                    reset = {"X-RateLimit-Reset": str(int(time.time() + fault.seconds))}
-                    return _errors(429, [Wrong("too many requests")], reset)
-                case Kind.FIREWALL_403 | Kind.FIREWALL_503:
-                    return web.Response(status=int(fault.kind[-3:]), text="<html></html>", content_type="text/html")
-                case Kind.REFUSED_400:
-                    return _errors(400, [NOT_JSON])
-                case Kind.GARBAGE:
-                    if request.transport is not None:
-                        request.transport.write(b"\x00\xff certainly no HTTP\r\n\r\n")
-                    return hang_up(request)
-                case Kind.DROP:
-                    return hang_up(request)
-                case Kind.DROP_AFTER:
-                    await self._take(request)
-                    return hang_up(request)
-                case Kind.SLOW:
-                    await self.clock.sleep(fault.seconds)
-        return await self._take(request)
+        message = _message(await request.read())
+        delivery = self.mailbox.brought(self._delivery(message or {}))
+        answer = await self._answer(request, message, delivery, self.faults.take(Where.MAIL, delivery.to))
+        if answer is None:
+            return hang_up(request)
+        if request.transport is not None and not request.transport.is_closing():
+            delivery.answer = str(answer.status)
+        return answer
 
-    async def _take(self, request: web.Request) -> web.Response:
+    async def _answer(
+        self, request: web.Request, message: dict[str, object] | None, delivery: Delivery, fault: Fault | None
+    ) -> web.Response | None:
+        """None: there is none."""
+        match fault.kind if fault else None:
+            case Kind.ERROR_500:
+                return _errors(500, [Wrong("Internal Server Error")])
+            case Kind.TOO_MANY_429 if fault:
+                headers = {"X-RateLimit-Reset": str(int(time.time() + fault.seconds))}
+                return _errors(429, [Wrong("too many requests")], headers)
+            case Kind.UNAUTHORIZED_401:
+                return _errors(401, [UNAUTHORIZED])
+            case Kind.FIREWALL_403 | Kind.FIREWALL_503 if fault:
+                return web.Response(status=int(fault.kind[-3:]), text="<html></html>", content_type="text/html")
+            case Kind.REFUSED_400:
+                return _errors(400, [NOT_JSON])
+            case Kind.TOO_LARGE_413:
+                return _errors(413, [TOO_LARGE])
+            case Kind.GARBAGE:
+                if request.transport is not None:
+                    request.transport.write(b"\x00\xff certainly no HTTP\r\n\r\n")
+                return None
+            case Kind.DROP:
+                return None
+            case Kind.RESET:
+                reset(request.transport)
+                return None
+            case Kind.DROP_AFTER:
+                self._take(request, message, delivery)
+                return None
+            case Kind.SLOW if fault:
+                await self.clock.sleep(fault.seconds)
+            case Kind.SLOW_AFTER if fault:
+                answer = self._take(request, message, delivery)
+                await self.clock.sleep(fault.seconds)
+                return answer
+        return self._take(request, message, delivery)
+
+    def _delivery(self, message: dict[str, object]) -> Delivery:
+        blocks = _dicts(message.get("personalizations"))
+        to = tuple(str(address.get("email", "")) for block in blocks for address in _dicts(block.get("to")))
+        return Delivery(self.clock.now(), "sendgrid", to, str(message.get("subject") or ""), _headers(message, blocks))
+
+    def _take(self, request: web.Request, message: dict[str, object] | None, delivery: Delivery) -> web.Response:
         if request.headers.get("Authorization") != f"Bearer {self.api_key}":
             return _errors(401, [UNAUTHORIZED])
-        try:
-            message = json.loads(await request.read())
-        except (ValueError, RecursionError):
-            return _errors(400, [NOT_JSON])
-        if not isinstance(message, dict):
+        if message is None:
             return _errors(400, [NOT_JSON])
         if wrong := find_wrong(message):
             return _errors(400, wrong)
@@ -158,6 +182,7 @@ class SendGrid:
             return web.Response(status=200)
         message_id = self.ids.message_id()
         self.mailbox.put(self._read(message, message_id))
+        delivery.mail_id = message_id
         self.live.changed("mail")
         return web.Response(status=202, headers={"X-Message-Id": message_id})
 
@@ -172,10 +197,7 @@ class SendGrid:
         if reply_to:
             headers.append(("Reply-To", _shown(reply_to)))
         headers.append(("X-Message-Id", message_id))
-        for block in [message, *personalizations]:
-            more = block.get("headers")
-            if isinstance(more, dict):
-                headers += [(str(name), str(value)) for name, value in more.items()]
+        headers += _headers(message, personalizations)
         return Mail(
             id=message_id,
             via="sendgrid",
@@ -188,6 +210,20 @@ class SendGrid:
             headers=tuple(headers),
             received_at=self.clock.now(),
         )
+
+
+def _message(body: bytes) -> dict[str, object] | None:
+    try:
+        message = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return message if isinstance(message, dict) else None
+
+
+def _headers(message: dict[str, object], blocks: list[dict[str, object]]) -> tuple[tuple[str, str], ...]:
+    """Those that the sender names, of the message and of each of its recipients."""
+    named = [block["headers"] for block in [message, *blocks] if isinstance(block.get("headers"), dict)]
+    return tuple((str(name), str(value)) for more in named if isinstance(more, dict) for name, value in more.items())
 
 
 def _is_sandboxed(message: dict[str, object]) -> bool:

@@ -44,7 +44,7 @@ class World:
         self.ids = Ids(random.Random(settings.seed), self.clock)
         self.chance = random.Random(settings.seed)
         self.scripts = Scripts()
-        self.faults = Faults()
+        self.faults = Faults(self.clock)
         self.mailbox = Mailbox()
         self.mpesa = MPesa(self.clock, self.chance, self.ids, self.live, self.background, settings.behaviour)
         self.daraja = Daraja(

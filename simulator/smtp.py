@@ -8,7 +8,7 @@ import email.policy
 import logging
 import ssl
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.header import decode_header, make_header
 from email.message import EmailMessage
 from email.utils import getaddresses
@@ -17,10 +17,10 @@ from typing import Any
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
 from simulator.clock import Clock
-from simulator.faults import Faults, Kind, Where
+from simulator.faults import Fault, Faults, Kind, Where, reset
 from simulator.ids import Ids
 from simulator.live import Live
-from simulator.mailbox import Mail, Mailbox
+from simulator.mailbox import Delivery, Mail, Mailbox
 from simulator.settings import SimulatorSettings
 
 TAKEN = "250 OK"
@@ -37,50 +37,71 @@ class MailHandler:
     mailbox: Mailbox
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # aiosmtpd's name
-        fault = self.faults.take(Where.MAIL)
+        mail = self._read(envelope)
+        delivery = self.mailbox.brought(Delivery(mail.received_at, "smtp", mail.to, mail.subject, mail.headers))
+        answer = await self._answer(server, mail, delivery, self.faults.take(Where.MAIL, mail.to))
+        code = answer.partition(" ")[0]
+        if code.isdecimal() and server.transport is not None and not server.transport.is_closing():
+            delivery.answer = code
+        return answer
+
+    async def _answer(self, server: SMTP, mail: Mail, delivery: Delivery, fault: Fault | None) -> str:
         match fault.kind if fault else None:
             case Kind.ERROR_500:
                 return "451 4.3.0 Requested action aborted: local error in processing"
             case Kind.TOO_MANY_429:
                 return "450 4.7.1 Too many messages, slow down"
+            case Kind.UNAUTHORIZED_401:
+                return "535 5.7.8 Authentication credentials invalid"
             case Kind.FIREWALL_403:
                 return "530 5.7.0 Authentication required"
             case Kind.FIREWALL_503:
                 return "421 4.3.2 Service not available"
             case Kind.REFUSED_400:
                 return "554 5.6.0 Message refused"
+            case Kind.TOO_LARGE_413:
+                return "552 5.3.4 Message size exceeds fixed limit"
             case Kind.GARBAGE:
                 return "certainly no SMTP"
             case Kind.DROP:
                 return _hang_up(server)
+            case Kind.RESET:
+                reset(server.transport)
+                return "421 closing"
             case Kind.DROP_AFTER:
-                self._take(envelope)
+                self._take(mail, delivery)
                 return _hang_up(server)
             case Kind.SLOW if fault is not None:
                 await self.clock.sleep(fault.seconds)
-        self._take(envelope)
+            case Kind.SLOW_AFTER if fault is not None:
+                self._take(mail, delivery)
+                await self.clock.sleep(fault.seconds)
+                return TAKEN
+        self._take(mail, delivery)
         return TAKEN
 
-    def _take(self, envelope: Envelope) -> None:
+    def _take(self, mail: Mail, delivery: Delivery) -> None:
+        delivery.mail_id = self.ids.message_id()
+        self.mailbox.put(replace(mail, id=delivery.mail_id, received_at=self.clock.now()))
+        self.live.changed("mail")
+
+    def _read(self, envelope: Envelope) -> Mail:
         content = envelope.content if isinstance(envelope.content, bytes) else str(envelope.content).encode()
         message = email.message_from_bytes(content, policy=email.policy.default)
         raw = email.message_from_bytes(content)
         addresses = {name: _addresses(str(raw[name])) for name in ("From", "To", "Reply-To") if raw[name]}
-        self.mailbox.put(
-            Mail(
-                id=self.ids.message_id(),
-                via="smtp",
-                sender=addresses.get("From", str(envelope.mail_from)),
-                to=tuple(envelope.rcpt_tos),
-                reply_to=addresses.get("Reply-To"),
-                subject=str(message.get("Subject", "")),
-                text=_part(message, "plain"),
-                html=_part(message, "html"),
-                headers=tuple((name, addresses.get(name, str(value))) for name, value in message.items()),
-                received_at=self.clock.now(),
-            )
+        return Mail(
+            id="",
+            via="smtp",
+            sender=addresses.get("From", str(envelope.mail_from)),
+            to=tuple(envelope.rcpt_tos),
+            reply_to=addresses.get("Reply-To"),
+            subject=str(message.get("Subject", "")),
+            text=_part(message, "plain"),
+            html=_part(message, "html"),
+            headers=tuple((name, addresses.get(name, str(value))) for name, value in message.items()),
+            received_at=self.clock.now(),
         )
-        self.live.changed("mail")
 
 
 def _addresses(raw: str) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import smtplib
 import time
+from contextlib import suppress
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -13,16 +15,16 @@ import pytest
 from sendgrid import SendGridAPIClient
 from sendgrid.helpers.mail import Mail, ReplyTo
 
-from simulator import Simulator
+from simulator import ControlError, Simulator
 from tests.fixtures.simulator import HttpAnswer, http_request
 
 DATA = json.loads((Path(__file__).with_name("simulator_bodies") / "sendgrid_errors.json").read_text())
 SEND = "/v3/mail/send"
 
 
-def send(simulator: Simulator, message: object, key: str = "SG.simulator") -> HttpAnswer:
+def send(simulator: Simulator, message: object, key: str = "SG.simulator", timeout_s: float = 20) -> HttpAnswer:
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-    return http_request(simulator.base_url, "POST", SEND, headers, json.dumps(message).encode())
+    return http_request(simulator.base_url, "POST", SEND, headers, json.dumps(message).encode(), timeout_s)
 
 
 def send_by_smtp(simulator: Simulator) -> None:
@@ -111,7 +113,18 @@ def test_smtp_comes_into_the_same_mailbox(simulator: Simulator) -> None:
     assert newest["html"] == "<p>Asante <b>sana</b>.</p>\n"
 
 
-@pytest.mark.parametrize(("kind", "status"), [("error_500", 500), ("too_many_429", 429), ("firewall_503", 503)])
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        ("error_500", 500),
+        ("too_many_429", 429),
+        ("unauthorized_401", 401),
+        ("firewall_403", 403),
+        ("firewall_503", 503),
+        ("refused_400", 400),
+        ("too_large_413", 413),
+    ],
+)
 def test_sendgrid_can_fail_and_nothing_is_taken(simulator: Simulator, kind: str, status: int) -> None:
     simulator.client.fault("mail", kind)
     assert send(simulator, DATA["message"]).status == status
@@ -119,7 +132,7 @@ def test_sendgrid_can_fail_and_nothing_is_taken(simulator: Simulator, kind: str,
     assert send(simulator, DATA["message"]).status == 202
 
 
-@pytest.mark.parametrize(("kind", "taken"), [("drop", 0), ("drop_after", 1)])
+@pytest.mark.parametrize(("kind", "taken"), [("drop", 0), ("reset", 0), ("drop_after", 1)])
 def test_sendgrid_can_hang_up_before_or_after_it_took_the_mail(simulator: Simulator, kind: str, taken: int) -> None:
     simulator.client.fault("mail", kind)
     with pytest.raises(ConnectionError):
@@ -136,7 +149,15 @@ def test_sendgrid_can_be_slow(simulator: Simulator) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "code"),
-    [("error_500", 451), ("too_many_429", 450), ("firewall_403", 530), ("firewall_503", 421), ("refused_400", 554)],
+    [
+        ("error_500", 451),
+        ("too_many_429", 450),
+        ("unauthorized_401", 535),
+        ("firewall_403", 530),
+        ("firewall_503", 421),
+        ("refused_400", 554),
+        ("too_large_413", 552),
+    ],
     ids=str,
 )
 def test_smtp_can_refuse_for_now_or_for_good(simulator: Simulator, kind: str, code: int) -> None:
@@ -147,7 +168,7 @@ def test_smtp_can_refuse_for_now_or_for_good(simulator: Simulator, kind: str, co
     assert simulator.client.mail() == []
 
 
-@pytest.mark.parametrize(("kind", "taken"), [("drop", 0), ("drop_after", 1)])
+@pytest.mark.parametrize(("kind", "taken"), [("drop", 0), ("reset", 0), ("drop_after", 1)])
 def test_smtp_can_hang_up_before_or_after_it_took_the_mail(simulator: Simulator, kind: str, taken: int) -> None:
     simulator.client.fault("mail", kind)
     with pytest.raises((smtplib.SMTPServerDisconnected, ConnectionError)):
@@ -160,3 +181,96 @@ def test_the_mail_one_waits_for_is_found_by_its_address(simulator: Simulator) ->
     assert simulator.client.wait_for_mail("alice@example.com")["subject"] == "Invoice"
     with pytest.raises(TimeoutError, match=r"mail to bob@example\.com"):
         simulator.client.wait_for_mail("bob@example.com", timeout_s=0.1)
+
+
+# Faults of one letter, or for a while; and the truth about all of them ------------------------------------------------
+
+
+def test_a_fault_may_wait_for_the_letters_to_one_address(simulator: Simulator) -> None:
+    simulator.client.fault("mail", "error_500", to="Bob@example.com", times=2)
+    to_bob = {**DATA["message"], "personalizations": [{"to": [{"email": "bob@example.com"}]}]}
+    assert [send(simulator, each).status for each in (DATA["message"], to_bob, to_bob, to_bob)] == [202, 500, 500, 202]
+    simulator.client.fault("mail", "refused_400", to="alice@example.com")
+    assert send(simulator, to_bob).status == 202
+    with pytest.raises(smtplib.SMTPDataError):
+        send_by_smtp(simulator)
+
+
+def test_a_fault_may_last_for_a_while(simulator: Simulator) -> None:
+    simulator.client.fault("mail", "firewall_503", for_s=3600)
+    assert [send(simulator, DATA["message"]).status for _ in range(3)] == [503] * 3
+    simulator.client.advance(3599)
+    assert send(simulator, DATA["message"]).status == 503
+    simulator.client.advance(1)
+    assert send(simulator, DATA["message"]).status == 202
+
+
+@pytest.mark.parametrize(
+    ("where", "more", "named"),
+    [
+        ("push", {"to": "alice@example.com"}, "to"),
+        ("mail", {"for_s": 60, "times": 2}, "for_s"),
+        ("oauth", {"kind": "reset"}, "reset"),
+    ],
+)
+def test_an_impossible_fault_is_named(simulator: Simulator, where: str, more: dict[str, Any], named: str) -> None:
+    with pytest.raises(ControlError) as refused:
+        simulator.client.fault(where, **{"kind": "error_500", **more})
+    assert refused.value.http_status == 422
+    assert named in str(refused.value)
+
+
+def test_every_letter_that_was_brought_is_on_the_ledger_with_what_its_sender_was_told(simulator: Simulator) -> None:
+    letter = {**DATA["message"], "headers": {"X-Id": "INV-1.7"}}
+    for kind in ("error_500", "refused_400", "garbage", "drop", "reset", "drop_after"):
+        simulator.client.fault("mail", kind)
+        with suppress(ConnectionError, http.client.HTTPException):
+            send(simulator, letter)
+    send(simulator, letter)
+    told = simulator.client.deliveries()[::-1]
+    assert [(one["answer"], one["mail_id"] is not None) for one in told] == [
+        ("500", False),
+        ("400", False),
+        (None, False),
+        (None, False),
+        (None, False),
+        (None, True),
+        ("202", True),
+    ]
+    assert {(one["via"], *one["to"], one["subject"], tuple(map(tuple, one["headers"]))) for one in told} == {
+        ("sendgrid", "alice@example.com", "Invoice", (("X-Id", "INV-1.7"),))
+    }
+    assert [one["mail_id"] for one in told if one["mail_id"]] == [one["id"] for one in simulator.client.mail()[::-1]]
+
+
+def test_the_ledger_has_what_came_by_smtp_too(simulator: Simulator) -> None:
+    for kind in ("error_500", "refused_400", "garbage", "drop", "reset", "drop_after"):
+        simulator.client.fault("mail", kind)
+        with pytest.raises((smtplib.SMTPException, ConnectionError)):
+            send_by_smtp(simulator)
+    send_by_smtp(simulator)
+    told = simulator.client.deliveries()[::-1]
+    assert [(one["answer"], one["mail_id"] is not None) for one in told] == [
+        ("451", False),
+        ("554", False),
+        (None, False),
+        (None, False),
+        (None, False),
+        (None, True),
+        ("250", True),
+    ]
+    assert {(one["via"], *one["to"], one["subject"]) for one in told} == {
+        ("smtp", "alice@example.com", "Ankara ya Novemba — asante")
+    }
+
+
+def test_a_letter_may_be_taken_at_once_and_answered_when_nobody_listens_any_more(simulator: Simulator) -> None:
+    simulator.client.fault("mail", "slow_after", seconds=3600, times=2)
+    with pytest.raises(TimeoutError):
+        send(simulator, DATA["message"], timeout_s=0.2)
+    server = smtplib.SMTP("127.0.0.1", simulator.smtp_port, timeout=0.2)
+    with pytest.raises(TimeoutError):
+        server.sendmail("invoices@shop.example", ["bob@example.com"], b"Subject: Invoice\r\n\r\nAsante")
+    server.close()
+    simulator.client.advance(3600)
+    assert [(one["mail_id"] is not None, one["answer"]) for one in simulator.client.deliveries()] == [(True, None)] * 2
