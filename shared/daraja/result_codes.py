@@ -35,7 +35,7 @@ _ASK_THE_SHOP = "Please contact the shop. Trying again will not help until they 
 _WAIT_THEN_TRY = "Wait two minutes, then try again."
 _PHONE_ON_THEN_TRY = (
     "Check that your phone is on, unlocked and has network, then try again. "
-    "If an M-Pesa SMS says that you paid, do not pay again: this page will catch up."
+    "If an M-Pesa SMS says that you paid, do not pay again: the shop will see it too."
 )
 _PORTAL = "Daraja portal, M-Pesa Express, result codes (2025-12-28)"
 

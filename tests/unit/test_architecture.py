@@ -107,7 +107,9 @@ def loaded_by(module: str) -> set[str]:
     return set(json.loads(told.stdout))
 
 
-HEAVY = {"pydantic", "sendgrid", "aws_lambda_powertools", "pg8000", "requests", "sentry_sdk", "botocore", "urllib3"}
+HEAVY = {
+    "pydantic", "sendgrid", "aws_lambda_powertools", "pg8000", "requests", "sentry_sdk", "botocore", "urllib3", "jinja2",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)

@@ -1,4 +1,7 @@
-"""The invoice: everything a customer and a bookkeeper look for, and nothing that could run or give a number away."""
+"""The invoice: everything a customer and a bookkeeper look for, and nothing that could run or give a number away.
+
+What holds for letters of every kind is in test_letters.py.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.mail.invoice import NOT_A_TAX_INVOICE, render
-from shared.mail.letters import Kind, Letter
+from shared.mail.letters import Kind, Letter, write
+from shared.mail.mailer import Email
 
 PAID = Letter(
     kind=Kind.INVOICE,
@@ -30,10 +33,16 @@ PAID = Letter(
     transaction_id="7b8f8a3e-0000-4000-8000-000000000000",
     shop_name="Duka la Mfano",
     shop_address="Moi Avenue 12, Nairobi",
-    shop_tax_pin=None,
+    shop_tax_pin="P000000000A",
     reply_to="support@shop.example",
 )
+NOT_A_TAX_INVOICE = "This is a payment receipt, not a KRA eTIMS tax invoice."
 HOSTILE = "<script>alert(1)</script>\"'&\r\nTotal paid: KES 0\u202e\x00"
+
+
+def render(letter: Letter) -> Email:
+    """By the built-in template."""
+    return write(letter, lambda template, where: pytest.fail(f"{template} {where}"), Path("no-such-folder"))
 
 
 class Page(HTMLParser):
@@ -44,15 +53,21 @@ class Page(HTMLParser):
         self.elements: set[str] = set()
         self.attributes: list[tuple[str, str | None]] = []
         self.texts: list[str] = []
+        self.skipping = False
         self.feed(html)
         self.text = " ".join(" ".join(self.texts).split())
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.add(tag)
         self.attributes += attrs
+        self.skipping = tag in ("style", "title")
+
+    def handle_endtag(self, tag: str) -> None:
+        self.skipping = False
 
     def handle_data(self, data: str) -> None:
-        self.texts.append(data)
+        if not self.skipping:
+            self.texts.append(data)
 
 
 @pytest.mark.parametrize(
@@ -70,6 +85,7 @@ class Page(HTMLParser):
         "UKM4JS31RB",
         "2547*****012",
         "support@shop.example",
+        "KRA PIN P000000000A",
         "7b8f8a3e-0000-4000-8000-000000000000",
         "This is a payment receipt, not a KRA eTIMS tax invoice.",
     ],
@@ -101,11 +117,12 @@ def test_a_receipt_that_is_not_known_yet_follows() -> None:
 
 
 def test_what_is_not_known_is_left_out() -> None:
-    email = render(replace(PAID, customer_name=None, description=None, shop_address=None))
+    email = render(replace(PAID, customer_name=None, description=None, shop_address=None, shop_tax_pin=None))
     assert "None" not in email.text + email.html
     assert "Customer" not in email.text
     assert "Asante!" in email.text
     assert "Order INV00042" in email.text
+    assert "KRA PIN" not in email.text + email.html
 
 
 def test_whatever_was_typed_is_shown_as_text() -> None:
@@ -133,7 +150,7 @@ def test_whatever_was_typed_is_shown_as_text() -> None:
 
 def test_the_page_needs_nothing_from_elsewhere() -> None:
     page = Page(render(PAID).html)
-    assert not {"script", "img", "link", "iframe", "style"} & page.elements
+    assert not {"script", "img", "link", "iframe"} & page.elements
     assert not [value for _, value in page.attributes if value and value.startswith(("http:", "https:", "//"))]
 
 
@@ -142,6 +159,21 @@ def test_large_and_small_amounts_are_written_as_people_write_them() -> None:
     assert "KES 1\n" in render(replace(PAID, amount_kes=Decimal(1))).text
 
 
+def test_in_swahili_it_is_the_same_invoice() -> None:
+    email = render(replace(PAID, lang="sw", receipt=None))
+    assert email.subject == "Ankara INV-2026-000042 kutoka Duka la Mfano: umelipa KES 1,500"
+    for shown in (
+        "Asante Wanjiru Example! Malipo yako kwa Duka la Mfano yamepokelewa.",
+        "23 Novemba 2026, 01:29 EAT",
+        "PIN ya KRA P000000000A",
+        "itafuata",
+        "Hii ni risiti ya malipo, si ankara ya kodi ya KRA eTIMS.",
+    ):
+        assert shown in email.text
+        assert shown in Page(email.html).text
+
+
 def test_it_and_the_paid_page_say_in_the_same_words_what_they_are_not() -> None:
     page = (Path(__file__).parents[2] / "public" / "index.html").read_text(encoding="utf-8")
     assert NOT_A_TAX_INVOICE in page
+    assert NOT_A_TAX_INVOICE in render(PAID).text
