@@ -125,22 +125,51 @@ CREATE TABLE payment_confirmations (
     CONSTRAINT only_a_query_names_no_receipt CHECK (evidence = 'query' OR mpesa_receipt_number IS NOT NULL)
 );
 
--- One invoice for each paid payment whose customer left an address.
-CREATE SEQUENCE invoice_numbers;
+-- The last invoice number of each of Nairobi's years. From first_number on there is no gap: 1, but in books that had gaps already.
+CREATE TABLE invoice_years (
+    year         integer PRIMARY KEY,
+    first_number integer NOT NULL DEFAULT 1,
+    last_number  integer NOT NULL,
+    CONSTRAINT counts_up CHECK (first_number >= 1 AND last_number >= first_number - 1)
+);
+
+-- Given with the settlement, in its transaction: what is rolled back gives its number back. The year's row is locked from here until
+-- COMMIT, after every other lock of a settlement, so nobody who holds it waits for another payment. It runs as its owner: the
+-- functions' role gets numbers, and cannot set them.
+CREATE FUNCTION next_invoice_number() RETURNS text LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = public, pg_temp AS $$
+DECLARE
+    this_year integer := extract(year FROM now() AT TIME ZONE 'Africa/Nairobi');
+    number integer;
+BEGIN
+    INSERT INTO invoice_years AS y (year, last_number) VALUES (this_year, 1)
+    ON CONFLICT (year) DO UPDATE SET last_number = y.last_number + 1
+    RETURNING last_number INTO number;
+    RETURN 'INV-' || this_year || '-' || lpad(number::text, greatest(6, length(number::text)), '0');
+END $$;
+
+-- One invoice for each paid payment whose customer left an address. Its number, date and amount never change.
 CREATE TABLE invoices (
     id             uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     transaction_id uuid NOT NULL REFERENCES transactions (id),
     customer_email varchar(255) NOT NULL,
     customer_name  varchar(255),
     customer_phone varchar(20),
-    invoice_number varchar(50) NOT NULL UNIQUE
-                   DEFAULT 'INV-' || to_char(now() AT TIME ZONE 'Africa/Nairobi', 'YYYY') || '-' || lpad(nextval('invoice_numbers')::text, 6, '0'),
+    invoice_number varchar(50) NOT NULL UNIQUE DEFAULT next_invoice_number(),
     amount         numeric(10, 2) NOT NULL,
     invoice_date   timestamptz NOT NULL DEFAULT now(),
     sent_at        timestamptz,
     status         varchar(50) NOT NULL DEFAULT 'PENDING' CHECK (status IN ('PENDING', 'SENT', 'FAILED')),
+    etims_scu_id            varchar(50),                      -- room for what KRA's eTIMS gives back, filled by the shop's own program
+    etims_cu_invoice_number varchar(100) UNIQUE,
+    etims_receipt_signature text,
+    etims_internal_data     text,
+    etims_qr_url            text,
+    etims_signed_at         timestamptz,
     CONSTRAINT one_invoice_a_transaction UNIQUE (transaction_id),
-    CONSTRAINT sent_has_a_time CHECK (status <> 'SENT' OR sent_at IS NOT NULL)
+    CONSTRAINT sent_has_a_time CHECK (status <> 'SENT' OR sent_at IS NOT NULL),
+    CONSTRAINT a_tax_invoice_has_a_number CHECK (etims_cu_invoice_number IS NOT NULL
+        OR num_nonnulls(etims_scu_id, etims_receipt_signature, etims_internal_data, etims_qr_url, etims_signed_at) = 0)
 );
 
 CREATE INDEX invoices_customer_email ON invoices (customer_email);
@@ -397,6 +426,8 @@ CREATE TRIGGER history_is_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON erasures
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_history();
 CREATE TRIGGER evidence_is_kept BEFORE DELETE OR TRUNCATE ON invoices
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_history();
+CREATE TRIGGER evidence_is_kept BEFORE DELETE OR TRUNCATE ON invoice_years
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_history();
 CREATE TRIGGER environment_is_kept BEFORE DELETE OR TRUNCATE ON installation
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_history();
 
@@ -407,6 +438,13 @@ END $$;
 CREATE TRIGGER evidence_is_fixed BEFORE UPDATE ON payment_confirmations
     FOR EACH ROW WHEN ((OLD.transaction_id, OLD.evidence, OLD.amount) IS DISTINCT FROM (NEW.transaction_id, NEW.evidence, NEW.amount)
                        OR OLD.mpesa_receipt_number <> coalesce(NEW.mpesa_receipt_number, ''))
+    EXECUTE FUNCTION refuse_change_of_evidence();
+CREATE TRIGGER evidence_is_fixed BEFORE UPDATE ON invoices
+    FOR EACH ROW WHEN ((OLD.transaction_id, OLD.invoice_number, OLD.invoice_date, OLD.amount)
+                       IS DISTINCT FROM (NEW.transaction_id, NEW.invoice_number, NEW.invoice_date, NEW.amount))
+    EXECUTE FUNCTION refuse_change_of_evidence();
+CREATE TRIGGER evidence_is_fixed BEFORE UPDATE ON invoice_years
+    FOR EACH ROW WHEN ((NEW.year, NEW.first_number, NEW.last_number) IS DISTINCT FROM (OLD.year, OLD.first_number, OLD.last_number + 1))
     EXECUTE FUNCTION refuse_change_of_evidence();
 CREATE TRIGGER environment_is_fixed BEFORE UPDATE ON installation
     FOR EACH ROW WHEN (OLD.environment <> NEW.environment) EXECUTE FUNCTION refuse_change_of_evidence();

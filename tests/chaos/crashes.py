@@ -129,7 +129,7 @@ class Stage:
 
     def clear(self, *, first_day: bool = False) -> None:
         """Nothing was ever asked for; on the first day not even the environment is known."""
-        tables = ", ".join(sorted({row["table_name"] for row in self._columns}))
+        tables = ", ".join(["invoice_years", *sorted({row["table_name"] for row in self._columns})])
         installed = "" if first_day else "INSERT INTO installation (environment) VALUES ('sandbox');"
         self._script(f"TRUNCATE {tables} RESTART IDENTITY CASCADE; {installed}")
         if first_day:

@@ -11,6 +11,7 @@ import uuid
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -18,7 +19,9 @@ import pytest
 from ops.verify import broken_invariants
 from shared.collaborators import gateway
 from shared.database import Database
+from shared.gateway.admissions import Admitted, Order
 from shared.gateway.inbox import Entry
+from shared.settings import limits
 from tests.chaos.crew import Crew, Job, ask, callback, later, status, stkpush, sweep
 from tests.chaos.customers import Pushed, Truth, nth_order, push
 from tests.fixtures.shop import Shop
@@ -26,6 +29,8 @@ from tests.fixtures.soak import Figure, Rounds
 
 COPIES = 200
 PUSHES = 100
+PAYMENTS = 200
+NO_LIMITS = {"ADDRESS_PUSHES_PER_HOUR": "10000", "SHOP_PUSHES_PER_MINUTE": "10000"}
 
 
 @pytest.fixture
@@ -186,7 +191,36 @@ def test_both_attempts_of_a_retried_order_that_succeed_at_once_pay_once(
     figure(f"{how_many} rounds: one attempt paid, the other in review with its receipt")
 
 
+def test_two_hundred_payments_that_settle_at_once_have_invoice_numbers_without_a_gap(shop: Shop, crew: Crew) -> None:
+    """Half of them are told twice. All wait for the one row of the year."""
+    payments = [ordered(shop, number) for number in range(PAYMENTS)]
+    told = [callback(paid.path, paid.success()) for paid in payments]
+    assert_all_went_well(crew.at_once(told + told[::2]))
+    while shop.rows("SELECT id FROM callback_inbox WHERE outcome IS NULL"):
+        shop.age(31)
+        assert shop.sweep().status == 200
+    numbers = [row["invoice_number"] for row in shop.rows("SELECT invoice_number FROM invoices ORDER BY 1")]
+    assert [number[9:] for number in numbers] == [f"{number:06}" for number in range(1, PAYMENTS + 1)]
+    assert broken_invariants(shop.database_url) == []
+
+
 # How they meet --------------------------------------------------------------------------------------------------------
+
+
+def ordered(shop: Shop, number: int) -> Pushed:
+    """A payment that is about to be pushed, and already paid: the callback that tells of it overtakes the push."""
+    order = Order(f"2547000000{number % 100:02}", Decimal(100 + number), f"R{number:06}", None, "alice@example.com")
+    admitted = gateway().admissions.admit(order, None, limits(NO_LIMITS), "a caller")
+    assert isinstance(admitted, Admitted)
+    return Pushed(
+        transaction_id=admitted.transaction_id,
+        merchant_request_id=f"29115-{number}-1",
+        checkout_request_id=f"ws_CO_{number}",
+        phone=order.msisdn,
+        amount=100 + number,
+        receipt=f"UE4JS{number:05}",
+        path=shop.callback_path(admitted.transaction_id),
+    )
 
 
 def at_once(

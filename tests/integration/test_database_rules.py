@@ -298,14 +298,78 @@ def test_a_sent_invoice_says_when(books: Books) -> None:
     refuses(books, "sent_has_a_time", "UPDATE invoices SET status = 'SENT'")
 
 
-def test_invoice_numbers_count_up_within_the_year(books: Books, database: Database) -> None:
+def invoice_numbers(database: Database) -> list[str]:
+    with database.transaction() as tx:
+        return [row["invoice_number"] for row in tx.rows("SELECT invoice_number FROM invoices ORDER BY 1")]
+
+
+def nairobis_year(database: Database) -> int:
+    with database.transaction() as tx:
+        (row,) = tx.rows("SELECT extract(year FROM now() AT TIME ZONE 'Africa/Nairobi')::integer AS year")
+        return int(row["year"])
+
+
+def test_invoice_numbers_count_up_within_the_year_and_what_is_rolled_back_leaves_no_gap(
+    books: Books, database: Database
+) -> None:
+    year = nairobis_year(database)
+    for _ in range(2):
+        books.run(f"{INVOICES} ('{books.payment('PAID')}', 'alice@example.com', 1500)")
+        refuses(books, "only_for_paid", f"{INVOICES} ('{books.payment()}', 'alice@example.com', 1500)")
+    assert invoice_numbers(database) == [f"INV-{year}-000001", f"INV-{year}-000002"]
+
+
+def test_the_millionth_invoice_of_a_year_keeps_all_its_digits(books: Books, database: Database) -> None:
+    year = nairobis_year(database)
+    books.run(f"INSERT INTO invoice_years VALUES ({year}, 1, 999998)")
     for _ in range(3):
         books.run(f"{INVOICES} ('{books.payment('PAID')}', 'alice@example.com', 1500)")
+    assert invoice_numbers(database) == [f"INV-{year}-1000000", f"INV-{year}-1000001", f"INV-{year}-999999"]
+
+
+@pytest.mark.parametrize(
+    ("at", "year"),
+    [("2026-12-31 20:59:59.9+00", 2026), ("2026-12-31 21:00:00+00", 2027), ("2027-01-01 00:00+00", 2027)],
+)
+def test_the_year_turns_at_midnight_in_nairobi(books: Books, database: Database, at: str, year: int) -> None:
+    """As the function of this schema, told another time: the last of the old year, the first of the new one."""
     with database.transaction() as tx:
-        rows = tx.rows(
-            "SELECT invoice_number, to_char(now() AT TIME ZONE 'Africa/Nairobi', 'YYYY') AS year FROM invoices"
-        )
-    assert [row["invoice_number"] for row in rows] == [f"INV-{rows[0]['year']}-{number:06}" for number in (1, 2, 3)]
+        (row,) = tx.rows("SELECT pg_get_functiondef('next_invoice_number'::regproc) AS body")
+        tx.run(row["body"].replace("now()", f"timestamptz '{at}'"))
+    books.run(f"{INVOICES} ('{books.payment('PAID')}', 'alice@example.com', 1500)")
+    assert invoice_numbers(database) == [f"INV-{year}-000001"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "invoice_number = 'INV-2026-000099'",
+        "invoice_date = now() + interval '1 day'",
+        "amount = 1499",
+        "transaction_id = gen_random_uuid()",
+    ],
+)
+def test_number_date_and_amount_of_an_invoice_never_change(books: Books, change: str) -> None:
+    books.run(f"{INVOICES} ('{books.payment('PAID')}', 'alice@example.com', 1500)")
+    refuses(books, "evidence_is_fixed", f"UPDATE invoices SET {change}")
+    books.run("UPDATE invoices SET customer_email = 'erased@erased.invalid', customer_name = NULL")
+
+
+@pytest.mark.parametrize("change", ["last_number = 0", "last_number = 3", "year = 2025", "first_number = 2"])
+def test_numbers_are_never_given_twice_nor_left_out(books: Books, change: str) -> None:
+    books.run(f"{INVOICES} ('{books.payment('PAID')}', 'alice@example.com', 1500)")
+    refuses(books, "evidence_is_fixed", f"UPDATE invoice_years SET {change}")
+    refuses(books, "history_is_kept", "DELETE FROM invoice_years")
+    refuses(books, "history_is_kept", "TRUNCATE invoice_years")
+
+
+def test_what_etims_gives_back_comes_with_its_number_and_one_number_is_one_invoices(books: Books) -> None:
+    for _ in range(2):
+        books.run(f"{INVOICES} ('{books.payment('PAID')}', 'alice@example.com', 1500)")
+    refuses(books, "a_tax_invoice_has_a_number", "UPDATE invoices SET etims_receipt_signature = 'QUII27MATATSHFRB'")
+    numbered = "UPDATE invoices SET etims_scu_id = 'KRACU0000000000', etims_cu_invoice_number = 'KRACU0000000000/1'"
+    refuses(books, "invoices_etims_cu_invoice_number_key", numbered)
+    books.run(f"{numbered} WHERE id = (SELECT id FROM invoices LIMIT 1)")
 
 
 # Callbacks, effects, history ------------------------------------------------------------------------------------------

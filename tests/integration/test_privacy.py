@@ -699,6 +699,11 @@ IMPERSONAL = {
         "callback_inbox.receipts",
         "payment_confirmations.mpesa_receipt_number",
         "invoices.invoice_number",
+        "invoices.etims_scu_id",
+        "invoices.etims_cu_invoice_number",
+        "invoices.etims_receipt_signature",
+        "invoices.etims_internal_data",
+        "invoices.etims_qr_url",
     },
     "who erased, and why: never whom": {"erasures.who", "erasures.why"},
 }

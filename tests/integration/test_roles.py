@@ -20,7 +20,7 @@ from tests.fixtures.shop import CUSTOMER, Shop
 NOT_ALLOWED = "42501"
 EVIDENCE = (
     *("audit_log", "audit_anchors", "query_answers", "callback_inbox", "payment_confirmations", "invoices"),
-    *("transactions", "installation", "outbox"),
+    *("invoice_years", "transactions", "installation", "outbox"),
 )
 RIGHTS = """
     SELECT table_name, privilege_type FROM information_schema.table_privileges WHERE grantee = 'lipa_functions'
@@ -63,6 +63,9 @@ CHANGES = (
     "UPDATE payment_confirmations SET evidence = 'operator'",
     "UPDATE invoices SET amount = 1",
     "UPDATE invoices SET customer_email = 'mallory@example.com'",
+    "UPDATE invoices SET invoice_number = 'INV-2026-000099'",
+    "UPDATE invoice_years SET last_number = 0",
+    "INSERT INTO invoice_years VALUES (2030, 1, 7)",
     "UPDATE outbox SET transaction_id = NULL",
     "INSERT INTO erasures (transaction_id, scope, who, why) VALUES (gen_random_uuid(), 'person', 'x', 'x')",
     "SET session_replication_role = 'replica'",
@@ -109,7 +112,7 @@ def test_what_the_functions_are_not_allowed(with_history: Shop, functions_url: s
                 otherwise.append(f"{failure}: {statement}")
     as_functions.close()
     assert otherwise == []
-    assert len(taking) + len(CHANGES) == 124  # as docs/proofs/tampering.md says
+    assert len(taking) + len(CHANGES) == 137  # as docs/proofs/tampering.md says
     assert with_history.row("SELECT count(*) AS n FROM audit_log") == {"n": 3}
 
 
