@@ -67,6 +67,11 @@ class Person:
     msisdn: str | None = None
     email: str | None = None
 
+    def has(self, payment: Row) -> bool:
+        """Whether this very payment was asked of the number, or names the address."""
+        addresses = {address.lower() for address in (payment["customer_email"], payment["invoiced_to"]) if address}
+        return payment["phone_number"] == self.msisdn or (self.email or "").lower() in addresses
+
 
 def read_person(text: str) -> Person:
     """A phone number in any Kenyan form, or an e-mail address. ValueError says so."""
@@ -111,18 +116,13 @@ class People:
 
     def orders_of(self, person: Person) -> list[Order]:
         """The person's orders, each with every attempt at it, also those that name no address."""
-
-        def theirs(row: Row) -> bool:
-            addresses = {address.lower() for address in (row["customer_email"], row["invoiced_to"]) if address}
-            return row["phone_number"] == person.msisdn or (person.email or "").lower() in addresses
-
         return self._orders(
             """
             SELECT o.phone_number, o.amount, o.account_reference FROM transactions o
             WHERE o.phone_number = :phone OR lower(o.customer_email) = lower(:email)
                OR o.id IN (SELECT v.transaction_id FROM invoices v WHERE lower(v.customer_email) = lower(:email))
             """,
-            lambda order: any(map(theirs, order.payments)),
+            lambda order: any(person.has(row) for row in order.payments),
             phone=person.msisdn,
             email=person.email,
         )
@@ -221,10 +221,10 @@ class People:
                 """
                 SELECT count(*) AS found FROM audit_log a, concat_ws(' ', a.actor, a.reason, a.said) words
                 WHERE position(:number in regexp_replace(words, '[^0-9]', '', 'g')) > 0 AND :number <> ''
-                   OR position(lower(:email) in lower(words)) > 0 AND :email <> ''
+                   OR words ~* :address AND :address <> ''
                 """,
                 number=(person.msisdn or "")[3:],
-                email=person.email or "",
+                address=whole_address(person.email) if person.email else "",
             )
         return int(row["found"]) if row else 0
 

@@ -20,7 +20,7 @@ from ops import encryption, export, retention
 from ops.erasure import By, Eraser
 from ops.people import Order, People, Person, read_person
 from ops.review import NotPossible
-from ops.words import impersonal_words
+from ops.words import counted, impersonal_words
 from shared.daraja.models import EAT
 from shared.database import Database
 from shared.gateway.trail import Trail
@@ -64,6 +64,9 @@ def _person(text: str) -> Person:
 
 def _export(database: Database, chosen: argparse.Namespace) -> int:
     found = export.collect(database, chosen.person)
+    if export.is_empty(found):
+        print("ops: nothing is stored about them; no file was written", file=sys.stderr)
+        return 1
     path: Path = chosen.out or Path(f"personal-data-{datetime.now(EAT):%Y%m%d-%H%M%S}.json")
     try:
         export.write(found, path)
@@ -132,12 +135,13 @@ def _elsewhere(people: People, eraser: Eraser, person: Person, done: set[str]) -
 def _tell_counts(eraser: Eraser, *, dry_run: bool) -> None:
     would = "would be " if dry_run else ""
     done = eraser.done
-    print(f"{done['payments']} payments {would}without the person, {done['mentions']} more no longer naming them")
+    payments = counted(done["payments"], "payment")
+    print(f"{payments} {would}without the person, {done['mentions']} more no longer naming them")
     for table in sorted(done.keys() - {"payments", "mentions"}):
         if done[table]:
-            print(
-                f"  {done[table]:5}  rows of {table} {would}{'deleted' if table == 'idempotency_keys' else 'rewritten'}"
-            )
+            rows = "row" if done[table] == 1 else "rows"
+            what = "deleted" if table == "idempotency_keys" else "rewritten"
+            print(f"  {done[table]:5}  {rows} of {table} {would}{what}")
 
 
 def _tell_waiting(order: Order) -> None:
@@ -146,13 +150,15 @@ def _tell_waiting(order: Order) -> None:
         row = next(each for each in order.payments if str(each["id"]) == transaction_id)
         print(f"not yet: {transaction_id}, {in_words(row['amount'])} for {row['account_reference']}: it {why}")
     if len(order.ids) > len(reasons):
-        print(f"  with it wait {len(order.ids) - len(reasons)} other attempts at the same order")
+        others = counted(len(order.ids) - len(reasons), "other attempt")
+        print(f"  with it, {others} at the same order: they are erased together")
 
 
 def _advice(people: People, person: Person, erased: list[Order]) -> list[str]:
     advice = []
     if (written := people.in_the_audit_log(person)) > 0:
-        advice.append(f"{written} audit rows name them, in a reason that somebody wrote: the audit log never changes")
+        rows = counted(written, "audit row names", "audit rows name")
+        advice.append(f"{rows} them, in a reason that somebody wrote: the audit log never changes")
     if person.email and erased:
         advice.append("payments of theirs without this e-mail address are found by their phone number: erase that too")
     return advice

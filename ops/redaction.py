@@ -84,6 +84,11 @@ class Redaction:
             return as_bytes(spans)
         return as_bytes([span for span in spans if _money(as_bytes([span])) == _money(body)])
 
+    def shown(self, text: str) -> str:
+        """A message for a person to read, without somebody else: nobody has to be able to parse it afterwards."""
+        of_the_person = self._of_the_person(text) if self.whole_person else ()
+        return _replaced(text, _disjoint([*self._in(text), *self._escaped(text), *of_the_person]))
+
     def _in(self, text: str) -> Iterator[_Span]:
         for number, by in self.numbers.items():
             for found in re.finditer(FILLING.join(number), text):
@@ -128,8 +133,14 @@ class Redaction:
 
 
 def whole_address(email: str) -> str:
-    """A pattern, for Python and for PostgreSQL, of this address in a text: jane.doe@… is not doe@…."""
-    return rf"(?<![\w.+-]){re.escape(email)}(?![\w-]|\.\w)"
+    """A pattern, for Python and for PostgreSQL, of this address in a text: jane.doe@… and o'doe@… are not doe@….
+
+    What often stands before an address, like = / | < and quotes, ends what comes before it, though an address may
+    begin with it: 'doe@…' and rcpt=doe@… are hers.
+    """
+    address = re.escape(email)
+    part_of_another = rf"(?<![\w.+-])(?<!\w[!$%^~])(?:(?<!\w')|(?={address}'))"
+    return rf"{part_of_another}{address}(?![\w-]|\.\w)"
 
 
 def numbers_told(body: bytes) -> set[str]:

@@ -26,3 +26,8 @@ def impersonal_words(text: str) -> str:
 def visible(text: object) -> str:
     """What came from outside, as one line without anything that a terminal would obey."""
     return one_line(str(text))
+
+
+def counted(number: int, what: str, many: str = "") -> str:
+    """`1 payment`, `2 payments`; `many` where an s does not make it."""
+    return f"{number:,} {what if number == 1 else many or what + 's'}"

@@ -201,6 +201,28 @@ def test_addresses_that_only_look_alike_stay_whole_and_are_nobodys_erasure(shop:
     assert [str(row["transaction_id"]) for row in erased] == [mine]
 
 
+def test_an_address_with_a_rare_character_is_not_found_in_words_as_somebody_elses(shop: Shop) -> None:
+    """A mail server's words about o'alice@… are no mention of alice@…, and stay as they are."""
+    words = {OTHER: f"550 <o'{EMAIL}>: no such user", "254722111111": f"550 '{EMAIL}' is full"}
+    theirs = {}
+    for phone_number, said in words.items():
+        reference = f"B{phone_number[-3:]}"
+        theirs[said] = settled(
+            shop, phone_number=phone_number, customer_email="b@x.example", account_reference=reference
+        )
+        shop.rows(
+            "UPDATE outbox SET last_error = :said WHERE transaction_id = CAST(:id AS uuid) RETURNING id",
+            said=said,
+            id=theirs[said],
+        )
+    shop.age(THREE_DAYS)
+    assert erase(shop, EMAIL) == 0
+    kept = {row["last_error"] for row in shop.rows("SELECT last_error FROM outbox")}
+    assert kept == {words[OTHER], f"550 '{ERASED_EMAIL}' is full"}
+    mentioned = shop.rows("SELECT transaction_id FROM erasures")
+    assert [str(row["transaction_id"]) for row in mentioned] == [theirs[words["254722111111"]]]
+
+
 def test_the_payments_of_an_erased_person_are_no_longer_one_persons(shop: Shop) -> None:
     settled(shop)
     settled(shop, amount=700, account_reference="ANOTHER")
@@ -274,7 +296,7 @@ def test_a_dry_run_counts_and_changes_nothing(shop: Shop, capsys: pytest.Capture
     assert erase(shop, CUSTOMER, "--dry-run") == 0
     counted = capsys.readouterr().out
     assert everything(shop) == before
-    assert "1 payments would be without the person" in counted
+    assert "1 payment would be without the person" in counted
     erase(shop)
     assert capsys.readouterr().out.replace("would be ", "") == counted.replace("would be ", "")
 
@@ -578,7 +600,8 @@ def test_everything_about_a_person_goes_into_one_file(
         (payment,) = found["payments"]
         assert payment["payment"]["id"] == transaction_id
         assert payment["payment"]["customer_email"] == EMAIL
-        assert NUMBER in payment["callbacks"][0]["body"]
+        body = payment["callbacks"][0]["body"]
+        assert (NUMBER in body, "7*****149" in body) == ((False, True) if person == EMAIL else (True, False))
         assert payment["confirmation"]["mpesa_receipt_number"]
         assert payment["invoice"]["invoice_number"].startswith("INV-")
         assert payment["request"][0]["key"] == "key-INV00042"
@@ -587,18 +610,73 @@ def test_everything_about_a_person_goes_into_one_file(
         assert any("KES 1,500 for INV00042" in line for line in payment["in_words"])
         assert "bob" not in file.read_text()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert "1 payments" in capsys.readouterr().out
+    assert "1 payment\n" in capsys.readouterr().out
     assert run(shop, "export", CUSTOMER, "--out", str(file)) == 2  # never over another file
     assert "cannot be written" in capsys.readouterr().err
 
 
-def test_after_erasing_there_is_nothing_to_export(shop: Shop, tmp_path: Path) -> None:
+def test_after_erasing_there_is_nothing_to_export(
+    shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     settled(shop)
     shop.age(THREE_DAYS)
     erase(shop)
-    assert run(shop, "export", CUSTOMER, "--out", str(tmp_path / "alice.json")) == 0
-    found = json.loads((tmp_path / "alice.json").read_text())
-    assert found["payments"] == found["named_by_evidence_about_other_payments"] == []
+    for person in (CUSTOMER, EMAIL, OTHER):
+        assert run(shop, "export", person, "--out", str(tmp_path / "alice.json")) == 1
+        assert "nothing is stored about them; no file was written" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def exported(shop: Shop, person: str, tmp_path: Path) -> tuple[dict[str, Any], str]:
+    file = tmp_path / "personal-data.json"
+    file.unlink(missing_ok=True)
+    assert run(shop, "export", person, "--out", str(file)) == 0
+    return json.loads(file.read_text()), file.read_text()
+
+
+def test_evidence_about_somebody_elses_payment_tells_a_person_what_they_paid_and_no_more(
+    shop: Shop, tmp_path: Path
+) -> None:
+    """Bob was asked, and Alice paid: she learns what she paid, and not whose payment it was."""
+    bob = {"customer_email": "bob@example.com", "customer_name": "Bob"}
+    bobs = settled(shop, UNREACHABLE, phone_number=OTHER, account_reference="BOBS", **bob)
+    shop.age(60)
+    calls_back(shop, bobs, **success(shop.payment(bobs), phone=int(CUSTOMER)))
+    raw = json.dumps({"MSISDN": CUSTOMER, "FirstName": "JOHN", "BillRefNumber": OTHER}).encode()
+    shop.call("callback", "POST", shop.callback_path(bobs), raw=raw)
+    found, text = exported(shop, CUSTOMER, tmp_path)
+    assert found["payments"] == []
+    paid, named = found["named_by_evidence_about_other_payments"]
+    assert (paid["phone_number"], paid["amount"], paid["mpesa_receipt_number"]) == (CUSTOMER, "1500", "UE5AA11BBC")
+    assert named["says"] == "It names you, and says nothing more about you."
+    payment = shop.payment(bobs)
+    theirs = (OTHER[3:], bobs, "BOBS", "bob", "JOHN", payment["merchant_request_id"], payment["checkout_request_id"])
+    assert [value for value in theirs if value in text] == []
+
+
+def test_a_persons_own_record_names_nobody_else(shop: Shop, tmp_path: Path) -> None:
+    """Another payment's callback came to this one, with a name; and whoever gave the address had another before."""
+    mine = settled(shop, UNREACHABLE)
+    calls_back(shop, mine, **success(shop.payment(mine), phone=int(OTHER)))
+    raw = json.dumps({"MSISDN": OTHER, "FirstName": "JOHN", "Email": "bob@example.com", "Ref": "0700 000 042"}).encode()
+    shop.call("callback", "POST", shop.callback_path(mine), raw=raw)
+    found, text = exported(shop, CUSTOMER, tmp_path)
+    assert len(found["payments"][0]["callbacks"]) == 3
+    assert [value for value in (OTHER[3:], "700 000 042", "JOHN", "bob@example.com") if value in text] == []
+    assert all(value in text for value in (CUSTOMER, EMAIL, "2547*****042"))
+
+
+def test_who_has_the_address_learns_no_number_and_no_other_address(shop: Shop, tmp_path: Path) -> None:
+    """Somebody typed it for a payment of their own, and their own address for the attempt before."""
+    settled(shop, UNREACHABLE, customer_email="bob@example.com", customer_name="Bob")
+    shop.age(180)
+    shop.simulator.client.script(CUSTOMER, "pay", after_s=0)
+    again = shop.pay("again").body
+    shop.simulator.client.wait_for_callback(again["checkout_request_id"])
+    found, text = exported(shop, EMAIL, tmp_path)
+    assert [payment["payment"]["id"] for payment in found["payments"]] == [again["transaction_id"]]
+    assert [value for value in (NUMBER, "bob@example.com", "Bob") if value in text] == []
+    assert "2547*****149" in text
 
 
 # Retention ------------------------------------------------------------------------------------------------------------

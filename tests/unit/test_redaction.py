@@ -30,6 +30,8 @@ WRITTEN = {
     "0708XXX149": "0012XXX678",
     "0708****": "0012****",
     "tell Alice  Wanjiku <Alice@Example.com>": "tell erased <erased@erased.invalid>",
+    "550 'alice@example.com' unknown": "550 'erased@erased.invalid' unknown",
+    "RCPT=alice@example.com, b'alice@example.com'": "RCPT=erased@erased.invalid, b'erased@erased.invalid'",
     hashlib.sha256(b"254708374149").hexdigest(): hashlib.sha256(b"254012345678").hexdigest(),
 }
 NOT_THE_PERSON = [
@@ -42,6 +44,9 @@ NOT_THE_PERSON = [
     "malice@example.com.invalid",
     "jane.alice@example.com",
     "jane-alice@example.com",
+    "o'alice@example.com",
+    "550 <o'alice@example.com>: no such user",
+    "x!alice@example.com",
     "alice@example.com.ke",
     "alice@example.com-alike.ke",
     "",
