@@ -15,7 +15,7 @@ from decimal import Decimal
 from ops import alerts, audit, case, privacy, review
 from ops.books import Books
 from ops.verify import check
-from ops.words import impersonal_words, visible
+from ops.words import counted, impersonal_words, visible
 from shared.daraja.models import EAT, receipts_seen
 from shared.database import Database, DatabaseError, Row
 from shared.gateway import Gateway
@@ -31,6 +31,9 @@ from shared.settings import (
     limits,
 )
 from shared.settings_reader import Misconfigured
+
+CLUES = "transaction id, receipt, order reference, phone, invoice number, CheckoutRequestID, or an entry of the inbox"
+CAN_BE_LOOKED_UP = f"what can be looked up: {CLUES}"
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -79,6 +82,13 @@ def _parser() -> argparse.ArgumentParser:
     chain.add_argument("--anchor", action="append", default=[], metavar="A", help="a line that was kept outside")
     chain.set_defaults(run=_audit_verify)
     adopt = chains.add_parser("adopt", help="sign once for rows that are older than the chain")
+    adopt.add_argument(
+        "--anchor",
+        action="append",
+        required=True,
+        metavar="A",
+        help="a line that was mailed or logged since then, the oldest you have: what was made up before it is not seen",
+    )
     adopt.add_argument("--who", type=impersonal_words, help="your name in the audit log (default: your login)")
     adopt.set_defaults(run=_audit_adopt)
 
@@ -90,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     about.add_argument(
         "clue",
         metavar="TX",
-        help="transaction id, receipt, order reference, phone, invoice number or CheckoutRequestID",
+        help=CLUES,
     )
     about.set_defaults(run=_case)
 
@@ -204,7 +214,7 @@ def _verify(database: Database, chosen: argparse.Namespace) -> int:
     broken = sum(not result.holds for result in results)
     if not at_hand:
         print("not checked: the signatures of the audit log; set AUDIT_SECRET to what `ops audit-secret` prints")
-    print(f"{len(results)} invariants, {broken} broken")
+    print(f"{counted(len(results), 'invariant')}, {broken} broken")
     return 1 if broken else 0
 
 
@@ -222,20 +232,31 @@ def _audit_verify(database: Database, chosen: argparse.Namespace) -> int:
         print(f"WRONG  {finding.transaction_id or 'the log'}  {finding.what}")
     for name, count in sorted(report.keys.items()):
         known = "" if name in {key.id for key in keys} else ", which is not at hand"
-        print(f"{count} rows signed with the key {name}{known}")
+        print(f"{counted(count, 'row')} signed with the key {name}{known}")
     print(
-        f"{report.payments} payments, {report.rows} rows, {report.anchors} anchors compared, "
-        f"{len(report.findings)} things wrong"
+        f"{counted(report.payments, 'payment')}, {counted(report.rows, 'row')}, "
+        f"{counted(report.anchors, 'anchor')} compared, {counted(len(report.findings), 'thing')} wrong"
     )
     return 1 if report.findings else 0
 
 
 def _audit_adopt(database: Database, chosen: argparse.Namespace) -> int:
-    done = audit.adopt(_gateway(database, chosen), database, audit_settings(chosen.environ).keys, _operator(chosen.who))
-    for transaction_id in done:
+    keys, who = audit_settings(chosen.environ).keys, _operator(chosen.who)
+    try:
+        adopted = audit.adopt(_gateway(database, chosen), database, keys, chosen.anchor, who)
+    except ValueError as refused:
+        print(f"ops: {refused}", file=sys.stderr)
+        return 2
+    except audit.Unproven as refused:
+        raise review.NotPossible(f"nothing was signed: {refused}") from None
+    for transaction_id in adopted.done:
         print(transaction_id)
-    print(f"{len(done)} payments adopted")
-    return 0
+    print(f"{counted(len(adopted.done), 'payment')} adopted: their rows are those that the anchor was made of")
+    if adopted.done:
+        print("not proven: what somebody with the database's password made up before that anchor (compare a backup)")
+    for transaction_id in adopted.younger:
+        print(f"not yet: {transaction_id} has rows that the anchor does not reach: take the next day's")
+    return 1 if adopted.younger else 0
 
 
 def _replay(database: Database, chosen: argparse.Namespace) -> int:
@@ -244,7 +265,7 @@ def _replay(database: Database, chosen: argparse.Namespace) -> int:
     decisions, differences = replay(Books(database), chosen.confirm_above_kes)
     for difference in differences:
         print(f"DIFFERS  {difference.transaction_id}  {difference.what}")
-    print(f"{decisions} decisions taken again, {len(differences)} differences")
+    print(f"{counted(decisions, 'decision')} taken again, {counted(len(differences), 'difference')}")
     return 1 if differences else 0
 
 
@@ -252,7 +273,7 @@ def _case(database: Database, chosen: argparse.Namespace) -> int:
     books = Books(database)
     found = books.find(chosen.clue)
     if not found:
-        print(f"ops: nothing is known about {visible(chosen.clue)}", file=sys.stderr)
+        print(f"ops: nothing is known about {visible(chosen.clue)}; {CAN_BE_LOOKED_UP}", file=sys.stderr)
         return 1
     if len(found) > 1:
         print(f"{len(found)} payments; `ops case TX` tells one:")
@@ -264,7 +285,7 @@ def _case(database: Database, chosen: argparse.Namespace) -> int:
 
 def _review_list(database: Database, _: argparse.Namespace) -> int:
     waiting = Books(database).in_review()
-    print(f"{len(waiting)} payments wait for a person")
+    print(f"{counted(len(waiting), 'payment waits', 'payments wait')} for a person")
     return _print(waiting)
 
 
@@ -285,7 +306,7 @@ def _inbox_list(database: Database, _: argparse.Namespace) -> int:
     entries = Books(database).unsettled_callbacks()
     in_all = entries[0]["in_all"] if entries else 0
     newest = f"; these are the newest {len(entries)}" if in_all > len(entries) else ""
-    print(f"{in_all} callbacks wait or could not be judged{newest}")
+    print(f"{counted(in_all, 'callback waits', 'callbacks wait')} or could not be judged{newest}")
     for entry in entries:
         state = entry["outcome"] or f"try {entry['tries'] + 1} of 3 at {_eat(entry['next_try_at'])}"
         names = f"  names receipt {', '.join(entry['receipts'])}" if entry["receipts"] else ""
@@ -335,13 +356,13 @@ def _invoice_resend(database: Database, chosen: argparse.Namespace) -> int:
         done = [resend(gateway, chosen.clue, who, chosen.why)]
     for transaction_id in done:
         print(f"the invoice of {transaction_id} is on its way: the sweep sends it within about a minute")
-    print(f"{len(done)} invoices to be sent again")
+    print(f"{counted(len(done), 'invoice')} to be sent again")
     return 0
 
 
 def _receipts_missing(database: Database, _: argparse.Namespace) -> int:
     missing = Books(database).without_receipt()
-    print(f"{len(missing)} paid payments without a receipt number")
+    print(f"{counted(len(missing), 'paid payment')} without a receipt number")
     return _print(missing)
 
 

@@ -9,6 +9,7 @@ import argparse
 from collections.abc import Iterator
 from typing import Any
 
+from ops.words import counted
 from shared.daraja.models import EAT
 from shared.database import Database, Row
 from shared.observability.alerts import TOPICS, UNKNOWN
@@ -44,12 +45,12 @@ def tell(database: Database) -> Iterator[str]:
             WHERE kind = 'alert' AND created_at > now() - interval '7 days' ORDER BY created_at DESC LIMIT 200
             """
         )
-    yield f"{len(holding)} things about the whole shop hold now"
+    yield f"{counted(len(holding), 'thing')} about the whole shop {'holds' if len(holding) == 1 else 'hold'} now"
     for row in holding:
         topic = TOPICS.get(row["topic"], UNKNOWN)
         yield f"  {row['topic']} since {_eat(row['since'])}: {topic.says}"
         yield f"      {topic.do_now}"
-    yield f"{len(told)} alerts in the last 7 days"
+    yield f"{counted(len(told), 'alert')} in the last 7 days"
     for row in told:
         yield f"  {_eat(row['created_at'])}  {row['topic']}  {_about(row)}{_left(row)}"
 

@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 
-from shared.audit_chain import NOTHING_YET, Anchor, AuditKey, Step, adopted, head, link, read_anchor
+from ops.words import counted
+from shared.audit_chain import NOTHING_YET, Anchor, AuditKey, adopted, head, link, read_anchor, read_step
 from shared.database import Database, Row, Transaction
 from shared.gateway import Gateway
+from shared.gateway.anchors import NO_ROW
 from shared.gateway.cases import Evidence
+from shared.gateway.trail import ROWS
 
 PAGE = 2000
-NO_PAYMENT = "00000000-0000-0000-0000-000000000000"
 ADOPTED = "Adopted"
 
 
@@ -73,7 +75,7 @@ def verify_one(database: Database, keys: Sequence[AuditKey], transaction_id: str
     with database.transaction() as tx:
         tx.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         payment = tx.row(f"{PAYMENTS} WHERE id = CAST(:id AS uuid)", id=transaction_id)
-        history = tx.rows(f"{HISTORY} WHERE transaction_id = CAST(:id AS uuid) ORDER BY id", id=transaction_id)
+        history = tx.rows(f"{ROWS} WHERE transaction_id = CAST(:id AS uuid) ORDER BY id", id=transaction_id)
         since, in_use_at = _since(tx), _in_use_at(tx)
     if payment is None and not history:
         return Report(0, 0, {}, 0, [Finding(transaction_id, "there is no such payment, and no history of one")])
@@ -83,28 +85,50 @@ def verify_one(database: Database, keys: Sequence[AuditKey], transaction_id: str
     return Report(1, len(history), signed, 0, findings)
 
 
-def adopt(gateway: Gateway, database: Database, keys: Sequence[AuditKey], who: str) -> list[str]:
+class Unproven(Exception):
+    """The log is not what the anchor was made of: nothing was signed."""
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """Payments whose old rows are signed for now, and those whose rows the anchor does not reach."""
+
+    done: list[str]
+    younger: list[str]
+
+
+def adopt(gateway: Gateway, database: Database, keys: Sequence[AuditKey], anchors: Sequence[str], who: str) -> Adopted:
     """Signs for rows that were written before there was a chain, by one more row in each payment that has such.
 
-    Payments with anything else wrong are left alone. The ids of those adopted.
+    Whoever owns the database could make up rows with old numbers and times. So the rows have to be those of `anchors`,
+    lines that left the house before: what was added or changed since such a line was made is seen, what was made up
+    before it is not. Payments with anything else wrong, or with rows younger than the last anchor, are left alone.
+
+    Raises ValueError where one of `anchors` is none, and `Unproven`.
     """
+    outside = [read_anchor(token) for token in anchors]
     known = {key.id: key for key in keys}
-    done = []
     with database.transaction() as tx:
+        tx.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         since, in_use_at = _since(tx), _in_use_at(tx)
+        doubts, _ = _anchors(tx, outside, since)
+        if doubts or not outside or since is None:
+            raise Unproven("; ".join(doubt.what for doubt in doubts) or "there is no anchor")
         waiting = [
-            (str(payment["id"]), _adopts(_unsigned(history), since))
+            (str(payment["id"]), _unsigned(history))
             for payment, history in _histories(tx)
-            if payment is not None
-            and since is not None
-            and _is_only_unsigned(_wrong(payment, history, known, since, in_use_at))
+            if payment is not None and _is_only_unsigned(_wrong(payment, history, known, since, in_use_at))
         ]
-    for transaction_id, rows in waiting:
-        with gateway.cases.open(transaction_id, Evidence(f"operator {who}", ADOPTED, why=rows)) as case:
+    reached = max(anchor.last_audit_id for anchor, _ in outside)
+    proven = [(each, rows) for each, rows in waiting if rows[-1]["id"] <= reached]
+    done = []
+    for transaction_id, rows in proven:
+        evidence = Evidence(f"operator {who}", ADOPTED, why=_adopts(rows, since))
+        with gateway.cases.open(transaction_id, evidence) as case:
             if case is not None:
                 case.note("noted")
                 done.append(transaction_id)
-    return done
+    return Adopted(done, [each for each, rows in waiting if rows[-1]["id"] > reached])
 
 
 def _is_only_unsigned(findings: list[Finding]) -> bool:
@@ -114,11 +138,6 @@ def _is_only_unsigned(findings: list[Finding]) -> bool:
 # One payment ----------------------------------------------------------------------------------------------------------
 
 PAYMENTS = "SELECT id, status, audit_length, audit_head FROM transactions"
-HISTORY = """
-    SELECT id, transaction_id, at, actor, event, outcome, from_status, to_status, reason, inbox_id, said,
-           place, link, link_key
-    FROM audit_log
-"""
 
 
 def _wrong(
@@ -129,9 +148,9 @@ def _wrong(
     left = _unsigned(history)
     late = [row for row in left if in_use_at is not None and row["id"] >= in_use_at]
     if late:
-        found.append(Finding(transaction_id, f"{len(late)} of its rows are not signed, and younger than the chain"))
+        found.append(Finding(transaction_id, f"{_not_signed(late)}, and younger than the chain"))
     elif left:
-        found.append(Unsigned(transaction_id, f"{len(left)} of its rows are not signed: see `ops audit adopt`"))
+        found.append(Unsigned(transaction_id, f"{_not_signed(left)}: see `ops audit adopt`"))
     return found
 
 
@@ -139,7 +158,7 @@ def _faults(
     payment: Row | None, history: list[Row], keys: dict[str, AuditKey], since: datetime | None
 ) -> Iterator[str]:
     if payment is None:
-        yield f"{len(history)} rows of history, but the payment itself is gone"
+        yield f"{counted(len(history), 'row')} of history, but the payment itself is gone"
     elif not history:
         yield "it has no history"
     if since is None:
@@ -170,7 +189,7 @@ def _links(chain: list[Row], keys: dict[str, AuditKey], since: datetime) -> Iter
         key = keys.get(row["link_key"])
         if key is None:
             yield f"row {row['id']} is signed with the key {row['link_key']}, which is not at hand"
-        elif before is not None and link(key, before, _step(row, since)) != row["link"]:
+        elif before is not None and link(key, before, read_step(row, since)) != row["link"]:
             yield f"row {row['id']} is not what was signed"
         before = _head_after(row, keys)
 
@@ -203,40 +222,28 @@ def _unsigned(history: list[Row]) -> list[Row]:
     return [row for row in history if row["place"] is None and row["id"] > last]
 
 
+def _not_signed(rows: list[Row]) -> str:
+    return f"{len(rows)} of its rows {'is' if len(rows) == 1 else 'are'} not signed"
+
+
 def _adopts(rows: list[Row], since: datetime) -> str:
-    return f"{len(rows)} rows {adopted(_step(row, since) for row in rows)}"
-
-
-def _step(row: Row, since: datetime) -> Step:
-    return Step(
-        id=row["id"],
-        transaction_id=str(row["transaction_id"]),
-        place=row["place"] or 0,
-        at=row["at"],
-        since=since,
-        actor=row["actor"],
-        event=row["event"],
-        outcome=row["outcome"],
-        from_status=row["from_status"],
-        to_status=row["to_status"],
-        reason=row["reason"],
-        inbox_id=str(row["inbox_id"]) if row["inbox_id"] else None,
-        said=row["said"],
-    )
+    return f"{len(rows)} rows {adopted(read_step(row, since) for row in rows)}"
 
 
 def _histories(tx: Transaction) -> Iterator[tuple[Row | None, list[Row]]]:
     """Every payment with its rows, and rows whose payment is gone; in the order of payments' ids."""
-    after = NO_PAYMENT
+    after: str | None = None
     while True:
         payments = tx.rows(
-            f"{PAYMENTS} WHERE id > CAST(:after AS uuid) ORDER BY id LIMIT :most", after=after, most=PAGE
+            f"{PAYMENTS} WHERE CAST(:after AS uuid) IS NULL OR id > CAST(:after AS uuid) ORDER BY id LIMIT :most",
+            after=after,
+            most=PAGE,
         )
         until = str(payments[-1]["id"]) if len(payments) == PAGE else None
         rows = tx.rows(
             f"""
-            {HISTORY} WHERE transaction_id > CAST(:after AS uuid)
-                        AND (CAST(:until AS uuid) IS NULL OR transaction_id <= CAST(:until AS uuid))
+            {ROWS} WHERE (CAST(:after AS uuid) IS NULL OR transaction_id > CAST(:after AS uuid))
+                     AND (CAST(:until AS uuid) IS NULL OR transaction_id <= CAST(:until AS uuid))
             ORDER BY transaction_id, id
             """,
             after=after,
@@ -275,6 +282,8 @@ def _anchors(
     tx: Transaction, outside: Sequence[tuple[Anchor, datetime]], since: datetime | None
 ) -> tuple[list[Finding], int]:
     """What the log no longer holds of what an anchor says; and how many were compared."""
+    if since is None:
+        return [], 0
     kept = tx.rows("SELECT id, last_audit_id, row_count, payment_count, digest FROM audit_anchors ORDER BY id")
     claims = [
         (
@@ -295,7 +304,7 @@ def _anchors(
     row = next(rows, None)
     for name, claimed in claims:
         while row is not None and row["id"] <= claimed.last_audit_id:
-            reached = follow(reached, row)
+            reached = reached.after(row, since)
             row = next(rows, None)
         if reached != claimed:
             findings.append(Finding(None, f"{name} does not hold: {_difference(claimed, reached)}"))
@@ -311,20 +320,10 @@ def _difference(claimed: Anchor, reached: Anchor) -> str:
     return f"rows up to {claimed.last_audit_id} are not those that it was made of"
 
 
-def follow(reached: Anchor, row: Row) -> Anchor:
-    """The digest, one row further."""
-    return reached.after(
-        row["id"], str(row["transaction_id"]), row["place"], row["link"], is_first=row["from_status"] is None
-    )
-
-
 def _in_order(tx: Transaction, until: int) -> Iterator[Row]:
-    after = 0
+    after = NO_ROW
     while rows := tx.rows(
-        """
-        SELECT id, transaction_id, place, link, from_status FROM audit_log
-        WHERE id > :after AND id <= :until ORDER BY id LIMIT :most
-        """,
+        f"{ROWS} WHERE id > :after AND id <= :until ORDER BY id LIMIT :most",
         after=after,
         until=until,
         most=PAGE,

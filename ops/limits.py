@@ -8,6 +8,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from ops.words import counted
 from shared.database import Database
 from shared.limits import Limits
 from shared.money import LARGEST_DAY_KES, LARGEST_KES, in_words
@@ -71,9 +72,8 @@ def advise(limits: Limits, seen: Evidence) -> Advice:
     if against:
         return Advice((), against)
     steps = tuple(_steps(limits, seen))
-    calm = (
-        f"{seen.paid} payments in {DAYS} days, {_percent(seen.paid, seen.ended)} of what was asked, and all of them fit"
-    )
+    payments = counted(seen.paid, "payment")
+    calm = f"{payments} in {DAYS} days, {_percent(seen.paid, seen.ended)} of what was asked, and all of them fit"
     if steps:
         return Advice(steps, (calm, "the largest payment or day comes near its limit; the step doubles it"))
     return Advice((), (calm, f"no limit is used to more than {WELL_USED:.0%}: there is nothing to gain"))
@@ -81,15 +81,17 @@ def advise(limits: Limits, seen: Evidence) -> Advice:
 
 def _against(seen: Evidence) -> Iterator[str]:
     if seen.days_since_first < DAYS:
-        yield f"payments have been taken for {seen.days_since_first} days; wait for {DAYS}"
+        yield f"payments have been taken for {counted(seen.days_since_first, 'day')}; wait for {DAYS}"
     if seen.paid < PAYMENTS_ENOUGH:
-        yield f"{seen.paid} payments in {DAYS} days say too little; wait for {PAYMENTS_ENOUGH}"
+        said = counted(seen.paid, "payment says", "payments say")
+        yield f"{said} too little in {DAYS} days; wait for {PAYMENTS_ENOUGH}"
     if seen.reviews_open:
-        yield f"{seen.reviews_open} payments wait for a person: `ops review list` first"
+        yield f"{counted(seen.reviews_open, 'payment waits', 'payments wait')} for a person: `ops review list` first"
     if seen.unjudged:
-        yield f"{seen.unjudged} callbacks could not be judged: `ops inbox list` first"
+        yield f"{counted(seen.unjudged, 'callback')} could not be judged: `ops inbox list` first"
     if seen.does_not_fit:
-        yield f"{seen.does_not_fit} payments whose money was not what was asked for: `ops case` says why, first"
+        payments = counted(seen.does_not_fit, "payment")
+        yield f"{payments} whose money was not what was asked for: `ops case` says why, first"
     if seen.ended and seen.reviews > REVIEWS_AT_MOST * seen.ended:
         yield f"{_percent(seen.reviews, seen.ended)} went to review, more than {REVIEWS_AT_MOST:.0%}"
     if seen.ended and seen.paid < SUCCESS_AT_LEAST * seen.ended:
@@ -202,18 +204,20 @@ def tell(limits: Limits, now: Used, seen: Evidence) -> Iterator[str]:
     yield _line(
         "PHONE_UNANSWERED_PUSHES",
         str(limits.phone_unanswered_in_a_row),
-        f"{now.phones_at_their_last_prompt} phones have left so many prompts unanswered",
+        f"{counted(now.phones_at_their_last_prompt, 'phone has', 'phones have')} left so many prompts unanswered",
     )
     yield _count("ADDRESS_PUSHES_PER_HOUR", limits.address_pushes_an_hour, now.address_pushes, "the busiest address")
     yield _count("SHOP_PUSHES_PER_MINUTE", limits.shop_pushes_a_minute, now.shop_pushes, "today's busiest minute")
     yield ""
-    yield f"Evidence of the last {DAYS} days and today; payments have been taken for {seen.days_since_first} days"
-    yield f"  paid             {seen.paid} payments, {in_words(seen.paid_kes)}"
-    yield f"  success rate     {_percent(seen.paid, seen.ended)} of {seen.ended} pushes that have ended"
-    yield f"  reviews          {seen.reviews}; {seen.reviews_open} wait for a person now"
-    yield f"  does not fit     {seen.does_not_fit} payments with an alert about their amount, ids or receipt"
-    yield f"  not judged       {seen.unjudged} callbacks"
-    yield f"  turned away      in {seen.turned_away} hours customers were refused for the shop's own limits"
+    since = counted(seen.days_since_first, "day")
+    yield f"Evidence of the last {DAYS} days and today; payments have been taken for {since}"
+    yield f"  paid             {counted(seen.paid, 'payment')}, {in_words(seen.paid_kes)}"
+    ended = counted(seen.ended, "push that has", "pushes that have")
+    yield f"  success rate     {_percent(seen.paid, seen.ended)} of {ended} ended"
+    yield f"  reviews          {seen.reviews}; waiting for a person now: {seen.reviews_open}"
+    yield f"  does not fit     {counted(seen.does_not_fit, 'payment')} with an alert about their amount, ids or receipt"
+    yield f"  not judged       {counted(seen.unjudged, 'callback')}"
+    yield f"  turned away      in {counted(seen.turned_away, 'hour')} customers were refused for the shop's own limits"
     yield f"  largest payment  {in_words(seen.largest_kes)}"
     yield f"  of one phone     {in_words(seen.largest_of_a_phone_kes)} in a day"
     yield f"  largest day      {in_words(seen.largest_day_kes)}" + (

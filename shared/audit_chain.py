@@ -21,9 +21,10 @@ import hashlib
 import hmac
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 LINK, HEAD, KEY_ID = "lipa audit link 1", "lipa audit head 1", "lipa audit key id 1"
 ANCHOR, ADOPTED = "lipa audit anchor 1", "lipa audit adopted 1"
@@ -87,6 +88,25 @@ class Step:
         )
 
 
+def read_step(row: Mapping[str, Any], since: datetime) -> Step:
+    """A row of the audit log, as it is stored."""
+    return Step(
+        id=row["id"],
+        transaction_id=str(row["transaction_id"]),
+        place=row["place"] or 0,
+        at=row["at"],
+        since=since,
+        actor=row["actor"],
+        event=row["event"],
+        outcome=row["outcome"],
+        from_status=row["from_status"],
+        to_status=row["to_status"],
+        reason=row["reason"],
+        inbox_id=str(row["inbox_id"]) if row["inbox_id"] else None,
+        said=row["said"],
+    )
+
+
 def link(key: AuditKey, head_before: str, step: Step) -> str:
     """The signature of a row, after the head that the payment had before it."""
     return key.sign(LINK, head_before, *step.told)
@@ -129,13 +149,13 @@ class Anchor:
     payments: int = 0
     digest: str = NOTHING_YET
 
-    def after(
-        self, audit_id: int, transaction_id: str, place: int | None, its_link: str | None, *, is_first: bool
-    ) -> Anchor:
-        """With one more row, in the order of ids. `is_first`: the row admits its payment."""
-        told = canonical(ANCHOR, self.digest, audit_id, transaction_id, place, its_link)
+    def after(self, row: Mapping[str, Any], since: datetime) -> Anchor:
+        """With one more row of the log, in the order of ids. One without a link stands there with all that it says."""
+        step = read_step(row, since)
+        signed = row["link"] if row["link"] is not None else adopted((step,))
+        told = canonical(ANCHOR, self.digest, step.id, step.transaction_id, row["place"], signed)
         digest = hashlib.sha256(told).hexdigest()
-        return Anchor(audit_id, self.rows + 1, self.payments + is_first, digest)
+        return Anchor(step.id, self.rows + 1, self.payments + (step.from_status is None), digest)
 
     def token(self, since: datetime) -> str:
         """The line: `lipa-anchor-1`, when the database was stamped, last id, rows, payments, digest."""

@@ -10,12 +10,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shared.audit_chain import NOTHING_YET, Anchor
+from shared.gateway.trail import ROWS
 
 if TYPE_CHECKING:
     from shared.database import Row, Transaction
     from shared.gateway.store import Store
 
 ROWS_A_STEP = 5000
+NO_ROW = -(2**63)
+"""Below every number a row can have: who can write into the log is not bound to the numbers that we give."""
 ONE_AT_A_TIME = (0x11BA, 4)
 """Key of the advisory lock: sweeps overlap."""
 A_WHILE = "interval '15 minutes'"
@@ -50,6 +53,7 @@ class Anchors:
         (last,) = tx.rows(
             f"""
             SELECT a.last_audit_id, a.row_count, a.payment_count, a.digest, coalesce({DUE}, false) AS due,
+                   (SELECT stamped_at FROM installation) AS since,
                    (SELECT max(id) FROM audit_log WHERE id > coalesce(a.last_audit_id, 0) AND at < {MIDNIGHT}) AS until
             FROM (SELECT 1) one LEFT JOIN (SELECT * FROM audit_anchors ORDER BY id DESC LIMIT 1) a ON true
             """
@@ -57,19 +61,14 @@ class Anchors:
         if not last["due"]:
             return False
         rows = tx.rows(
-            """
-            SELECT id, transaction_id, place, link, from_status FROM audit_log
-            WHERE id > :after AND id <= :until ORDER BY id LIMIT :most
-            """,
-            after=last["last_audit_id"] or 0,
+            f"{ROWS} WHERE id > :after AND id <= :until ORDER BY id LIMIT :most",
+            after=NO_ROW if last["last_audit_id"] is None else last["last_audit_id"],
             until=last["until"] or 0,
             most=ROWS_A_STEP,
         )
         anchor = _reached(last)
         for row in rows:
-            anchor = anchor.after(
-                row["id"], str(row["transaction_id"]), row["place"], row["link"], is_first=row["from_status"] is None
-            )
+            anchor = anchor.after(row, last["since"])
         more = len(rows) == ROWS_A_STEP
         tx.run(
             """

@@ -30,6 +30,14 @@ WRITE = """
 """To be followed by what gives the payment's id."""
 
 
+ROWS = """
+    SELECT id, transaction_id, at, actor, event, outcome, from_status, to_status, reason, inbox_id, said,
+           place, link, link_key
+    FROM audit_log
+"""
+"""Everything that was written, for whoever verifies it."""
+
+
 class Trail:
     """Signs history with the key of today."""
 

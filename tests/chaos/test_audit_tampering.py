@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from ops import audit
-from shared.audit_chain import AuditKey, Step, head, link
+from shared.audit_chain import AuditKey, Step, head, link, read_step
 from shared.database import Database, Row, Transaction
 from shared.gateway.cases import Evidence
 from shared.gateway.outbox import AnchorDue
@@ -360,7 +360,7 @@ def sign_a_payment_anew(books: Books) -> None:
     books.by_force("UPDATE audit_log SET actor = 'operator amina' WHERE transaction_id = :id", id=payment)
     now = ""
     for row in books.history(payment):
-        step = audit._step(row, stamp["stamped_at"])
+        step = read_step(row, stamp["stamped_at"])
         signed = link(ATTACKERS_KEY, now, step)
         now = head(ATTACKERS_KEY, str(payment), row["place"], signed)
         books.by_force("UPDATE audit_log SET link = :link WHERE id = :id", link=signed, id=row["id"])

@@ -48,11 +48,11 @@ def test_every_change_of_a_payment_goes_on_with_its_chain(shop: Shop, capsys: py
     assert {row["link_key"] for row in rows} == {key.id}
     assert shop.payment(transaction_id)["audit_length"] == 3
     assert run("audit", "verify") == 0
-    assert f"3 rows signed with the key {key.id}\n1 payments, 3 rows, 0 anchors compared, 0 things wrong\n" in (
+    assert f"3 rows signed with the key {key.id}\n1 payment, 3 rows, 0 anchors compared, 0 things wrong\n" in (
         capsys.readouterr().out
     )
     assert run("audit", "verify", transaction_id) == 0
-    assert "1 payments, 3 rows" in capsys.readouterr().out
+    assert "1 payment, 3 rows" in capsys.readouterr().out
 
 
 def test_what_decides_nothing_is_signed_too(shop: Shop) -> None:
@@ -160,56 +160,148 @@ def test_a_new_key_signs_what_comes_and_the_old_one_still_verifies(
     assert run("audit", "verify") == 0
     told = capsys.readouterr().out
     assert f"3 rows signed with the key {AuditKey(old).id}\n" in told
-    assert f"1 rows signed with the key {AuditKey(new).id}\n" in told
+    assert f"1 row signed with the key {AuditKey(new).id}\n" in told
 
 
 # History that is older than the chain ---------------------------------------------------------------------------------
 
 
+AS_IT_WAS = "UPDATE audit_log SET place = NULL, link = NULL, link_key = NULL"
+NO_CHAIN_YET = "UPDATE transactions SET audit_length = 0, audit_head = NULL"
+
+
+def is_older_than_the_chain(shop: Shop, transaction_id: str) -> None:
+    shop.overwrite(f"{AS_IT_WAS} WHERE transaction_id = '{transaction_id}'")
+    shop.overwrite(f"{NO_CHAIN_YET} WHERE id = '{transaction_id}'")
+
+
 def test_history_that_is_older_than_the_chain_is_signed_for_once(
     shop: Shop, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    as_it_was = "UPDATE audit_log SET place = NULL, link = NULL, link_key = NULL"
     old, new = paid(shop), paid(shop, "254722000000")
-    shop.overwrite(f"{as_it_was} WHERE transaction_id = '{old}'")
-    shop.overwrite(f"UPDATE transactions SET audit_length = 0, audit_head = NULL WHERE id = '{old}'")
+    is_older_than_the_chain(shop, old)
+    anchor = shop.anchor()
     assert wrong(shop) == ["3 of its rows are not signed: see `ops audit adopt`"]
-    assert run("audit", "adopt", "--who", "amina") == 0
-    assert f"{old}\n1 payments adopted" in capsys.readouterr().out
+    assert run("audit", "adopt", "--anchor", anchor, "--who", "amina") == 0
+    told = capsys.readouterr().out
+    assert f"{old}\n1 payment adopted: their rows are those that the anchor was made of\nnot proven: " in told
     assert wrong(shop) == []
     adopted = shop.row("SELECT transaction_id, actor FROM audit_log WHERE event = 'Adopted'")
     assert (str(adopted["transaction_id"]), adopted["actor"]) == (old, "operator amina")
-    assert run("audit", "adopt") == 0
+    assert run("audit", "adopt", "--anchor", anchor) == 0
     assert "0 payments adopted" in capsys.readouterr().out
     kept = shop.copy_of("audit_log")
     for change in ("UPDATE audit_log SET said = '1' WHERE id = 2", "DELETE FROM audit_log WHERE id = 1"):
         shop.overwrite(change)
         assert wrong(shop)[0].startswith("the rows without a signature before row")
-        assert run("audit", "adopt") == 0
+        assert run("audit", "adopt", "--anchor", shop.anchor()) == 0
         assert wrong(shop) != []
         shop.put_back(kept)
     assert wrong(shop) == []
     assert new
 
 
+FORGED = {
+    "a payment made up with old numbers and times": """
+        INSERT INTO audit_log (id, at, transaction_id, actor, event, outcome, from_status, to_status)
+        OVERRIDING SYSTEM VALUE
+        SELECT id - 100, at, '{new}', actor, event, outcome, from_status, to_status FROM audit_log
+        WHERE transaction_id = '{old}'""",
+    "a row more": """
+        INSERT INTO audit_log (id, at, transaction_id, actor, event, outcome, from_status, to_status)
+        OVERRIDING SYSTEM VALUE
+        SELECT id - 100, at, transaction_id, actor, event, outcome, from_status, to_status FROM audit_log
+        WHERE id = (SELECT max(id) FROM audit_log WHERE transaction_id = '{old}')""",
+    "a row less": "DELETE FROM audit_log WHERE id = (SELECT min(id) FROM audit_log WHERE transaction_id = '{old}')",
+    "another reason": "UPDATE audit_log SET reason = 'as agreed' WHERE transaction_id = '{old}'",
+    "another time": "UPDATE audit_log SET at = at - interval '1 second' WHERE transaction_id = '{old}'",
+}
+
+
+@pytest.mark.parametrize("forgery", FORGED.values(), ids=FORGED)
+def test_made_up_history_with_old_numbers_is_not_signed_for(
+    shop: Shop, forgery: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By somebody with the database's password, after the anchor had left the house."""
+    old, new = paid(shop), paid(shop, "254722000000")
+    is_older_than_the_chain(shop, old)
+    anchor = shop.anchor()
+    kept = shop.copy_of("transactions", "audit_log")
+    shop.overwrite(f"{AS_IT_WAS} WHERE transaction_id = '{new}'")
+    if "{new}" in forgery:
+        shop.overwrite(f"DELETE FROM audit_log WHERE transaction_id = '{new}'")
+        shop.overwrite(f"{NO_CHAIN_YET} WHERE id = '{new}'")
+    else:
+        shop.put_back(kept)
+    shop.overwrite(forgery.format(old=old, new=new))
+    assert run("audit", "adopt", "--anchor", anchor) == 1
+    told = capsys.readouterr()
+    assert f"ops: nothing was signed: the anchor {anchor} does not hold" in told.err
+    assert shop.rows("SELECT id FROM audit_log WHERE event = 'Adopted'") == []
+    shop.put_back(kept)
+    assert run("audit", "adopt", "--anchor", anchor) == 0
+
+
+def test_nothing_is_signed_for_without_an_anchor(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    paid(shop)
+    with pytest.raises(SystemExit) as ended:
+        run("audit", "adopt")
+    assert ended.value.code == 2
+    assert "--anchor" in capsys.readouterr().err
+    assert run("audit", "adopt", "--anchor", "x") == 2
+    assert "an anchor is one line like" in capsys.readouterr().err
+    of_other_books = shop.anchor().replace("lipa-anchor-1/2", "lipa-anchor-1/1")
+    assert run("audit", "adopt", "--anchor", of_other_books) == 1
+    assert "was made when the books began at another moment" in capsys.readouterr().err
+
+
+def test_what_an_anchor_does_not_reach_waits_for_the_next(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """The functions of the last deploy went on writing rows without links for a while."""
+    paid(shop, "254722000000")
+    before = shop.anchor()
+    late = paid(shop)
+    is_older_than_the_chain(shop, late)
+    assert run("audit", "adopt", "--anchor", before) == 1
+    assert f"not yet: {late} has rows that the anchor does not reach" in capsys.readouterr().out
+    assert wrong(shop) == ["3 of its rows are not signed: see `ops audit adopt`"]
+    assert run("audit", "adopt", "--anchor", before, "--anchor", shop.anchor()) == 0
+    assert wrong(shop) == []
+
+
+def test_the_anchor_that_the_sweep_sends_holds_rows_without_a_signature(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = paid(shop)
+    is_older_than_the_chain(shop, old)
+    shop.age(2 * A_DAY_S)
+    shop.sweep()
+    (token,) = anchored(shop)
+    kept = shop.copy_of("audit_log")
+    shop.overwrite("UPDATE audit_log SET reason = 'as agreed' WHERE id = 2")
+    assert run("audit", "verify", "--anchor", token) == 1
+    assert "rows up to 3 are not those that it was made of" in capsys.readouterr().out
+    shop.put_back(kept)
+    assert run("audit", "adopt", "--anchor", token) == 0
+
+
 def test_a_payment_that_moves_on_before_it_is_adopted_is_adopted_all_the_same(shop: Shop) -> None:
     shop.simulator.client.script(CUSTOMER, "pay", after_s=0, callback_count=0)
     shop.pay()
-    shop.overwrite("UPDATE audit_log SET place = NULL, link = NULL, link_key = NULL")
-    shop.overwrite("UPDATE transactions SET audit_length = 0, audit_head = NULL")
+    shop.overwrite(AS_IT_WAS)
+    shop.overwrite(NO_CHAIN_YET)
     shop.age(25)
     shop.sweep()
     assert [row["place"] for row in shop.rows("SELECT place FROM audit_log ORDER BY id")] == [None, None, 1]
     assert wrong(shop) == ["2 of its rows are not signed: see `ops audit adopt`"]
-    assert run("audit", "adopt") == 0
+    assert run("audit", "adopt", "--anchor", shop.anchor()) == 0
     assert wrong(shop) == []
 
 
 def test_what_was_stripped_of_its_signatures_is_not_adopted(shop: Shop) -> None:
     shop.history_is_made_up = True
     paid(shop)
-    shop.overwrite("UPDATE audit_log SET place = NULL, link = NULL, link_key = NULL WHERE place = 3")
-    assert run("audit", "adopt") == 0
+    shop.overwrite(f"{AS_IT_WAS} WHERE place = 3")
+    assert run("audit", "adopt", "--anchor", shop.anchor()) == 0
     assert shop.rows("SELECT id FROM audit_log WHERE event = 'Adopted'") == []
     shop.overwrite("UPDATE transactions SET audit_length = 2")
 
@@ -219,13 +311,27 @@ def test_made_up_history_that_is_younger_than_the_chain_is_wrong_and_never_adopt
     shop.age(2 * 3600)
     old, new = paid(shop, "254722000000"), paid(shop, "254722111111")
     kept = shop.copy_of("transactions", "audit_log")
-    shop.overwrite(f"UPDATE audit_log SET place = NULL, link = NULL, link_key = NULL WHERE transaction_id = '{new}'")
-    shop.overwrite(f"UPDATE transactions SET audit_length = 0, audit_head = NULL WHERE id = '{new}'")
+    is_older_than_the_chain(shop, new)
     assert wrong(shop) == ["3 of its rows are not signed, and younger than the chain"]
-    assert run("audit", "adopt") == 0
+    assert run("audit", "adopt", "--anchor", shop.anchor()) == 0
     assert shop.rows("SELECT id FROM audit_log WHERE event = 'Adopted'") == []
     assert run("audit", "verify", new) == 1
     assert run("audit", "verify", old) == 0
+    shop.put_back(kept)
+
+
+def test_no_number_is_too_low_and_no_id_too_empty_to_be_looked_at(shop: Shop) -> None:
+    shop.history_is_made_up = True
+    old = paid(shop)
+    kept = shop.copy_of("transactions", "audit_log")
+    nobody = "00000000-0000-0000-0000-000000000000"
+    shop.overwrite(f"UPDATE audit_log SET transaction_id = '{nobody}' WHERE id = 3")
+    assert any(finding.transaction_id == nobody for finding in wrongly_signed(shop.database_url))
+    shop.put_back(kept)
+    is_older_than_the_chain(shop, old)
+    before = shop.anchor()
+    shop.overwrite(FORGED["a row more"].format(old=old))
+    assert run("audit", "adopt", "--anchor", before) == 1
     shop.put_back(kept)
 
 

@@ -414,11 +414,11 @@ def test_the_operator_sees_each_limit_and_how_much_of_it_is_used(
         "MAX_PHONE_KES_PER_DAY KES 500,000 KES 750 (0%), the phone that paid most",
         "MAX_SHOP_KES_PER_DAY KES 4,000 KES 1,000 (25%), all payments",
         "PHONE_PUSHES_PER_HOUR 10 3 (30%), the phone asked most often",
-        "PHONE_UNANSWERED_PUSHES 1 1 phones have left so many prompts unanswered",
+        "PHONE_UNANSWERED_PUSHES 1 1 phone has left so many prompts unanswered",
         "ADDRESS_PUSHES_PER_HOUR 120 3 (2%), the busiest address",
         "paid 3 payments, KES 1,000",
         "success rate 75% of 4 pushes that have ended",
-        "reviews 0; 0 wait for a person now",
+        "reviews 0; waiting for a person now: 0",
     ):
         assert line in told
     assert any(line.startswith("SHOP_PUSHES_PER_MINUTE 60 ") for line in told)
@@ -430,8 +430,8 @@ def test_the_operator_sees_what_speaks_against_the_next_step(shop: Shop, capsys:
     told = told_by_ops(shop, capsys)
     assert "Recommendation: leave the limits as they are" in told
     assert "- payments have been taken for 0 days; wait for 7" in told
-    assert "- 0 payments in 7 days say too little; wait for 20" in told
-    assert "- 1 payments wait for a person: `ops review list` first" in told
+    assert "- 0 payments say too little in 7 days; wait for 20" in told
+    assert "- 1 payment waits for a person: `ops review list` first" in told
     assert any(line.startswith("- MAX_SHOP_KES_PER_DAY is not set") for line in told)
 
 

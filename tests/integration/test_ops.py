@@ -171,7 +171,7 @@ def test_what_waits_for_a_person_is_listed_and_explained(shop: Shop, capsys: pyt
     transaction_id = in_review(shop)
     assert run(shop, "review", "list") == 0
     told = capsys.readouterr().out
-    assert "1 payments wait" in told
+    assert "1 payment waits for a person" in told
     assert transaction_id in told
     assert "unknown_code" in told
     assert run(shop, "case", transaction_id) == 0
@@ -529,7 +529,7 @@ def test_changed_bytes_and_changed_books_show_in_the_replay(shop: Shop, capsys: 
         ("review", "fail", str(uuid.uuid4()), "--why", "0708 374 149 called"),
         ("review", "fail", str(uuid.uuid4()), "--why", "+254-708-374149 called"),
         ("review", "fail", str(uuid.uuid4()), "--why", "x", "--who", "alice@example.com"),
-        ("audit", "adopt", "--who", "708374149"),
+        ("audit", "adopt", "--anchor", "x", "--who", "708374149"),
     ],
 )
 def test_a_mistyped_argument_is_explained(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:

@@ -89,21 +89,43 @@ def test_a_key_shows_its_name_and_not_itself() -> None:
     assert KEY.secret not in repr(KEY)
 
 
+def row(number: int, **changed: object) -> dict[str, Any]:
+    """A row of the audit log, as the database gives it."""
+    told = {field.name: getattr(STEP, field.name) for field in fields(STEP) if field.name != "since"}
+    return {**told, "id": number, "link": "ab" * 32, **changed}
+
+
+def over(*rows: dict[str, Any]) -> Anchor:
+    anchor = Anchor()
+    for each in rows:
+        anchor = anchor.after(each, STAMPED)
+    return anchor
+
+
 def test_an_anchor_is_read_back_from_its_line() -> None:
-    anchor = Anchor().after(1, "a", 1, "ab" * 32, is_first=True).after(2, "a", 2, "cd" * 32, is_first=False)
+    anchor = over(row(1, from_status=None), row(2))
     assert (anchor.last_audit_id, anchor.rows, anchor.payments) == (2, 2, 1)
     assert read_anchor(f" {anchor.token(STAMPED)}\n") == (anchor, STAMPED)
 
 
 def test_an_anchor_holds_every_row_and_their_order() -> None:
-    def over(*rows: tuple[int, str, int | None, str | None]) -> str:
-        anchor = Anchor()
-        for row in rows:
-            anchor = anchor.after(*row, is_first=True)
-        return anchor.digest
+    one, other, unsigned = row(1), row(2), row(2, place=None, link=None)
+    anchors = [(one, other), (other, one), (one,), (other,), (one, unsigned)]
+    assert len({over(*rows).digest for rows in anchors}) == 5
 
-    one, other = (1, "a", 1, "ab"), (2, "b", 1, "cd")
-    assert len({over(one, other), over(other, one), over(one), over(other), over(one, (2, "b", None, None))}) == 5
+
+def test_an_anchor_holds_all_that_a_row_without_a_signature_says() -> None:
+    """Nothing else does: a row with one is held by its link."""
+    unsigned = row(2, place=None, link=None)
+    said: list[dict[str, Any]] = [
+        {"reason": "x"},
+        {"to_status": "FAILED"},
+        {"at": STAMPED},
+        {"said": "1"},
+        {"actor": "operator"},
+        {},
+    ]
+    assert len({over({**unsigned, **changed}).digest for changed in said}) == len(said)
 
 
 @pytest.mark.parametrize("line", ["", "lipa-anchor-1", "lipa-anchor-2/20260504T090000.000000/1/1/1/" + "A" * 43])
