@@ -1,9 +1,10 @@
 """`make demo`: one payment all the way through the real platform on this machine, told step by step.
 
 What is real: the Netlify CLI with the five functions, PostgreSQL, every HTTP request. What is played: Safaricom and its
-customer, by the simulator. Each step prints what was sent and what is stored now. At the end the sums are done: exit
-code 0 only if the payment is PAID with one confirmation, one invoice and one e-mail, and the invariants hold. Every run
-has a database of its own and a fresh phone number, and runs beside a `make dev`.
+customer, by the simulator. Each step prints what was sent and what is stored now. Then the sums are done: exit code 0
+only if the payment is PAID with one confirmation, one invoice and one e-mail, and the invariants hold. The end is the
+invoice, as text and, where there is a browser, as a picture. Every run has a database of its own and a fresh phone
+number, and runs beside a `make dev`.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
+from dev.browser import Fetch, NoPicture, picture
 from dev.ports import PortTaken, free_port, is_taken, port_from_environment
 from dev.stack import (
     DIRECT,
@@ -42,7 +45,7 @@ from dev.stack import (
 )
 from shared.database import Database, Row
 from shared.phone import masked
-from simulator.client import SimulatorClient
+from simulator.client import Shown, SimulatorClient
 
 AMOUNT_KES = 1500
 PIN = "1234"
@@ -154,9 +157,12 @@ def folded(text: str, width: int = 100) -> str:
 class Demo:
     """One payment, its steps in the order in which they happen."""
 
-    def __init__(self, stack: LocalStack, page: Page) -> None:
+    def __init__(self, stack: LocalStack, page: Page, picture_at: Path, browser: Fetch | None = None) -> None:
+        """`picture_at` is where the invoice's picture goes, made by a `browser` that may still be on its way."""
         self.stack = stack
         self.page = page
+        self.picture_at = picture_at
+        self.browser = browser
         self.phone = f"2547000{secrets.randbelow(100_000):05d}"
         self.page.phone = self.phone
         self.reference = f"ORDER{secrets.randbelow(9000) + 1000}"
@@ -164,6 +170,7 @@ class Demo:
         self.simulator = SimulatorClient(stack.simulator_url)
         self.database = Database(stack.database_url)
         self.transaction_id = ""
+        self.mail: Shown = {}
 
     def run(self) -> None:
         try:
@@ -173,8 +180,9 @@ class Demo:
             self.look_at_the_callback()
             self.look_at_the_settlement()
             self.see_what_the_customer_sees()
-            self.read_the_invoice()
+            self.send_the_invoice()
             self.do_the_sums()
+            self.show_the_invoice()
         finally:
             self.database.close()
 
@@ -286,22 +294,40 @@ class Demo:
         if message:
             self.page.phone_screen(f"+{self.phone}", [str(message["text"])])
 
-    def read_the_invoice(self) -> None:
-        self.page.title("The scheduled function sends what waits: the invoice arrives")
+    def send_the_invoice(self) -> None:
+        self.page.title("The scheduled function sends what waits: the invoice leaves")
         self.stack.sweep()
-        mail = self.simulator.wait_for_mail(self.email, MAIL_WITHIN_S)
-        head = "\n".join(
-            f"{name + ':':<10}{stored(mail[key])}"
-            for name, key in (("From", "from"), ("To", "to"), ("Reply-To", "reply_to"), ("Subject", "subject"))
-        )
-        body = "\n".join(line for line in str(mail["text"]).splitlines() if line.strip())
-        self.page.data(f"in the mailbox, by way of {mail['via']}", f"{head}\n\n{body}")
-
-    def do_the_sums(self) -> None:
-        self.page.title("The sums")
+        self.mail = self.simulator.wait_for_mail(self.email, MAIL_WITHIN_S)
         self._wait_for(
             lambda: self._count("invoices", "AND status = 'SENT'") == 1, "the invoice is not SENT", MAIL_WITHIN_S
         )
+        self.page.row(
+            "table outbox",
+            self._row(
+                "SELECT kind, tries, sent_at FROM outbox WHERE transaction_id = CAST(:id AS uuid) AND kind = 'invoice'"
+            ),
+        )
+        self.page.say(f"It arrived in the mailbox by way of {self.mail['via']}.")
+
+    def show_the_invoice(self) -> None:
+        self.page.title("The invoice, as it arrived")
+        head = "\n".join(
+            f"{name + ':':<10}{stored(self.mail[key])}"
+            for name, key in (("From", "from"), ("To", "to"), ("Reply-To", "reply_to"), ("Subject", "subject"))
+        )
+        self.page.data("as text", f"{head}\n\n{str(self.mail['text']).strip()}")
+        if self.browser is not None and self.browser.under_way:
+            self.page.say("A Chromium is still being fetched for the picture (.lipa/logs/system-packages.log) …")
+            self.browser.wait()
+        try:
+            picture(f"{self.stack.simulator_url}/mail/{self.mail['id']}/html", self.picture_at)
+        except NoPicture as why:
+            self.page.data("no picture", str(why))
+        else:
+            self.page.data("as a picture, made by a real browser", shown(self.picture_at))
+
+    def do_the_sums(self) -> None:
+        self.page.title("The sums")
         state = self._row("SELECT status, amount FROM transactions WHERE id = CAST(:id AS uuid)")
         receipt = self._row(
             "SELECT mpesa_receipt_number AS number FROM payment_confirmations WHERE transaction_id = CAST(:id AS uuid)"
@@ -378,8 +404,8 @@ class Demo:
 
 
 @contextlib.contextmanager
-def own_stack() -> Iterator[LocalStack]:
-    """A stack with an empty database, not started yet.
+def own_stack() -> Iterator[tuple[LocalStack, Path]]:
+    """A stack with an empty database, not started yet, and where the invoice's picture goes.
 
     It has the folder `.lipa/demo`, whose logs stay, and the usual ports where they are free, so that the addresses are
     those of `make dev`. While another demo runs: a folder for this run alone, and any ports.
@@ -391,15 +417,14 @@ def own_stack() -> Iterator[LocalStack]:
         except OSError:
             folder = STATE / f"demo-{os.getpid()}"
             try:
-                yield LocalStack(folder)
+                yield LocalStack(folder), STATE / f"invoice-{os.getpid()}.png"
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
         else:
             folder = STATE / "demo"
             shutil.rmtree(folder, ignore_errors=True)
-            yield LocalStack(
-                folder, port=usual_port("PORT", SITE_PORT), simulator_port=usual_port("SIM_PORT", SIMULATOR_PORT)
-            )
+            ports = usual_port("PORT", SITE_PORT), usual_port("SIM_PORT", SIMULATOR_PORT)
+            yield LocalStack(folder, port=ports[0], simulator_port=ports[1]), folder / "invoice.png"
 
 
 def usual_port(variable: str, usual: int) -> int:
@@ -417,15 +442,19 @@ def main() -> int:
     print("The Netlify CLI, the functions, PostgreSQL: real. Safaricom and the customer: played. No money moves.\n")
     print("Starting the local stack …", flush=True)
     try:
-        with own_stack() as stack:
+        with own_stack() as (stack, picture_at):
+            browser = Fetch()
+            if browser.under_way:
+                print("  For the invoice's picture a Chromium is being fetched meanwhile.", flush=True)
             try:
                 stack.start()
                 print(f"  up after {time.monotonic() - page.started:.1f} s: {stack.site_url}/", flush=True)
-                Demo(stack, page).run()
+                Demo(stack, page, picture_at, browser).run()
             except (DemoFailed, TimeoutError, OSError) as failed:
                 print(f"\nThe demo failed. {page.safe(str(failed))}\nLogs: {shown(stack.logs)}", file=sys.stderr)
                 return 1
             finally:
+                browser.stop()
                 stack.stop()
     except Stopped:
         print("\nStopped.", flush=True)
@@ -433,10 +462,14 @@ def main() -> int:
     except (PortTaken, StackFault) as fault:
         print(f"\nThe demo could not start. {fault}", file=sys.stderr)
         return 1
+    site, simulator = (
+        f"http://127.0.0.1:{port_from_environment(variable, usual)}"
+        for variable, usual in (("PORT", SITE_PORT), ("SIM_PORT", SIMULATOR_PORT))
+    )
     print(
         f"\n{page.bold('One payment, all the way')}, in {time.monotonic() - page.started:.0f} s. Now you:\n\n"
-        f"    make dev      the shop on http://127.0.0.1:{SITE_PORT}/, the phone on "
-        f"http://127.0.0.1:{SIMULATOR_PORT}/phone: pay, cancel, mistype the PIN\n"
+        f"    make dev      the shop on {site}/: pay, cancel, mistype the PIN\n"
+        f"                  the phone on {simulator}/phone, the mailbox on {simulator}/mail\n"
         "    make test     everything that must never go wrong, tried\n"
     )
     return 0

@@ -1,4 +1,4 @@
-"""What `make test` needs beside Python packages: a Chromium, PostgreSQL 15, PgBouncer.
+"""What `make test` needs beside Python packages: a Chromium, PostgreSQL 15, PgBouncer. `--browser`: the Chromium alone.
 
 The browser tests drive a real Chromium; the database tests also run on the oldest PostgreSQL that Lipa supports, and
 through PgBouncer. What is missing is installed only where that asks for nobody's leave: as root on Debian and Ubuntu
@@ -8,21 +8,25 @@ running by an installation.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dev.browser import BY_HAND, INSTALL, chromium
 from dev.postgres import DEBIAN_15
 
 ROOT = Path(__file__).resolve().parent.parent
 LOG = ROOT / ".lipa" / "logs" / "system-packages.log"
 START_NOTHING = Path("/usr/sbin/policy-rc.d")
+A_DOWNLOAD_LASTS_AT_MOST_S = 180.0
+"""Of 100 MB. Afterwards the network is too slow, or lets nothing through and says so to nobody."""
 
 
 @dataclass(frozen=True)
@@ -37,24 +41,6 @@ class Need:
     by_hand: str
 
 
-def chromium() -> Path | None:
-    """$CHROMIUM, else the system's, else the one that Playwright would use."""
-    for named in (os.environ.get("CHROMIUM"), "/usr/bin/chromium"):
-        if named and Path(named).exists():
-            return Path(named)
-    told = subprocess.run(
-        [sys.executable, "-m", "playwright", "install", "--dry-run", "chromium"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    for line in told.stdout.splitlines():
-        label, _, folder = line.partition(":")
-        if label.strip() == "Install location" and "chromium" in folder and Path(folder.strip()).is_dir():
-            return Path(folder.strip())
-    return None
-
-
 def pgbouncer() -> Path | None:
     found = shutil.which("pgbouncer", path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"]))
     return Path(found) if found else None
@@ -63,16 +49,14 @@ def pgbouncer() -> Path | None:
 def needs() -> list[Need]:
     server = DEBIAN_15 if (DEBIAN_15 / "postgres").exists() else None
     return [
-        Need(
-            "Chromium", chromium(), "chromium", "the browser tests will fail", ".venv/bin/playwright install chromium"
-        ),
+        Need("Chromium", chromium(), "chromium", "the browser tests will fail", BY_HAND),
         Need("PostgreSQL 15", server, "postgresql-15", "no test runs on it", "sudo apt install postgresql-15"),
         Need("PgBouncer", pgbouncer(), "pgbouncer", "no test runs through it", "sudo apt install pgbouncer"),
     ]
 
 
-def missing() -> list[Need]:
-    return [need for need in needs() if need.found is None]
+def missing(*, only_browser: bool = False) -> list[Need]:
+    return [need for need in needs() if need.found is None and (need.name == "Chromium" or not only_browser)]
 
 
 def may_use_apt() -> bool:
@@ -93,8 +77,8 @@ def no_server_is_started() -> Iterator[None]:
         START_NOTHING.unlink(missing_ok=True)
 
 
-def run(title: str, command: list[str]) -> bool:
-    """One long step, its output in the log."""
+def run(title: str, command: Sequence[str], within_s: float | None = None) -> bool:
+    """One long step, its output in the log; ended where it takes longer than `within_s`."""
     print(f"  {title} …", flush=True)
     started = time.monotonic()
     LOG.parent.mkdir(parents=True, exist_ok=True)
@@ -104,8 +88,10 @@ def run(title: str, command: list[str]) -> bool:
         code: int | None = None
         while code is None:
             try:
-                code = child.wait(timeout=10)
+                code = child.wait(timeout=10 if within_s is None else min(10, within_s))
             except subprocess.TimeoutExpired:
+                if within_s is not None and time.monotonic() - started > within_s:
+                    child.terminate()
                 print(f"  {title} … still at it after {time.monotonic() - started:.0f} s", flush=True)
     print(f"  {title} … {'done' if code == 0 else 'failed'} in {time.monotonic() - started:.0f} s", flush=True)
     return code == 0
@@ -132,16 +118,19 @@ def install_with_apt(wanted: list[Need]) -> None:
                 install()
 
 
-def main() -> int:
-    wanted = missing()
+def main(arguments: Sequence[str] = ()) -> int:
+    parser = argparse.ArgumentParser(prog="python -m dev.system_packages")
+    parser.add_argument("--browser", action="store_true", help="the Chromium alone")
+    only_browser = parser.parse_args(arguments).browser
+    wanted = missing(only_browser=only_browser)
     if not wanted:
         return 0
     print(f"For the tests: {', '.join(need.name for need in wanted)}")
     if may_use_apt():
         install_with_apt(wanted)
     if chromium() is None:
-        run("Playwright's Chromium", [sys.executable, "-m", "playwright", "install", "chromium"])
-    for need in missing():
+        run("Playwright's Chromium", INSTALL, A_DOWNLOAD_LASTS_AT_MOST_S)
+    for need in missing(only_browser=only_browser):
         print(
             f"  {need.name} is missing: {need.without}. By hand: {need.by_hand} (log: {os.path.relpath(LOG, ROOT)})",
             flush=True,
@@ -151,6 +140,6 @@ def main() -> int:
 
 if __name__ == "__main__":
     try:
-        sys.exit(main())
+        sys.exit(main(sys.argv[1:]))
     except KeyboardInterrupt:
         sys.exit(130)

@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
+from dev.browser import launched
 from tests.browser.customer import Customer
 from tests.browser.scripted_shop import ScriptedShop
-
-QUIET = [
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium from $CHROMIUM, else Debian's, else Playwright's own.
-
-    Not for the whole session: Playwright keeps an event loop on this thread, which other folders' tests need free.
-    """
-    named = os.environ.get("CHROMIUM")
-    found = named or next((path for path in ["/usr/bin/chromium"] if Path(path).exists()), None)
-    unsandboxed = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=found, args=[*QUIET, *unsandboxed])
+    """Not for the whole session: Playwright keeps an event loop on its thread, which other folders' tests need free."""
+    with launched() as chromium:
         yield chromium
-        chromium.close()
 
 
 @pytest.fixture

@@ -1,15 +1,19 @@
-"""`make demo`: it succeeds beside whatever holds the usual ports, hides the number, and fails when the payment does."""
+"""`make demo`: it succeeds beside whatever holds the usual ports, hides the number, shows the invoice, and fails when
+the payment does."""
 
 from __future__ import annotations
 
 import os
 import re
 import socket
+import struct
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from dev.browser import Fetch, NoPicture, picture
 from dev.demo import Demo, DemoFailed, Page
 from dev.stack import ROOT
 from tests.fixtures.site import Site
@@ -31,6 +35,14 @@ def test_the_demo_pays_invoices_and_does_its_sums_while_the_usual_ports_are_take
     assert "the payment is PAID" in done.stdout
     assert "exactly one e-mail" in done.stdout
     assert "every invariant of the database holds" in done.stdout
+    assert f"http://127.0.0.1:{ports['PORT']}/" in done.stdout
+    assert f"http://127.0.0.1:{ports['SIM_PORT']}/mail" in done.stdout
+    invoice = done.stdout.partition("The invoice, as it arrived")[2]
+    assert re.search(r"Subject: +Invoice INV-\d{4}-000001 from Duka la Mfano: KES 1,500, paid", invoice)
+    assert re.search(r"Total paid: +KES 1,500", invoice)
+    (shown,) = re.findall(r"\.lipa/\S+\.png", invoice)
+    width, height = size(ROOT / shown)
+    assert (width, height > 1000) == (1280, True)
     assert "\x1b" not in done.stdout
     screens = [line for line in done.stdout.splitlines() if "☎" in line]
     assert screens
@@ -38,6 +50,13 @@ def test_the_demo_pays_invoices_and_does_its_sums_while_the_usual_ports_are_take
     number = re.search(r"\+254(\d{9})", screens[0])
     assert number
     assert number[1] not in elsewhere
+
+
+def size(png: Path) -> tuple[int, int]:
+    head = png.read_bytes()[:24]
+    assert head.startswith(b"\x89PNG")
+    width, height = struct.unpack(">II", head[16:24])
+    return width, height
 
 
 def test_two_demos_at_once_do_not_meet() -> None:
@@ -51,22 +70,66 @@ def test_two_demos_at_once_do_not_meet() -> None:
 
     assert [process.returncode for process in both] == [0, 0], "\n".join(ends)
     assert not [folder for process in both for folder in (ROOT / ".lipa").glob(f"demo-{process.pid}")]
+    pictures = {ROOT / shown for told in ends for shown in re.findall(r"\.lipa/\S+\.png", told)}
+    assert len(pictures) == 2
+    for png in pictures:
+        assert size(png)[0] == 1280
+        if png.parent.name == ".lipa":
+            png.unlink()
 
 
-def test_the_demo_fails_when_mpesa_does_not_take_the_push(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_browser_the_demo_says_so_and_how_to_get_one(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CHROMIUM", "/nowhere/chrome")
+    Demo(site.stack, Page(colour=False), tmp_path / "invoice.png").run()
+    assert "no picture\n      CHROMIUM names /nowhere/chrome, and nothing is there." in capsys.readouterr().out
+    monkeypatch.setattr("dev.browser.chromium", lambda: None)
+    monkeypatch.delenv("CHROMIUM")
+    with pytest.raises(NoPicture, match=r"To get one: .*playwright install"):
+        picture("http://127.0.0.1:9/", tmp_path / "none.png")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_browser_that_does_not_start_costs_only_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHROMIUM", "/bin/false")
+    with pytest.raises(NoPicture, match="could not be used"):
+        picture("http://127.0.0.1:9/", tmp_path / "none.png")
+
+
+def test_a_browser_is_fetched_only_where_none_is_and_nobody_named_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched: list[list[str]] = []
+
+    def popen(command: list[str], **_: object) -> subprocess.Popen[bytes]:
+        fetched.append(command[1:])
+        return subprocess.Popen(["true"])
+
+    assert not Fetch(popen).under_way
+    monkeypatch.setenv("CHROMIUM", "/nowhere/chrome")
+    assert not Fetch(popen).under_way
+    assert fetched == []
+    monkeypatch.delenv("CHROMIUM")
+    monkeypatch.setattr("dev.browser.chromium", lambda: None)
+    Fetch(popen).wait()
+    assert fetched == [["-m", "dev.system_packages", "--browser"]]
+
+
+def test_the_demo_fails_when_mpesa_does_not_take_the_push(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     site.simulator.kill_token()  # an earlier test may have left a good one
     site.simulator.fault("oauth", "error_500", times=20)
     try:
         with pytest.raises(DemoFailed, match="not accepted: HTTP 503"):
-            Demo(site.stack, Page(colour=False)).run()
+            Demo(site.stack, Page(colour=False), tmp_path / "invoice.png").run()
     finally:
         site.simulator.reset()
 
     assert '"unavailable"' in capsys.readouterr().out
 
 
-def test_the_demo_fails_when_a_sum_is_not_right(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
-    demo = Demo(site.stack, Page(colour=False))
+def test_the_demo_fails_when_a_sum_is_not_right(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    demo = Demo(site.stack, Page(colour=False), tmp_path / "invoice.png")
     site.simulator.script(phone=demo.phone, paid_amount=1400, callback_amount_told="1500")
 
     with pytest.raises(DemoFailed, match="The sums are not right"):

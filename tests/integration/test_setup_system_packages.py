@@ -93,6 +93,17 @@ def test_old_package_lists_are_brought_up_to_date_once(machine: Machine) -> None
     assert [need.name for need in system_packages.missing()] == ["PostgreSQL 15"]
 
 
+def test_the_demo_asks_for_the_browser_alone(machine: Machine) -> None:
+    assert system_packages.main(["--browser"]) == 0
+
+    assert machine.called()[0] == "install -y --no-install-recommends chromium"
+    assert [need.name for need in system_packages.missing()] == ["PostgreSQL 15", "PgBouncer"]
+
+
+def test_a_download_that_takes_too_long_is_ended(machine: Machine) -> None:
+    assert not system_packages.run("A download", ["sleep", "300"], within_s=0.1)
+
+
 def test_a_guard_that_was_there_before_stays(machine: Machine) -> None:
     machine.guard.write_text("the owner's\n")
 
@@ -105,7 +116,7 @@ def test_without_leave_to_install_it_is_said_how(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(system_packages, "may_use_apt", lambda: False)
-    monkeypatch.setattr(system_packages, "run", lambda title, command: False)
+    monkeypatch.setattr(system_packages, "run", lambda title, command, within_s=None: False)
 
     assert system_packages.main() == 0
 
