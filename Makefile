@@ -7,11 +7,12 @@ PYTHON := .venv/bin/python
 IN_TWO := --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test soak mutation planted-bugs check format bench build verify migrate lock clean system
+.PHONY: help setup demo dev letters test soak mutation planted-bugs check format bench build verify migrate lock clean system
 
 help:
 	@echo "make demo     take one payment all the way, and tell what happens on the way"
 	@echo "make dev      the shop, the virtual phone and the mailbox, left running (PORT=8888, SIM_PORT=8890)"
+	@echo "make letters  every letter that customers get, in the browser"
 	@echo "make test     every test (TESTS=tests/unit runs a part)"
 	@echo "make soak     the long form of the tests that have one (hours)"
 	@echo "make mutation, make planted-bugs   break the code, and see the tests notice (half an hour each)"
@@ -37,6 +38,9 @@ demo: setup
 
 dev: setup
 	@$(PYTHON) -m dev.stack
+
+letters: setup
+	@$(PYTHON) -m ops letters show
 
 test: system
 	@$(PYTHON) -m pytest $(IN_TWO) $(TESTS)

@@ -98,6 +98,7 @@ def main() -> int:
     why = json.loads((COPY / ".netlify" / "python-functions" / "staged.json").read_text())["not_for_deploying"]
     if why:
         print(f"\nNOT FOR DEPLOYING: {why}")
+    subprocess.run([sys.executable, "-m", "ops", "letters", "check"], check=False, cwd=ROOT)
     return 0
 
 

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 
-from ops import alerts, audit, case, privacy, review
+from ops import alerts, audit, case, letters, privacy, review
 from ops.books import Books
 from ops.verify import check
 from ops.words import counted, impersonal_words, visible
@@ -46,6 +46,8 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         if chosen.command == "audit-secret":
             print(audit_settings(environ).key.secret)
             return 0
+        if chosen.command == "letters":
+            return letters.run(chosen, environ)
         chosen.environ = environ
         database = Database(database_url(environ), statement_timeout_s=120)
         if getattr(chosen, "confirm_above_kes", False) is None:
@@ -151,6 +153,7 @@ def _parser() -> argparse.ArgumentParser:
 
     privacy.add_commands(commands)
     alerts.add_commands(commands)
+    letters.add_commands(commands)
     bounds = commands.add_parser("limits", help="each limit, its use, and whether to raise it; changes nothing")
     bounds.set_defaults(run=_limits)
 

@@ -215,6 +215,14 @@ def limits(environ: Mapping[str, str]) -> Limits:
     return found
 
 
+def shop_settings(environ: Mapping[str, str]) -> ShopSettings:
+    """How the shop calls itself, for the operator's commands. Raises `Misconfigured`."""
+    reader = Reader(environ)
+    shop = _shop(reader)
+    reader.check()
+    return shop
+
+
 def confirm_above_kes(environ: Mapping[str, str]) -> Decimal:
     """Above which amount a callback waits for a query, as the functions have it. Raises `Misconfigured`."""
     reader = Reader(environ)

@@ -35,16 +35,32 @@ class Refused(Exception):
         self.detail = detail
 
 
-def check(tree: nodes.Template, names: Set[str], files: Set[str], blocks_above: Callable[[str], Set[str]]) -> None:
+def check(tree: nodes.Template, names: Set[str], files: Set[str]) -> None:
     """Raises `Refused` for the first thing that cannot be used.
 
-    `names` are the values a letter has, `files` the templates there are, `blocks_above(file)` the blocks that a file
-    and those it extends have.
+    `names` are the values a letter has, `files` the templates there are.
     """
     for node in _every(tree):
         _check_node(node, files)
     _check_names(tree, names)
-    _check_blocks(tree, blocks_above)
+
+
+def check_is_seen(tree: nodes.Template, blocks_above: Callable[[str], Set[str]]) -> None:
+    """Raises `Refused` for what Jinja would leave out without a word.
+
+    `blocks_above(file)` are the blocks that a file and those it extends have.
+    """
+    extended = tree.find(nodes.Extends)
+    if extended is None or not isinstance(extended.template, nodes.Const):
+        return
+    known = blocks_above(extended.template.value)
+    for part in tree.body:
+        if isinstance(part, nodes.Block) and part.name not in known:
+            there = ", ".join(sorted(known))
+            raise Refused(part.lineno, PROBLEM_UNSEEN, f"the layout has no block {part.name!r}, but: {there}")
+        for text in part.nodes if isinstance(part, nodes.Output) else ():
+            if not isinstance(text, nodes.TemplateData) or text.data.strip():
+                raise Refused(text.lineno, PROBLEM_UNSEEN, "it stands outside every block")
 
 
 def _every(tree: nodes.Node) -> Iterator[nodes.Node]:
@@ -86,24 +102,10 @@ def _check_names(tree: nodes.Template, names: Set[str]) -> None:
             raise Refused(name.lineno, PROBLEM_NAME, f"there is no {name.name!r}; docs/letters.md lists what there is")
 
 
-def _check_blocks(tree: nodes.Template, blocks_above: Callable[[str], Set[str]]) -> None:
-    extended = tree.find(nodes.Extends)
-    if extended is None:
-        return
-    assert isinstance(extended.template, nodes.Const)  # noqa: S101  -- checked before
-    known = blocks_above(extended.template.value)
-    for part in tree.body:
-        if isinstance(part, nodes.Block) and part.name not in known:
-            there = ", ".join(sorted(known))
-            raise Refused(part.lineno, PROBLEM_UNSEEN, f"the layout has no block {part.name!r}, but: {there}")
-        for text in part.nodes if isinstance(part, nodes.Output) else ():
-            if not isinstance(text, nodes.TemplateData) or text.data.strip():
-                raise Refused(text.lineno, PROBLEM_UNSEEN, "it stands outside every block")
-
-
 def _holds(node: nodes.Node, *kinds: type[nodes.Node]) -> bool:
     return isinstance(node, kinds) or next(node.find_all(kinds), None) is not None
 
 
 def _not_here(node: nodes.Node, what: str) -> Refused:
-    return Refused(node.lineno, PROBLEM_LANGUAGE, f"{what} cannot be used in a letter (docs/letters.md)")
+    line = next((each.lineno for each in _every(node) if each.lineno), 1)
+    return Refused(line, PROBLEM_LANGUAGE, f"{what} cannot be used in a letter (docs/letters.md)")

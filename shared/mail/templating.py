@@ -18,7 +18,7 @@ from jinja2.sandbox import SandboxedEnvironment
 from shared.language import LANGS
 from shared.mail.letters import Kind
 from shared.mail.mailer import one_line
-from shared.mail.template_language import FILTERS, PROBLEM_NAME, TESTS, Refused, check
+from shared.mail.template_language import FILTERS, PROBLEM_NAME, TESTS, Refused, check, check_is_seen
 
 BUILT_IN = Path(__file__).parent / "templates"
 FILES = frozenset(
@@ -128,7 +128,7 @@ class Templates:
     def _source(self, name: str) -> tuple[str, str, None]:
         """For Jinja: what stands in the file, once it was looked at."""
         file = name.removesuffix(SUBJECT)
-        text = self._read(file)
+        text, folder = self._read(file)
         if _has_a_subject(file):
             first, _, body = text.partition("\n")
             subject = SUBJECT_LINE.fullmatch(first.strip())
@@ -136,7 +136,10 @@ class Templates:
                 raise BrokenTemplate(file, 1, "no subject", "the first line must be 'Subject: …'")
             text = subject[1] if name.endswith(SUBJECT) else f"{{##}}\n{body}"  # the lines keep their numbers
         try:
-            check(self._jinja.parse(text, file, file), NAMES, FILES, self._blocks_above)
+            tree = self._jinja.parse(text, file, file)
+            check(tree, NAMES, FILES)
+            if folder != BUILT_IN:  # whose blocks a shop's own layout may leave out
+                check_is_seen(tree, self._blocks_above)
         except Refused as refused:
             raise BrokenTemplate(file, refused.line, refused.problem, refused.detail) from None
         return text, file, None
@@ -145,23 +148,23 @@ class Templates:
         """The blocks of a layout, and of what it extends."""
         from jinja2 import nodes
 
-        tree = self._jinja.parse(self._read(name), name, name)
+        tree = self._jinja.parse(self._read(name)[0], name, name)
         found = {block.name for block in tree.find_all(nodes.Block)}
         for extended in tree.find_all(nodes.Extends):
             if isinstance(extended.template, nodes.Const) and extended.template.value in FILES - {name}:
                 found |= self._blocks_above(extended.template.value)
         return frozenset(found)
 
-    def _read(self, name: str) -> str:
+    def _read(self, name: str) -> tuple[str, Path]:
         for folder in self._folders:
             path = folder / name
             if name in FILES and (path.exists() or path.is_symlink()):
                 try:
-                    if not path.is_file():
-                        raise BrokenTemplate(name, None, "it is no file")
+                    if not (path.is_file() and path.resolve().is_relative_to(folder.resolve())):
+                        raise BrokenTemplate(name, None, "it is no file of this folder")
                     if path.stat().st_size > LONGEST:
                         raise BrokenTemplate(name, None, "the file is too large", f"at most {LONGEST} bytes")
-                    return path.read_text(encoding="utf-8-sig")
+                    return path.read_text(encoding="utf-8-sig"), folder
                 except UnicodeDecodeError as wrong:
                     line = wrong.object[: wrong.start].count(b"\n") + 1
                     raise BrokenTemplate(name, line, "not UTF-8", "save the file as UTF-8") from None

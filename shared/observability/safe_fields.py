@@ -40,8 +40,8 @@ FORMS: Mapping[str, re.Pattern[str]] = {
     "library": re.compile(r"(?!.*\d{7})[\w.]{1,80}", re.ASCII),
     "at": PLACE,
     "anchor": TOKEN,
-    "template": re.compile(r"(en|sw)/[a-z_]{1,30}\.(txt|html)"),
-    "broken_at": PLACE,
+    "template": re.compile(r"([a-z]{2}/)?[a-z_]{1,30}\.(txt|html)"),
+    "broken_at": re.compile(r"(line \d{1,5}: )?[A-Za-z0-9 -]{1,60}"),
 }
 LARGEST_COUNT = 99_999
 FIELD_NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")

@@ -108,7 +108,8 @@ def loaded_by(module: str) -> set[str]:
 
 
 HEAVY = {
-    "pydantic", "sendgrid", "aws_lambda_powertools", "pg8000", "requests", "sentry_sdk", "botocore", "urllib3", "jinja2",
+    "pydantic", "sendgrid", "aws_lambda_powertools", "pg8000", "requests", "sentry_sdk", "botocore", "urllib3",
+    "jinja2",
 }  # fmt: skip
 
 

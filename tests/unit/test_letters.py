@@ -1,0 +1,270 @@
+"""Letters of every kind in both languages: what each says, what none gives away, what no customer can make of one."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from ops.letters import USUAL
+from shared.daraja.result_codes import CALLBACK_FAILURES
+from shared.language import LANGS, Lang
+from shared.mail.letters import Kind, Letter, typed, values, write
+from shared.mail.mailer import Email
+from shared.mail.reasons import NOT_TAKEN, SWAHILI, reason
+from shared.mail.templating import NAMES
+
+PHONE = "254700000012"
+EVERY = [(kind, lang) for kind in Kind for lang in LANGS]
+every_letter = pytest.mark.parametrize(("kind", "lang"), EVERY, ids=str)
+
+
+def written(letter: Letter) -> Email:
+    """By the built-in templates."""
+    return write(letter, lambda template, where: pytest.fail(f"{template} {where}"), Path("no-such-folder"))
+
+
+class Page(HTMLParser):
+    """The elements of a page, where its links lead, and what a person reads."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, tuple[str, ...]]] = []
+        self.links: list[str | None] = []
+        self.text = ""
+        self._unseen = False
+        self.feed(html)
+        self.text = " ".join(self.text.split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, tuple(name for name, _ in attrs)))
+        self.links += [value for name, value in attrs if name in ("href", "src", "action", "background")]
+        self._unseen = tag in ("style", "title")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._unseen = False
+
+    def handle_data(self, data: str) -> None:
+        self.text += "" if self._unseen else f" {data}"
+
+
+# What they say --------------------------------------------------------------------------------------------------------
+
+
+@every_letter
+def test_page_and_text_both_say_what_happened_to_which_payment(kind: Kind, lang: Lang) -> None:
+    email = written(replace(USUAL, kind=kind, lang=lang))
+    day = {"en": "23 November 2026", "sw": "23 Novemba 2026"}[lang]
+    for shown in (
+        "KES 1,500", "Two baskets & a mat", "INV00042", "2547*****012", f"{day}, 01:29 EAT", "Wanjiru Example",
+        "Duka la Mfano", "Moi Avenue 12, Nairobi", "P000000000A", "support@shop.example", USUAL.transaction_id,
+    ):  # fmt: skip
+        assert shown in email.text
+        assert shown in Page(email.html).text
+    assert email.to_address == "wanjiru@customer.example"
+    assert email.from_name == "Duka la Mfano"
+    assert "Duka la Mfano" in email.subject
+    assert "KES 1,500" in email.subject
+
+
+SAYS: dict[tuple[Kind, Lang], list[str]] = {
+    (Kind.INVOICE, "en"): ["has received your payment", "UKM4JS31RB", "INV-2026-000042", "not a KRA eTIMS tax invoice"],
+    (Kind.INVOICE, "sw"): ["yamepokelewa", "UKM4JS31RB", "INV-2026-000042", "si ankara ya kodi ya KRA eTIMS"],
+    (Kind.FAILED, "en"): ["did not go through", "not enough money", "Top up your M-Pesa account", "No money has left"],
+    (Kind.FAILED, "sw"): ["hayakufaulu", "Salio lako la M-Pesa halikutosha", "Ongeza pesa", "Hakuna pesa zilizotoka"],
+    (Kind.PAID_LATE, "en"): ["went through after all", "Please do not pay again", "UKM4JS31RB", "a second time"],
+    (Kind.PAID_LATE, "sw"): ["hatimaye yamepokelewa", "Tafadhali usilipe tena", "UKM4JS31RB", "mara ya pili"],
+    (Kind.UNDER_REVIEW, "en"): ["We are checking", "Please do not pay again", "on record", "it is not lost"],
+    (Kind.UNDER_REVIEW, "sw"): ["Tunahakiki", "Tafadhali usilipe tena", "kumbukumbu zetu", "hazijapotea"],
+    (Kind.REFUNDED, "en"): ["has been refunded", "The whole amount", "UKN5AA11BB", "UKM4JS31RB"],
+    (Kind.REFUNDED, "sw"): ["Umerudishiwa malipo", "Kiasi chote", "UKN5AA11BB", "UKM4JS31RB"],
+}
+
+
+@every_letter
+def test_each_kind_says_its_own(kind: Kind, lang: Lang) -> None:
+    email = written(replace(USUAL, kind=kind, lang=lang))
+    for shown in SAYS[kind, lang]:
+        assert shown in email.text
+        assert shown in Page(email.html).text
+
+
+@every_letter
+def test_page_and_text_say_the_same(kind: Kind, lang: Lang) -> None:
+    """Every word of five letters and more that the text has, the page has too."""
+    email = written(replace(USUAL, kind=kind, lang=lang))
+    words = set(re.findall(r"\w{5,}", email.text.lower()))
+    assert words - set(re.findall(r"\w{5,}", Page(email.html).text.lower())) == set()
+
+
+@every_letter
+def test_what_is_not_known_is_left_out(kind: Kind, lang: Lang) -> None:
+    sparse = replace(
+        USUAL, kind=kind, lang=lang, customer_name=None, description=None, receipt=None, refund_receipt=None,
+        result_code=None, shop_address=None, shop_tax_pin=None,
+    )  # fmt: skip
+    email = written(sparse)
+    for shown in (email.text, Page(email.html).text):
+        assert {"en": "Order INV00042", "sw": "Oda INV00042"}[lang] in shown
+        assert not re.search(r"None|PIN|UKM|UKN| ,| !|:\s*\n", shown.replace("PIN yako", ""))
+    assert "<td></td>" not in email.html
+
+
+@every_letter
+def test_a_letter_of_one_language_has_no_word_of_the_other(kind: Kind, lang: Lang) -> None:
+    email = written(replace(USUAL, kind=kind, lang=lang, customer_name=None, description=None))
+    others = {"en": r"malipo|tafadhali|risiti|kutoka", "sw": r"\bpaid\b|payment|please|receipt|\bthe\b"}[lang]
+    assert re.findall(others, f"{email.subject} {email.text} {Page(email.html).text}", re.IGNORECASE) == []
+
+
+@every_letter
+def test_the_text_is_plain_and_without_gaps(kind: Kind, lang: Lang) -> None:
+    text = written(replace(USUAL, kind=kind, lang=lang)).text
+    assert "\n\n\n" not in text
+    assert not re.search(r"[ \t]\n|[<>]|&amp;|^\s|\{", text)
+
+
+def test_times_are_nairobi_s_also_across_midnight_and_new_year() -> None:
+    said = values(replace(USUAL, lang="sw", at=datetime(2026, 12, 31, 21, 5, tzinfo=UTC)))
+    assert (said["date"], said["time"]) == ("1 Januari 2027", "00:05 EAT")
+
+
+def test_a_template_can_say_what_the_documentation_lists() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "letters.md").read_text(encoding="utf-8")
+    assert set(values(USUAL)) | {"subject"} == NAMES
+    assert [name for name in NAMES if f"`{name}`" not in page] == []
+
+
+# Why a payment failed -------------------------------------------------------------------------------------------------
+
+
+def test_every_known_failing_code_has_its_words_in_both_languages() -> None:
+    assert SWAHILI.keys() == CALLBACK_FAILURES.keys()
+
+
+@pytest.mark.parametrize("lang", LANGS)
+@pytest.mark.parametrize("code", sorted(CALLBACK_FAILURES))
+def test_a_failed_payment_is_told_why_and_what_to_do(code: str, lang: Lang) -> None:
+    why = reason(code, lang)
+    email = written(replace(USUAL, kind=Kind.FAILED, lang=lang, result_code=code))
+    for shown in (why.message, why.next_step):
+        assert shown.endswith(".")
+        assert shown in email.text
+        assert shown in Page(email.html).text
+    assert why not in NOT_TAKEN.values()
+    assert "page" not in why.next_step
+
+
+@pytest.mark.parametrize("lang", LANGS)
+def test_the_same_reason_in_english_is_one_in_swahili(lang: Lang) -> None:
+    """Two codes with one English sentence have one Swahili sentence: no entry slipped by a line."""
+    pairs = {(reason(code, "en").message, reason(code, "sw").message) for code in CALLBACK_FAILURES}
+    assert len(pairs) == len({reason(code, lang).message for code in CALLBACK_FAILURES})
+
+
+@pytest.mark.parametrize("lang", LANGS)
+def test_nobody_is_promised_that_no_money_left_where_it_may_have(lang: Lang) -> None:
+    promise = {"en": "No money has left", "sw": "Hakuna pesa zilizotoka"}[lang]
+    for code, known in CALLBACK_FAILURES.items():
+        email = written(replace(USUAL, kind=Kind.FAILED, lang=lang, result_code=code))
+        assert (promise in email.text) is (promise in email.html) is not known.may_be_taken_back
+
+
+@pytest.mark.parametrize("lang", LANGS)
+def test_a_code_that_nobody_has_explained_is_told_in_general(lang: Lang) -> None:
+    assert reason("4711", lang) == reason(None, lang) == NOT_TAKEN[lang]
+
+
+# What none gives away, and what nobody makes of one -------------------------------------------------------------------
+
+
+@every_letter
+def test_the_whole_phone_number_is_nowhere_and_no_address_but_the_shops(kind: Kind, lang: Lang) -> None:
+    email = written(replace(USUAL, kind=kind, lang=lang))
+    everything = f"{email.subject} {email.text} {email.html}"
+    assert PHONE not in everything
+    assert PHONE[3:] not in everything
+    assert "wanjiru@customer.example" not in everything
+    assert PHONE not in repr(replace(USUAL, kind=kind))
+    assert "Wanjiru" not in repr(USUAL)
+
+
+@every_letter
+def test_a_page_needs_nothing_from_elsewhere_and_links_to_the_shop_alone(kind: Kind, lang: Lang) -> None:
+    page = Page(written(replace(USUAL, kind=kind, lang=lang)).html)
+    assert page.links == ["mailto:support%40shop.example"]
+    assert {tag for tag, _ in page.elements} <= {
+        "html", "head", "meta", "title", "style", "body", "div", "span", "table", "tr", "td", "br", "strong", "a",
+    }  # fmt: skip
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "</td></tr></table><h1>Refund</h1>",
+    '" onmouseover="alert(1)',
+    "'; DROP TABLE transactions; --",
+    "{{ 7 * 7 }} {% include '/etc/passwd' %} {# #}",
+    "{{ shop_tax_pin }}",
+    "a\r\nBcc: everyone@evil.example\r\n\r\nTotal paid: KES 0",
+    "\u202egnp.exe\u2066\u200f\x00\x1b[31m",
+    "👩🏽‍🌾 🧺🇰🇪",
+    "مريم بنت علي",
+    "שלום Wanjiru 1500",
+    "Z\u0351\u036b\u0343\u036a\u0302\u036b\u033d\u034f\u0334\u0319A",
+    "N" * 300,
+    "https://evil.example/pay?x=1",
+    "www.evil.example",
+    "evil.co.ke",
+    "pay@evil.example",
+    "evil\uff0eexample",
+    "evil\u3002example",
+    "evil\uff61example",
+    "http://127.0.0.1/a",
+    "\ud800 Wanjiru",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+@every_letter
+def test_whatever_was_typed_is_shown_as_text(kind: Kind, lang: Lang, text: str) -> None:
+    usual = written(replace(USUAL, kind=kind, lang=lang))
+    email = written(replace(USUAL, kind=kind, lang=lang, customer_name=text, description=text))
+    plain, page = Page(usual.html), Page(email.html)
+    assert page.elements == plain.elements
+    assert page.links == plain.links
+    assert len(email.text.splitlines()) == len(usual.text.splitlines())
+    assert email.subject == usual.subject
+    for shown in (email.text, page.text):
+        assert not re.search(r"[\u202a-\u202e\u2066\u2067\u200e\u200f\x00-\x08\x0b-\x1f]", shown)
+        assert shown.count("\u2068") == shown.count("\u2069")
+        assert not re.search(r"evil[.\u3002\uff0e\uff61]\w|\w@evil|://|N{101}", shown)
+    email.text.encode()
+    email.html.encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (None, ""),
+        ("  Wanjirũ   O'Brien-Kamau ", "Wanjirũ O'Brien-Kamau"),
+        ("J.K. Otieno & Sons Ltd.", "J. K. Otieno & Sons Ltd."),
+        ("3.5 kg of tea/coffee at 10:30", "3.5 kg of tea/coffee at 10:30"),
+        ("https://evil.example", "https: //evil. example"),
+        ("pay@evil.example", "pay@ evil. example"),
+        ("مريم", "\u2068مريم\u2069"),
+        ("a\u0301\u0301\u0301\u0301\u0301b", "a\u0301\u0301\u0301b"),
+        ("N" * 100, "N" * 100),
+        ("N" * 300, "N" * 99 + "…"),
+    ],
+)
+def test_what_was_typed_stays_what_it_was_where_it_does_no_harm(text: str | None, shown: str) -> None:
+    assert typed(text) == shown
+
+
+def test_the_customers_name_goes_with_the_address_as_it_was_typed() -> None:
+    """Whoever sends the message makes a header of it: that is guarded there."""
+    assert written(replace(USUAL, customer_name="J.K. Otieno")).to_name == "J.K. Otieno"
