@@ -69,6 +69,20 @@ REASONS = {
     ReviewReason.CONTRADICTION: "one message says paid, another says failed",
 }
 BY_HAND = {"OperatorPaid": "paid", "OperatorFailed": "not paid", "OperatorRefunded": "refunded"}
+NOTICES = {
+    "failed": "that it failed",
+    "paid_late": "that it was paid after all",
+    "under_review": "that it is being checked",
+    "refunded": "that it was refunded",
+}
+DROPPED = {
+    "no_address": "there is no address any more",
+    "overtaken": "it was no longer so",
+    "off": "NOTICES leaves this kind out",
+    "seen": "the customer saw it on the page",
+    "tried_again": "the customer had tried the same order again",
+    "never_told": "the customer had never been told that it failed, and has the invoice",
+}
 ERASED = {
     "person": "whoever paid, or was asked to",
     "contact": "the name, the address and the words",
@@ -247,10 +261,22 @@ def _left(row: Row) -> Moment:
     if row["kind"] == "alert":
         told = f"{row['topic']}: {TOPICS.get(row['topic'], UNKNOWN).says}"
         return Moment(row["created_at"], ("Alert " if row["sent_at"] else "Alert, not sent yet, ") + told)
+    if row["kind"] == "notice":
+        return _notice(row)
     if row["sent_at"]:
         return Moment(row["sent_at"], "Invoice sent.")
     why = f": {_plain(row['last_error'])}" if row["last_error"] else ""
     return Moment(row["created_at"], f"Invoice {'waits to be sent' if row['next_try_at'] else 'given up'}{why}.")
+
+
+def _notice(row: Row) -> Moment:
+    what = f"Notice to the customer, {NOTICES.get(row['topic'], row['topic'])}"
+    if row["sent_at"]:
+        return Moment(row["sent_at"], f"{what}: sent.")
+    if row["dropped"]:
+        return Moment(row["created_at"], f"{what}: not sent, because {DROPPED.get(row['dropped'], row['dropped'])}.")
+    why = f": {_plain(row['last_error'])}" if row["last_error"] else ""
+    return Moment(row["created_at"], f"{what}: {'waits to be sent' if row['next_try_at'] else 'given up'}{why}.")
 
 
 def _confirmation(books: Books, payment: Row) -> Iterator[str]:

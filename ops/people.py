@@ -34,8 +34,8 @@ _PAYMENTS = f"""
                 WHEN {_LAST_CHANGE} > now() - interval '{RECENT_H} hours' THEN 'recent'
                 WHEN EXISTS (SELECT FROM callback_inbox i WHERE i.transaction_id = t.id
                              AND (i.outcome IS NULL OR i.outcome IN ('dead_letter', 'held'))) THEN 'callback_waits'
-                WHEN EXISTS (SELECT FROM outbox o WHERE o.transaction_id = t.id AND o.next_try_at IS NOT NULL)
-                    THEN 'message_waits'
+                WHEN EXISTS (SELECT FROM outbox o WHERE o.transaction_id = t.id AND o.next_try_at IS NOT NULL
+                             AND o.kind <> 'notice') THEN 'message_waits'
                 WHEN t.next_query_at IS NOT NULL AND t.checkout_request_id IS NOT NULL AND NOT t.ids_are_learnt
                     THEN 'query_waits'
                 WHEN t.status = 'PAID' AND NOT CAST(:nothing_owed AS boolean) AND EXISTS (

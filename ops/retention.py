@@ -59,7 +59,7 @@ RULES = (
     Rule(
         "e-mail address, name, description, words of Daraja's answers",
         "transactions, invoices, query_answers",
-        "to send the invoice, also again; to answer a complaint",
+        "to send the invoice, also again, and notices; to answer a complaint",
         "400 days after the last change",
     ),
     Rule(

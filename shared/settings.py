@@ -22,6 +22,7 @@ from shared.daraja.source_addresses import IpMode
 from shared.email_address import is_email_address
 from shared.limits import Limits
 from shared.money import LARGEST_DAY_KES, LARGEST_KES, SMALLEST_KES
+from shared.notices import FAILED_SEEN, KINDS, TOLD_BY_DEFAULT, Notice
 from shared.settings_reader import (
     Misconfigured,
     Reader,
@@ -154,6 +155,8 @@ class Settings:
     edge: EdgeSettings
     limits: Limits
     monitoring: MonitoringSettings
+    notices: frozenset[str]
+    """Which notices customers get (shared/notices.py)."""
 
     @property
     def caller_key(self) -> str:
@@ -173,6 +176,7 @@ class Settings:
             _edge(reader),
             _limits(reader),
             _monitoring(reader),
+            _notices(reader),
         )
         reader.check()
         return settings
@@ -383,6 +387,18 @@ def _shop(reader: Reader) -> ShopSettings:
         ).upper()
         or None,
     )
+
+
+def _notices(reader: Reader) -> frozenset[str]:
+    """Who wants failures told that were seen wants the others told too."""
+    text = reader.text(
+        "NOTICES",
+        f"off, or notices separated by commas: {', '.join(KINDS)}",
+        lambda v: v == "off" or (bool(separated(v)) and set(separated(v)) <= set(KINDS)),
+        default=",".join(TOLD_BY_DEFAULT),
+    )
+    named = frozenset(separated(text)) - {"off"}
+    return named | ({Notice.FAILED} if FAILED_SEEN in named else set())
 
 
 def _edge(reader: Reader) -> EdgeSettings:

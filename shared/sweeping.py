@@ -11,9 +11,9 @@ from shared.calls_out import Deadline
 from shared.collaborators import daraja, gateway
 from shared.daraja.models import receipts_seen
 from shared.database.errors import DatabaseUnavailable
-from shared.gateway.outbox import AlertDue, AnchorDue
+from shared.gateway.outbox import AlertDue, AnchorDue, InvoiceDue, NoticeDue
 from shared.gateway.queries import Later, QueryDue
-from shared.mail.sending import NoMailNow, mail_anchor, send_invoice
+from shared.mail.sending import NoMailNow, mail_anchor, send_invoice, send_notice
 from shared.observability.alerts import deliver
 from shared.observability.log import failed, note, where_it_broke
 from shared.settings import settings
@@ -59,9 +59,12 @@ class Sweep:
             self._attempt("clock", partial(look_at_the_clock, self._gateway, transaction_id))
 
     def watch_the_shop(self) -> None:
-        """What no single payment shows: callbacks that do not come, failures on the rise, work that waits."""
+        """What no single payment shows: callbacks that do not come, failures on the rise, work that waits.
+
+        After the outbox was sent: what waited for the sweep alone is not stuck. What is found leaves at once.
+        """
         if not self._shift.passed():
-            self._attempt("looking", self._gateway.watch.look, counted=False)
+            self._attempt("looking", self._look, counted=False)
 
     def anchor_history(self) -> None:
         """Once a day: what history is by now, in one line that leaves the house."""
@@ -84,22 +87,36 @@ class Sweep:
                 return True
 
     def send_outbox(self) -> None:
-        """Alerts that wait, and invoices and anchors for a few seconds: other work goes on between them.
+        """Alerts that wait, and mail for a few seconds: other work goes on between.
 
         A mail server that answered nothing, or takes nothing, is left alone for the rest of the shift.
         """
+        self._send_what_is_due()
+        if given_up := self._gateway.outbox.give_up():
+            self._count("given_up", given_up)
+            self._send_what_is_due()  # that it was given up
+
+    def _send_what_is_due(self) -> None:
         mail_until = self._shift.at_most(MAIL_AT_A_TIME_S)
         while not self._shift.passed() and (
-            due := self._gateway.outbox.take(mail_too=self._mail_answers and not mail_until.passed())
+            due := self._gateway.outbox.take(
+                mail_too=self._mail_answers and not mail_until.passed(), notices=settings().notices
+            )
         ):
-            if isinstance(due, AlertDue):
-                deliver(self._gateway, due)
-                self._count("alerts", 1)
-            elif isinstance(due, AnchorDue):
-                self._attempt("anchors", partial(self._send_anchor, due))
-            else:
-                self._attempt("invoices", lambda: self._mail(partial(send_invoice, self._gateway, due)))
-        self._count("given_up", self._gateway.outbox.give_up())
+            match due:
+                case AlertDue():
+                    deliver(self._gateway, due)
+                    self._count("alerts", 1)
+                case AnchorDue():
+                    self._attempt("anchors", partial(self._send_anchor, due))
+                case InvoiceDue():
+                    self._attempt("invoices", partial(self._mail, partial(send_invoice, self._gateway, due)))
+                case NoticeDue():
+                    self._attempt("notices", partial(self._mail, partial(send_notice, self._gateway, due)))
+
+    def _look(self) -> None:
+        if self._gateway.watch.look():
+            self._send_what_is_due()
 
     def _judge(self, entry: Entry) -> None:
         try:

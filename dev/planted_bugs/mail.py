@@ -22,8 +22,8 @@ BUGS: tuple[Bug, ...] = (
             ),
             Change(
                 "shared/gateway/statuses.py",
-                "                    WHERE id = CAST(:id AS uuid) AND status IN",
-                "                    WHERE id::text LIKE :id || '%' AND status IN",
+                "                    WHERE id = CAST(:id AS uuid)\n                      AND (status IN",
+                "                    WHERE id::text LIKE :id || '%'\n                      AND (status IN",
             ),
         ),
         SHOWN_AND_SENT,

@@ -51,8 +51,8 @@ BUGS: tuple[Bug, ...] = (
     bug(
         "a status is written without looking at what it was, under no lock",
         CASES,
-        "WHERE id = CAST(:id AS uuid) AND status = :was\n                RETURNING id),",
-        "WHERE id = CAST(:id AS uuid)\n                RETURNING id),",
+        "WHERE id = CAST(:id AS uuid) AND status = :was\n                RETURNING id, customer_email),",
+        "WHERE id = CAST(:id AS uuid)\n                RETURNING id, customer_email),",
         ("tests/integration/test_cases.py",),
     ),
     bug(
@@ -70,8 +70,8 @@ BUGS: tuple[Bug, ...] = (
     bug(
         "two sweeps send the same letter",
         OUTBOX,
-        "next_try_at, id LIMIT 1 FOR UPDATE SKIP LOCKED) due",
-        "next_try_at, id LIMIT 1) due",
+        "next_try_at, id LIMIT 1 FOR UPDATE SKIP LOCKED),\n            pointless AS",
+        "next_try_at, id LIMIT 1),\n            pointless AS",
         SWEEP + RACES,
         "two_sweeps or sweeps_that_run_at_once",
     ),

@@ -32,7 +32,6 @@ def sweep(_: Request) -> Answer:
     shift.anchor_history()
     shift.send_outbox()
     shift.watch_the_shop()
-    shift.send_outbox()
     while shift.ask_daraja():
         shift.judge_inbox()
         shift.send_outbox()

@@ -9,8 +9,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from shared.erased import as_told
+from shared.erased import ERASED_EMAIL, as_told
 from shared.gateway.trail import READ, WRITE
+from shared.notices import notice_of, waits_s
 from shared.payments import (
     FIRST_QUERY_AFTER,
     NOT_PAID,
@@ -132,10 +133,12 @@ class Case:
         )
 
     def record(self, decision: Decision) -> bool:
-        """Status, ids, audit row, alerts, inbox outcome, confirmation and invoice together. False: nothing moved."""
+        """Status, ids, audit row, alerts, notice, inbox outcome, confirmation and invoice together. False: nothing
+        moved."""
         evidence, changed = self._evidence, decision.status is not self.payment.status
         says_more = evidence.result_code is not None and decision.outcome in (Outcome.DECLINED, Outcome.REPEATED)
         says_more = says_more and decision.status in NOT_PAID and not self.circumstances.weighed_before
+        notice = notice_of(self.payment.status, decision)
         row = self._tx.row(
             f"""
             WITH moved AS (
@@ -163,13 +166,18 @@ class Case:
                     audit_length = CASE WHEN :remarkable THEN :audit_length ELSE audit_length END,
                     audit_head = CASE WHEN :remarkable THEN :audit_head ELSE audit_head END
                 WHERE id = CAST(:id AS uuid) AND status = :was
-                RETURNING id),
+                RETURNING id, customer_email),
             audited AS ({WRITE} moved WHERE :remarkable),
             alerted AS (
                 INSERT INTO outbox (kind, topic, transaction_id)
                 SELECT 'alert', unnest(string_to_array(nullif(CAST(:alerts AS text), ''), ',')), id
                 FROM moved
                 ON CONFLICT (transaction_id, topic) WHERE kind = 'alert' DO NOTHING),
+            noticed AS (
+                INSERT INTO outbox (kind, topic, transaction_id, tells_of, next_try_at)
+                SELECT 'notice', CAST(:notice AS text), id, CAST(:audit_id AS bigint),
+                       now() + interval '1 second' * CAST(:notice_waits_s AS float8)
+                FROM moved WHERE CAST(:notice AS text) IS NOT NULL AND customer_email <> :erased),
             answered AS (
                 INSERT INTO query_answers (transaction_id, result_code, said, outcome)
                 SELECT id, CAST(:result_code AS text), CAST(:result_desc AS text), :outcome FROM moved WHERE :by_query),
@@ -216,6 +224,9 @@ class Case:
             or decision.outcome not in UNREMARKABLE
             or evidence.why is not None,
             alerts=",".join(alert.value for alert in decision.alerts),
+            notice=notice and notice.value,
+            notice_waits_s=waits_s(notice),
+            erased=ERASED_EMAIL,
             inbox_id=evidence.inbox_id,
             receipts=" ".join(evidence.receipts_seen),
         )

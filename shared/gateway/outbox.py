@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, TypeAlias
 
 from shared.audit_chain import Anchor
+from shared.erased import ERASED_EMAIL
+from shared.language import Lang
+from shared.notices import TOLD_BY_DEFAULT
 
 if TYPE_CHECKING:
-    from shared.database import Row
+    from shared.database import Row, Transaction
     from shared.gateway.store import Store
 
 MOST_TRIES = 3
@@ -58,6 +61,29 @@ class InvoiceDue:
     transaction_desc: str | None
     receipt: str | None
     paid_at: datetime
+    lang: Lang
+    tries: int
+
+
+@dataclass(frozen=True)
+class NoticeDue:
+    """What else became of a payment, to be told to its customer."""
+
+    id: int
+    topic: str
+    transaction_id: str
+    at: datetime
+    """When it happened."""
+    customer_email: str
+    customer_name: str | None
+    customer_phone: str
+    amount_kes: Decimal
+    account_reference: str
+    transaction_desc: str | None
+    receipt: str | None
+    refund_receipt: str | None
+    result_code: str | None
+    lang: Lang
     tries: int
 
 
@@ -73,47 +99,91 @@ class AnchorDue:
     tries: int
 
 
-Due: TypeAlias = AlertDue | InvoiceDue | AnchorDue
+MailDue: TypeAlias = InvoiceDue | NoticeDue | AnchorDue
+Due: TypeAlias = AlertDue | MailDue
+
+POINTLESS = """
+    CASE WHEN coalesce(t.customer_email, :erased) = :erased THEN 'no_address'
+         WHEN EXISTS (SELECT FROM audit_log a WHERE a.transaction_id = t.id AND a.id > due.tells_of
+                        AND a.from_status <> a.to_status) THEN 'overtaken'
+         WHEN due.topic <> ALL (CAST(:notices AS text[])) THEN 'off'
+         WHEN due.topic = 'failed' AND t.watched_at >= t.failed_at
+              AND 'failed_seen' <> ALL (CAST(:notices AS text[])) THEN 'seen'
+         WHEN due.topic = 'failed' AND EXISTS (
+              SELECT FROM transactions n WHERE n.phone_number = t.phone_number AND n.created_at > t.created_at
+                 AND n.account_reference = t.account_reference)
+              AND NOT EXISTS (SELECT FROM audit_log a WHERE a.id = due.tells_of AND a.from_status = 'REVIEW')
+              THEN 'tried_again'
+         WHEN due.topic = 'paid_late' AND coalesce(t.watched_at < t.failed_at, true) AND NOT EXISTS (
+              SELECT FROM outbox f WHERE f.transaction_id = t.id AND f.kind = 'notice' AND f.topic = 'failed'
+                 AND f.tries > 0) THEN 'never_told'
+    END
+"""
+"""Why a notice is not sent after all: nobody can be told; it is no longer true; the shop does not want it told; or the
+customer knows, from the page or by having tried the same order again. (Who was told that a person looks hears how that
+ended.) Who never heard of a failure has all that matters in the invoice."""
 
 
 class Outbox:
-    """Invoices, alerts and anchors."""
+    """Invoices, notices, alerts and anchors."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def take(self, *, mail_too: bool = True, only: int | None = None) -> Due | None:
+    def take(
+        self, *, mail_too: bool = True, notices: Collection[str] = TOLD_BY_DEFAULT, only: int | None = None
+    ) -> Due | None:
         """What is due, or `only` this where it is: leased for a minute and counted as a try; the next waits longer.
 
-        Alerts first, since no mail server can hold them up; then the oldest.
+        Alerts first, since no mail server can hold them up; then the oldest, and notices last. A notice that is
+        pointless by now, or of a kind that is not among `notices`, is dropped and never returned.
         """
         with self._store.transaction() as tx:
-            row = tx.row(
-                """
-                WITH taken AS (
-                    UPDATE outbox o SET tries = o.tries + 1,
-                           next_try_at = now() + interval '1 minute' * power(5, o.tries)
-                    FROM (SELECT id FROM outbox WHERE next_try_at <= now() AND tries < :most_tries
-                            AND (kind = 'alert' OR :mail_too) AND id = coalesce(CAST(:only AS bigint), id)
-                          ORDER BY kind = 'alert' DESC, next_try_at, id LIMIT 1 FOR UPDATE SKIP LOCKED) due
-                    WHERE o.id = due.id
-                    RETURNING o.id, o.kind, o.topic, o.transaction_id, o.created_at, o.facts, o.last_error, o.anchor_id,
-                              o.tries)
-                SELECT taken.*, i.invoice_number, i.invoice_date, i.customer_email, i.customer_name, i.customer_phone,
-                       i.amount, t.account_reference, t.transaction_desc, t.paid_at, c.mpesa_receipt_number,
-                       a.made_at, a.last_audit_id, a.row_count, a.payment_count, a.digest, s.stamped_at
-                FROM taken
-                LEFT JOIN audit_anchors a ON a.id = taken.anchor_id
-                LEFT JOIN installation s ON a.id IS NOT NULL
-                LEFT JOIN transactions t ON t.id = taken.transaction_id
-                LEFT JOIN invoices i ON i.transaction_id = taken.transaction_id AND taken.kind = 'invoice'
-                LEFT JOIN payment_confirmations c ON c.transaction_id = taken.transaction_id
-                """,
-                most_tries=MOST_TRIES,
-                mail_too=mail_too,
-                only=only,
-            )
+            while (row := self._take(tx, mail_too, notices, only)) is not None and row["dropped"]:
+                pass
             return _due(row) if row else None
+
+    def _take(self, tx: Transaction, mail_too: bool, notices: Collection[str], only: int | None) -> Row | None:
+        return tx.row(
+            f"""
+            WITH due AS (
+                SELECT id, kind, topic, transaction_id, tells_of FROM outbox
+                WHERE next_try_at <= now() AND tries < :most_tries AND id = coalesce(CAST(:only AS bigint), id)
+                  AND (kind = 'alert' OR kind = 'anchor' AND topic = 'log'
+                       OR :mail_too AND NOT EXISTS (SELECT FROM mail_pause WHERE until > now()))
+                ORDER BY kind = 'alert' DESC, kind = 'notice', next_try_at, id LIMIT 1 FOR UPDATE SKIP LOCKED),
+            pointless AS (
+                SELECT {POINTLESS} AS why FROM due JOIN transactions t ON t.id = due.transaction_id
+                WHERE due.kind = 'notice'),
+            taken AS (
+                UPDATE outbox o SET
+                       tries = o.tries + CASE WHEN why IS NULL THEN 1 ELSE 0 END,
+                       next_try_at = CASE WHEN why IS NULL THEN now() + interval '1 minute' * power(5, o.tries) END,
+                       dropped = why
+                FROM due LEFT JOIN pointless ON true
+                WHERE o.id = due.id
+                RETURNING o.id, o.kind, o.topic, o.transaction_id, o.created_at, o.facts, o.last_error, o.anchor_id,
+                          o.tries, o.dropped)
+            SELECT taken.*, i.invoice_number, i.invoice_date,
+                   coalesce(i.customer_email, t.customer_email) AS customer_email,
+                   coalesce(i.customer_name, t.customer_name) AS customer_name,
+                   coalesce(i.customer_phone, t.phone_number) AS customer_phone,
+                   t.amount, t.account_reference, t.transaction_desc, t.paid_at, t.refund_receipt, t.result_code,
+                   t.lang, c.mpesa_receipt_number,
+                   a.made_at, a.last_audit_id, a.row_count, a.payment_count, a.digest, s.stamped_at
+            FROM taken
+            LEFT JOIN audit_anchors a ON a.id = taken.anchor_id
+            LEFT JOIN installation s ON a.id IS NOT NULL
+            LEFT JOIN transactions t ON t.id = taken.transaction_id
+            LEFT JOIN invoices i ON i.transaction_id = taken.transaction_id AND taken.kind = 'invoice'
+            LEFT JOIN payment_confirmations c ON c.transaction_id = taken.transaction_id
+            """,
+            most_tries=MOST_TRIES,
+            mail_too=mail_too,
+            notices=list(notices),
+            only=only,
+            erased=ERASED_EMAIL,
+        )
 
     def sent(self, due: Due) -> None:
         """It left; never again."""
@@ -121,7 +191,8 @@ class Outbox:
             tx.run(
                 """
                 WITH gone AS (
-                    UPDATE outbox SET sent_at = now(), next_try_at = NULL, last_error = NULL WHERE id = :id
+                    UPDATE outbox SET sent_at = now(), next_try_at = NULL, last_error = NULL, dropped = NULL
+                    WHERE id = :id
                     RETURNING kind, transaction_id)
                 UPDATE invoices i SET status = 'SENT', sent_at = coalesce(i.sent_at, now())
                 FROM gone WHERE gone.kind = 'invoice' AND i.transaction_id = gone.transaction_id
@@ -144,7 +215,7 @@ class Outbox:
                 most_tries=MOST_TRIES,
             )
 
-    def put_back(self, due: InvoiceDue | AnchorDue, error: str) -> None:
+    def put_back(self, due: MailDue, error: str) -> None:
         """No fault of the message: it was no try. (Where another sender has it by now, that one writes.)"""
         with self._store.transaction() as tx:
             tx.run(
@@ -158,18 +229,14 @@ class Outbox:
             )
 
     def hold_mail(self, for_s: float) -> None:
-        """Of all the mail that waits nothing is tried for so long, by any sender."""
+        """No mail is tried for so long, by any sender, whether it waits already or is queued meanwhile."""
         with self._store.transaction() as tx:
             tx.run(
                 """
-                UPDATE outbox SET next_try_at = now() + interval '1 second' * CAST(:for_s AS float8)
-                WHERE id IN (SELECT id FROM outbox
-                             WHERE kind <> 'alert' AND topic <> 'log' AND tries < :most_tries
-                               AND next_try_at < now() + interval '1 second' * CAST(:for_s AS float8)
-                             ORDER BY id FOR UPDATE SKIP LOCKED)
+                INSERT INTO mail_pause (until) VALUES (now() + interval '1 second' * CAST(:for_s AS float8))
+                ON CONFLICT (only_row) DO UPDATE SET until = greatest(mail_pause.until, excluded.until)
                 """,
                 for_s=for_s,
-                most_tries=MOST_TRIES,
             )
 
     def give_up(self) -> int:
@@ -187,6 +254,8 @@ class Outbox:
                     INSERT INTO outbox (kind, topic, transaction_id)
                     SELECT DISTINCT 'alert', 'invoice_not_sent', transaction_id FROM given_up WHERE kind = 'invoice'
                     UNION ALL
+                    SELECT DISTINCT 'alert', 'notice_not_sent', transaction_id FROM given_up WHERE kind = 'notice'
+                    UNION ALL
                     SELECT DISTINCT 'alert', 'anchor_not_sent', transaction_id FROM given_up WHERE kind = 'anchor'
                     ON CONFLICT (transaction_id, topic) WHERE kind = 'alert' DO UPDATE SET
                         tries = 0, next_try_at = now(), sent_at = NULL, last_error = NULL)
@@ -203,6 +272,24 @@ def _due(row: Row) -> Due:
     if row["kind"] == "anchor":
         anchor = Anchor(row["last_audit_id"], row["row_count"], row["payment_count"], row["digest"])
         return AnchorDue(row["id"], row["topic"], row["made_at"], anchor.token(row["stamped_at"]), row["tries"])
+    if row["kind"] == "notice":
+        return NoticeDue(
+            id=row["id"],
+            topic=row["topic"],
+            transaction_id=str(row["transaction_id"]),
+            at=row["created_at"],
+            customer_email=row["customer_email"],
+            customer_name=row["customer_name"],
+            customer_phone=row["customer_phone"],
+            amount_kes=row["amount"],
+            account_reference=row["account_reference"],
+            transaction_desc=row["transaction_desc"],
+            receipt=row["mpesa_receipt_number"],
+            refund_receipt=row["refund_receipt"],
+            result_code=row["result_code"],
+            lang=row["lang"],
+            tries=row["tries"],
+        )
     return InvoiceDue(
         id=row["id"],
         transaction_id=str(row["transaction_id"]),
@@ -216,5 +303,6 @@ def _due(row: Row) -> Due:
         transaction_desc=row["transaction_desc"],
         receipt=row["mpesa_receipt_number"],
         paid_at=row["paid_at"],
+        lang=row["lang"],
         tries=row["tries"],
     )

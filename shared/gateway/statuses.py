@@ -39,13 +39,19 @@ class Statuses:
         self._store = store
 
     def watch(self, transaction_id: str) -> StatusView | None:
-        """The payment, marked as watched while open: the sweep asks about it first. None: no such payment."""
+        """The payment, marked as watched: an open one is asked about first, a failure seen is not told by mail.
+
+        None: no such payment.
+        """
         with self._store.transaction() as tx:
             row = tx.row(
                 """
                 WITH watched AS (
                     UPDATE transactions SET watched_at = now()
-                    WHERE id = CAST(:id AS uuid) AND status IN ('INITIATED', 'PENDING', 'UNCERTAIN'))
+                    WHERE id = CAST(:id AS uuid)
+                      AND (status IN ('INITIATED', 'PENDING', 'UNCERTAIN')
+                           OR status IN ('FAILED', 'CANCELLED', 'EXPIRED') AND customer_email IS NOT NULL
+                              AND failed_at > now() - interval '1 day' AND coalesce(watched_at < failed_at, true)))
                 SELECT t.id, t.status, t.amount, t.account_reference, c.mpesa_receipt_number, t.result_code,
                        t.response_code, t.success_held_at IS NOT NULL AS success_held,
                        extract(epoch FROM now() - t.created_at) AS age_s, t.updated_at,

@@ -68,14 +68,17 @@ CONDITIONS: Mapping[str, str] = {
               SELECT max(sent_at) FROM outbox WHERE kind = 'invoice' AND sent_at IS NOT NULL))
         HAVING count(*) >= 3
     """,
-    # The sweep runs, and still work stays where it is.
+    # The sweep runs, and still work stays where it is. (Mail that keeps a pause is not stuck.)
     "work_stuck": """
         SELECT payments, callbacks, messages FROM
             (SELECT count(*) AS payments FROM transactions
              WHERE status IN ('INITIATED', 'PENDING', 'UNCERTAIN') AND created_at <= now() - interval '75 minutes') p,
             (SELECT count(*) AS callbacks FROM callback_inbox
              WHERE next_try_at <= now() - interval '15 minutes') c,
-            (SELECT count(*) AS messages FROM outbox WHERE next_try_at <= now() - interval '15 minutes') m
+            (SELECT count(*) AS messages FROM outbox
+             WHERE next_try_at <= now() - interval '15 minutes'
+               AND (kind = 'alert'
+                    OR NOT EXISTS (SELECT FROM mail_pause WHERE until > now() - interval '15 minutes'))) m
         WHERE payments + callbacks + messages > 0
     """,
     # What waits for a person, told again every day until nothing does.
@@ -146,9 +149,9 @@ class Watch:
                 """
             ):
                 return []
-            _tell_of_silence_in_review(tx)
+            told = ["silent_in_review"] * bool(_tell_of_silence_in_review(tx))
             found = {topic: tx.row(sql) for topic, sql in CONDITIONS.items()}
-            return [topic for topic, facts in found.items() if facts is not None and _tell(tx, topic, facts)]
+            return told + [topic for topic, facts in found.items() if facts is not None and _tell(tx, topic, facts)]
 
 
 def _tell(
@@ -179,9 +182,9 @@ def _tell(
     )
 
 
-def _tell_of_silence_in_review(tx: Transaction) -> None:
+def _tell_of_silence_in_review(tx: Transaction) -> int:
     """A payment that was silent for 15 minutes was told of then; that it went to review later is news."""
-    tx.run(
+    return tx.run(
         """
         INSERT INTO outbox (kind, topic, transaction_id)
         SELECT 'alert', 'silent_in_review', t.id FROM transactions t

@@ -6,6 +6,7 @@ all mail waits, a person is told, and nothing is lost. The same for every sender
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from shared.collaborators import mailer
@@ -13,9 +14,12 @@ from shared.observability.log import failed
 from shared.settings import settings
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from shared.calls_out import Deadline
     from shared.gateway import Gateway
-    from shared.gateway.outbox import AnchorDue, InvoiceDue
+    from shared.gateway.outbox import AnchorDue, InvoiceDue, MailDue, NoticeDue
+    from shared.mail.letters import Kind, Letter
     from shared.mail.mailer import Email
 
 STOPPED_FOR_S = 300.0
@@ -40,12 +44,33 @@ def send_now(gateway: Gateway, outbox_id: int, deadline: Deadline) -> None:
 
 def send_invoice(gateway: Gateway, due: InvoiceDue, deadline: Deadline) -> None:
     """Raises `NoMailNow`, or `MailRefused` where only this message failed; both are written down."""
-    from shared.mail.letters import Kind, Letter, write
+    from shared.mail.letters import Kind, write
+
+    letter = replace(
+        _letter(due, Kind.INVOICE, due.paid_at), invoice_number=due.invoice_number, invoice_date=due.invoice_date
+    )
+    email = write(letter, gateway.watch.letter_template_breaks)
+    _send(gateway, due, email, f"{due.invoice_number}.{due.id}", deadline)
+
+
+def send_notice(gateway: Gateway, due: NoticeDue, deadline: Deadline) -> None:
+    """Raises as `send_invoice`."""
+    from shared.mail.letters import Kind, write
+
+    letter = replace(
+        _letter(due, Kind(due.topic), due.at), refund_receipt=due.refund_receipt, result_code=due.result_code
+    )
+    email = write(letter, gateway.watch.letter_template_breaks)
+    _send(gateway, due, email, f"notice.{due.id}", deadline)
+
+
+def _letter(due: InvoiceDue | NoticeDue, kind: Kind, at: datetime) -> Letter:
+    from shared.mail.letters import Letter
 
     shop, mail = settings().shop, settings().mail
-    letter = Letter(
-        kind=Kind.INVOICE,
-        lang="en",
+    return Letter(
+        kind=kind,
+        lang=due.lang,
         transaction_id=due.transaction_id,
         customer_name=due.customer_name,
         customer_email=due.customer_email,
@@ -53,17 +78,13 @@ def send_invoice(gateway: Gateway, due: InvoiceDue, deadline: Deadline) -> None:
         amount_kes=due.amount_kes,
         account_reference=due.account_reference,
         description=due.transaction_desc,
-        at=due.paid_at,
+        at=at,
         receipt=due.receipt,
-        invoice_number=due.invoice_number,
-        invoice_date=due.invoice_date,
         shop_name=shop.name,
         shop_address=shop.address,
-        shop_tax_pin=None,
+        shop_tax_pin=shop.tax_pin,
         reply_to=mail.reply_to,
     )
-    email = write(letter, gateway.watch.letter_template_breaks)
-    _send(gateway, due, email, f"{due.invoice_number}.{due.id}", deadline)
 
 
 def mail_anchor(gateway: Gateway, due: AnchorDue, deadline: Deadline) -> None:
@@ -73,7 +94,7 @@ def mail_anchor(gateway: Gateway, due: AnchorDue, deadline: Deadline) -> None:
     _send(gateway, due, render(due.token, due.made_at, settings().mail.reply_to), f"anchor.{due.id}", deadline)
 
 
-def _send(gateway: Gateway, due: InvoiceDue | AnchorDue, email: Email, message_id: str, deadline: Deadline) -> None:
+def _send(gateway: Gateway, due: MailDue, email: Email, message_id: str, deadline: Deadline) -> None:
     from shared.mail.mailer import MailRefused, MailStopped, MailUnanswered
 
     try:

@@ -84,6 +84,10 @@ TOPICS: Mapping[str, Topic] = {
         "An invoice could not be sent in three tries.",
         "The reason is in ops case. Put it right, then: python -m ops invoice resend TRANSACTION_ID.",
     ),
+    "notice_not_sent": Topic(
+        "A notice to a customer could not be sent in three tries.",
+        "The reason is in ops case. Where it matters to them, write or call: a notice is not sent again.",
+    ),
     # The whole shop
     "sweep_stopped": Topic(
         "The scheduled function sweep does not run, or did not for a while.",

@@ -67,6 +67,13 @@ def test_the_shops_tax_pin_is_shown_as_kra_writes_it() -> None:
     assert read(GUIDE, SHOP_KRA_PIN=" a123456789z ").shop.tax_pin == "A123456789Z"
 
 
+def test_customers_get_all_notices_but_of_failures_they_saw_unless_the_shop_says_otherwise() -> None:
+    assert read(GUIDE).notices == {"failed", "paid_late", "under_review", "refunded"}
+    assert read(GUIDE, NOTICES="off").notices == set()
+    assert read(GUIDE, NOTICES=" refunded, under_review,").notices == {"refunded", "under_review"}
+    assert read(GUIDE, NOTICES="failed_seen").notices == {"failed", "failed_seen"}
+
+
 @pytest.mark.parametrize("name", GUIDE)
 @pytest.mark.parametrize("empty", [None, "", "   "])
 def test_each_of_the_ten_is_named_when_it_is_missing(name: str, empty: str | None) -> None:
@@ -148,6 +155,10 @@ def test_all_that_is_missing_is_told_at_once() -> None:
         ("SMTP_URL", "smtp://user:s3cret-word@/"),
         ("SHOP_NAME", "two\nlines"),
         ("SHOP_ADDRESS", "x" * 201),
+        ("NOTICES", "on"),
+        ("NOTICES", "failed,paid"),
+        ("NOTICES", "off,failed"),
+        ("NOTICES", ","),
         ("SHOP_KRA_PIN", "A12345678Z"),
         ("SHOP_KRA_PIN", "1234567890A"),
         ("SHOP_KRA_PIN", "P051\u0661234567X"),

@@ -1,0 +1,374 @@
+"""What else becomes of a payment is told to its customer: once, in their language, and not what they know already."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import pytest
+
+from ops.__main__ import main
+from shared import collaborators
+from shared.mail.mailer import ID_HEADER
+from tests.fixtures.shop import CUSTOMER, Shop, forget_collaborators
+
+FAILS = 1037
+CANCELLED = 1032
+UNEXPLAINED = 7777
+
+
+def asked(shop: Shop, **order: Any) -> str:
+    """A payment that a customer has been asked for, and of which nobody has told us."""
+    shop.simulator.client.script(CUSTOMER, "cancel", after_s=0, callback_count=0)
+    reply = shop.pay(**order)
+    assert reply.status == 202, reply.body
+    checkout_id = reply.body["checkout_request_id"]
+    shop.simulator.client.wait_for(
+        lambda: True if shop.simulator.client.payment(checkout_id)["finished_at"] else None, "an outcome", 10
+    )
+    return str(reply.body["transaction_id"])
+
+
+def safaricom_says(shop: Shop, transaction_id: str, code: int = 0, **changes: object) -> None:
+    payment = shop.payment(transaction_id)
+    told = {"Amount": int(payment["amount"]), "MpesaReceiptNumber": "UE4JS31RBV", **changes}
+    stk: dict[str, object] = {
+        "MerchantRequestID": payment["merchant_request_id"],
+        "CheckoutRequestID": payment["checkout_request_id"],
+        "ResultCode": code,
+        "ResultDesc": "as told by a test",
+    }
+    if code == 0:
+        stk["CallbackMetadata"] = {"Item": [{"Name": name, "Value": value} for name, value in told.items()]}
+    body = json.dumps({"Body": {"stkCallback": stk}}).encode()
+    assert shop.call("callback", "POST", shop.callback_path(transaction_id), raw=body).status == 200
+
+
+def failed(shop: Shop, **order: Any) -> str:
+    transaction_id = asked(shop, **order)
+    safaricom_says(shop, transaction_id, FAILS)
+    return transaction_id
+
+
+def review(shop: Shop, verdict: str, transaction_id: str, *more: str) -> None:
+    says = ["review", verdict, transaction_id, *more, "--who", "Amina", "--why", "looked at the statement"]
+    assert main(says, {**os.environ, "DATABASE_URL": shop.database_url}) == 0
+
+
+def let_minutes_pass(shop: Shop, minutes: float = 1.1) -> None:
+    shop.age(minutes * 60)
+    assert shop.sweep().status == 200
+
+
+def told(shop: Shop) -> list[str]:
+    """What the customers have been told, oldest first: 'invoice', or the notice's topic."""
+    topics = {f"notice.{row['id']}": row["topic"] for row in shop.rows("SELECT id, topic FROM outbox")}
+    ids = [dict(mail["headers"])[ID_HEADER] for mail in reversed(shop.letters())]
+    return [topics.get(each, "invoice") for each in ids]
+
+
+def notices(shop: Shop) -> list[tuple[str, str | None]]:
+    """Every notice on file, and why it was dropped."""
+    rows = shop.rows("SELECT topic, dropped FROM outbox WHERE kind = 'notice' ORDER BY id")
+    return [(row["topic"], row["dropped"]) for row in rows]
+
+
+def the_shop_tells(shop: Shop, monkeypatch: pytest.MonkeyPatch, kinds: str) -> None:
+    monkeypatch.setenv("NOTICES", kinds)
+    forget_collaborators()
+
+
+# A failure ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_failure_is_told_to_who_left_the_page_before_it_came(shop: Shop) -> None:
+    transaction_id = asked(shop)
+    shop.status(transaction_id)
+    shop.age(1)
+    safaricom_says(shop, transaction_id, FAILS)
+    shop.sweep()
+    assert told(shop) == [], "the page has a minute to say it"
+    let_minutes_pass(shop)
+    assert told(shop) == ["failed"]
+    let_minutes_pass(shop, 60)
+    assert told(shop) == ["failed"]
+    (mail,) = shop.letters()
+    assert "alice@example.com" in str(mail["to"])
+    assert "708374149" not in mail["text"] + mail["html"]
+
+
+def test_a_failure_that_the_customer_saw_on_the_page_is_not_told(shop: Shop) -> None:
+    transaction_id = failed(shop)
+    assert shop.status(transaction_id).body["status"] == "failed"
+    let_minutes_pass(shop)
+    assert (told(shop), notices(shop)) == ([], [("failed", "seen")])
+
+
+def test_a_shop_may_have_it_told_all_the_same(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    the_shop_tells(shop, monkeypatch, "failed_seen")
+    transaction_id = failed(shop)
+    shop.status(transaction_id)
+    let_minutes_pass(shop)
+    assert told(shop) == ["failed"]
+
+
+def test_a_failure_is_not_told_to_who_tried_the_same_order_again(shop: Shop) -> None:
+    failed(shop)
+    shop.age(130)
+    again = asked(shop)
+    safaricom_says(shop, again)
+    let_minutes_pass(shop, 0)
+    assert (told(shop), notices(shop)) == (["invoice"], [("failed", "tried_again")])
+
+
+def test_who_was_told_of_a_review_hears_how_it_ended_also_after_trying_again(shop: Shop) -> None:
+    transaction_id = asked(shop)
+    safaricom_says(shop, transaction_id, UNEXPLAINED)
+    let_minutes_pass(shop, 20)
+    safaricom_says(shop, asked(shop), FAILS)
+    review(shop, "fail", transaction_id)
+    let_minutes_pass(shop)
+    assert told(shop) == ["under_review", "failed", "failed"]
+
+
+def test_another_order_of_the_same_customer_keeps_no_failure_from_being_told(shop: Shop) -> None:
+    failed(shop)
+    safaricom_says(shop, asked(shop, account_reference="OTHER", amount=700))
+    let_minutes_pass(shop)
+    assert told(shop) == ["invoice", "failed"]
+
+
+def test_a_push_that_never_rang_is_not_told_its_answer_said_so(shop: Shop) -> None:
+    shop.simulator.client.script(CUSTOMER, push_answer="wrong_credentials")
+    assert shop.pay().status == 502
+    let_minutes_pass(shop)
+    assert (shop.letters(), notices(shop)) == ([], [])
+
+
+def test_however_often_safaricom_says_it_it_is_told_once(shop: Shop) -> None:
+    transaction_id = failed(shop)
+    for _ in range(3):
+        safaricom_says(shop, transaction_id, FAILS)
+    for _ in range(3):
+        let_minutes_pass(shop)
+    assert (told(shop), notices(shop)) == (["failed"], [("failed", None)])
+
+
+# Paid after all -------------------------------------------------------------------------------------------------------
+
+
+def test_a_failure_that_is_paid_before_anybody_was_told_is_told_by_the_invoice_alone(shop: Shop) -> None:
+    transaction_id = failed(shop)
+    safaricom_says(shop, transaction_id)
+    let_minutes_pass(shop)
+    assert shop.payment(transaction_id)["paid_late"]
+    assert told(shop) == ["invoice"]
+    assert notices(shop) == [("failed", "overtaken"), ("paid_late", "never_told")]
+
+
+def test_who_was_told_of_the_failure_is_told_that_it_was_paid_after_the_invoice(shop: Shop) -> None:
+    transaction_id = failed(shop)
+    let_minutes_pass(shop)
+    safaricom_says(shop, transaction_id)
+    let_minutes_pass(shop, 0)
+    assert told(shop) == ["failed", "invoice", "paid_late"]
+
+
+def test_who_saw_the_failure_on_the_page_is_told_that_it_was_paid(shop: Shop) -> None:
+    transaction_id = failed(shop)
+    shop.status(transaction_id)
+    safaricom_says(shop, transaction_id)
+    let_minutes_pass(shop)
+    assert told(shop) == ["invoice", "paid_late"]
+    assert notices(shop) == [("failed", "overtaken"), ("paid_late", None)]
+
+
+def test_a_payment_that_never_failed_has_its_invoice_and_no_notice(shop: Shop) -> None:
+    transaction_id = asked(shop)
+    safaricom_says(shop, transaction_id)
+    let_minutes_pass(shop)
+    assert (told(shop), notices(shop)) == (["invoice"], [])
+
+
+# People look ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_review_is_told_at_once_and_how_it_ended(shop: Shop) -> None:
+    transaction_id = asked(shop)
+    safaricom_says(shop, transaction_id, UNEXPLAINED)
+    shop.status(transaction_id)
+    shop.sweep()
+    assert told(shop) == ["under_review"]
+    review(shop, "fail", transaction_id)
+    let_minutes_pass(shop)
+    assert told(shop) == ["under_review", "failed"]
+
+
+def test_a_failure_that_went_to_review_and_failed_again_is_told_each_time(shop: Shop) -> None:
+    """The customer was told that a person looks: how that ended is no repetition."""
+    transaction_id = failed(shop)
+    let_minutes_pass(shop)
+    safaricom_says(shop, transaction_id, Amount=1)
+    let_minutes_pass(shop)
+    review(shop, "fail", transaction_id)
+    let_minutes_pass(shop)
+    assert told(shop) == ["failed", "under_review", "failed"]
+
+
+def test_a_review_that_ends_before_it_was_told_is_not_told(shop: Shop) -> None:
+    transaction_id = asked(shop)
+    safaricom_says(shop, transaction_id, UNEXPLAINED)
+    safaricom_says(shop, transaction_id)
+    let_minutes_pass(shop)
+    assert (told(shop), notices(shop)) == (["invoice"], [("under_review", "overtaken")])
+
+
+def test_a_refund_is_told_with_its_receipt(shop: Shop) -> None:
+    transaction_id = asked(shop)
+    safaricom_says(shop, transaction_id)
+    let_minutes_pass(shop)
+    review(shop, "refunded", transaction_id, "--receipt", "UE9RF00001")
+    let_minutes_pass(shop)
+    assert told(shop) == ["invoice", "refunded"]
+    assert "UE9RF00001" in shop.letters()[0]["text"]
+
+
+# Who is told, and what ------------------------------------------------------------------------------------------------
+
+
+def goes_through_all(shop: Shop, **order: Any) -> None:
+    """A payment that fails, is paid after all and refunded, and one that goes to review."""
+    transaction_id = failed(shop, **order)
+    let_minutes_pass(shop)
+    safaricom_says(shop, transaction_id)
+    let_minutes_pass(shop)
+    review(shop, "refunded", transaction_id, "--receipt", "UE9RF00001")
+    safaricom_says(shop, asked(shop, **order, account_reference="OTHER", amount=700), UNEXPLAINED)
+    let_minutes_pass(shop)
+
+
+ALL = ["failed", "invoice", "paid_late", "refunded", "under_review"]
+
+
+@pytest.mark.parametrize("off", ["failed", "paid_late", "refunded", "under_review"])
+def test_a_shop_turns_each_kind_off(shop: Shop, monkeypatch: pytest.MonkeyPatch, off: str) -> None:
+    the_shop_tells(shop, monkeypatch, ",".join(each for each in ALL if each not in (off, "invoice")))
+    goes_through_all(shop)
+    without = {off, "paid_late"} if off == "failed" else {off}  # nobody was told that it had failed
+    assert told(shop) == [each for each in ALL if each not in without]
+    assert (off, "off") in notices(shop)
+
+
+def test_a_shop_turns_all_off_and_invoices_go_on(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    the_shop_tells(shop, monkeypatch, "off")
+    goes_through_all(shop)
+    assert told(shop) == ["invoice"]
+
+
+def test_who_left_no_address_is_told_nothing(shop: Shop) -> None:
+    transaction_id = failed(shop, customer_email=None)
+    safaricom_says(shop, transaction_id)
+    review(shop, "refunded", transaction_id, "--receipt", "UE9RF00001")
+    let_minutes_pass(shop)
+    assert (shop.letters(), notices(shop)) == ([], [])
+
+
+def erase(shop: Shop) -> int:
+    says = ["privacy", "erase", "alice@example.com", "--who", "Amina", "--why", "asked for it"]
+    return main(says, {**os.environ, "DATABASE_URL": shop.database_url})
+
+
+def test_erasing_an_address_waits_for_no_notice_and_nothing_is_told_any_more(shop: Shop) -> None:
+    safaricom_says(shop, asked(shop), CANCELLED)
+    shop.age(49 * 3600)
+    assert erase(shop) == 0
+    shop.sweep()
+    assert (shop.letters(), notices(shop)) == ([], [("failed", "no_address")])
+
+
+def test_a_refund_to_an_erased_customer_is_told_to_nobody(shop: Shop) -> None:
+    transaction_id = asked(shop)
+    safaricom_says(shop, transaction_id)
+    shop.sweep()
+    shop.age(49 * 3600)
+    assert erase(shop) == 0
+    review(shop, "refunded", transaction_id, "--receipt", "UE9RF00001")
+    let_minutes_pass(shop)
+    assert (told(shop), notices(shop)) == (["invoice"], [])
+
+
+@pytest.mark.parametrize("lang", ["en", "sw"])
+def test_the_invoice_and_every_notice_are_in_the_language_of_the_order(shop: Shop, lang: str) -> None:
+    goes_through_all(shop, lang=lang)
+    assert [f'<html lang="{lang}"' in mail["html"] for mail in shop.letters()] == [True] * len(ALL)
+
+
+# How it leaves --------------------------------------------------------------------------------------------------------
+
+
+def test_a_notice_that_was_sent_and_not_recorded_is_sent_again_under_its_id(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the process is killed in between: at least once, and known by its id."""
+    failed(shop)
+    with monkeypatch.context() as patched:
+        patched.setattr(collaborators.gateway().outbox, "sent", lambda due: 1 / 0)
+        let_minutes_pass(shop)
+    assert told(shop) == ["failed"]
+    shop.sweep()
+    assert told(shop) == ["failed"], "it is leased to the one that was killed"
+    let_minutes_pass(shop)
+    assert told(shop) == ["failed", "failed"]
+    let_minutes_pass(shop, 10)
+    first, second = shop.letters()
+    assert dict(first["headers"])[ID_HEADER] == dict(second["headers"])[ID_HEADER]
+
+
+def test_a_notice_that_fails_three_times_is_given_up_and_a_person_is_told(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    transaction_id = failed(shop)
+    shop.simulator.client.fault("mail", "error_500", times=10)
+    let_minutes_pass(shop)
+    for _ in range(3):
+        let_minutes_pass(shop, 30)
+    row = shop.row("SELECT tries, next_try_at, sent_at, dropped FROM outbox WHERE kind = 'notice'")
+    assert row == {"tries": 3, "next_try_at": None, "sent_at": None, "dropped": None}
+    assert shop.alerts(transaction_id) == {"notice_not_sent"}
+    assert any("notice_not_sent" in line for line in shop.logged), "told in the same sweep"
+
+
+def test_mail_that_is_queued_during_a_pause_waits_for_its_end_and_costs_no_try(shop: Shop) -> None:
+    failed(shop)
+    shop.simulator.client.fault("mail", "too_many_429", seconds=400)
+    let_minutes_pass(shop)
+    safaricom_says(shop, asked(shop, account_reference="OTHER", amount=700))
+    let_minutes_pass(shop, 6)
+    assert shop.letters() == []
+    assert shop.row("SELECT tries FROM outbox WHERE kind = 'invoice'") == {"tries": 0}
+    assert shop.row("SELECT count(*) AS n FROM outbox WHERE topic = 'work_stuck'") == {"n": 0}
+    let_minutes_pass(shop)
+    assert told(shop) == ["invoice", "failed"]
+
+
+def test_mail_that_keeps_a_pause_is_not_stuck(shop: Shop) -> None:
+    failed(shop)
+    shop.simulator.client.fault("mail", "too_many_429", seconds=3000)
+    let_minutes_pass(shop)
+    let_minutes_pass(shop, 40)
+    assert shop.letters() == []
+    assert shop.row("SELECT count(*) AS n FROM outbox WHERE topic = 'work_stuck'") == {"n": 0}
+
+
+def test_a_case_says_what_the_customer_was_told_and_why_not(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    transaction_id = failed(shop)
+    shop.status(transaction_id)
+    let_minutes_pass(shop)
+    safaricom_says(shop, transaction_id)
+    let_minutes_pass(shop)
+    capsys.readouterr()
+    assert main(["case", transaction_id], {**os.environ, "DATABASE_URL": shop.database_url}) == 0
+    case = " ".join(capsys.readouterr().out.split())
+    assert "Notice to the customer, that it failed: not sent, because the customer saw it on the page." in case
+    assert "Notice to the customer, that it was paid after all: sent." in case
