@@ -1,6 +1,7 @@
 """The five functions of this site, as `netlify build` makes them."""
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,6 +13,7 @@ from dev.deployed_function import DeployedFunction, http_event
 from dev.postgres import EmbeddedPostgres
 from ops.verify import broken_invariants
 from shared.database import Database
+from shared.mail.templating import FILES
 from simulator import Simulator
 
 FUNCTIONS = ["callback", "invoice", "status", "stkpush", "sweep"]
@@ -23,6 +25,13 @@ def test_a_build_makes_five_zips_within_the_limits(built_zips: Path) -> None:
     assert [function.name for function in built] == FUNCTIONS
     assert max(function.zip_mb for function in built) <= LARGEST_ZIP_MB == 35
     assert max(function.unpacked_mb for function in built) <= LARGEST_UNPACKED_MB == 110
+
+
+def test_the_letters_travel_with_the_functions_and_so_do_the_shops_own(built_zips: Path) -> None:
+    for name in ("sweep", "invoice"):
+        with zipfile.ZipFile(built_zips / f"{name}.zip") as archive:
+            travels = {entry.partition("/shared/mail/")[2] for entry in archive.namelist()}
+        assert {f"templates/{file}" for file in FILES} | {"shop_templates/README.md"} <= travels
 
 
 def test_only_sweep_has_a_schedule(built_zips: Path) -> None:
@@ -98,7 +107,10 @@ def test_unpacked_functions_take_a_payment_all_the_way_into_postgresql(
     paid = invoke("status", "GET", f"/api/pay/status/{asked['transaction_id']}")
     assert (paid["status"], paid["mpesa_receipt_number"]) == ("paid", "UE4JS31RBV")
     invoke("sweep", "POST", "/.netlify/functions/sweep", {})
-    assert simulator.client.wait_for_mail(address)["via"] == "sendgrid"
+    letter = simulator.client.wait_for_mail(address)
+    assert letter["via"] == "sendgrid"
+    assert "UE4JS31RBV" in letter["html"]
+    assert "UE4JS31RBV" in letter["text"]
     with database.transaction() as tx:
         assert len(tx.rows("SELECT id FROM payment_confirmations WHERE mpesa_receipt_number = 'UE4JS31RBV'")) == 1
     database.close()
