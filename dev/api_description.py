@@ -29,7 +29,7 @@ from shared.email_address import EMAIL_ADDRESS, LONGEST_EMAIL_ADDRESS
 from shared.gateway.statuses import StatusView
 from shared.language import DEFAULT_LANG, LANGS
 from shared.money import LARGEST_KES, SMALLEST_KES
-from shared.orders import IDEMPOTENCY_KEY, LONGEST_DESCRIPTION, LONGEST_NAME, NOT_IN_A_LINE, REFERENCE
+from shared.orders import IDEMPOTENCY_KEY, LONGEST_DESCRIPTION, LONGEST_NAME, NOT_IN_A_LINE, REFERENCE, WEB_ADDRESS
 from shared.payments import PUBLIC, Status
 from shared.transaction_id import TRANSACTION_ID
 
@@ -133,7 +133,7 @@ def _invoice() -> Json:
     return {
         "operationId": "invoice",
         "summary": "Send the invoice of a paid payment again",
-        "description": "To the address stored with the payment, and to no other; three times a day.",
+        "description": "To the address stored with the payment, and to no other; three times a day, ten times in all.",
         "requestBody": _body(
             "InvoiceRequest",
             {"again": _given(once), "to_a_first_address": _given(once | {"customer_email": "alice@example.com"})},
@@ -360,7 +360,8 @@ def _line(longest: int) -> Json:
         "type": ["string", "null"],
         "maxLength": longest,
         "pattern": f"^( |[^{categories}])*$",
-        "description": "One line of printable characters.",
+        "not": {"type": "string", "pattern": WEB_ADDRESS},
+        "description": "One line of printable characters that holds no web address.",
     }
 
 

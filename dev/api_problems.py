@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from netlify.functions.invoice import not_paid, too_often
+from netlify.functions.invoice import not_paid, too_many_asked, too_often
 from shared.edge import (
     Code,
     FieldError,
@@ -89,7 +89,8 @@ OF_INVOICE: dict[Code, Told] = {
     **OF_STATUS,
     "invalid": {"invalid_id": _not_an_id()},
     "not_paid": {"not_paid": not_paid()},
-    "too_often": {"too_often": too_often(43_200)},
+    "too_often": {"too_often": too_often(43_200), "too_often_in_all": too_often(None)},
+    "too_many": {"too_many_invoices": too_many_asked(1_260)},
 }
 OF_CALLBACK: dict[Code, Told] = OF_STATUS
 

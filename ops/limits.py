@@ -130,7 +130,8 @@ def used(database: Database, limits: Limits) -> Used:
                         WHERE t.pushed_at > now() - interval '24 hours' AND t.pushed_at > coalesce(l.at, '-infinity')
                         GROUP BY t.phone_number HAVING count(*) >= CAST(:unanswered AS integer)) p) AS phones_resting,
                    (SELECT coalesce(max(count), 0) FROM (
-                        SELECT count(*) FROM push_callers WHERE asked_at > now() - interval '1 hour'
+                        SELECT count(*) FROM push_callers
+                        WHERE asked_at > now() - interval '1 hour' AND address_digest NOT LIKE 'invoice %'
                         GROUP BY address_digest) a) AS address_pushes,
                    (SELECT coalesce(max(count), 0) FROM (
                         SELECT count(*) FROM transactions WHERE created_at >= {MIDNIGHT} AND pushed_at IS NOT NULL

@@ -41,6 +41,8 @@ ALTER TABLE invoices
     ADD CONSTRAINT a_tax_invoice_has_a_number CHECK (etims_cu_invoice_number IS NOT NULL
         OR num_nonnulls(etims_scu_id, etims_receipt_signature, etims_internal_data, etims_qr_url, etims_signed_at) = 0);
 
+CREATE INDEX outbox_invoices_of_a_payment ON outbox (transaction_id) WHERE kind = 'invoice';
+
 CREATE TRIGGER evidence_is_fixed BEFORE UPDATE ON invoices
     FOR EACH ROW WHEN ((OLD.transaction_id, OLD.invoice_number, OLD.invoice_date, OLD.amount)
                        IS DISTINCT FROM (NEW.transaction_id, NEW.invoice_number, NEW.invoice_date, NEW.amount))

@@ -10,7 +10,8 @@ from typing import Any
 from shared.calls_out import Deadline
 from shared.collaborators import gateway
 from shared.edge import Answer, FieldError, Problem, Request, answer, invalid, not_found
-from shared.gateway.invoices import Customer, NoAddress, NotPaid, Requested, TooOften
+from shared.gateway.invoices import Customer, NoAddress, NotPaid, Requested, TooMany, TooOften
+from shared.limits import caller_digest
 from shared.mail.sending import send_now
 from shared.orders import read_email, unknown_fields
 from shared.settings import settings
@@ -34,7 +35,10 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
 
 def send_again(request: Request) -> Answer:
     transaction_id, customer_email = _read(request.json_object())
-    match gateway().invoices.send_again(transaction_id, Customer(customer_email)):
+    mine = settings()
+    caller = caller_digest(request.caller_address, mine.caller_key)
+    asked_by = Customer(caller, mine.limits.address_pushes_an_hour, customer_email)
+    match gateway().invoices.send_again(transaction_id, asked_by):
         case None:
             raise not_found()
         case NotPaid():
@@ -43,6 +47,8 @@ def send_again(request: Request) -> Answer:
             raise invalid(FieldError("customer_email", "must be an e-mail address: none is stored with this payment"))
         case TooOften(retry_after_s):
             raise too_often(retry_after_s)
+        case TooMany(retry_after_s):
+            raise too_many_asked(retry_after_s)
         case Requested(outbox_id):
             send_now(gateway(), outbox_id, Deadline.after(A_MAIL_S))
     return on_its_way(transaction_id)
@@ -59,15 +65,25 @@ def not_paid() -> Problem:
     return Problem(409, "not_paid", "Not paid", "There is no invoice for a payment that is not paid.")
 
 
-def too_often(retry_after_s: int) -> Problem:
-    """Three times a day are enough to find it, and too few to pester anybody."""
+def too_often(retry_after_s: int | None) -> Problem:
+    """Three times a day are enough to find it, ten times in all, and too few to pester anybody. None: no more."""
+    if retry_after_s is None:
+        detail = "The invoice was sent again ten times. It is not sent any more; ask the shop for it."
+        return Problem(429, "too_often", "Too often", detail)
+    detail = "The invoice was sent again three times within a day. Try tomorrow."
+    headers = {"retry-after": str(retry_after_s)}
+    return Problem(429, "too_often", "Too often", detail, headers=headers, more={"retry_after_s": retry_after_s})
+
+
+def too_many_asked(retry_after_s: int) -> Problem:
+    """As many from one address as it may ask for pushes."""
     return Problem(
         429,
-        "too_often",
-        "Too often",
-        "The invoice was sent again three times within a day. Try tomorrow.",
+        "too_many",
+        "Too many requests for invoices",
+        "Many invoices were asked for from your connection. Wait, or try another connection.",
         headers={"retry-after": str(retry_after_s)},
-        more={"retry_after_s": retry_after_s},
+        more={"limit": "address", "retry_after_s": retry_after_s},
     )
 
 

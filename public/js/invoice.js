@@ -17,6 +17,8 @@ const NO_ADDRESS = "Enter an e-mail address, like wanjiku@example.com";
 const REFUSALS = {
   not_paid: "The shop cannot send an invoice: this payment no longer stands as paid.",
   too_often: "The invoice was sent three times today. Please look for it in your mail, also in the spam folder, or ask again tomorrow.",
+  too_often_in_all: "The invoice was sent ten times and is not sent any more. Please look for it in your mail, also in the spam folder, or ask the shop.",
+  too_many: "Many invoices were asked for from your connection. Please wait a while, or try another connection.",
   other: "The shop did not accept the request. Your payment is not affected.",
 };
 const UNAVAILABLE = "The shop cannot take the request right now. Your payment is not affected. Please try again in a few minutes.";
@@ -87,14 +89,15 @@ export class InvoiceRequest {
     }
   }
 
-  #refused({ status, code, errors }) {
+  #refused({ status, code, errors, retryAfterS }) {
     const detail = errors.find(({ field }) => field === "customer_email")?.detail;
     if (status === 422 && detail) {
       this.#show("");
       this.#complain(sentence(detail));
       return;
     }
-    this.#show(status >= 500 ? UNAVAILABLE : REFUSALS[code] ?? REFUSALS.other);
+    const waitingHelps = code !== "too_often" || retryAfterS;
+    this.#show(status >= 500 ? UNAVAILABLE : REFUSALS[waitingHelps ? code : "too_often_in_all"] ?? REFUSALS.other);
     if (code === "not_paid") this.#onNotPaid();
   }
 

@@ -1,6 +1,7 @@
 """An invoice once more, under its number: for whoever holds the payment's id, and for an operator who says why.
 
-One way to queue it, under the payment's row lock, so that no two requests at once go by what neither has seen.
+One way to queue it. Who is refused anyway is refused by one look, and holds nobody up; for certain it is decided under
+the payment's row lock and the caller's own, so that no number of requests at once exceeds a limit together.
 """
 
 from __future__ import annotations
@@ -17,13 +18,23 @@ if TYPE_CHECKING:
     from shared.gateway.trail import Trail
 
 AGAIN_A_DAY = 3
+AGAIN_IN_ALL = 10
 
 
 @dataclass(frozen=True)
 class Customer:
     """Whoever holds the payment's id. An address is taken once, where none is stored."""
 
+    caller: str
+    """The digest that the caller's network address is counted under."""
+    most_an_hour: int
+    """Invoices that all who share that address may ask for in 60 minutes."""
     email: str | None = field(default=None, repr=False)
+
+    @property
+    def counted_as(self) -> str:
+        """Beside the same caller's pushes, not among them."""
+        return f"invoice {self.caller}"
 
 
 @dataclass(frozen=True)
@@ -58,12 +69,19 @@ class Waiting:
 
 @dataclass(frozen=True)
 class TooOften:
-    """It was sent again three times within a day."""
+    """It was sent again three times within a day; or ten times in all, and waiting does not help (None)."""
+
+    retry_after_s: int | None
+
+
+@dataclass(frozen=True)
+class TooMany:
+    """So many invoices were asked for from this address that one more has to wait."""
 
     retry_after_s: int
 
 
-Asked: TypeAlias = Requested | NotPaid | NoAddress | Waiting | TooOften
+Refused: TypeAlias = NotPaid | NoAddress | Waiting | TooOften | TooMany
 
 
 class Invoices:
@@ -73,38 +91,22 @@ class Invoices:
         self._store = store
         self._trail = trail
 
-    def send_again(self, transaction_id: str, asked_by: Customer | Operator) -> Asked | None:
-        """To the stored address only. `Waiting` is told to an operator, `TooOften` to a customer. None: no such
-        payment."""
+    def send_again(self, transaction_id: str, asked_by: Customer | Operator) -> Requested | Refused | None:
+        """To the stored address only. `Waiting` is told to operators, `TooOften` and `TooMany` to customers. None: no
+        such payment."""
         with self._store.transaction() as tx:
-            payment = tx.row(
-                f"""
-                SELECT t.status, t.customer_email, i.customer_email AS invoiced_to, t.audit_length, t.audit_head, {READ}
-                FROM transactions t LEFT JOIN invoices i ON i.transaction_id = t.id
-                WHERE t.id = CAST(:id AS uuid) FOR UPDATE OF t
-                """,
-                id=transaction_id,
-            )
+            payment = _look(tx, transaction_id, asked_by)
+            if payment is not None and _refused(payment, asked_by) is None:
+                _lock(tx, transaction_id, asked_by)
+                payment = _look(tx, transaction_id, asked_by)
             if payment is None:
                 return None
-            if payment["status"] != "PAID":
-                return NotPaid()
-            given = asked_by.email if isinstance(asked_by, Customer) else None
-            if ERASED_EMAIL in (payment["customer_email"], payment["invoiced_to"]):
-                return NoAddress()
-            if payment["customer_email"] is None and given is None:
-                return NoAddress()
-            before = _asked_before(tx, transaction_id)
-            match asked_by:
-                case Operator() if before["waits"]:
-                    return Waiting()
-                case Operator(who, why):
-                    self._note(tx, payment, transaction_id, who, why)
-                    return _queue(tx, transaction_id, "resent", None)
-                case Customer() if before["today"] >= AGAIN_A_DAY:
-                    return TooOften(int(before["retry_after_s"]) + 1)
-                case Customer():
-                    return _queue(tx, transaction_id, "again", given)
+            refusal = _refused(payment, asked_by)
+            if refusal is not None:
+                return refusal
+            if isinstance(asked_by, Operator):
+                self._note(tx, payment, transaction_id, asked_by)
+            return _queue(tx, transaction_id, asked_by)
 
     def given_up(self) -> list[str]:
         """The paid payments whose invoice is FAILED, oldest first."""
@@ -119,7 +121,7 @@ class Invoices:
             )
             return [str(row["id"]) for row in rows]
 
-    def _note(self, tx: Transaction, payment: Row, transaction_id: str, who: str, why: str) -> None:
+    def _note(self, tx: Transaction, payment: Row, transaction_id: str, operator: Operator) -> None:
         """An operator's wish changes no status; its audit row says whose it was and why."""
         tx.run(
             f"""
@@ -132,33 +134,74 @@ class Invoices:
             **self._trail.step(
                 payment,
                 transaction_id,
-                actor=f"operator {who}",
+                actor=f"operator {operator.who}",
                 event="InvoiceResent",
                 outcome="noted",
                 from_status=payment["status"],
                 to_status=payment["status"],
-                reason=why,
+                reason=operator.why,
             ),
         )
 
 
-def _asked_before(tx: Transaction, transaction_id: str) -> Row:
-    """Read under the payment's lock, in a statement of its own: it sees everybody who held the lock before."""
-    (row,) = tx.rows(
-        """
-        SELECT coalesce(bool_or(next_try_at IS NOT NULL), false) AS waits,
-               count(*) FILTER (WHERE lately) AS today,
-               extract(epoch FROM min(created_at) FILTER (WHERE lately) + interval '24 hours' - now()) AS retry_after_s
-        FROM (SELECT next_try_at, created_at, topic = 'again' AND created_at > now() - interval '24 hours' AS lately
-              FROM outbox WHERE transaction_id = CAST(:id AS uuid) AND kind = 'invoice') asked
+def _look(tx: Transaction, transaction_id: str, asked_by: Customer | Operator) -> Row | None:
+    """The payment, who asked for its invoice before, and what else the caller asked for within the hour."""
+    customer = asked_by if isinstance(asked_by, Customer) else None
+    return tx.row(
+        f"""
+        SELECT t.status, t.customer_email, i.customer_email AS invoiced_to, t.audit_length, t.audit_head, {READ},
+               asked.*,
+               (SELECT extract(epoch FROM c.asked_at + interval '1 hour' - now()) FROM push_callers c
+                WHERE c.address_digest = :caller AND c.asked_at > now() - interval '1 hour'
+                ORDER BY c.asked_at DESC OFFSET CAST(:most_an_hour AS integer) - 1 LIMIT 1) AS caller_waits_s
+        FROM transactions t LEFT JOIN invoices i ON i.transaction_id = t.id
+        CROSS JOIN LATERAL (
+            SELECT coalesce(bool_or(o.next_try_at IS NOT NULL), false) AS waits,
+                   count(*) FILTER (WHERE o.topic = 'again') AS in_all,
+                   count(*) FILTER (WHERE o.topic = 'again' AND o.created_at > now() - interval '1 day') AS today,
+                   extract(epoch FROM min(o.created_at) FILTER (
+                       WHERE o.topic = 'again' AND o.created_at > now() - interval '1 day')
+                       + interval '1 day' - now()) AS retry_after_s
+            FROM outbox o WHERE o.transaction_id = t.id AND o.kind = 'invoice') asked
+        WHERE t.id = CAST(:id AS uuid)
         """,
         id=transaction_id,
+        caller=customer and customer.counted_as,
+        most_an_hour=customer.most_an_hour if customer else 1,
     )
-    return row
 
 
-def _queue(tx: Transaction, transaction_id: str, topic: str, email: str | None) -> Requested:
+def _refused(payment: Row, asked_by: Customer | Operator) -> Refused | None:
+    if payment["status"] != "PAID":
+        return NotPaid()
+    if ERASED_EMAIL in (payment["customer_email"], payment["invoiced_to"]):
+        return NoAddress()
+    match asked_by:
+        case Operator():
+            if payment["customer_email"] is None:
+                return NoAddress()
+            return Waiting() if payment["waits"] else None
+        case Customer(email=given):
+            if payment["customer_email"] is None and given is None:
+                return NoAddress()
+            if payment["in_all"] >= AGAIN_IN_ALL:
+                return TooOften(None)
+            if payment["today"] >= AGAIN_A_DAY:
+                return TooOften(int(payment["retry_after_s"]) + 1)
+            waits_s = payment["caller_waits_s"]
+            return None if waits_s is None else TooMany(int(waits_s) + 1)
+
+
+def _lock(tx: Transaction, transaction_id: str, asked_by: Customer | Operator) -> None:
+    """The caller's other requests wait, then everything else about this payment. Nobody takes a caller's lock later."""
+    if isinstance(asked_by, Customer):
+        tx.row("SELECT pg_advisory_xact_lock(hashtextextended(CAST(:caller AS text), 3))", caller=asked_by.counted_as)
+    tx.row("SELECT id FROM transactions WHERE id = CAST(:id AS uuid) FOR UPDATE", id=transaction_id)
+
+
+def _queue(tx: Transaction, transaction_id: str, asked_by: Customer | Operator) -> Requested:
     """The invoice, where it is the first; its place in the outbox; and what was given up is no longer."""
+    customer = asked_by if isinstance(asked_by, Customer) else None
     (queued,) = tx.rows(
         """
         WITH addressed AS (
@@ -170,12 +213,16 @@ def _queue(tx: Transaction, transaction_id: str, topic: str, email: str | None) 
             WHERE NOT EXISTS (SELECT FROM invoices i WHERE i.transaction_id = addressed.id)),
         waits_again AS (
             UPDATE invoices i SET status = 'PENDING'
-            WHERE i.transaction_id = CAST(:id AS uuid) AND i.status = 'FAILED')
+            WHERE i.transaction_id = CAST(:id AS uuid) AND i.status = 'FAILED'),
+        counted AS (
+            INSERT INTO push_callers (address_digest)
+            SELECT CAST(:caller AS text) WHERE CAST(:caller AS text) IS NOT NULL)
         INSERT INTO outbox (kind, topic, transaction_id) VALUES ('invoice', :topic, CAST(:id AS uuid))
         RETURNING id
         """,
         id=transaction_id,
-        topic=topic,
-        email=email,
+        topic="again" if customer else "resent",
+        email=customer and customer.email,
+        caller=customer and customer.counted_as,
     )
     return Requested(queued["id"])

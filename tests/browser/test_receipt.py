@@ -267,6 +267,8 @@ def test_every_refusal_is_said_and_the_receipt_stays(customer: Customer, paid_sh
     said = paid.locator("[data-slot='invoice-note']")
     for answer, words in [
         (problem(429, "too_often", retry_after_s=86_000), "sent three times today"),
+        (problem(429, "too_often"), "ten times and is not sent any more"),
+        (problem(429, "too_many", limit="address", retry_after_s=900), "from your connection. Please wait"),
         (problem(404, "not_found"), "did not accept the request. Your payment is not affected"),
         (problem(503, "unavailable"), "cannot take the request right now. Your payment is not affected"),
         (Answer(403, "<html></html>", {"Content-Type": "text/html"}), "did not accept the request"),

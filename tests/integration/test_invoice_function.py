@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
-from tests.fixtures.shop import CUSTOMER, Reply, Shop
+from tests.fixtures.shop import CUSTOMER, Instance, Reply, Shop, forget_collaborators
 
+INVOICE = "/api/mpesa/invoice"
 NOBODY = "0c9e8f1a-0b1c-4d2e-8f3a-5b6c7d8e9f00"
 
 
-def paid(shop: Shop, email: str | None = "alice@example.com") -> str:
-    shop.simulator.client.script(CUSTOMER, "pay", after_s=0)
-    reply = shop.pay(customer_email=email)
+def paid(shop: Shop, email: str | None = "alice@example.com", phone: str = CUSTOMER) -> str:
+    shop.simulator.client.script(phone, "pay", after_s=0)
+    reply = shop.pay(customer_email=email, phone_number=phone)
     shop.simulator.client.wait_for_callback(reply.body["checkout_request_id"])
     return str(reply.body["transaction_id"])
 
 
-def again(shop: Shop, transaction_id: object, **more: object) -> Reply:
-    return shop.call("invoice", "POST", "/api/mpesa/invoice", {"transaction_id": transaction_id, **more})
+def again(shop: Shop, transaction_id: object, caller: str = "127.0.0.1", **more: object) -> Reply:
+    body, headers = {"transaction_id": transaction_id, **more}, {"x-nf-client-connection-ip": caller}
+    return shop.call("invoice", "POST", INVOICE, body, headers)
+
+
+def at_once(instances: Sequence[Instance], bodies: Sequence[Mapping[str, object]]) -> list[int]:
+    """The statuses, each asked of an instance of its own."""
+    with ThreadPoolExecutor() as pool:
+        asked = pool.map(lambda one, body: one.call("invoice", "POST", INVOICE, body), instances, bodies)
+        return sorted(reply.status for reply in asked)
 
 
 def mails(shop: Shop) -> list[list[str]]:
@@ -51,6 +63,64 @@ def test_it_is_sent_three_times_a_day_at_most(shop: Shop) -> None:
     assert again(shop, transaction_id).status == 202
     shop.sweep()
     assert len(mails(shop)) == 5
+
+
+def test_it_is_sent_ten_times_in_all_and_no_more_however_long_one_waits(shop: Shop) -> None:
+    transaction_id = paid(shop)
+    shop.sweep()
+    for _ in range(3):
+        assert [again(shop, transaction_id).status for _ in range(3)] == [202, 202, 202]
+        shop.age(24 * 3600 + 1)
+    assert again(shop, transaction_id).status == 202
+    for _ in range(2):
+        refused = again(shop, transaction_id)
+        assert (refused.status, refused.body["code"]) == (429, "too_often")
+        assert "retry-after" not in refused.headers
+        assert "retry_after_s" not in refused.body
+        shop.age(30 * 24 * 3600)
+    assert len(mails(shop)) == 11
+
+
+def test_requests_at_once_send_it_no_more_often(shop: Shop) -> None:
+    """Each asked of an instance of its own: three of five on one day, and later one of five, since one was left."""
+    transaction_id = paid(shop)
+    shop.sweep()
+    instances, asked = shop.other_instances(5), [{"transaction_id": transaction_id}] * 5
+    assert at_once(instances, asked) == [202, 202, 202, 429, 429]
+    shop.overwrite(
+        "INSERT INTO outbox (kind, topic, transaction_id, next_try_at)"
+        f" SELECT 'invoice', 'again', '{transaction_id}', NULL FROM generate_series(1, 6)"
+    )
+    shop.age(24 * 3600 + 1)
+    assert at_once(instances, asked) == [202, 429, 429, 429, 429]
+
+
+def test_one_caller_asks_for_so_many_invoices_an_hour(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of all payments together, also at once. Somebody else is not held up, and a push is no invoice."""
+    payments = [paid(shop, phone=f"2547000000{number:02}") for number in range(2)]
+    shop.sweep()
+    monkeypatch.setenv("ADDRESS_PUSHES_PER_HOUR", "3")
+    forget_collaborators()
+    asked = [{"transaction_id": one} for one in payments * 2]
+    assert at_once(shop.other_instances(4), asked) == [202, 202, 202, 429]
+    refused = again(shop, payments[0])
+    assert (refused.body["code"], refused.body["limit"]) == ("too_many", "address")
+    assert refused.headers["retry-after"] == str(refused.body["retry_after_s"])
+    assert 3_500 < refused.body["retry_after_s"] <= 3_601
+    assert again(shop, payments[0], caller="198.51.100.7").status == 202
+    shop.age(3_601)
+    assert again(shop, payments[1]).status == 202
+
+
+def test_what_is_refused_counts_for_nothing(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    transaction_id = paid(shop, email=None)
+    monkeypatch.setenv("ADDRESS_PUSHES_PER_HOUR", "1")
+    forget_collaborators()
+    for _ in range(3):
+        assert again(shop, transaction_id).status == 422
+        assert again(shop, NOBODY).status == 404
+    assert again(shop, transaction_id, customer_email="alice@example.com").status == 202
+    assert again(shop, transaction_id).body["code"] == "too_many"
 
 
 def test_an_address_is_taken_once_where_none_is_stored(shop: Shop) -> None:
@@ -100,15 +170,11 @@ def test_what_is_no_id_is_named(shop: Shop, transaction_id: object) -> None:
 
 
 def test_two_requests_at_once_make_one_invoice(shop: Shop) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     transaction_id = paid(shop, email=None)
-    instances = shop.other_instances(2)
-    addresses = ["alice@example.com", "mallory@example.com"]
-    body = [{"transaction_id": transaction_id, "customer_email": address} for address in addresses]
-    with ThreadPoolExecutor() as pool:
-        replies = pool.map(lambda i, asked: i.call("invoice", "POST", "/api/mpesa/invoice", asked), instances, body)
-        assert [reply.status for reply in replies] == [202, 202]
+    bodies = [
+        {"transaction_id": transaction_id, "customer_email": f"{who}@example.com"} for who in ("alice", "mallory")
+    ]
+    assert at_once(shop.other_instances(2), bodies) == [202, 202]
     shop.sweep()
     assert shop.row("SELECT count(*) AS n FROM invoices") == {"n": 1}
     assert len({to[0] for to in mails(shop)}) == 1

@@ -109,6 +109,39 @@ def test_a_name_may_have_any_letters_and_signs_also_younger_ones_than_this_pytho
     assert read_order(GOOD | {"customer_name": name}).customer_name == name
 
 
+@pytest.mark.parametrize("field", ["customer_name", "transaction_desc"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Win now https://evil.example/x",
+        "HTTP://EVIL.EXAMPLE",
+        "ftp://evil",
+        "Go to www.evil.example",
+        "(WWW.evil.example)",
+        "evil.com",
+        "Cheap loans: Evil.Com!",
+        "loans.co.ke",
+        "ask loans@evil.net",
+        "bit.ly/3abc",
+        "wa.me/254700000001",
+        "t.me/evil",
+        "evil.casino/win",
+    ],
+)
+def test_nobody_advertises_through_a_shops_invoices(field: str, text: str) -> None:
+    with pytest.raises(Problem) as refused:
+        read_order(GOOD | {field: text})
+    assert [(error.field, error.detail) for error in refused.value.errors] == [(field, "must hold no web address")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Dr.Otieno", "Mrs.Achieng", "J.K. Rowling", "Ltd. Co", "2.5 kg / 3 bags", "No.5/7", "w/o sugar", "Wawww. Kamau"],
+)
+def test_a_full_stop_or_a_slash_makes_no_web_address(text: str) -> None:
+    assert read_order(GOOD | {"customer_name": text, "transaction_desc": text}).customer_name == text
+
+
 def test_all_that_is_wrong_is_told_at_once() -> None:
     body: dict[str, object] = {"phone_number": 1, "amount": -1, "account_reference": "?", "customer_email": "@", "x": 1}
     assert set(wrong_fields(body)) == {"phone_number", "amount", "account_reference", "customer_email", "x"}
