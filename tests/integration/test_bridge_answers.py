@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
+import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-from dev.deployed_function import node
-from shared.edge import SECURITY_HEADERS
+import pytest
 
-BRIDGE = Path(__file__).parents[2] / "netlify" / "plugins" / "python-functions" / "runtime"
+from dev.deployed_function import node
+from shared.edge import SECURITY_HEADERS, Answer
+from shared.edge import answer as edge_answer
+from shared.settings import Settings
+from tests.unit.test_settings import GUIDE
+
+ROOT = Path(__file__).parents[2]
+BRIDGE = ROOT / "netlify" / "plugins" / "python-functions" / "runtime"
+INPUTS = tomllib.loads((ROOT / "netlify.toml").read_text("utf-8"))["plugins"][0]["inputs"]
+SECRET = "postgresql://lipa:a-secret-word@db.example/254708374149"
 
 
 def bridge(script: str) -> Any:
@@ -50,3 +62,150 @@ def test_what_no_header_can_hold_is_left_out_and_the_event_is_handled_all_the_sa
         ".then((answer) => { console.log(JSON.stringify(answer)); process.exit() })"
     )
     assert told == {"statusCode": 200, "body": "x"}
+
+
+# Pages of other origins -----------------------------------------------------------------------------------------------
+
+SHOP, OTHER = "https://shop.example", "https://other.example"
+
+
+def answered(asked: Mapping[str, Any], cors: object, **environment: str) -> dict[str, Any]:
+    """What a caller gets while there is no Python."""
+    given = json.dumps([asked, cors, environment])
+    found = bridge(
+        f"const [event, cors, environment] = {given};"
+        "for (const name of ['ALLOWED_ORIGINS', 'URL']) delete process.env[name];"
+        "Object.assign(process.env, environment);"
+        "const { Pool } = require('./pool.js');"
+        "const full = new Pool({ maxWorkers: 1, maxWaiting: 0, timeoutMs: 1000, cors, log: () => {} });"
+        "full.invoke(event).then((answer) => console.log(JSON.stringify(answer)))"
+    )
+    assert isinstance(found, dict)
+    return found
+
+
+def cors_of(function: str) -> object:
+    """As netlify.toml has it."""
+    cors = INPUTS["cors"]
+    return {name: cors[name] for name in ("origins", "headers")} if function in cors["functions"] else None
+
+
+def asks(origin: str | None, method: str = "POST", **headers: str) -> dict[str, Any]:
+    return {"httpMethod": method, "headers": headers | ({"origin": origin} if origin else {})}
+
+
+def told_about_cors(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name == "vary" or name.startswith("access-control")}
+
+
+@pytest.mark.parametrize("function", ["stkpush", "status", "invoice", "callback", "sweep"])
+@pytest.mark.parametrize("origin", [SHOP, OTHER, None, f"{SHOP}.evil.example", "null"])
+def test_a_page_reads_the_bridges_answer_exactly_where_it_reads_the_functions(
+    function: str, origin: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from shared import settings
+
+    for name, value in {**GUIDE, "ALLOWED_ORIGINS": SHOP}.items():
+        monkeypatch.setenv(name, value)
+    settings.settings.cache_clear()
+    handler = importlib.import_module(f"netlify.functions.{function}").handler
+    event = {**asks(origin, "PATCH"), "path": "/nowhere", "body": ""}
+    by_python = handler(event, SimpleNamespace(aws_request_id="0"))["headers"] if function != "sweep" else {}
+    by_bridge = answered(asks(origin), cors_of(function), ALLOWED_ORIGINS=SHOP)
+    settings.settings.cache_clear()
+    assert (by_bridge["statusCode"], json.loads(by_bridge["body"])["code"]) == (502, "function_busy")
+    assert told_about_cors(by_bridge["headers"]) == told_about_cors(by_python)
+    assert function not in ("callback", "sweep") or told_about_cors(by_bridge["headers"]) == {}
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"ALLOWED_ORIGINS": "HTTPS://Shop.Example:443/, https://b.example:8443"},
+        {"ALLOWED_ORIGINS": "https://b.example,https://shop.example/path"},
+        {"ALLOWED_ORIGINS": "*"},
+        {"ALLOWED_ORIGINS": " ", "URL": "https://shop.example/"},
+        {"ALLOWED_ORIGINS": "https://b.example", "URL": SHOP},
+        {"URL": "http://shop.example:80"},
+        {"ALLOWED_ORIGINS": "https://user@shop.example"},
+        {"ALLOWED_ORIGINS": "shop.example"},
+        {},
+    ],
+    ids=str,
+)
+def test_the_bridge_allows_whom_the_settings_allow(environment: dict[str, str]) -> None:
+    try:
+        allowed: tuple[str, ...] = Settings.from_environment({**GUIDE, **environment}).edge.allowed_origins
+    except Exception:
+        allowed = ()
+    for origin in (SHOP, "http://shop.example", "https://b.example:8443", "https://b.example", "*", "shop.example"):
+        headers = answered(asks(origin), cors_of("status"), **environment)["headers"]
+        assert (headers.get("access-control-allow-origin") == origin) == (origin in allowed), origin
+
+
+def test_a_browser_that_asks_beforehand_is_told_to_go_on_and_read_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refused preflight would show the page a failed connection, and not that nothing was sent."""
+    question = {"access-control-request-method": "POST", "access-control-request-headers": "content-type"}
+    event = asks(SHOP, "OPTIONS", **question)
+    by_bridge = answered(event, cors_of("stkpush"), ALLOWED_ORIGINS=SHOP)
+    by_python = edge_answer(
+        {**event, "path": "/stkpush"},
+        function="stkpush",
+        methods=("POST",),
+        story=lambda _: Answer(200, {}),
+        origins=lambda: (SHOP,),
+    )
+    assert (by_bridge["statusCode"], by_bridge["body"]) == (by_python["statusCode"], by_python["body"]) == (204, "")
+    for_a_while = {"access-control-max-age": "0"}
+    assert by_bridge["headers"] == {**by_python["headers"], **for_a_while}
+    for refused in (asks(OTHER, "OPTIONS", **question), asks(SHOP, "OPTIONS"), asks(None, "OPTIONS", **question)):
+        assert answered(refused, cors_of("stkpush"), ALLOWED_ORIGINS=SHOP)["statusCode"] == 502
+    assert answered(event, cors_of("callback"), ALLOWED_ORIGINS=SHOP)["statusCode"] == 502
+
+
+# What is told of an exception -----------------------------------------------------------------------------------------
+
+BREAKS = {
+    "while it is imported": "word = 1\nraise ValueError('{secret}')\n",
+    "in what it came of": "try:\n    int('{secret}')\nexcept ValueError as e:\n    raise KeyError('{secret}') from e\n",
+    "by leaving": "import sys\nsys.exit('{secret}')\n",
+    "as no code at all": "word = = '{secret}'\n",
+    "in the handler": "def handler(event, context):\n    raise ValueError(event['body'] + '{secret}')\n",
+    "leaving the handler": "import sys\ndef handler(event, context):\n    sys.exit('{secret}')\n",
+    "as no answer": "def handler(event, context):\n    return {{'statusCode': 200, 'body': {{1, '{secret}'}}}}\n",
+}
+
+
+def breaking(folder: Path, code: str, *, show_errors: bool) -> str:
+    """Everything that leaves a function whose module is `code`: its output, its log, its answer."""
+    (folder / "breaks.py").write_text(code)
+    told = bridge(
+        "const { Pool } = require('./pool.js'); const told = [];"
+        f"const pool = new Pool({{ name: 'breaks', handler: 'breaks.handler', python: {json.dumps(sys.executable)},"
+        f" root: {json.dumps(str(folder))}, maxWorkers: 1, maxWaiting: 1, timeoutMs: 20000,"
+        f" showErrors: {json.dumps(show_errors)},"
+        " output: (text) => told.push(text), log: (fields) => told.push(fields) });"
+        f"pool.invoke({{ body: {json.dumps(SECRET)} }})"
+        ".then((answer) => setTimeout(() => { console.log(JSON.stringify([told, answer])); process.exit() }, 100))"
+    )
+    return json.dumps(told)
+
+
+@pytest.mark.parametrize("code", BREAKS.values(), ids=BREAKS)
+def test_a_deployed_function_tells_of_an_exception_its_type_and_place_and_no_value(tmp_path: Path, code: str) -> None:
+    told = breaking(tmp_path, code.format(secret=SECRET), show_errors=False)
+    assert [value for value in ("a-secret-word", "254708374149") if value in told] == []
+    assert "breaks.py:" in told or "MarshalError" in told
+    assert "raise " not in told  # nor the source
+
+
+def test_a_missing_package_is_named(tmp_path: Path) -> None:
+    told = breaking(tmp_path, "import a_package_that_is_not_there\n", show_errors=False)
+    assert "ModuleNotFoundError: of a_package_that_is_not_there at breaks.py:1 <module>" in told
+
+
+def test_a_developer_is_shown_the_whole_of_it(tmp_path: Path) -> None:
+    for code in (BREAKS["while it is imported"], BREAKS["in the handler"]):
+        told = breaking(tmp_path, code.format(secret="the word"), show_errors=True)
+        assert "Traceback (most recent call last)" in told
+        assert "the word" in told

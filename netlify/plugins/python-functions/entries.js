@@ -18,7 +18,7 @@ function devEntry(name, site) {
 }
 
 /** For a deploy: the entry owns one Python process, bundled in the same zip. */
-function deployedEntry(name, { handler, timeoutMs }, { root, sitePath, pythonPath, packagesPath }) {
+function deployedEntry(name, { handler, timeoutMs, cors }, { root, sitePath, pythonPath, packagesPath }) {
   const up = path.relative(FOLDER, '.')
   return [
     `const path = require('node:path')`,
@@ -31,6 +31,7 @@ function deployedEntry(name, { handler, timeoutMs }, { root, sitePath, pythonPat
     `  packages: path.join(__dirname, ${JSON.stringify(path.join(up, packagesPath))}),`,
     `  timeoutMs: ${timeoutMs},`,
     `  commit: ${JSON.stringify(process.env.COMMIT_REF ?? null)},`,
+    `  cors: ${JSON.stringify(cors)},`,
     `})`,
   ]
 }

@@ -13,7 +13,8 @@ const STATE = '.netlify/python-functions'
 class SiteError extends Error {}
 
 /**
- * @returns {{root: string, functionsFolder: string, functions: Record<string, {handler: string, timeoutMs: number}>,
+ * @returns {{root: string, functionsFolder: string,
+ *   functions: Record<string, {handler: string, timeoutMs: number, cors: object | null}>,
  *   include: string[], watch: string[], requirements: string, maxWorkers: number}}
  */
 function describeSite(inputs, constants, root = process.cwd()) {
@@ -50,9 +51,16 @@ function findFunctions(root, folder, inputs) {
     const seconds = Number(inputs.timeouts?.[name] ?? inputs.timeout_seconds)
     if (!(seconds > 0)) throw new SiteError(`The time limit of the function ${name} must be a number of seconds.`)
     const module = [...folder.split(path.sep), name].join('.')
-    functions[name] = { handler: `${module}.handler`, timeoutMs: seconds * 1000 }
+    functions[name] = { handler: `${module}.handler`, timeoutMs: seconds * 1000, cors: corsOf(name, inputs.cors) }
   }
+  const stranger = (inputs.cors?.functions ?? []).find((name) => !(name in functions))
+  if (stranger !== undefined) throw new SiteError(`cors names the function ${stranger}, which is not there.`)
   return functions
+}
+
+/** What cors.js has to know of a function; null: it has no CORS. */
+function corsOf(name, { functions = [], origins = [], headers = [] } = {}) {
+  return functions.includes(name) ? { origins, headers } : null
 }
 
 /** The leading folders of a glob that have no pattern in them. */

@@ -22,7 +22,7 @@ function forward(name, site) {
   const addressFile = path.join(site.root, site.state, `dev-${process.pid}.json`)
   return async (event, context = {}) => {
     const arrivedMs = performance.now()
-    const { timeoutMs } = site.functions[name]
+    const { timeoutMs, cors } = site.functions[name]
     try {
       const supervisor = await findOrStart(addressFile, site)
       return await call(supervisor, {
@@ -37,7 +37,7 @@ function forward(name, site) {
     } catch (error) {
       const detail = `The supervisor of the Python functions did not answer: ${error.message}. The next request starts it again.`
       process.stderr.write(`◈ ${name}  ${detail}\n`)
-      return problem('function_unavailable', detail)
+      return problem('function_unavailable', detail, { event, cors })
     }
   }
 }

@@ -27,7 +27,7 @@ let lastRequestAt = Date.now()
 function poolOf(name) {
   let pool = pools.get(name)
   if (!pool) {
-    const { handler, timeoutMs } = functions[name]
+    const { handler, timeoutMs, cors } = functions[name]
     const print = printer(name)
     pool = new Pool({
       name,
@@ -38,6 +38,7 @@ function poolOf(name) {
       maxWaiting: 500,
       timeoutMs,
       showErrors: true,
+      cors,
       output: print,
       log: (fields) => print(`${JSON.stringify(fields)}\n`, 'log'),
     })

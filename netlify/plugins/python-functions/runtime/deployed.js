@@ -23,6 +23,7 @@ const CERTIFICATES = ['/etc/pki/tls/certs/ca-bundle.crt', '/etc/ssl/certs/ca-cer
  * @param {string} options.packages the folder of the packages in the unpacked zip
  * @param {number} options.timeoutMs
  * @param {string | null} options.commit what was built: Netlify tells only the build (COMMIT_REF)
+ * @param {object | null} options.cors see cors.js
  */
 function deployed(options) {
   const pool = poolOf(options)
@@ -45,7 +46,7 @@ function poolOf(options) {
   return pools.get(key)
 }
 
-function start({ name, handler, root, python, packages, timeoutMs, commit }) {
+function start({ name, handler, root, python, packages, timeoutMs, commit, cors }) {
   const pool = new Pool({
     name,
     handler,
@@ -66,6 +67,7 @@ function start({ name, handler, root, python, packages, timeoutMs, commit }) {
     maxWaiting: 100,
     timeoutMs,
     showErrors: false,
+    cors,
     output: (text, stream) => process[stream].write(text),
     log: (fields) => process.stderr.write(`${JSON.stringify(fields)}\n`),
   })

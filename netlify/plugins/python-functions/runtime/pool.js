@@ -24,7 +24,9 @@ class Pool {
    * @param {number} options.maxWorkers
    * @param {number} options.maxWaiting events that may wait for a process
    * @param {number} options.timeoutMs the limit of an event from its arrival to its answer
-   * @param {boolean} options.showErrors put what Python said into the answer: for a developer's own machine only
+   * @param {boolean} options.showErrors put what Python said into the answer, and exceptions' messages and source lines
+   *   into the log: for a developer's own machine only
+   * @param {object | null} options.cors see cors.js
    * @param {(fields: object) => void} options.log takes one line's fields
    */
   constructor(options) {
@@ -46,7 +48,7 @@ class Pool {
     return new Promise((resolve) => {
       if (this.waiting.length >= this.options.maxWaiting) {
         this.#log('function_busy', { waiting: this.waiting.length })
-        resolve(problem('function_busy'))
+        resolve(problem('function_busy', undefined, { event, cors: this.options.cors }))
         return
       }
       this.#startTicking()
@@ -256,7 +258,8 @@ class Pool {
 
   #refuse(request, code, why, shown) {
     this.#log(code, { request_id: request.requestId, elapsed_ms: Date.now() - request.arrivedAt, ...why })
-    request.resolve(problem(code, this.options.showErrors ? shown : undefined))
+    const asked = { event: request.event, cors: this.options.cors }
+    request.resolve(problem(code, this.options.showErrors ? shown : undefined, asked))
   }
 
   #log(code, fields) {
@@ -265,7 +268,7 @@ class Pool {
 }
 
 function said({ errorType = '', errorMessage = '' }) {
-  return `${errorType}: ${errorMessage}`
+  return errorMessage ? `${errorType}: ${errorMessage}` : errorType
 }
 
 /** The traceback, as Python prints it. */

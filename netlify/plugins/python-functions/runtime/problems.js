@@ -3,6 +3,8 @@
 // The answers a caller gets when Python gave none: RFC 9457 problem details, always 502, with a stable `code`.
 // The `detail` is written for strangers. Only `netlify dev` adds what Python said (`shown`).
 
+const { corsHeaders, preflight } = require('./cors.js')
+
 const PROBLEMS = {
   function_unavailable: {
     title: 'The function could not be started',
@@ -38,12 +40,19 @@ const SECURITY_HEADERS = {
   'x-frame-options': 'DENY',
 }
 
-/** @returns {{statusCode: number, headers: Record<string, string>, body: string}} */
-function problem(code, shown) {
+/**
+ * @param {string} code
+ * @param {string} [shown] what only a developer sees, in place of the detail
+ * @param {object} [asked] `event`, and the function's `cors`: see cors.js
+ * @returns {{statusCode: number, headers: Record<string, string>, body: string}}
+ */
+function problem(code, shown, { event, cors } = {}) {
+  const goAhead = preflight(cors, event)
+  if (goAhead) return { statusCode: 204, headers: { ...SECURITY_HEADERS, ...goAhead }, body: '' }
   const { title, detail } = PROBLEMS[code]
   return {
     statusCode: 502,
-    headers: { 'content-type': 'application/problem+json', ...SECURITY_HEADERS },
+    headers: { 'content-type': 'application/problem+json', ...SECURITY_HEADERS, ...corsHeaders(cors, event) },
     body: JSON.stringify({ type: 'about:blank', title, status: 502, code, detail: shown || detail }),
   }
 }

@@ -40,6 +40,7 @@ class Worker extends EventEmitter {
    * @param {string} options.root the site's root: working directory and first place to import from
    * @param {string} [options.packages] last place to import from, where the interpreter has no packages of its own
    * @param {Record<string, string | null>} [options.env] set on top of this process's environment; null unsets
+   * @param {boolean} [options.showErrors] Python tells exceptions with their messages, and not only type and places
    * @param {(text: string, stream: 'stdout' | 'stderr') => void} options.output takes what Python prints
    */
   constructor(options) {
@@ -93,7 +94,7 @@ class Worker extends EventEmitter {
 
   #spawn() {
     if (this.state === 'dead') return
-    const { name, handler, python, pythonFlags = [], root, packages, env = {} } = this.options
+    const { name, handler, python, pythonFlags = [], root, packages, env = {}, showErrors } = this.options
     this.address = `127.0.0.1:${this.server.address().port}`
     const environment = {
       ...process.env,
@@ -108,7 +109,8 @@ class Worker extends EventEmitter {
     }
     for (const [variable, value] of Object.entries(environment)) if (value === null) delete environment[variable]
     for (const variable of NOT_FOR_PYTHON) delete environment[variable]
-    this.process = spawn(python, [...pythonFlags, path.join(__dirname, 'start.py'), handler, root, ...(packages ? [packages] : [])], {
+    const start = [path.join(__dirname, 'start.py'), showErrors ? 'whole' : 'places', handler, root]
+    this.process = spawn(python, [...pythonFlags, ...start, ...(packages ? [packages] : [])], {
       cwd: root,
       env: environment,
       // Standard input stays open as long as this process lives: start.py ends Python when it closes.
