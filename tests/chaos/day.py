@@ -351,8 +351,8 @@ class Day:
         self._invariants_hold()
         settled = {row["id"] for row in self._payments() if row["status"] in ("PAID", "REFUNDED")}
         assert settled == set(statement), "the closed books and the statement differ"
-        assert replayed_differently(self.shop.database_url) == []
-        assert wrongly_signed(self.shop.database_url) == []
+        assert replayed_differently(self.shop.books) == []
+        assert wrongly_signed(self.shop.books) == []
 
     def _invariants_hold(self) -> None:
         assert broken_invariants(self.time.database) == []

@@ -440,8 +440,8 @@ class AnyHistory(RuleBasedStateMachine):
             if truth is not None and truth.paid:
                 assert row["status"] in ("PAID", "REVIEW", "REFUNDED"), f"{row['amount']} KES are unexplained"
             self.world.states[row["status"]] += 1
-        assert replayed_differently(self.shop.database_url) == []
-        assert wrongly_signed(self.shop.database_url) == []
+        assert replayed_differently(self.shop.books) == []
+        assert wrongly_signed(self.shop.books) == []
         nothing_private_was_logged(self.shop)
 
     # How it works -----------------------------------------------------------------------------------------------------

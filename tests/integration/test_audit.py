@@ -34,7 +34,7 @@ def paid(shop: Shop, phone_number: str = CUSTOMER, reference: str = "INV00042") 
 
 
 def wrong(shop: Shop) -> list[str]:
-    return [finding.what for finding in wrongly_signed(shop.database_url)]
+    return [finding.what for finding in wrongly_signed(shop.books)]
 
 
 # Signed ---------------------------------------------------------------------------------------------------------------
@@ -326,7 +326,7 @@ def test_no_number_is_too_low_and_no_id_too_empty_to_be_looked_at(shop: Shop) ->
     kept = shop.copy_of("transactions", "audit_log")
     nobody = "00000000-0000-0000-0000-000000000000"
     shop.overwrite(f"UPDATE audit_log SET transaction_id = '{nobody}' WHERE id = 3")
-    assert any(finding.transaction_id == nobody for finding in wrongly_signed(shop.database_url))
+    assert any(finding.transaction_id == nobody for finding in wrongly_signed(shop.books))
     shop.put_back(kept)
     is_older_than_the_chain(shop, old)
     before = shop.anchor()
