@@ -7,9 +7,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from ops.limits import used
+from shared.collaborators import gateway
+from shared.database import Database
+from shared.settings import settings
 from tests.fixtures.shop import CUSTOMER, Instance, Reply, Shop, forget_collaborators
 
 INVOICE = "/api/mpesa/invoice"
+WAITING = """
+    SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
 NOBODY = "0c9e8f1a-0b1c-4d2e-8f3a-5b6c7d8e9f00"
 
 
@@ -25,10 +32,15 @@ def again(shop: Shop, transaction_id: object, caller: str = "127.0.0.1", **more:
     return shop.call("invoice", "POST", INVOICE, body, headers)
 
 
-def at_once(instances: Sequence[Instance], bodies: Sequence[Mapping[str, object]]) -> list[int]:
-    """The statuses, each asked of an instance of its own."""
+def at_once(shop: Shop, instances: Sequence[Instance], bodies: Sequence[Mapping[str, object]]) -> list[int]:
+    """The statuses, each asked of an instance of its own. All meet at the payments' rows, and go on together."""
+    keeper = Database(shop.database_url)
     with ThreadPoolExecutor() as pool:
-        asked = pool.map(lambda one, body: one.call("invoice", "POST", INVOICE, body), instances, bodies)
+        with keeper.transaction() as tx:
+            tx.rows("SELECT id FROM transactions FOR UPDATE")
+            asked = pool.map(lambda one, body: one.call("invoice", "POST", INVOICE, body), instances, bodies)
+            shop.simulator.client.wait_for(lambda: shop.row(WAITING)["n"] == len(bodies) or None, "all at the rows", 10)
+        keeper.close()
         return sorted(reply.status for reply in asked)
 
 
@@ -86,13 +98,13 @@ def test_requests_at_once_send_it_no_more_often(shop: Shop) -> None:
     transaction_id = paid(shop)
     shop.sweep()
     instances, asked = shop.other_instances(5), [{"transaction_id": transaction_id}] * 5
-    assert at_once(instances, asked) == [202, 202, 202, 429, 429]
+    assert at_once(shop, instances, asked) == [202, 202, 202, 429, 429]
     shop.overwrite(
         "INSERT INTO outbox (kind, topic, transaction_id, next_try_at)"
         f" SELECT 'invoice', 'again', '{transaction_id}', NULL FROM generate_series(1, 6)"
     )
     shop.age(24 * 3600 + 1)
-    assert at_once(instances, asked) == [202, 429, 429, 429, 429]
+    assert at_once(shop, instances, asked) == [202, 429, 429, 429, 429]
 
 
 def test_one_caller_asks_for_so_many_invoices_an_hour(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,12 +114,13 @@ def test_one_caller_asks_for_so_many_invoices_an_hour(shop: Shop, monkeypatch: p
     monkeypatch.setenv("ADDRESS_PUSHES_PER_HOUR", "3")
     forget_collaborators()
     asked = [{"transaction_id": one} for one in payments * 2]
-    assert at_once(shop.other_instances(4), asked) == [202, 202, 202, 429]
+    assert at_once(shop, shop.other_instances(4), asked) == [202, 202, 202, 429]
     refused = again(shop, payments[0])
     assert (refused.body["code"], refused.body["limit"]) == ("too_many", "address")
     assert refused.headers["retry-after"] == str(refused.body["retry_after_s"])
     assert 3_500 < refused.body["retry_after_s"] <= 3_601
     assert again(shop, payments[0], caller="198.51.100.7").status == 202
+    assert used(gateway().database, settings().limits).address_pushes == len(payments)
     shop.age(3_601)
     assert again(shop, payments[1]).status == 202
 
@@ -174,7 +187,7 @@ def test_two_requests_at_once_make_one_invoice(shop: Shop) -> None:
     bodies = [
         {"transaction_id": transaction_id, "customer_email": f"{who}@example.com"} for who in ("alice", "mallory")
     ]
-    assert at_once(shop.other_instances(2), bodies) == [202, 202]
+    assert at_once(shop, shop.other_instances(2), bodies) == [202, 202]
     shop.sweep()
     assert shop.row("SELECT count(*) AS n FROM invoices") == {"n": 1}
     assert len({to[0] for to in mails(shop)}) == 1
