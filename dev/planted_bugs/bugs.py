@@ -6,7 +6,15 @@ that must notice.
 
 from __future__ import annotations
 
-from dev.planted_bugs import books, edge, limits, mail, races, safaricom
+from dev.planted_bugs import books, edge, limits, mail, notices, races, safaricom
 from dev.planted_bugs.bug import Bug
 
-BUGS: tuple[Bug, ...] = (*races.BUGS, *books.BUGS, *safaricom.BUGS, *limits.BUGS, *mail.BUGS, *edge.BUGS)
+BUGS: tuple[Bug, ...] = (
+    *races.BUGS,
+    *books.BUGS,
+    *safaricom.BUGS,
+    *limits.BUGS,
+    *mail.BUGS,
+    *notices.BUGS,
+    *edge.BUGS,
+)

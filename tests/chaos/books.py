@@ -61,6 +61,26 @@ def make_the_question_cheap(database: Database) -> None:
         )
 
 
+WRONG_NOTICES = """
+    SELECT o.topic || ' ' || o.transaction_id AS told, wrong.why
+    FROM outbox o JOIN transactions t ON t.id = o.transaction_id
+    CROSS JOIN LATERAL (
+        SELECT 'not so any more' AS why WHERE EXISTS (
+            SELECT FROM audit_log a WHERE a.transaction_id = o.transaction_id AND a.id > o.tells_of
+               AND a.from_status <> a.to_status AND a.at < o.sent_at - interval '10 seconds')
+        UNION ALL SELECT 'seen before' WHERE o.topic = 'failed' AND o.created_at = t.failed_at
+            AND t.watched_at BETWEEN t.failed_at AND o.sent_at - interval '10 seconds'
+        UNION ALL SELECT 'never left' WHERE o.next_try_at < now() - interval '15 minutes') wrong
+    WHERE o.kind = 'notice'
+"""
+"""Notices that told what was no longer so, or what the customer had seen, or that never left: there are none."""
+
+
+def wrong_notices(database: Database) -> list[Row]:
+    with database.transaction() as tx:
+        return tx.rows(WRONG_NOTICES)
+
+
 def double_prompts(database: Database) -> list[Row]:
     with database.transaction() as tx:
         return tx.rows(DOUBLE_PROMPTS)

@@ -44,9 +44,9 @@ MODULES = (
     *(f"netlify.functions.{name}" for name in ("stkpush", "callback", "status", "invoice", "sweep")),
     "shared.daraja.client",
     "shared.database",
-    "shared.mail.invoice",
     "shared.mail.mailer",
     "shared.mail.sendgrid",
+    "shared.mail.templating",
     "sendgrid",
     "sendgrid.helpers.mail",
 )

@@ -208,6 +208,17 @@ def judges_sends_mail_and_tells(stage: Stage) -> list[Job]:
     return [sweep()]
 
 
+def tells_of_a_failure(stage: Stage) -> list[Job]:
+    """One that nobody saw on the page, and one that is dropped because somebody did."""
+    for seen in (False, True):
+        failed = stage.pushed("wrong_pin")
+        stage.tell(failed, failed.failure(*WRONG_PIN))
+        if seen:
+            stage.shop.status(failed.transaction_id)
+    stage.age(61)
+    return [sweep()]
+
+
 def asks_and_it_was_paid(stage: Stage) -> list[Job]:
     stage.pushed()
     stage.age(25)
@@ -336,6 +347,7 @@ STORIES: tuple[Story, ...] = (
     Story("invoice: again", invoice_again),
     Story("invoice: to an address given now", invoice_to_an_address_given_now),
     Story("sweep: nothing to do", nothing_to_do),
+    Story("sweep: tells of a failure", tells_of_a_failure),
     Story("sweep: asks, and it was paid", asks_and_it_was_paid),
     Story("sweep: asks, and it was cancelled", asks_and_it_was_cancelled),
     Story("sweep: asks, and nobody knows yet", asks_and_nobody_knows_yet),

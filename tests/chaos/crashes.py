@@ -423,4 +423,5 @@ LETTERS = """
     SELECT i.invoice_number, o.id, o.sent_at
     FROM outbox o JOIN invoices i ON i.transaction_id = o.transaction_id WHERE o.kind = 'invoice'
     UNION ALL SELECT 'anchor', id, sent_at FROM outbox WHERE kind = 'anchor' AND topic = 'mail'
+    UNION ALL SELECT 'notice', id, sent_at FROM outbox WHERE kind = 'notice'
 """

@@ -24,7 +24,14 @@ from shared.database import Row
 from shared.payments import NOT_PAID, OPEN
 from simulator import bodies
 from simulator.hostility import UNKNOWN_CODES
-from tests.chaos.books import MAIL_MAY_BE_DOWN, broken_invariants, double_prompts, nothing_private_was_logged, wipe
+from tests.chaos.books import (
+    MAIL_MAY_BE_DOWN,
+    broken_invariants,
+    double_prompts,
+    nothing_private_was_logged,
+    wipe,
+    wrong_notices,
+)
 from tests.chaos.virtual_time import VirtualTime
 from tests.fixtures.shop import Reply, Shop, forget_collaborators, replayed_differently, wrongly_signed
 
@@ -351,6 +358,7 @@ class Day:
         self._invariants_hold()
         settled = {row["id"] for row in self._payments() if row["status"] in ("PAID", "REFUNDED")}
         assert settled == set(statement), "the closed books and the statement differ"
+        assert wrong_notices(self.time.database) == []
         assert replayed_differently(self.shop.books) == []
         assert wrongly_signed(self.shop.books) == []
 

@@ -35,6 +35,7 @@ from tests.chaos.books import (
     nothing_private_was_logged,
     only_the_shop_listens,
     wipe,
+    wrong_notices,
 )
 from tests.chaos.scripted_safaricom import (
     PUSH_ANSWERS,
@@ -440,6 +441,9 @@ class AnyHistory(RuleBasedStateMachine):
             if truth is not None and truth.paid:
                 assert row["status"] in ("PAID", "REVIEW", "REFUNDED"), f"{row['amount']} KES are unexplained"
             self.world.states[row["status"]] += 1
+        assert wrong_notices(self.time.database) == []
+        mailed = Counter(mail["custom_args"]["message_id"] for mail in safaricom.mails)
+        assert [each for each, times in mailed.items() if times > 1] == [], "a letter was taken, and sent again"
         assert replayed_differently(self.shop.books) == []
         assert wrongly_signed(self.shop.books) == []
         nothing_private_was_logged(self.shop)
