@@ -30,7 +30,9 @@ from tests.fixtures.soak import Figure, Rounds
 COPIES = 200
 PUSHES = 100
 PAYMENTS = 200
-NO_LIMITS = {"ADDRESS_PUSHES_PER_HOUR": "10000", "SHOP_PUSHES_PER_MINUTE": "10000"}
+NO_LIMITS = dict.fromkeys(
+    ("PHONE_PUSHES_PER_HOUR", "PHONE_UNANSWERED_PUSHES", "ADDRESS_PUSHES_PER_HOUR", "SHOP_PUSHES_PER_MINUTE"), "10000"
+)
 
 
 @pytest.fixture
@@ -191,17 +193,21 @@ def test_both_attempts_of_a_retried_order_that_succeed_at_once_pay_once(
     figure(f"{how_many} rounds: one attempt paid, the other in review with its receipt")
 
 
-def test_two_hundred_payments_that_settle_at_once_have_invoice_numbers_without_a_gap(shop: Shop, crew: Crew) -> None:
+def test_two_hundred_payments_that_settle_at_once_have_invoice_numbers_without_a_gap(
+    shop: Shop, crew: Crew, rounds: Rounds, figure: Figure
+) -> None:
     """Half of them are told twice. All wait for the one row of the year."""
-    payments = [ordered(shop, number) for number in range(PAYMENTS)]
-    told = [callback(paid.path, paid.success()) for paid in payments]
-    assert_all_went_well(crew.at_once(told + told[::2]))
-    while shop.rows("SELECT id FROM callback_inbox WHERE outcome IS NULL"):
-        shop.age(31)
-        assert shop.sweep().status == 200
-    numbers = [row["invoice_number"] for row in shop.rows("SELECT invoice_number FROM invoices ORDER BY 1")]
-    assert [number[9:] for number in numbers] == [f"{number:06}" for number in range(1, PAYMENTS + 1)]
-    assert broken_invariants(shop.database_url) == []
+    for number in range(how_many := rounds(1, 20)):
+        payments = [ordered(shop, number * PAYMENTS + which) for which in range(PAYMENTS)]
+        told = [callback(paid.path, paid.success()) for paid in payments]
+        assert_all_went_well(crew.at_once(told + told[::2]))
+        while shop.rows("SELECT id FROM callback_inbox WHERE outcome IS NULL"):
+            shop.age(31)
+            assert shop.sweep().status == 200
+        given = [row["invoice_number"][9:] for row in shop.rows("SELECT invoice_number FROM invoices ORDER BY 1")]
+        assert given == [f"{nth:06}" for nth in range(1, (number + 1) * PAYMENTS + 1)]
+        assert broken_invariants(shop.database_url) == []
+    figure(f"{how_many} rounds of {PAYMENTS} payments: invoices 1 to {how_many * PAYMENTS}, without a gap")
 
 
 # How they meet --------------------------------------------------------------------------------------------------------
