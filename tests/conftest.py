@@ -6,6 +6,7 @@ pytest_plugins = [
     "tests.fixtures.built_site",
     "tests.fixtures.database",
     "tests.fixtures.ledger",
+    "tests.fixtures.schedule",
     "tests.fixtures.sentry",
     "tests.fixtures.shop",
     "tests.fixtures.simulator",

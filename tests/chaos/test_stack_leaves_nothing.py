@@ -21,6 +21,23 @@ from dev.postgres import EmbeddedPostgres
 from dev.stack import DATABASE, ROOT
 
 MAKE_DEV = "import sys, pathlib; from dev import stack; stack.STATE = pathlib.Path(sys.argv[1]); sys.exit(stack.main())"
+WITH_A_STAND_IN = """
+import sys
+from dev import stack
+from tests.chaos.test_stack_leaves_nothing import ANSWERS_EVERYTHING
+stack.netlify_dev = lambda port: [sys.executable, "-c", ANSWERS_EVERYTHING, str(port)]
+"""
+ANSWERS_EVERYTHING = """
+import http.server, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+"""In place of the Netlify CLI, whose start takes longest: where a test is about the database or about our own signals.
+How the CLI itself ends is tried by the others."""
 
 
 class MakeDev:
@@ -34,11 +51,11 @@ class MakeDev:
         state.mkdir(exist_ok=True)
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *before: str, **environment: str) -> None:
+    def start(self, *before: str, stand_in: bool = False, **environment: str) -> None:
         env = os.environ | {"LIPA_TEST_MARK": self.mark, "PORT": str(self.port), "SIM_PORT": str(free_port())}
         with self.output.open("wb") as terminal:
             self.process = subprocess.Popen(
-                [*before, sys.executable, "-c", MAKE_DEV, str(self.state)],
+                [*before, sys.executable, "-c", WITH_A_STAND_IN * stand_in + MAKE_DEV, str(self.state)],
                 cwd=ROOT,
                 env=env | environment,
                 stdout=terminal,
@@ -116,7 +133,7 @@ def last_start(make_dev: MakeDev) -> str:
 def test_ended_in_order_it_leaves_no_process_and_a_database_that_was_shut_down(
     make_dev: MakeDev, how: signal.Signals
 ) -> None:
-    make_dev.start()
+    make_dev.start(stand_in=how is not signal.SIGINT)
     make_dev.wait_until_up()
     assert len(make_dev.left()) > 5
     keep_something(make_dev)
@@ -142,20 +159,21 @@ def test_killed_it_leaves_no_process_and_a_database_that_starts_again(make_dev: 
 
 @pytest.mark.parametrize("moment", ["postgres/password", "postgres/data", "logs/netlify.log"])
 def test_killed_while_it_starts_it_leaves_nothing_and_starts_the_next_time(make_dev: MakeDev, moment: str) -> None:
-    make_dev.start()
+    about_the_database = moment.startswith("postgres")
+    make_dev.start(stand_in=about_the_database)
     make_dev.wait_for((make_dev.state / moment).exists, f"{moment} never appeared")
 
     make_dev.end(signal.SIGKILL)
 
     make_dev.wait_until_nothing_is_left()
-    make_dev.start()
+    make_dev.start(stand_in=about_the_database)
     make_dev.wait_until_up()
     assert make_dev.end(signal.SIGINT) == 0
     assert make_dev.left() == []
 
 
 def test_it_ends_when_the_make_that_started_it_is_killed(make_dev: MakeDev) -> None:
-    make_dev.start("sh", "-c", '"$@"; exit $?', "make", MAKELEVEL="1")
+    make_dev.start("sh", "-c", '"$@"; exit $?', "make", stand_in=True, MAKELEVEL="1")
     make_dev.wait_until_up()
     assert make_dev.process is not None
     assert make_dev.pid() != make_dev.process.pid
@@ -166,7 +184,7 @@ def test_it_ends_when_the_make_that_started_it_is_killed(make_dev: MakeDev) -> N
 
 
 def test_a_part_that_dies_ends_the_whole_with_its_last_words(make_dev: MakeDev) -> None:
-    make_dev.start()
+    make_dev.start(stand_in=True)
     make_dev.wait_until_up()
     (simulator,) = [line for line in make_dev.left() if "-m simulator" in line and "keeper" not in line]
 
