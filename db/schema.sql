@@ -287,7 +287,8 @@ CREATE TABLE query_budget (
     next_slot_at timestamptz NOT NULL DEFAULT now()
 );
 
--- Callers who asked for a push within the hour that their address is limited for; the sweep deletes what is older.
+-- Callers who asked for a push, or ('invoice ' before the digest) for an invoice again, within the hour that their address is limited
+-- for; the sweep deletes what is older.
 CREATE TABLE push_callers (
     id             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     address_digest text NOT NULL,                             -- of the network address, under a key outside the database

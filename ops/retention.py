@@ -107,7 +107,7 @@ RULES = (
     Rule(
         "digest of a caller's network address",
         "push_callers",
-        "limits on prompts",
+        "limits on prompts and invoices",
         "an hour, by the sweep; a day at most",
         table="push_callers",
         condition="asked_at < now() - CAST(:age AS interval)",

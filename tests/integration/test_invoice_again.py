@@ -65,6 +65,20 @@ def test_a_mail_server_that_fails_is_not_the_askers_business_and_the_sweep_goes_
     assert len(shop.letters()) == 2
 
 
+def test_while_mail_is_stopped_whoever_asks_causes_no_login(shop: Shop) -> None:
+    """A key that was refused is tried once, however many ask: a mail service locks out who keeps knocking."""
+    payments = [paid(shop, f"2547000000{number:02}") for number in range(3)]
+    shop.sweep()
+    shop.simulator.client.fault("mail", "unauthorized_401", times=10)
+    brought = len(shop.simulator.client.deliveries())
+    assert [ask(shop, transaction_id) for transaction_id in payments * 2] == [202] * 6
+    assert len(shop.simulator.client.deliveries()) == brought + 1
+    shop.simulator.client.make_peace()
+    shop.age(301)
+    shop.sweep()
+    assert len(shop.letters()) == 3 + 6
+
+
 def test_nobody_waits_long_for_a_slow_mail_server(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(invoice_function, "A_MAIL_S", 0.5)
     transaction_id = paid(shop)
