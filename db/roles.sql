@@ -8,6 +8,10 @@ BEGIN
         CREATE ROLE lipa_functions NOLOGIN;
     END IF;
     EXECUTE format('GRANT CONNECT ON DATABASE %I TO lipa_functions', current_database());
+    -- Everybody may make temporary tables unless this says otherwise, and through a pooler they outlive who made them.
+    -- Only the database's owner can take that back; whoever else runs this gets a warning, and nothing depends on it:
+    -- every function names its search_path, with temporary tables last.
+    EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC, lipa_functions', current_database());
 END $$;
 
 -- Nothing but what follows, also where an older version of this file gave more. (A privilege on a table that is taken
@@ -33,7 +37,8 @@ GRANT UPDATE (
 
 -- Callbacks: never the bytes, nor whose they are, nor where they came from.
 GRANT SELECT, INSERT ON callback_inbox TO lipa_functions;
-GRANT UPDATE (outcome, receipts, tries, next_try_at, judged_at, last_error, source_check) ON callback_inbox TO lipa_functions;
+GRANT UPDATE (outcome, receipts, tries, next_try_at, judged_at, last_error, source_check, copies)
+    ON callback_inbox TO lipa_functions;
 
 -- Confirmations: a receipt that was missing is filled in, with what came with it.
 GRANT SELECT, INSERT ON payment_confirmations TO lipa_functions;

@@ -84,6 +84,7 @@ CREATE TABLE callback_inbox (
     judged_at      timestamptz,
     last_error     text,
     source_check   text CHECK (source_check IN ('listed', 'unlisted', 'held')), -- is source_address Safaricom's? null: not checked
+    copies         bigint NOT NULL DEFAULT 0,                 -- how often it came again when no more were stored for the payment
     CONSTRAINT an_outcome_or_another_try CHECK ((outcome IS NULL) = (next_try_at IS NOT NULL))
 );
 
@@ -137,7 +138,7 @@ CREATE TABLE invoice_years (
 -- COMMIT, after every other lock of a settlement, so nobody who holds it waits for another payment. It runs as its owner: the
 -- functions' role gets numbers, and cannot set them.
 CREATE FUNCTION next_invoice_number() RETURNS text LANGUAGE plpgsql VOLATILE SECURITY DEFINER
-SET search_path = public, pg_temp AS $$
+SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
     this_year integer := extract(year FROM now() AT TIME ZONE 'Africa/Nairobi');
     number integer;
@@ -302,7 +303,8 @@ CREATE INDEX push_callers_asked_at ON push_callers (asked_at);
 -- certain, under one lock for the whole shop, held from here until the push is committed. Each query of a volatile function sees
 -- what was committed before it began, so the second time it sees everybody who held the lock before us.
 CREATE FUNCTION room_for_push(caller text, most_by_caller integer, most_in_shop integer, kes numeric, most_kes numeric)
-RETURNS TABLE (refused_by text, retry_after_s double precision) LANGUAGE plpgsql VOLATILE AS $$
+RETURNS TABLE (refused_by text, retry_after_s double precision) LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
     today timestamptz := date_trunc('day', now() AT TIME ZONE 'Africa/Nairobi') AT TIME ZONE 'Africa/Nairobi';
     free_at timestamptz;
@@ -346,9 +348,11 @@ BEGIN
     RETURN QUERY SELECT NULL::text, NULL::double precision;
 END $$;
 
--- The invariants, where no code can forget them.
+-- The invariants, where no code can forget them. Every function names its search_path, with pg_temp last: otherwise whoever may
+-- make a temporary table could put one in the place of `erasures`, say.
 
-CREATE FUNCTION payment_may_go(was text, now text) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+CREATE FUNCTION payment_may_go(was text, now text) RETURNS boolean LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, public, pg_temp AS $$
     SELECT was || ' ' || now IN (
         'INITIATED PENDING', 'INITIATED UNCERTAIN', 'INITIATED PAID',
         'INITIATED FAILED', 'INITIATED CANCELLED', 'INITIATED EXPIRED', 'INITIATED REVIEW',
@@ -359,7 +363,8 @@ CREATE FUNCTION payment_may_go(was text, now text) RETURNS boolean LANGUAGE sql 
         'REVIEW PAID', 'REVIEW FAILED', 'REVIEW REFUNDED', 'PAID REFUNDED')
 $$;
 
-CREATE FUNCTION refuse_forbidden_transition() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION refuse_forbidden_transition() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
     IF NOT payment_may_go(OLD.status, NEW.status) THEN
         RAISE EXCEPTION 'a payment never goes from % to %', OLD.status, NEW.status
@@ -370,14 +375,16 @@ END $$;
 CREATE TRIGGER allowed_transition BEFORE UPDATE OF status ON transactions
     FOR EACH ROW WHEN (OLD.status <> NEW.status) EXECUTE FUNCTION refuse_forbidden_transition();
 
-CREATE FUNCTION refuse_change_of_amount() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION refuse_change_of_amount() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
     RAISE EXCEPTION 'the amount of a payment never changes' USING ERRCODE = 'check_violation', CONSTRAINT = 'amount_is_fixed';
 END $$;
 CREATE TRIGGER amount_is_fixed BEFORE UPDATE OF amount ON transactions
     FOR EACH ROW WHEN (OLD.amount <> NEW.amount) EXECUTE FUNCTION refuse_change_of_amount();
 
-CREATE FUNCTION require_confirmation_of_paid() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION require_confirmation_of_paid() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
     IF NOT EXISTS (SELECT FROM payment_confirmations c WHERE c.transaction_id = NEW.id AND c.amount = NEW.amount) THEN
         RAISE EXCEPTION 'a paid payment has a confirmation of its exact amount'
@@ -392,7 +399,8 @@ END $$;
 CREATE CONSTRAINT TRIGGER paid_is_confirmed AFTER INSERT OR UPDATE OF status ON transactions
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.status = 'PAID') EXECUTE FUNCTION require_confirmation_of_paid();
 
-CREATE FUNCTION require_paid_transaction() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION require_paid_transaction() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
     IF NOT EXISTS (
         SELECT FROM transactions t
@@ -408,7 +416,8 @@ CREATE CONSTRAINT TRIGGER confirmation_only_for_paid AFTER INSERT OR UPDATE ON p
 CREATE CONSTRAINT TRIGGER invoice_only_for_paid AFTER INSERT OR UPDATE ON invoices
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION require_paid_transaction();
 
-CREATE FUNCTION refuse_change_of_history() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION refuse_change_of_history() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
     RAISE EXCEPTION 'rows of % are only ever added', TG_TABLE_NAME USING ERRCODE = 'check_violation', CONSTRAINT = 'history_is_kept';
 END $$;
@@ -433,7 +442,8 @@ CREATE TRIGGER evidence_is_kept BEFORE DELETE OR TRUNCATE ON invoice_years
 CREATE TRIGGER environment_is_kept BEFORE DELETE OR TRUNCATE ON installation
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_history();
 
-CREATE FUNCTION refuse_change_of_evidence() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION refuse_change_of_evidence() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
     RAISE EXCEPTION 'what % once said never changes', TG_TABLE_NAME USING ERRCODE = 'check_violation', CONSTRAINT = 'evidence_is_fixed';
 END $$;
@@ -453,12 +463,14 @@ CREATE TRIGGER environment_is_fixed BEFORE UPDATE ON installation
 
 -- Erasing a person is the one way in which evidence may change, and only in the transaction that says so in `erasures`.
 
-CREATE FUNCTION is_being_erased(payment uuid) RETURNS boolean LANGUAGE sql STABLE AS $$
+CREATE FUNCTION is_being_erased(payment uuid) RETURNS boolean LANGUAGE sql STABLE
+SET search_path = pg_catalog, public, pg_temp AS $$
     SELECT EXISTS (SELECT FROM erasures e
                    WHERE e.transaction_id = payment AND e.within = pg_current_xact_id() AND e.at = now())
 $$;
 
-CREATE FUNCTION refuse_change_of_person() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION refuse_change_of_person() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
     IF TG_OP = 'UPDATE' AND NEW.phone_number LIKE '2540%' AND is_being_erased(NEW.id)
        AND OLD.status NOT IN ('INITIATED', 'PENDING', 'UNCERTAIN', 'REVIEW') THEN
@@ -472,7 +484,8 @@ CREATE TRIGGER person_is_fixed BEFORE UPDATE OF phone_number ON transactions
 CREATE TRIGGER nobody_pays BEFORE INSERT ON transactions
     FOR EACH ROW WHEN (NEW.phone_number LIKE '2540%') EXECUTE FUNCTION refuse_change_of_person();
 
-CREATE FUNCTION refuse_change_of_callback() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION refuse_change_of_callback() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
     IF NEW.transaction_id = OLD.transaction_id AND is_being_erased(OLD.transaction_id) THEN
         RETURN NEW;
@@ -483,7 +496,8 @@ CREATE TRIGGER evidence_is_fixed BEFORE UPDATE ON callback_inbox
     FOR EACH ROW WHEN ((OLD.body, OLD.transaction_id) IS DISTINCT FROM (NEW.body, NEW.transaction_id))
     EXECUTE FUNCTION refuse_change_of_callback();
 
-CREATE FUNCTION refuse_change_of_answer() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION refuse_change_of_answer() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
     IF (OLD.id, OLD.transaction_id, OLD.answered_at, OLD.result_code, OLD.outcome)
        IS NOT DISTINCT FROM (NEW.id, NEW.transaction_id, NEW.answered_at, NEW.result_code, NEW.outcome)

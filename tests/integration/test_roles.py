@@ -6,6 +6,8 @@ Every test with a `shop` runs its functions as this role, so each path of each h
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -13,8 +15,8 @@ from db.migrate import ROLES, MigrationRefused, grant_roles, main, migrate, read
 from dev.postgres import EmbeddedPostgres
 from ops.__main__ import main as ops
 from shared import collaborators
-from shared.database import Database, DatabaseError
-from tests.fixtures.database import FUNCTIONS, fresh_database
+from shared.database import ConstraintBroken, Database, DatabaseError
+from tests.fixtures.database import FUNCTIONS, fresh_database, outside_of_transactions
 from tests.fixtures.shop import CUSTOMER, Shop
 
 NOT_ALLOWED = "42501"
@@ -193,3 +195,115 @@ def test_who_does_not_own_the_tables_is_told(functions_url: str, capsys: pytest.
     database.close()
     assert main(["--roles"], {"DATABASE_URL": functions_url}) == 3
     assert "permission denied" in capsys.readouterr().err
+
+
+# Temporary tables -----------------------------------------------------------------------------------------------------
+
+OF_A_PAYMENT = """
+    INSERT INTO installation (environment) VALUES ('sandbox');
+    INSERT INTO transactions (id, phone_number, amount, account_reference, status)
+    VALUES ('00000000-0000-4000-8000-000000000001', '254708374149', 1500, 'INV00042', 'INITIATED');
+    INSERT INTO callback_inbox (transaction_id, body) VALUES ('00000000-0000-4000-8000-000000000001', 'as sent');
+    INSERT INTO query_answers (transaction_id, said, outcome)
+    VALUES ('00000000-0000-4000-8000-000000000001', 'as said', 'no_answer_yet');
+"""
+SHADOWS = """
+    CREATE TEMPORARY TABLE transactions (id uuid, status text, amount numeric, pushed_at timestamptz, created_at timestamptz);
+    CREATE TEMPORARY TABLE payment_confirmations (transaction_id uuid, amount numeric);
+    CREATE TEMPORARY TABLE invoices (transaction_id uuid);
+    CREATE TEMPORARY TABLE push_callers (address_digest text, asked_at timestamptz);
+    CREATE TEMPORARY TABLE erasures (transaction_id uuid, within xid8, at timestamptz);
+    INSERT INTO pg_temp.transactions VALUES ('00000000-0000-4000-8000-000000000001', 'PAID', 1500, NULL, now());
+    INSERT INTO pg_temp.payment_confirmations VALUES ('00000000-0000-4000-8000-000000000001', 1500);
+    INSERT INTO pg_temp.erasures VALUES ('00000000-0000-4000-8000-000000000001', pg_current_xact_id(), now());
+"""
+"""What makes every rule believe what it should not, where it looks into these tables."""
+BY_SHADOWS = {
+    "paid without a confirmation": "UPDATE public.transactions SET status = 'PAID', paid_at = now()",
+    "a confirmation of what is not paid": """
+        INSERT INTO public.payment_confirmations (transaction_id, evidence, mpesa_receipt_number, amount)
+        VALUES ('00000000-0000-4000-8000-000000000001', 'operator', 'UE4JS31RBV', 1500)""",
+    "an invoice of what is not paid": """
+        INSERT INTO public.invoices (transaction_id, customer_email, amount)
+        VALUES ('00000000-0000-4000-8000-000000000001', 'mallory@example.com', 1500)""",
+    "a callback rewritten": "UPDATE public.callback_inbox SET body = 'another'",
+    "an answer rewritten": "UPDATE public.query_answers SET said = 'another'",
+}
+
+
+def test_a_temporary_table_in_the_place_of_a_real_one_changes_nothing(each_postgres: EmbeddedPostgres) -> None:
+    """As the owner, whom no privilege stops: only the rules themselves do."""
+    with fresh_database(each_postgres) as name:
+        database = Database(each_postgres.url(name))
+        migrate(database, read_migrations())
+        with database.transaction() as tx:
+            tx.script(OF_A_PAYMENT)
+        done = []
+        for what, change in BY_SHADOWS.items():
+            try:
+                with database.transaction() as tx:
+                    tx.script(SHADOWS)
+                    tx.script(change)
+                done.append(what)
+            except ConstraintBroken:
+                pass
+            database.close()  # and with it its temporary tables
+        with database.transaction() as tx:
+            tx.script("INSERT INTO push_callers (address_digest) VALUES ('a caller')")
+            tx.script(SHADOWS)
+            refused = tx.row("SELECT refused_by FROM room_for_push('a caller', 1, 60, 1, NULL)")
+        database.close()
+    assert done == []
+    assert refused == {"refused_by": "address"}
+
+
+def test_every_function_names_where_it_looks(database: Database) -> None:
+    """A new one says it too: `SET search_path = pg_catalog, public, pg_temp`."""
+    with database.transaction() as tx:
+        functions = tx.rows(
+            """
+            SELECT p.proname AS name, p.prosecdef AS as_its_owner, array_to_string(p.proconfig, ';') AS pinned
+            FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+            WHERE n.nspname NOT IN ('pg_catalog', 'information_schema')
+            """
+        )
+    assert len(functions) >= 12
+    assert {row["pinned"] for row in functions} == {"search_path=pg_catalog, public, pg_temp"}
+    assert {row["name"] for row in functions if row["as_its_owner"]} == {"next_invoice_number"}
+
+
+AN_OWNER, AN_OWNERS_PASSWORD = "an_owner", "of-an-owner"
+
+
+@contextmanager
+def not_a_superuser(server: EmbeddedPostgres, name: str) -> Iterator[Database]:
+    """One who may make tables and roles, as hosted databases give their users."""
+    login = f"LOGIN CREATEROLE PASSWORD '{AN_OWNERS_PASSWORD}'"
+    outside_of_transactions(server, f"CREATE ROLE {AN_OWNER} {login}")
+    superuser = Database(server.url(name))
+    with superuser.transaction() as tx:
+        tx.script(f"GRANT CREATE ON SCHEMA public TO {AN_OWNER}; GRANT CREATE ON DATABASE {name} TO {AN_OWNER}")
+    owner = Database(f"postgresql://{AN_OWNER}:{AN_OWNERS_PASSWORD}@127.0.0.1:{server.port}/{name}")
+    try:
+        yield owner
+    finally:
+        owner.close()
+        with superuser.transaction() as tx:
+            tx.script(f"REASSIGN OWNED BY {AN_OWNER} TO CURRENT_USER; DROP OWNED BY {AN_OWNER}; DROP ROLE {AN_OWNER}")
+        superuser.close()
+
+
+def test_the_functions_make_no_temporary_tables(each_postgres: EmbeddedPostgres) -> None:
+    """Which is taken from everybody, as the database's owner; whoever owns only the tables is warned, and goes on."""
+    with fresh_database(each_postgres) as name, not_a_superuser(each_postgres, name) as owner:
+        database = Database(each_postgres.url(name))
+        grants = "SELECT has_database_privilege('lipa_functions', current_database(), 'TEMPORARY') AS may"
+        migrate(owner, read_migrations())
+        grant_roles(owner)
+        with database.transaction() as tx:
+            assert tx.row(grants) == {"may": True}
+            tx.script(f"ALTER DATABASE {name} OWNER TO {AN_OWNER}")
+        grant_roles(owner)
+        with database.transaction() as tx:
+            assert tx.row(grants) == {"may": False}
+        database.close()
