@@ -218,7 +218,9 @@ def test_a_deployed_function_killed_during_a_request_says_so_and_works_again(
     assert function.invoke(http_event("GET", "/api/misbehave"))["statusCode"] == 200
 
 
-def test_a_deployed_function_tells_strangers_nothing_and_its_log_type_and_place(deployed: dict[str, DeployedFunction]) -> None:
+def test_a_deployed_function_tells_strangers_nothing_and_its_log_type_and_place(
+    deployed: dict[str, DeployedFunction],
+) -> None:
     function = deployed["misbehave"]
     answer = function.invoke(http_event("GET", "/api/misbehave?how=raises"))
 

@@ -208,7 +208,8 @@ OF_A_PAYMENT = """
     VALUES ('00000000-0000-4000-8000-000000000001', 'as said', 'no_answer_yet');
 """
 SHADOWS = """
-    CREATE TEMPORARY TABLE transactions (id uuid, status text, amount numeric, pushed_at timestamptz, created_at timestamptz);
+    CREATE TEMPORARY TABLE transactions
+        (id uuid, status text, amount numeric, pushed_at timestamptz, created_at timestamptz);
     CREATE TEMPORARY TABLE payment_confirmations (transaction_id uuid, amount numeric);
     CREATE TEMPORARY TABLE invoices (transaction_id uuid);
     CREATE TEMPORARY TABLE push_callers (address_digest text, asked_at timestamptz);
