@@ -83,6 +83,15 @@ GROUP BY transaction_id HAVING count(DISTINCT event) > 1 OR count(*) FILTER (WHE
 -- every_callback_is_judged: an inbox entry has an outcome, or another try is due soon
 SELECT transaction_id FROM callback_inbox WHERE outcome IS NULL AND next_try_at < now() - interval '10 minutes';
 
+-- a_flood_is_told: a callback is only counted as a copy where the payment's inbox is full, and then somebody was told
+SELECT i.transaction_id FROM callback_inbox i LEFT JOIN transactions t ON t.id = i.transaction_id
+WHERE i.copies > 0
+  AND ((SELECT count(*) FROM callback_inbox o
+        WHERE o.transaction_id = i.transaction_id
+          AND (o.source_check IS NOT DISTINCT FROM 'listed') = (i.source_check IS NOT DISTINCT FROM 'listed')) < 32
+       OR NOT EXISTS (SELECT FROM outbox o WHERE o.kind = 'alert' AND o.topic = 'callback_flood'
+                        AND o.transaction_id IS NOT DISTINCT FROM t.id));
+
 -- silence_is_told: nothing is open, nor held for a query after a failure, for over 15 minutes (and one sweep) without an alert
 SELECT t.id FROM transactions t
 WHERE (t.status IN ('INITIATED', 'PENDING', 'UNCERTAIN') AND t.created_at < now() - interval '20 minutes'

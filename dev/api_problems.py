@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from netlify.functions.callback import inbox_full
 from netlify.functions.invoice import not_paid, too_many_asked, too_often
 from shared.edge import (
     Code,
@@ -92,7 +93,7 @@ OF_INVOICE: dict[Code, Told] = {
     "too_often": {"too_often": too_often(43_200), "too_often_in_all": too_often(None)},
     "too_many": {"too_many_invoices": too_many_asked(1_260)},
 }
-OF_CALLBACK: dict[Code, Told] = OF_STATUS
+OF_CALLBACK: dict[Code, Told] = {**OF_STATUS, "inbox_full": {"inbox_full": inbox_full()}}
 
 
 def bridge_problems() -> dict[str, dict[str, Any]]:

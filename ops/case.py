@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from ops.advice import do_now
 from ops.books import Books
-from ops.words import visible
+from ops.words import counted, visible
 from shared.daraja.models import (
     EAT,
     CallbackFailure,
@@ -203,6 +203,8 @@ def _called_back(row: Row, *, judged: bool) -> Moment:
     said = _said(read_callback(bytes(row["body"])))
     if row["source_check"] in ("unlisted", "held"):
         said += f" It came from {visible(row['source_address'])}, which is not an address of Safaricom's."
+    if row["copies"]:
+        said += f" The same came {counted(row['copies'], 'time')} more, word for word, in a flood."
     return Moment(
         row["received_at"], f"Safaricom said: {said}", "" if judged else _not_judged(row), about=f"callback {row['id']}"
     )

@@ -40,7 +40,8 @@ _PAYMENTS = f"""
                     THEN 'query_waits'
                 WHEN t.status = 'PAID' AND NOT CAST(:nothing_owed AS boolean) AND EXISTS (
                     SELECT FROM outbox o WHERE o.transaction_id = t.id AND o.kind = 'alert' AND o.topic IN
-                        ('second_receipt', 'amount_mismatch', 'reused_receipt', 'contradiction', 'ids_disagree')
+                        ('second_receipt', 'amount_mismatch', 'reused_receipt', 'contradiction', 'ids_disagree',
+                         'callback_flood')
                     AND NOT EXISTS (SELECT FROM audit_log a WHERE a.transaction_id = t.id
                                     AND a.event LIKE 'Operator%' AND a.at >= o.created_at)) THEN 'money_may_be_owed'
            END AS not_yet
@@ -54,8 +55,8 @@ NOT_YET = {
     "message_waits": "has an alert or an invoice that waits to be sent",
     "query_waits": "will be asked about again: Safaricom may take its failure back",
     "money_may_be_owed": (
-        "is paid, and evidence came that does not fit: money may have to go back. Look in the portal (`ops case`); if "
-        "nothing is owed, say so with --nothing-owed"
+        "is paid, and evidence came that does not fit, or was not stored in a flood: money may have to go back. Look "
+        "in the portal (`ops case`); if nothing is owed, say so with --nothing-owed"
     ),
 }
 

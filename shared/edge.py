@@ -30,6 +30,7 @@ Code = Literal[
     "above_limit",
     "daraja_rejected",
     "idempotency_mismatch",
+    "inbox_full",
     "internal",
     "invalid",
     "method_not_allowed",

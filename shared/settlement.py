@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from shared.calls_out import Deadline
     from shared.daraja.client import Daraja
     from shared.gateway import Gateway
-    from shared.gateway.inbox import Entry
+    from shared.gateway.inbox import Entry, Kept
     from shared.gateway.queries import QueryDue
 
 TRIES = 3
@@ -66,7 +66,7 @@ def settle(gateway: Gateway, transaction_id: str, event: Event, evidence: Eviden
                 raise
 
 
-def remember(gateway: Gateway, entry: Entry, source_address: str | None, patience_s: float = 4.0) -> None:
+def remember(gateway: Gateway, entry: Entry, source_address: str | None, patience_s: float = 4.0) -> Kept:
     """Commit a callback's bytes, trying for `patience_s`: Safaricom does not send it again.
 
     Raises the last `DatabaseError`.

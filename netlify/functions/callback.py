@@ -1,20 +1,22 @@
 """POST /api/mpesa/callback/{transaction_id}/{token}: Safaricom tells what became of a payment.
 
 Whatever happens after the bytes are committed, the answer is 200: Safaricom does not send a callback again, the sweep
-judges again. This function calls nobody.
+judges again. What an address that leaked can store is bounded: past that an answer is 429, and nothing is stored. This
+function calls nobody.
 """
 
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from typing import Any
 
 from shared.collaborators import receiving_gateway
 from shared.daraja.callback_address import genuine
 from shared.daraja.source_addresses import check_source
 from shared.database.errors import DatabaseError
-from shared.edge import Answer, Request, answer, not_found, unavailable
-from shared.gateway.inbox import Entry
+from shared.edge import Answer, Problem, Request, answer, not_found, unavailable
+from shared.gateway.inbox import Entry, Kept
 from shared.observability.log import failed
 from shared.settings import receiving
 from shared.settlement import judge, remember
@@ -35,12 +37,28 @@ def receive(request: Request) -> Answer:
     source = check_source(mine.ip_mode, request.caller_address)
     entry = Entry(str(uuid.uuid4()), transaction_id, request.body, source)
     try:
-        remember(gateway, entry, request.caller_address)  # on file before it is judged
+        kept = remember(gateway, entry, request.caller_address)  # on file before it is judged
     except DatabaseError as failure:
         raise unavailable("The callback could not be stored.") from failure
+    if kept is not Kept.STORED:
+        return of_a_flood(transaction_id, kept)
     try:
         outcome = judge(gateway, entry, actor="callback")  # may fail, may be repeated: it is on file
     except Exception as failure:  # whatever it was, the money is on file and Safaricom does not send it again
         failed("judging", failure, transaction_id=transaction_id, inbox_id=entry.id)
         outcome = "left_to_the_sweep"
     return Answer(200, ACCEPTED, log={"transaction_id": transaction_id, "inbox_id": entry.id, "outcome": outcome})
+
+
+def of_a_flood(transaction_id: str, kept: Kept) -> Answer:
+    """So many callbacks are on file for this payment that this one is a copy of one of them, or is not stored."""
+    if kept is Kept.AS_A_COPY:
+        return Answer(200, ACCEPTED, log={"transaction_id": transaction_id, "outcome": "copy_of_one_on_file"})
+    return replace(inbox_full().answer(), log={"transaction_id": transaction_id, "outcome": "not_stored"})
+
+
+def inbox_full() -> Problem:
+    """Safaricom sends a few about a payment. Only an answer of 200 says that the bytes are on file."""
+    return Problem(
+        429, "inbox_full", "Inbox full", "Too many callbacks came for this payment. This one was not stored."
+    )

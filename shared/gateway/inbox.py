@@ -1,17 +1,42 @@
-"""The callback inbox: bytes first, judgement after. Three tries, then a person."""
+"""The callback inbox: bytes first, judgement after. Three tries, then a person.
+
+What one payment's address can store is bounded, because an address may leak: docs/decisions/inbox.md.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from shared.daraja.source_addresses import Source
 
 if TYPE_CHECKING:
-    from shared.database import Row
+    from shared.database import Row, Transaction
     from shared.gateway.store import Store
 
 MOST_TRIES = 3
+MOST_FROM_EACH = 32
+"""So many callbacks are stored for a payment from Safaricom's addresses, and so many from all others. Safaricom sends a
+few: its news, a double, a late copy, another code. More may come in at the same moment: they are counted without a
+lock, so that no callback waits for another."""
+
+
+ITS_INBOX = """
+    i.transaction_id = CAST(:transaction_id AS uuid)
+    AND (i.source_check IS NOT DISTINCT FROM 'listed') = CAST(:listed AS boolean)
+"""
+
+
+class Kept(Enum):
+    """What became of the bytes of a callback."""
+
+    STORED = auto()
+    """On file, in a row of their own: they are to be judged."""
+    AS_A_COPY = auto()
+    """The payment's inbox is full, and they are on file already, byte for byte: counted there, and judged there."""
+    NOT_AT_ALL = auto()
+    """The payment's inbox is full, and they are new. Somebody is told."""
 
 
 @dataclass(frozen=True)
@@ -31,25 +56,62 @@ class Inbox:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def remember(self, entry: Entry, source_address: str | None) -> None:
+    def remember(self, entry: Entry, source_address: str | None) -> Kept:
         """Commit the bytes. The caller judges them at once; should it die, the sweep takes over after 30 s.
 
         May be repeated with the same entry, also when the answer to COMMIT was lost: it is kept once.
         """
+        listed = entry.source is Source.LISTED
         with self._store.transaction() as tx:
-            tx.run(
-                """
+            stored = tx.row(
+                f"""
                 INSERT INTO callback_inbox (id, transaction_id, body, source_address, source_check, tries, next_try_at)
-                VALUES (CAST(:id AS uuid), CAST(:transaction_id AS uuid), :body, :source, :source_check, 1,
-                        now() + interval '30 seconds')
-                ON CONFLICT (id) DO NOTHING
+                SELECT CAST(:id AS uuid), CAST(:transaction_id AS uuid), :body, :source, :source_check, 1,
+                       now() + interval '30 seconds'
+                WHERE (SELECT count(*) FROM callback_inbox i WHERE {ITS_INBOX}) < :most
+                ON CONFLICT (id) DO NOTHING RETURNING id
                 """,
                 id=entry.id,
                 transaction_id=entry.transaction_id,
                 body=entry.body,
                 source=source_address,
                 source_check=entry.source and entry.source.value,
+                listed=listed,
+                most=MOST_FROM_EACH,
             )
+            return Kept.STORED if stored is not None else self._in_a_flood(tx, entry, listed=listed)
+
+    def _in_a_flood(self, tx: Transaction, entry: Entry, *, listed: bool) -> Kept:
+        """Nothing was stored: it is there already, or the inbox is full. A copy that another one is counting at this
+        very moment is not counted: nobody waits for a lock that a flood could hold."""
+        (found,) = tx.rows(
+            f"""
+            WITH has_it AS (SELECT id FROM callback_inbox WHERE id = CAST(:id AS uuid)),
+            same AS (
+                SELECT i.id FROM callback_inbox i
+                WHERE {ITS_INBOX} AND i.body = :body AND NOT EXISTS (SELECT FROM has_it) LIMIT 1),
+            counted AS (
+                UPDATE callback_inbox SET copies = copies + 1
+                WHERE id = (SELECT i.id FROM callback_inbox i JOIN same ON same.id = i.id FOR UPDATE OF i SKIP LOCKED)),
+            told AS (
+                INSERT INTO outbox (kind, topic, transaction_id)
+                SELECT 'alert', 'callback_flood', t.id
+                FROM (SELECT 1) one LEFT JOIN transactions t ON t.id = CAST(:transaction_id AS uuid)
+                WHERE NOT EXISTS (SELECT FROM has_it) AND NOT EXISTS (
+                    SELECT FROM outbox o WHERE o.kind = 'alert' AND o.topic = 'callback_flood'
+                    AND (o.transaction_id = t.id
+                         OR t.id IS NULL AND o.transaction_id IS NULL AND o.created_at > now() - interval '1 hour'))
+                ON CONFLICT (transaction_id, topic) WHERE kind = 'alert' DO NOTHING)
+            SELECT EXISTS (SELECT FROM has_it) AS stored, EXISTS (SELECT FROM same) AS a_copy
+            """,
+            id=entry.id,
+            transaction_id=entry.transaction_id,
+            body=entry.body,
+            listed=listed,
+        )
+        if found["stored"]:
+            return Kept.STORED
+        return Kept.AS_A_COPY if found["a_copy"] else Kept.NOT_AT_ALL
 
     def take(self, most: int) -> list[Entry]:
         """Entries whose judgement is due, oldest first, each leased for 30 s and counted as a try."""

@@ -76,6 +76,11 @@ TOPICS: Mapping[str, Topic] = {
         "If the address is Safaricom's: python -m ops inbox retry ENTRY, and add it to"
         " shared/daraja/source_addresses.py.",
     ),
+    "callback_flood": Topic(
+        "So many callbacks came for this payment that new ones are not stored any more: its callback address leaked.",
+        "Look in the M-Pesa organisation portal how this payment ended: a callback of Safaricom's may be among those "
+        "that were not stored. " + CASE,
+    ),
     "anchor_not_sent": Topic(
         "The day's anchor of the audit log could not be mailed to the shop.",
         "It is in the log all the same: search it for anchor, and keep the line. See that mail works again.",
