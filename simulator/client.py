@@ -75,6 +75,10 @@ class SimulatorClient:
         """For the next requests to oauth, push, query or mail: simulator/faults.py."""
         self._object("POST", "/control/faults", {"where": where, "kind": kind, **more})
 
+    def faults(self) -> list[Shown]:
+        """Those that still wait, oldest first."""
+        return self._list("/control/faults")
+
     def make_peace(self) -> None:
         """No more faults, scripts or hostility, and queries tell the truth; callbacks under way stay as they are."""
         self._object("POST", "/control/peace", {})

@@ -36,6 +36,8 @@ FAILS_AFTER = "fails after"
 """It happened on the other side, and its answer is lost."""
 KILLED_BEFORE = "killed before"
 KILLED_AFTER = "killed after"
+KILLED_ONCE_RECORDED = "killed once recorded"
+"""Of a letter: when its outcome is in the books."""
 LOST_ON_THE_WAY = "lost on the way"
 """Bytes have left, and nothing happened on the other side: to the caller it looks as `FAILS_AFTER`."""
 
@@ -46,6 +48,7 @@ MODULES = (
     "shared.database",
     "shared.mail.mailer",
     "shared.mail.sendgrid",
+    "shared.mail.smtp",
     "shared.mail.templating",
     "sendgrid",
     "sendgrid.helpers.mail",
@@ -167,6 +170,38 @@ def fails(error: Exception) -> Callable[..., NoReturn]:
     return instead
 
 
+def watch_letters(fault: dict[str, Any], tell: Callable[[str], None]) -> None:
+    """The process ends with the letter of this number in hand, whose id it tells before."""
+    from shared.gateway.outbox import Outbox
+    from shared.mail.sendgrid import SendGridMailer
+    from shared.mail.smtp import SmtpMailer
+
+    letters: list[str] = []
+    record = Outbox.sent
+
+    def perhaps_die(how: str) -> None:
+        if (fault["at"], fault["how"]) == (len(letters) - 1, how):
+            tell(letters[-1])
+            die()
+
+    def watched(send: Callable[..., None]) -> Callable[..., None]:
+        def watched_send(self: Any, email: Any, deadline: Any, message_id: str) -> None:
+            letters.append(message_id)
+            perhaps_die(KILLED_BEFORE)
+            send(self, email, deadline, message_id)
+            perhaps_die(KILLED_AFTER)
+
+        return watched_send
+
+    def watched_record(self: Any, due: Any) -> None:
+        record(self, due)
+        perhaps_die(KILLED_ONCE_RECORDED)
+
+    for mailer in (SendGridMailer, SmtpMailer):
+        mailer.send = watched(mailer.send)  # type: ignore[method-assign]
+    Outbox.sent = watched_record  # type: ignore[method-assign]
+
+
 # One order, one process -----------------------------------------------------------------------------------------------
 
 
@@ -178,9 +213,13 @@ def play(order: dict[str, Any], told: int) -> None:
 
     os.environ.clear()
     os.environ.update(order["environment"])
-    points = Points(lambda operation: tell("operation", operation), order["fault"])
-    watch_database(points)
-    watch_calls_out(points)
+    fault = order["fault"]
+    points = Points(lambda operation: tell("operation", operation), fault)
+    if fault and fault.get("of") == "letters":
+        watch_letters(fault, lambda letter: tell("operation", letter))
+    else:
+        watch_database(points)
+        watch_calls_out(points)
     *before, last = order["requests"]
     for request in before:
         handle(request)

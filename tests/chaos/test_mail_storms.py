@@ -1,0 +1,115 @@
+"""Every payment's invoice arrives, or is FAILED with an alert after three tries, whatever the mail server does.
+
+A storm that fails prints its seed, and replays alone: `STORM=7 pytest tests/chaos/test_mail_storms.py`.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import ssl
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from shared.mail import smtp
+from simulator import Behaviour, Simulator, SimulatorSettings
+from tests.chaos.books import let_customers_ask_as_often_as_they_like, only_the_shop_listens
+from tests.chaos.crash_process import KILLED_AFTER
+from tests.chaos.crashes import Instances
+from tests.chaos.mail_storm import PAYMENTS, Came, MailStorm
+from tests.chaos.virtual_time import VirtualTime
+from tests.fixtures.certificates import self_signed
+from tests.fixtures.shop import Shop
+from tests.fixtures.soak import Figure, Rounds
+
+PASSWORD = "of-the-mail-server"
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    return self_signed(tmp_path)
+
+
+@pytest.fixture
+def simulator(certificate: Path) -> Iterator[Simulator]:
+    """Its time stands still until the storm moves it; its mail server wants TLS and a login."""
+    behaviour = Behaviour(push_latency_s=0, callback_timeout_s=600)
+    settings = SimulatorSettings(
+        seed=0, time_stands_still=True, behaviour=behaviour, smtp_certificate=certificate, smtp_password=PASSWORD
+    )
+    with Simulator(settings) as running:
+        yield running
+
+
+@pytest.fixture
+def time(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Iterator[VirtualTime]:
+    moved = VirtualTime(shop.database_url, monkeypatch, shop.simulator)
+    yield moved
+    moved.close()
+
+
+@pytest.fixture
+def instances() -> Iterator[Instances]:
+    running = Instances()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def ways(simulator: Simulator, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str | None]:
+    """SMTP_URL for each way to the one mailbox, whose certificate is believed in this process and in others."""
+    believing = functools.cache(lambda: ssl.create_default_context(cafile=str(certificate)))
+    monkeypatch.setattr(smtp, "tls_context", believing)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    login = f"shop:{PASSWORD}@127.0.0.1"
+    return {
+        "sendgrid": None,
+        "starttls": f"smtp://{login}:{simulator.smtp_port}",
+        "smtps": f"smtps://{login}:{simulator.smtps_port}",
+    }
+
+
+def test_every_invoice_arrives_or_is_given_up_with_an_alert_after_three_tries(
+    shop: Shop,
+    time: VirtualTime,
+    instances: Instances,
+    ways: dict[str, str | None],
+    rounds: Rounds,
+    figure: Figure,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    let_customers_ask_as_often_as_they_like(monkeypatch)
+    only_the_shop_listens(monkeypatch)
+    seeds = [int(os.environ["STORM"])] if "STORM" in os.environ else range(rounds(1, 10))
+    storms = []
+    for seed in seeds:
+        try:
+            storms.append(MailStorm(seed, shop, time, instances, ways, monkeypatch).run())
+        except BaseException:
+            print(
+                f"the storm that failed: STORM={seed} pytest tests/chaos/test_mail_storms.py",
+                *shop.logged[-8:],
+                sep="\n",
+            )
+            raise
+    figure(in_words(storms))
+
+
+def in_words(storms: list[Came]) -> str:
+    def total(name: str) -> int:
+        return sum(getattr(came, name) for came in storms)
+
+    kills: Counter[str] = sum((came.kills for came in storms), Counter())
+    answers: Counter[str] = sum((came.answers for came in storms), Counter())
+    letters: Counter[str] = sum((came.letters for came in storms), Counter())
+    return (
+        f"{len(storms) * PAYMENTS} payments, all PAID at once; {dict(letters)} queued,"
+        f" brought {total('brought')} times; answers {dict(answers.most_common())}; processes killed {dict(kills)};"
+        f" {total('arrived')} arrived, {total('pointless')} were pointless by then,"
+        f" {total('given_up')} were given up with an alert, {total('refused')} of them refused for good;"
+        f" {total('twice')} came twice, where {total('lost_answers')} answers were lost and"
+        f" {kills[KILLED_AFTER]} processes killed; {total('resent')} arrived when a person sent them again"
+    )
