@@ -74,7 +74,7 @@ RULES = (
     Rule(
         "when the customer last looked",
         "transactions",
-        "who is watched is asked about first",
+        "who is watched is asked about first; what was seen is not mailed",
         "30 days",
         table="transactions",
         condition="watched_at < now() - CAST(:age AS interval) "
