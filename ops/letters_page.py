@@ -141,13 +141,14 @@ class LettersPage:
         }
         mine = [name for name in own if name.startswith(f"{lang}/{kind}.")]
         complaint = (
-            f"<p class=wrong>{escape(broken.template)}, {escape(broken.where)}. {escape(broken.detail)}<br>"
+            f"<p class=wrong>{escape(broken.template)}, {escape(broken.where)}<br>{escape(broken.detail)}<br>"
             "Customers get the built-in letter, which is shown here.</p>"
             if broken
             else ""
         )
         return (
-            f"<div><h3>{LANGUAGES[lang]}</h3>{complaint}<p><strong>{escape(letter.subject)}</strong></p>"
+            f'<div style="width:{WIDTHS[width]}px"><h3>{LANGUAGES[lang]}</h3>{complaint}'
+            f"<p><strong>{escape(letter.subject)}</strong></p>"
             f'<iframe sandbox title="{kind} {lang}" width="{WIDTHS[width]}" height="640" src="{escape(at["html"])}">'
             f"</iframe><p class=files>{escape(', '.join(mine)) or 'built in'} · "
             f'<a href="{escape(at["html"])}">alone</a> · <a href="{escape(at["txt"])}">as text</a></p>'

@@ -4,14 +4,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from ops.letters import SAMPLES
+from ops.letters_page import LettersPage
 from shared.language import LANGS, Lang
 from shared.mail.letters import Kind, write
 from tests.browser.customer import SCREENSHOTS
@@ -98,6 +100,31 @@ def test_a_letter_looks_right_on_a_desk_and_on_a_phone_by_day_and_by_night(
                 if sample == "usual" and (width, scheme) != ("desk", "dark"):
                     reader.keeps(f"{kind}-{lang}-{width}{'-dark' * (scheme == 'dark')}")
     assert reader.requests == []
+
+
+def test_the_shops_page_of_letters_shows_every_one_of_them(browser: Browser, tmp_path: Path) -> None:
+    (tmp_path / "sw").mkdir()
+    (tmp_path / "sw" / "failed.txt").write_text("Subject: Pole\n\n{{ amuont }}", encoding="utf-8")
+    letters = LettersPage(tmp_path, SAMPLES, port=0)
+    serving = threading.Thread(target=letters.serve)
+    serving.start()
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    try:
+        page.goto(letters.address, wait_until="load")
+        shown = [frame.content() for frame in page.frames[1:]]
+        assert len(shown) == len(Kind) * len(LANGS)
+        assert all("Duka la Mfano" in text for text in shown)
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        assert page.get_by_text("sw/failed.txt, line 3: an unknown name").is_visible()
+        page.get_by_role("link", name="desk").click()
+        expect(page.locator("iframe").first).to_have_attribute("width", "640")
+    finally:
+        letters.close()
+        serving.join(10)
+        page.close()
+    assert complaints == []
 
 
 @every_letter
