@@ -105,6 +105,17 @@ def test_a_failure_that_the_customer_saw_on_the_page_is_not_told(shop: Shop) -> 
     assert (told(shop), notices(shop)) == ([], [("failed", "seen")])
 
 
+def test_a_look_at_a_failure_is_noted_once_and_only_where_somebody_could_be_told(shop: Shop) -> None:
+    told, untold = failed(shop), failed(shop, customer_email=None, account_reference="OTHER", amount=700)
+    seen = []
+    for _ in range(2):
+        shop.status(told)
+        seen.append(shop.payment(told)["watched_at"])
+    assert seen[0] == seen[1] >= shop.payment(told)["failed_at"]
+    shop.status(untold)
+    assert shop.payment(untold)["watched_at"] is None
+
+
 def test_a_shop_may_have_it_told_all_the_same(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     the_shop_tells(shop, monkeypatch, "failed_seen")
     transaction_id = failed(shop)
