@@ -20,7 +20,7 @@ from ops.redaction import Redaction, nine_digits, numbers_told
 from shared.daraja.models import CallbackUnreadable, read_callback
 from shared.database import Busy, CommitUnknown, Database, Row, Transaction
 from shared.erased import ERASED_EMAIL, number_told
-from shared.gateway.trail import READ, WRITE, Trail
+from shared.gateway.trail import READ, Trail
 from shared.payments import Ids
 
 TRIES = 3
@@ -151,24 +151,14 @@ class Eraser:
             id=transaction_id,
         )
         if payment is not None:
-            tx.run(
-                f"""
-                WITH erased AS (
-                    UPDATE transactions SET audit_length = :audit_length, audit_head = :audit_head
-                    WHERE id = CAST(:id AS uuid) RETURNING id)
-                {WRITE} erased
-                """,  # noqa: S608
-                id=transaction_id,
-                **self._trail.step(
-                    payment,
-                    transaction_id,
-                    actor=f"operator {self._by.who}",
-                    event="PersonErased",
-                    outcome=scope,
-                    from_status=payment["status"],
-                    to_status=payment["status"],
-                    reason=self._by.why,
-                ),
+            self._trail.note(
+                tx,
+                payment,
+                transaction_id,
+                actor=f"operator {self._by.who}",
+                event="PersonErased",
+                outcome=scope,
+                reason=self._by.why,
             )
 
 

@@ -238,15 +238,17 @@ class Case:
 
     def note(self, outcome: str) -> None:
         """One audit row about something that changes no status: by whom and why, the evidence says. Once a case."""
-        self._tx.run(
-            f"""
-            WITH noted AS (
-                UPDATE transactions SET audit_length = :audit_length, audit_head = :audit_head
-                WHERE id = CAST(:id AS uuid) RETURNING id)
-            {WRITE} noted
-            """,
-            id=self.payment.id,
-            **self._step(outcome, self.payment.status),
+        evidence = self._evidence
+        self._trail.note(
+            self._tx,
+            self._row,
+            self.payment.id,
+            actor=evidence.actor,
+            event=evidence.event,
+            outcome=outcome,
+            reason=evidence.why,
+            inbox_id=evidence.inbox_id,
+            said=evidence.result_code or evidence.receipt,
         )
 
     def _step(self, outcome: str, status: Status, review_reason: ReviewReason | None = None) -> dict[str, object]:

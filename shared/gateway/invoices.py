@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from shared.erased import ERASED_EMAIL
-from shared.gateway.trail import READ, WRITE
+from shared.gateway.trail import READ
 
 if TYPE_CHECKING:
     from shared.database import Row, Transaction
@@ -105,7 +105,15 @@ class Invoices:
             if refusal is not None:
                 return refusal
             if isinstance(asked_by, Operator):
-                self._note(tx, payment, transaction_id, asked_by)
+                self._trail.note(
+                    tx,
+                    payment,
+                    transaction_id,
+                    actor=f"operator {asked_by.who}",
+                    event="InvoiceResent",
+                    outcome="noted",
+                    reason=asked_by.why,
+                )
             return _queue(tx, transaction_id, asked_by)
 
     def given_up(self) -> list[str]:
@@ -120,28 +128,6 @@ class Invoices:
                 erased=ERASED_EMAIL,
             )
             return [str(row["id"]) for row in rows]
-
-    def _note(self, tx: Transaction, payment: Row, transaction_id: str, operator: Operator) -> None:
-        """An operator's wish changes no status; its audit row says whose it was and why."""
-        tx.run(
-            f"""
-            WITH noted AS (
-                UPDATE transactions SET audit_length = :audit_length, audit_head = :audit_head
-                WHERE id = CAST(:id AS uuid) RETURNING id)
-            {WRITE} noted
-            """,
-            id=transaction_id,
-            **self._trail.step(
-                payment,
-                transaction_id,
-                actor=f"operator {operator.who}",
-                event="InvoiceResent",
-                outcome="noted",
-                from_status=payment["status"],
-                to_status=payment["status"],
-                reason=operator.why,
-            ),
-        )
 
 
 def _look(tx: Transaction, transaction_id: str, asked_by: Customer | Operator) -> Row | None:

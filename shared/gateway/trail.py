@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from shared.audit_chain import NOTHING_YET, AuditKey, Step, head, link
 
 if TYPE_CHECKING:
-    from shared.database import Row
+    from shared.database import Row, Transaction
 
 READ = """
     now() AS audit_at, nextval('audit_log_id_seq') AS audit_id, (SELECT stamped_at FROM installation) AS audit_since
@@ -43,6 +43,43 @@ class Trail:
 
     def __init__(self, key: AuditKey) -> None:
         self._key = key
+
+    def note(
+        self,
+        tx: Transaction,
+        read: Row,
+        transaction_id: str,
+        *,
+        actor: str,
+        event: str,
+        outcome: str,
+        reason: str | None,
+        inbox_id: str | None = None,
+        said: str | None = None,
+    ) -> None:
+        """One row about something that changes no status. `read` holds it and `READ`, the payment being locked."""
+        step = self.step(
+            read,
+            transaction_id,
+            actor=actor,
+            event=event,
+            outcome=outcome,
+            from_status=read["status"],
+            to_status=read["status"],
+            reason=reason,
+            inbox_id=inbox_id,
+            said=said,
+        )
+        tx.run(
+            f"""
+            WITH noted AS (
+                UPDATE transactions SET audit_length = :audit_length, audit_head = :audit_head
+                WHERE id = CAST(:id AS uuid) RETURNING id)
+            {WRITE} noted
+            """,
+            id=transaction_id,
+            **step,
+        )
 
     def step(
         self,
