@@ -159,6 +159,13 @@ def test_large_and_small_amounts_are_written_as_people_write_them() -> None:
     assert "KES 1\n" in render(replace(PAID, amount_kes=Decimal(1))).text
 
 
+def test_the_invoice_has_its_own_date_beside_the_payments() -> None:
+    """A payment that settled late is invoiced when it settled."""
+    email = render(replace(PAID, invoice_date=datetime(2026, 11, 30, 9, 0, tzinfo=UTC)))
+    assert re.search(r"^Date: +30 November 2026$", email.text, re.MULTILINE)
+    assert re.search(r"^Paid: +23 November 2026, 01:29 EAT$", email.text, re.MULTILINE)
+
+
 def test_in_swahili_it_is_the_same_invoice() -> None:
     email = render(replace(PAID, lang="sw", receipt=None))
     assert email.subject == "Ankara INV-2026-000042 kutoka Duka la Mfano: umelipa KES 1,500"
