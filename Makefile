@@ -11,7 +11,7 @@ IN_FOUR := --numprocesses 4 --dist loadfile
 
 help:
 	@echo "make demo     take one payment all the way, and tell what happens on the way"
-	@echo "make dev      the shop, the virtual phone and the mailbox, left running (PORT=8888, SIM_PORT=8890)"
+	@echo "make dev      the shop, the virtual phone and the mailbox, left running (PORT=8888, SIM_PORT=8890, LIMITS=on)"
 	@echo "make letters  every letter that customers get, in the browser"
 	@echo "make test     every test (TESTS=tests/unit runs a part)"
 	@echo "make soak     the long form of the tests that have one (hours)"
@@ -80,5 +80,4 @@ lock: setup
 	@$(PYTHON) -m dev.lock
 
 clean:
-	@rm -rf .venv node_modules .lipa .netlify .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	@"$(PYTHON3)" dev/clean.py
