@@ -60,6 +60,8 @@ ONE_PERSON_IS_EVERYBODY = {
     "ADDRESS_PUSHES_PER_HOUR": "10000", "SHOP_PUSHES_PER_MINUTE": "3000",
 }  # fmt: skip
 """The developer, or a test, is all the customers of this shop, at one address; the limits would be in the way."""
+LIMITS_AS_DEPLOYED = dict.fromkeys(ONE_PERSON_IS_EVERYBODY, "")
+"""`LIMITS=on make dev`."""
 
 Listener = Callable[[str, str], None]
 """Takes (part, line) of what a part of the stack printed."""
@@ -206,15 +208,22 @@ class LocalStack:
             "FORCE_COLOR": "0",
             "NODE_OPTIONS": f"--require {json.dumps(str(ROOT / 'dev' / 'loopback.cjs'), ensure_ascii=False)}",
         }
-        not_passed_on = ("PORT", "SIM_PORT", "NETLIFY_AUTH_TOKEN", "NETLIFY_SITE_ID", "PYTHONPATH", "PYTHONHOME")
+        switches = ("PORT", "SIM_PORT", "LIMITS")
+        not_passed_on = (*switches, "NETLIFY_AUTH_TOKEN", "NETLIFY_SITE_ID", "PYTHONPATH", "PYTHONHOME")
         inherited = {name: value for name, value in os.environ.items() if name not in not_passed_on}
         return inherited | ours | tools
 
     # How it is done --------------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        self.logs.mkdir(parents=True, exist_ok=True)
-        self._take_folder()
+        try:
+            self.logs.mkdir(parents=True, exist_ok=True)
+            self._take_folder()
+        except OSError as refused:
+            raise StackFault(
+                f"Nothing can be written into {shown(self.state)} ({refused.strerror}), where the local stack keeps "
+                "its database and logs: use a checkout of your own."
+            ) from None
         require_free(self.port, "PORT", "the shop")
         require_free(self.simulator_port, "SIM_PORT", "the simulator")
         self._no_telemetry()
@@ -470,8 +479,8 @@ def stack_of(state: Path) -> dict[str, int] | None:
                 except ValueError:
                     about = {}
                 return about
-    except FileNotFoundError:
-        pass
+    except OSError:
+        pass  # there is none, or it is not ours to write
     return None
 
 
@@ -488,7 +497,8 @@ def main() -> int:
         if state != STATE:
             print(f"Another stack is running here: this one keeps its data in {shown(state)}.")
         print("Starting PostgreSQL, the simulator and the Netlify CLI …", flush=True)
-        stack = LocalStack(state, port=port, simulator_port=simulator_port, listener=terminal)
+        limits = limits_from_environment()
+        stack = LocalStack(state, port=port, simulator_port=simulator_port, settings=limits, listener=terminal)
         try:
             stack.start()
             introduce(stack, terminal)
@@ -502,11 +512,19 @@ def main() -> int:
             terminal.quiet = True
             stack.stop()
     except Stopped:
-        print("\nStopped. The database keeps its data.", flush=True)
+        print("\nStopped. The database keeps its data; the simulator forgets its payments and mail.", flush=True)
         return 0
     except (PortTaken, StackFault) as fault:
         print(f"\n{fault}", file=sys.stderr)
         return 1
+
+
+def limits_from_environment() -> Mapping[str, str]:
+    """`LIMITS`: on as a deployed shop has them, else out of the developer's way."""
+    wanted = os.environ.get("LIMITS", "") or "off"
+    if wanted not in ("on", "off"):
+        raise StackFault(f"LIMITS must be on or off, not {wanted!r}.")
+    return LIMITS_AS_DEPLOYED if wanted == "on" else {}
 
 
 def introduce(stack: LocalStack, terminal: Terminal) -> None:

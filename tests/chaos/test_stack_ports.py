@@ -13,7 +13,7 @@ import pytest
 
 from dev import stack
 from dev.ports import PortTaken, free_port, is_taken, port_from_environment, require_free
-from dev.stack import FolderBusy, LocalStack, StackFault, own_folder, readable, stack_of
+from dev.stack import FolderBusy, LocalStack, StackFault, limits_from_environment, own_folder, readable, stack_of
 from shared.settings import Settings
 from tests.fixtures.site import Site
 
@@ -125,6 +125,25 @@ def test_a_database_that_cannot_be_migrated_is_told_and_nothing_is_left(tmp_path
         LocalStack(tmp_path, settings={"MPESA_ENV": "nowhere"}).start()
 
     assert stack_of(tmp_path) is None
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "no folder").touch()
+
+    with pytest.raises(StackFault, match=r"Nothing can be written into .*no folder/state \(Not a directory\)"):
+        LocalStack(tmp_path / "no folder" / "state").start()
+
+
+def test_limits_are_out_of_the_developers_way_unless_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def pushes_an_hour(switch: str) -> int:
+        monkeypatch.setenv("LIMITS", switch)
+        environment = LocalStack(tmp_path, settings=limits_from_environment()).environment()
+        return Settings.from_environment(environment).limits.phone_pushes_an_hour
+
+    assert pushes_an_hour("") == pushes_an_hour("off") == 1000
+    assert pushes_an_hour("on") == 10
+    with pytest.raises(StackFault, match="LIMITS must be on or off, not 'yes'"):
+        pushes_an_hour("yes")
 
 
 # What `make dev` shows ------------------------------------------------------------------------------------------------
