@@ -22,6 +22,8 @@ ALLOWED = (
 )  # fmt: skip
 FILTERS = frozenset({"capitalize", "default", "e", "escape", "lower", "title", "trim", "upper", "urlencode"})
 TESTS = frozenset({"defined", "none", "undefined"})
+MOST_VALUES_OF_A_MACRO = 50
+"""A macro is written as a whole: one that repeats a long text a thousand times would fill the memory."""
 CALLED_FOR = {nodes.For: "a loop", nodes.Include: "an include", nodes.Getattr: "a dot", nodes.Getitem: "a bracket"}
 
 
@@ -79,6 +81,8 @@ def _check_node(node: nodes.Node, files: Set[str]) -> None:
                 raise _not_here(node, f"another file than these: {', '.join(sorted(files))}")
         case nodes.Macro(body=body) if any(_holds(part, nodes.Call, nodes.Macro, nodes.Block) for part in body):
             raise _not_here(node, "a call, a block or a macro inside a macro")
+        case nodes.Macro(body=body) if _count_of_values(body) > MOST_VALUES_OF_A_MACRO:
+            raise _not_here(node, f"more than {MOST_VALUES_OF_A_MACRO} values in a macro")
         case nodes.Call(node=called):
             if not isinstance(called, nodes.Name) or node.dyn_args is not None or node.dyn_kwargs is not None:
                 raise _not_here(node, "a call of anything but a macro")
@@ -104,6 +108,10 @@ def _check_names(tree: nodes.Template, names: Set[str]) -> None:
 
 def _holds(node: nodes.Node, *kinds: type[nodes.Node]) -> bool:
     return isinstance(node, kinds) or next(node.find_all(kinds), None) is not None
+
+
+def _count_of_values(body: list[nodes.Node]) -> int:
+    return sum(isinstance(each, nodes.Name) for part in body for each in _every(part))
 
 
 def _not_here(node: nodes.Node, what: str) -> Refused:

@@ -6,6 +6,7 @@ Imported only when a letter is written: Jinja costs a cold start some tens of mi
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -158,7 +159,7 @@ class Templates:
     def _read(self, name: str) -> tuple[str, Path]:
         for folder in self._folders:
             path = folder / name
-            if name in FILES and (path.exists() or path.is_symlink()):
+            if name in FILES and os.path.lexists(path):
                 try:
                     if not (path.is_file() and path.resolve().is_relative_to(folder.resolve())):
                         raise BrokenTemplate(name, None, "it is no file of this folder")
@@ -187,7 +188,7 @@ def shops_own(folder: Path) -> Templates | None:
 
 def own_files(folder: Path) -> list[str]:
     """The templates that a folder has in place of the built-in ones."""
-    return sorted(name for name in FILES if (folder / name).exists() or (folder / name).is_symlink())
+    return sorted(name for name in FILES if os.path.lexists(folder / name))
 
 
 def _has_a_subject(name: str) -> bool:

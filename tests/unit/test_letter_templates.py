@@ -168,6 +168,10 @@ WRONG: dict[str, tuple[str | bytes, str]] = {
         HTML + "{% set a = 'x' %}{% set a = a ~ a %}{% block body %}{{ a }}{% endblock %}",
         "line 2: not part of the language of letters",
     ),
+    "a macro that repeats itself": (
+        HTML + "{% macro m(a) %}" + "{{ a }}" * 51 + "{% endmacro %}{% block body %}{{ m('x') }}{% endblock %}",
+        "line 2: not part of the language of letters",
+    ),
     "another file": (HTML + BODY + "{% include '/etc/passwd' %}" + END, "line 3: not part of the language of letters"),
     "another layout": ("{% extends '../../secrets.html' %}", "line 1: not part of the language of letters"),
     "a layout by a value": ("{% extends customer_name %}", "line 1: not part of the language of letters"),
