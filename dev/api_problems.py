@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from netlify.functions.callback import inbox_full
-from netlify.functions.invoice import not_paid, too_many_asked, too_often
+from netlify.functions.invoice import address_removed, not_paid, too_many_asked, too_often
 from shared.edge import (
     Code,
     FieldError,
@@ -88,7 +88,7 @@ OF_STATUS: dict[Code, Told] = {"not_found": {"not_found": not_found()}}
 OF_INVOICE: dict[Code, Told] = {
     **NOT_JSON,
     **OF_STATUS,
-    "invalid": {"invalid_id": _not_an_id()},
+    "invalid": {"invalid_id": _not_an_id(), "address_removed": address_removed()},
     "not_paid": {"not_paid": not_paid()},
     "too_often": {"too_often": too_often(43_200), "too_often_in_all": too_often(None)},
     "too_many": {"too_many_invoices": too_many_asked(1_260)},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ops.books import Books
 from ops.review import NotPossible
 from shared.gateway import Gateway
-from shared.gateway.invoices import NoAddress, Operator, Requested, Waiting
+from shared.gateway.invoices import AddressErased, NoAddress, Operator, Requested, Waiting
 
 
 def resend(gateway: Gateway, clue: str, who: str, why: str) -> str:
@@ -20,6 +20,8 @@ def resend(gateway: Gateway, clue: str, who: str, why: str) -> str:
             return transaction_id
         case NoAddress():
             raise NotPossible(f"{transaction_id} has no e-mail address: POST /api/pay/invoice takes one, once")
+        case AddressErased():
+            raise NotPossible(f"the e-mail address of {transaction_id} was erased: its invoice goes nowhere any more")
         case Waiting():
             raise NotPossible(f"the invoice of {transaction_id} still waits to be sent: the sweep does it")
         case _:

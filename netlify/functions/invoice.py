@@ -10,7 +10,7 @@ from typing import Any
 from shared.calls_out import Deadline
 from shared.collaborators import gateway
 from shared.edge import Answer, FieldError, Problem, Request, answer, invalid, not_found
-from shared.gateway.invoices import Customer, NoAddress, NotPaid, Requested, TooMany, TooOften
+from shared.gateway.invoices import AddressErased, Customer, NoAddress, NotPaid, Requested, TooMany, TooOften
 from shared.limits import caller_digest
 from shared.mail.sending import send_now
 from shared.orders import read_email, unknown_fields
@@ -45,6 +45,8 @@ def send_again(request: Request) -> Answer:
             raise not_paid()
         case NoAddress():
             raise invalid(FieldError("customer_email", "must be an e-mail address: none is stored with this payment"))
+        case AddressErased():
+            raise address_removed()
         case TooOften(retry_after_s):
             raise too_often(retry_after_s)
         case TooMany(retry_after_s):
@@ -63,6 +65,13 @@ def on_its_way(transaction_id: str) -> Answer:
 def not_paid() -> Problem:
     """Only a paid payment has an invoice."""
     return Problem(409, "not_paid", "Not paid", "There is no invoice for a payment that is not paid.")
+
+
+def address_removed() -> Problem:
+    """A person left the books, by their wish or in time: no other address is taken for what they paid."""
+    detail = "The e-mail address of this payment was removed from the books, and no other is taken for it."
+    wrong = FieldError("customer_email", "is not taken any more for this payment: ask the shop for the invoice")
+    return Problem(422, "invalid", "Cannot be used", f"{detail} Ask the shop for the invoice.", errors=(wrong,))
 
 
 def too_often(retry_after_s: int | None) -> Problem:

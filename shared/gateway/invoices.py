@@ -59,7 +59,12 @@ class NotPaid:
 
 @dataclass(frozen=True)
 class NoAddress:
-    """No e-mail address is stored, and none was given; or it was erased, and no other takes its place."""
+    """No e-mail address is stored, and none was given."""
+
+
+@dataclass(frozen=True)
+class AddressErased:
+    """The person was erased, and no other address takes the place of theirs."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,7 @@ class TooMany:
     retry_after_s: int
 
 
-Refused: TypeAlias = NotPaid | NoAddress | Waiting | TooOften | TooMany
+Refused: TypeAlias = NotPaid | NoAddress | AddressErased | Waiting | TooOften | TooMany
 
 
 class Invoices:
@@ -161,7 +166,7 @@ def _refused(payment: Row, asked_by: Customer | Operator) -> Refused | None:
     if payment["status"] != "PAID":
         return NotPaid()
     if ERASED_EMAIL in (payment["customer_email"], payment["invoiced_to"]):
-        return NoAddress()
+        return AddressErased()
     match asked_by:
         case Operator():
             if payment["customer_email"] is None:

@@ -11,7 +11,7 @@ import pytest
 
 from shared.database import Database
 from shared.gateway.cases import Evidence
-from shared.gateway.invoices import NoAddress, NotPaid, Operator, Requested, Waiting
+from shared.gateway.invoices import AddressErased, NoAddress, NotPaid, Operator, Requested, Waiting
 from shared.payments import (
     Alert,
     Confirmed,
@@ -875,8 +875,8 @@ def test_an_alert_that_waits_holds_up_no_invoice(ledger: Ledger) -> None:
 def test_without_an_address_or_with_an_erased_one_no_invoice_is_sent_again(ledger: Ledger) -> None:
     without, erased = paid(ledger, 1), invoiced(ledger, 2)
     ledger.overwrite("UPDATE invoices SET customer_email = 'erased@erased.invalid'")
-    for transaction_id in (without, erased):
-        assert resent(ledger, transaction_id) == NoAddress()
+    assert resent(ledger, without) == NoAddress()
+    assert resent(ledger, erased) == AddressErased()
     assert ledger.rows("SELECT id FROM outbox WHERE next_try_at IS NOT NULL") == []
 
 

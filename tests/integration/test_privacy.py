@@ -462,13 +462,18 @@ def test_ids_that_a_late_callback_teaches_leave_with_the_next_purge(shop: Shop) 
     assert shop.payment(transaction_id)["checkout_request_id"].startswith("ws_CO_04052026101530123")
 
 
-def test_an_erased_payments_invoice_goes_nowhere(shop: Shop) -> None:
+def test_an_erased_payments_invoice_goes_nowhere(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     transaction_id = settled(shop)
     shop.age(THREE_DAYS)
     erase(shop)
     for body in ({}, {"customer_email": "somebody@example.com"}):
         reply = shop.call("invoice", "POST", "/api/mpesa/invoice", {"transaction_id": transaction_id, **body})
-        assert reply.status == 422
+        assert (reply.status, reply.body["code"]) == (422, "invalid")
+        assert "was removed from the books, and no other is taken for it. Ask the shop" in reply.body["detail"]
+        assert ERASED_EMAIL not in str(reply.body)
+    resend = ("invoice", "resend", transaction_id, "--why", "they asked again")
+    assert main(resend, {**os.environ, "DATABASE_URL": shop.database_url}) == 1
+    assert "was erased: its invoice goes nowhere any more" in capsys.readouterr().err
     shop.sweep()
     assert len(shop.letters()) == 1
     assert shop.payment(transaction_id)["customer_email"] == ERASED_EMAIL
