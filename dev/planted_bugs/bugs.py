@@ -6,7 +6,7 @@ that must notice.
 
 from __future__ import annotations
 
-from dev.planted_bugs import books, edge, limits, mail, notices, races, safaricom
+from dev.planted_bugs import books, edge, invoices, limits, mail, notices, races, safaricom
 from dev.planted_bugs.bug import Bug
 
 BUGS: tuple[Bug, ...] = (
@@ -15,6 +15,7 @@ BUGS: tuple[Bug, ...] = (
     *safaricom.BUGS,
     *limits.BUGS,
     *mail.BUGS,
+    *invoices.BUGS,
     *notices.BUGS,
     *edge.BUGS,
 )
