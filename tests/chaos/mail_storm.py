@@ -51,6 +51,7 @@ AFTERWARDS_TICKS = 120
 KILLS = (KILLED_BEFORE, KILLED_AFTER, KILLED_ONCE_RECORDED)
 TRANSIENT = ("error_500", "too_many_429", "firewall_503", "garbage", "drop", "reset", "drop_after", "drop_after")
 PERMANENT = ("refused_400", "too_large_413")
+SLOW_S = 600
 SHORT_PATIENCE_S = 0.3
 LONG_PATIENCE_S = 20.0
 """Of whoever waits for an answer, for letters that are to have one: a slow machine is no fault of the mail server's."""
@@ -190,7 +191,7 @@ class MailStorm:
             kind = self.chance.choice(("unauthorized_401", "firewall_403"))
             self.mailbox.fault("mail", kind, for_s=self.chance.randrange(600, 1200))
         if tick in self._slow and not self._all_letters_fail():
-            self.mailbox.fault("mail", self._slow[tick], seconds=600)
+            self.mailbox.fault("mail", self._slow[tick], seconds=SLOW_S)
             self._be_patient(SHORT_PATIENCE_S)
         if self._payments[tick]:
             self._pay(self._payments[tick])
@@ -318,11 +319,12 @@ class MailStorm:
     # Afterwards -------------------------------------------------------------------------------------------------------
 
     def _let_the_rest_arrive(self) -> None:
-        """Nothing waits for ever: each letter is sent or given up."""
+        """Nothing waits for ever: each letter is sent or given up, and what the server held in hand is taken."""
         self._be_patient(LONG_PATIENCE_S)
         for _ in range(AFTERWARDS_TICKS):
             self._sweep()
             if not self.shop.rows("SELECT id FROM outbox WHERE next_try_at IS NOT NULL"):
+                self.time.go_on(SLOW_S)
                 return
             self.time.go_on(TICK_S)
         raise AssertionError("letters still wait, two hours after the storm")
