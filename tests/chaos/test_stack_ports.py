@@ -13,7 +13,8 @@ import pytest
 
 from dev import stack
 from dev.ports import PortTaken, free_port, is_taken, port_from_environment, require_free
-from dev.stack import FolderBusy, LocalStack, StackFault, limits_from_environment, own_folder, readable, stack_of
+from dev.stack import FolderBusy, LocalStack, StackFault, limits_from_environment, own_folder, stack_of
+from dev.terminal import readable
 from shared.settings import Settings
 from tests.fixtures.site import Site
 
