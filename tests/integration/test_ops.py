@@ -55,12 +55,16 @@ def test_broken_books_are_named(shop: Shop, capsys: pytest.CaptureFixture[str]) 
     assert run(shop, "verify") == 1
     told = capsys.readouterr().out
     assert "BROKEN  one_invoice" in told
+    assert "BROKEN  invoice_numbers_have_no_gap" in told
+    assert str(invoice["invoice_number"]) in told
     assert transaction_id in told
     shop.rows(
-        "INSERT INTO invoices (transaction_id, customer_email, amount) VALUES (:transaction_id, :email, :amount)",
+        "INSERT INTO invoices (transaction_id, customer_email, amount, invoice_number)"
+        " VALUES (:transaction_id, :email, :amount, :number)",
         transaction_id=invoice["transaction_id"],
         email=invoice["customer_email"],
         amount=invoice["amount"],
+        number=invoice["invoice_number"],
     )
 
 
