@@ -104,7 +104,10 @@ def test_what_a_shop_may_write(shop: Shop) -> None:
         "en/invoice.html",
         HTML
         + """{% from "parts.html" import row %}
-{% set colour = "#123456" %}
+
+
+  {% set colour = "#123456" %}
+
 {% macro big(text, size=20) %}<b style="font-size:{{ size }}px">{{ text }}</b>{% endmacro %}
 {% block body %}{% if receipt and result_code in ("1", "1032") and not description %}{% else %}
 {{ big("Asante " ~ customer_name, size=24) }} {{ colour }} {{ description|default("?")|upper|e }}
@@ -214,6 +217,29 @@ def test_a_text_with_an_error_stops_no_letter_and_is_told(shop: Shop, built_in: 
     shop.has("en/invoice.txt", content)
     assert shop.writes() == built_in
     assert shop.told == [("en/invoice.txt", where)]
+
+
+@pytest.mark.parametrize(
+    ("content", "detail"),
+    [
+        (HTML + "{% block bdoy %}{% endblock %}", "the layout has no block 'bdoy', but: badge, body, footer, legal, "),
+        (HTML + "Hello", "it stands outside every block"),
+        (HTML + BODY + "{% for a in amount %}{% endfor %}" + END, "a loop cannot be used in a letter"),
+        (HTML + BODY + "{{ amount.x }}" + END, "a dot cannot be used in a letter"),
+        (HTML + BODY + "{{ amount[0] }}" + END, "a bracket cannot be used in a letter"),
+        (HTML + BODY + "{% include 'parts.html' %}" + END, "an include cannot be used in a letter"),
+        (HTML + BODY + "{{ 1 + 1 }}" + END, "this (Add) cannot be used in a letter"),
+        (HTML + BODY + "{{ amount|money }}" + END, "the filter 'money'; there are: capitalize, default"),
+        (HTML + BODY + "{% if amount is odd %}{% endif %}" + END, "the test 'odd'; there are: defined, none"),
+        (HTML + BODY + "{{ amuont }}" + END, "there is no 'amuont'"),
+        ("{% extends 'x.html' %}", "another file than these: en/failed.html"),
+    ],
+)
+def test_whoever_wrote_it_is_told_what_is_wrong(shop: Shop, content: str, detail: str) -> None:
+    shop.has("en/invoice.html", content)
+    with pytest.raises(BrokenTemplate) as broken:
+        Templates(shop.folder, BUILT_IN).check("en/invoice.html")
+    assert detail in broken.value.detail
 
 
 def test_what_is_told_may_stand_in_the_log(shop: Shop) -> None:
