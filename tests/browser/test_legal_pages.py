@@ -11,6 +11,19 @@ from ops.retention import A_COMPLAINT, A_RETRY, THE_BOOKS
 from tests.browser.customer import Customer, keep_screenshots
 from tests.browser.scripted_shop import PUBLIC, ScriptedShop
 
+BROKEN_WORDS = """
+() => {
+  const broken = [], texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let text; (text = texts.nextNode()); )
+    for (const { 0: word, index } of text.data.matchAll(/m-pesa|e-mail\\w*/gi)) {
+      const range = document.createRange();
+      range.setStart(text, index);
+      range.setEnd(text, index + word.length);
+      if (new Set([...range.getClientRects()].map((box) => box.top)).size > 1) broken.push(word);
+    }
+  return broken;
+}
+"""
 PAGES = {"privacy": ("Privacy notice", "15-privacy"), "refunds": ("Refund policy", "16-refunds")}
 
 
@@ -70,6 +83,19 @@ def test_it_can_be_read_without_javascript(browser: Browser, shop: ScriptedShop,
     expect(page.get_by_role("heading", name=PAGES[name][0])).to_be_visible()
     expect(page.get_by_role("main")).to_contain_text("the address on your invoice")
     context.close()
+
+
+@pytest.mark.parametrize("name", ["", *(f"{name}.html" for name in PAGES)])
+def test_on_a_phone_no_line_breaks_in_m_pesa_or_e_mail(page: Page, shop: ScriptedShop, name: str) -> None:
+    page.goto(f"{shop.address}/{name}")
+    page.evaluate("for (const hidden of document.querySelectorAll('[hidden]')) hidden.hidden = false")
+    note = page.locator("[data-slot='note']").first
+    if not name:  # what a script writes is looked through too
+        note.evaluate("(note) => (note.textContent = 'Look for its M-Pesa prompt. '.repeat(9))")
+        expect(note.locator(".whole")).to_have_count(9)
+    for width in range(320, 400, 4):
+        page.set_viewport_size({"width": width, "height": 740})
+        assert page.evaluate(BROKEN_WORDS) == [], f"at {width} px"
 
 
 def test_the_times_it_names_are_those_of_the_purge() -> None:
