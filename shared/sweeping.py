@@ -11,7 +11,7 @@ from shared.calls_out import Deadline
 from shared.collaborators import daraja, gateway
 from shared.daraja.models import receipts_seen
 from shared.database.errors import DatabaseUnavailable
-from shared.gateway.outbox import AlertDue, AnchorDue, InvoiceDue, NoticeDue
+from shared.gateway.outbox import AlertDue, AnchorDue, Dropped, InvoiceDue, NoticeDue
 from shared.gateway.queries import Later, QueryDue
 from shared.mail.sending import NoMailNow, mail_anchor, send_invoice, send_notice
 from shared.observability.alerts import deliver
@@ -104,6 +104,8 @@ class Sweep:
             )
         ):
             match due:
+                case Dropped():
+                    self._count("notices_dropped", 1)
                 case AlertDue():
                     deliver(self._gateway, due)
                     self._count("alerts", 1)

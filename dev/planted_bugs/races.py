@@ -70,8 +70,8 @@ BUGS: tuple[Bug, ...] = (
     bug(
         "two sweeps send the same letter",
         OUTBOX,
-        "next_try_at, id LIMIT 1 FOR UPDATE SKIP LOCKED),\n            pointless AS",
-        "next_try_at, id LIMIT 1),\n            pointless AS",
+        "next_try_at, id LIMIT 1 FOR UPDATE SKIP LOCKED),\n                pointless AS",
+        "next_try_at, id LIMIT 1),\n                pointless AS",
         SWEEP + RACES,
         "two_sweeps or sweeps_that_run_at_once",
     ),

@@ -14,7 +14,7 @@ from shared.language import Lang
 from shared.notices import TOLD_BY_DEFAULT
 
 if TYPE_CHECKING:
-    from shared.database import Row, Transaction
+    from shared.database import Row
     from shared.gateway.store import Store
 
 MOST_TRIES = 3
@@ -99,6 +99,11 @@ class AnchorDue:
     tries: int
 
 
+@dataclass(frozen=True)
+class Dropped:
+    """A notice that was to leave and is pointless by now: written down, nothing to send."""
+
+
 MailDue: TypeAlias = InvoiceDue | NoticeDue | AnchorDue
 Due: TypeAlias = AlertDue | MailDue
 
@@ -132,58 +137,56 @@ class Outbox:
 
     def take(
         self, *, mail_too: bool = True, notices: Collection[str] = TOLD_BY_DEFAULT, only: int | None = None
-    ) -> Due | None:
+    ) -> Due | Dropped | None:
         """What is due, or `only` this where it is: leased for a minute and counted as a try; the next waits longer.
 
         Alerts first, since no mail server can hold them up; then the oldest, and notices last. A notice that is
-        pointless by now, or of a kind that is not among `notices`, is dropped and never returned.
+        pointless by now, or of a kind that is not among `notices`, is dropped.
         """
         with self._store.transaction() as tx:
-            while (row := self._take(tx, mail_too, notices, only)) is not None and row["dropped"]:
-                pass
-            return _due(row) if row else None
-
-    def _take(self, tx: Transaction, mail_too: bool, notices: Collection[str], only: int | None) -> Row | None:
-        return tx.row(
-            f"""
-            WITH due AS (
-                SELECT id, kind, topic, transaction_id, tells_of FROM outbox
-                WHERE next_try_at <= now() AND tries < :most_tries AND id = coalesce(CAST(:only AS bigint), id)
-                  AND (kind = 'alert' OR kind = 'anchor' AND topic = 'log'
-                       OR :mail_too AND NOT EXISTS (SELECT FROM mail_pause WHERE until > now()))
-                ORDER BY kind = 'alert' DESC, kind = 'notice', next_try_at, id LIMIT 1 FOR UPDATE SKIP LOCKED),
-            pointless AS (
-                SELECT {POINTLESS} AS why FROM due JOIN transactions t ON t.id = due.transaction_id
-                WHERE due.kind = 'notice'),
-            taken AS (
-                UPDATE outbox o SET
-                       tries = o.tries + CASE WHEN why IS NULL THEN 1 ELSE 0 END,
-                       next_try_at = CASE WHEN why IS NULL THEN now() + interval '1 minute' * power(5, o.tries) END,
-                       dropped = why
-                FROM due LEFT JOIN pointless ON true
-                WHERE o.id = due.id
-                RETURNING o.id, o.kind, o.topic, o.transaction_id, o.created_at, o.facts, o.last_error, o.anchor_id,
-                          o.tries, o.dropped)
-            SELECT taken.*, i.invoice_number, i.invoice_date,
-                   coalesce(i.customer_email, t.customer_email) AS customer_email,
-                   coalesce(i.customer_name, t.customer_name) AS customer_name,
-                   coalesce(i.customer_phone, t.phone_number) AS customer_phone,
-                   t.amount, t.account_reference, t.transaction_desc, t.paid_at, t.refund_receipt, t.result_code,
-                   t.lang, c.mpesa_receipt_number,
-                   a.made_at, a.last_audit_id, a.row_count, a.payment_count, a.digest, s.stamped_at
-            FROM taken
-            LEFT JOIN audit_anchors a ON a.id = taken.anchor_id
-            LEFT JOIN installation s ON a.id IS NOT NULL
-            LEFT JOIN transactions t ON t.id = taken.transaction_id
-            LEFT JOIN invoices i ON i.transaction_id = taken.transaction_id AND taken.kind = 'invoice'
-            LEFT JOIN payment_confirmations c ON c.transaction_id = taken.transaction_id
-            """,
-            most_tries=MOST_TRIES,
-            mail_too=mail_too,
-            notices=list(notices),
-            only=only,
-            erased=ERASED_EMAIL,
-        )
+            row = tx.row(
+                f"""
+                WITH due AS (
+                    SELECT id, kind, topic, transaction_id, tells_of FROM outbox
+                    WHERE next_try_at <= now() AND tries < :most_tries AND id = coalesce(CAST(:only AS bigint), id)
+                      AND (kind = 'alert' OR kind = 'anchor' AND topic = 'log'
+                           OR :mail_too AND NOT EXISTS (SELECT FROM mail_pause WHERE until > now()))
+                    ORDER BY kind = 'alert' DESC, kind = 'notice', next_try_at, id LIMIT 1 FOR UPDATE SKIP LOCKED),
+                pointless AS (
+                    SELECT {POINTLESS} AS why FROM due JOIN transactions t ON t.id = due.transaction_id
+                    WHERE due.kind = 'notice'),
+                taken AS (
+                    UPDATE outbox o SET
+                           tries = o.tries + CASE WHEN why IS NULL THEN 1 ELSE 0 END,
+                           next_try_at = CASE WHEN why IS NULL THEN now() + interval '1 minute' * power(5, o.tries) END,
+                           dropped = why
+                    FROM due LEFT JOIN pointless ON true
+                    WHERE o.id = due.id
+                    RETURNING o.id, o.kind, o.topic, o.transaction_id, o.created_at, o.facts, o.last_error, o.anchor_id,
+                              o.tries, o.dropped)
+                SELECT taken.*, i.invoice_number, i.invoice_date,
+                       coalesce(i.customer_email, t.customer_email) AS customer_email,
+                       coalesce(i.customer_name, t.customer_name) AS customer_name,
+                       coalesce(i.customer_phone, t.phone_number) AS customer_phone,
+                       t.amount, t.account_reference, t.transaction_desc, t.paid_at, t.refund_receipt, t.result_code,
+                       t.lang, c.mpesa_receipt_number,
+                       a.made_at, a.last_audit_id, a.row_count, a.payment_count, a.digest, s.stamped_at
+                FROM taken
+                LEFT JOIN audit_anchors a ON a.id = taken.anchor_id
+                LEFT JOIN installation s ON a.id IS NOT NULL
+                LEFT JOIN transactions t ON t.id = taken.transaction_id
+                LEFT JOIN invoices i ON i.transaction_id = taken.transaction_id AND taken.kind = 'invoice'
+                LEFT JOIN payment_confirmations c ON c.transaction_id = taken.transaction_id
+                """,
+                most_tries=MOST_TRIES,
+                mail_too=mail_too,
+                notices=list(notices),
+                only=only,
+                erased=ERASED_EMAIL,
+            )
+            if row is None:
+                return None
+            return Dropped() if row["dropped"] else _due(row)
 
     def sent(self, due: Due) -> None:
         """It left; never again."""

@@ -10,6 +10,7 @@ import pytest
 
 from ops.__main__ import main
 from shared import collaborators
+from shared.gateway.outbox import Dropped
 from shared.mail.mailer import ID_HEADER
 from tests.fixtures.shop import CUSTOMER, Shop, forget_collaborators
 
@@ -275,6 +276,15 @@ def test_a_shop_turns_all_off_and_invoices_go_on(shop: Shop, monkeypatch: pytest
     the_shop_tells(shop, monkeypatch, "off")
     goes_through_all(shop)
     assert told(shop) == ["invoice"]
+
+
+def test_notices_that_are_not_told_leave_one_by_one_so_that_a_heap_of_them_outlasts_no_sweep(shop: Shop) -> None:
+    for reference in ("ONE", "TWO"):
+        failed(shop, account_reference=reference)
+        shop.age(200)
+    outbox = collaborators.gateway().outbox
+    assert isinstance(outbox.take(notices=()), Dropped)
+    assert notices(shop) == [("failed", "off"), ("failed", None)]
 
 
 def test_who_left_no_address_is_told_nothing(shop: Shop) -> None:
