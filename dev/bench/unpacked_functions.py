@@ -3,9 +3,9 @@
 Each function here returns numbers and prints nothing. `make build` (dev/build.py) must have left its zips.
 
     with unpacked_functions() as functions:
-        cold = functions.cold_start_ms("callback", event, environment)
+        cold_ms = functions.cold_start_ms("callback", event, environment)
 
-Run as `python -m dev.bench_platform`, it prints them for events that need no database.
+Run as `python -m dev.bench.unpacked_functions`, it prints them for events that need no database.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Any
 from dev.build import ZIPS, BuiltFunction, built_functions
 from dev.deployed_function import DeployedFunction, http_event, make_removable
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 START = ROOT / "netlify" / "plugins" / "python-functions" / "runtime" / "start.py"
 
 DIRECT_CALLS = """
@@ -90,16 +90,13 @@ class UnpackedFunctions:
     def start(self, name: str, environment: Mapping[str, str] | None = None) -> DeployedFunction:
         return DeployedFunction(self._zips / f"{name}.zip", self._folder / name, environment)
 
-    def cold_start_ms(
-        self, name: str, event: Mapping[str, Any], environment: Mapping[str, str] | None = None, *, runs: int = 9
-    ) -> Spread:
+    def cold_start_ms(self, name: str, event: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> float:
         """From Node beginning to load the entry to the first answer: starts Python, imports, handles the event."""
-        taken = []
-        for _ in range(runs + 1):
-            with self.start(name, environment) as function:
-                function.invoke(event)
-                taken.append(function.cold_start_ms)
-        return Spread(tuple(taken[1:]))  # the first one reads the files from the disk
+        with self.start(name, environment) as function:
+            answer = function.invoke(event)
+            if answer["statusCode"] >= 500 or answer["statusCode"] == 429:
+                raise RuntimeError(f"{name} did not answer as it should: {answer}\n{function.log()}")
+            return function.cold_start_ms
 
     def warm_calls(self, name: str, event: Mapping[str, Any], *, calls: int = 500, warm_up: int = 50) -> WarmCalls:
         """For an event whose handling needs no environment."""
@@ -173,7 +170,9 @@ def main() -> None:
     refused = http_event("PUT", "/api/mpesa/nothing")
     with unpacked_functions() as functions:
         for built in functions.sizes:
-            cold, warm = functions.cold_start_ms(built.name, refused, runs=5), functions.warm_calls(built.name, refused)
+            starts = [functions.cold_start_ms(built.name, refused) for _ in range(6)]
+            cold = Spread(tuple(starts[1:]))  # the first one reads the files from the disk
+            warm = functions.warm_calls(built.name, refused)
             alone = python_alone_ms(f"netlify.functions.{built.name}.handler", runs=5)
             print(
                 f"{built.name:10} {built.zip_mb:5.1f} MB  cold {cold.p50:6.1f} ms, of it Python {alone.p50:6.1f} ms"

@@ -1,0 +1,193 @@
+"""What is measured: a database and a Daraja, and for each kind of work an event that does it for real."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from db.migrate import migrate, read_migrations
+from dev.deployed_function import http_event
+from dev.postgres import EmbeddedPostgres
+from dev.stack import ONE_PERSON_IS_EVERYBODY
+from shared.daraja.callback_address import callback_url
+from shared.database import Database
+from shared.settings import Receiving
+from simulator import Behaviour, Simulator, SimulatorSettings
+
+JSON = {"content-type": "application/json"}
+
+
+class Work(StrEnum):
+    """The usual work of each function, as the table names it."""
+
+    CALLBACK = "callback"
+    STATUS = "status"
+    STKPUSH = "stkpush"
+    INVOICE = "invoice"
+    SWEEP_OF_AN_EMPTY_MINUTE = "sweep of an empty minute"
+    SWEEP_WITH_ONE_INVOICE = "sweep with one invoice to send"
+
+    @property
+    def function(self) -> str:
+        return self.split()[0]
+
+
+class Shop:
+    """A database and a Daraja to measure with, and events that do real work there."""
+
+    def __init__(self, database_url: str, simulator: Simulator) -> None:
+        self.environment = environment_of(database_url, simulator)
+        self._database = Database(database_url)
+        self._callback = Receiving.from_environment(self.environment).callback
+        self._number = 0
+
+    def event(self, work: Work) -> dict[str, Any]:
+        """One that the function has never seen, and everything prepared for it."""
+        self._number += 1
+        match work:
+            case Work.CALLBACK:
+                return self.callback(self.payment())
+            case Work.STATUS:
+                return http_event("GET", f"/api/pay/status/{self.payment()['id']}")
+            case Work.STKPUSH:
+                phone = f"2547000{self._number:05}"
+                return http_event("POST", "/api/pay/stkpush", order(phone, f"BENCH{self._number}"), JSON)
+            case Work.INVOICE:
+                asked = {"transaction_id": str(self._paid()["id"])}
+                return http_event("POST", "/api/pay/invoice", json.dumps(asked), JSON)
+            case Work.SWEEP_OF_AN_EMPTY_MINUTE | Work.SWEEP_WITH_ONE_INVOICE:
+                self._forget_payments()  # else it asks Daraja what became of all that were measured before
+                if work is Work.SWEEP_WITH_ONE_INVOICE:
+                    self._paid()
+                return http_event("POST", "/.netlify/functions/sweep", "{}", JSON)
+
+    def payment(self) -> dict[str, Any]:
+        """A pending payment of KES 10 with an address, as a push leaves it."""
+        self._number += 1
+        ids = {"checkout": f"ws_CO_bench{self._number}{os.getpid()}", "merchant": f"bench-{self._number}-{os.getpid()}"}
+        with self._database.transaction() as tx:
+            (row,) = tx.rows(
+                """
+                WITH made AS (
+                    INSERT INTO transactions (phone_number, amount, account_reference, customer_email, status,
+                                              pushed_at, checkout_request_id, merchant_request_id)
+                    VALUES (:phone, 10, :reference, 'bench@example.com', 'PENDING',
+                            now(), :checkout, :merchant)
+                    RETURNING *),
+                audited AS (
+                    INSERT INTO audit_log (transaction_id, actor, event, outcome, to_status)
+                    SELECT id, 'bench', 'Order', 'admitted', 'PENDING' FROM made)
+                SELECT * FROM made
+                """,
+                phone=f"2547000{self._number:05}",
+                reference=f"BENCH{self._number}",
+                **ids,
+            )
+        return row
+
+    def callback(self, payment: dict[str, Any]) -> dict[str, Any]:
+        """Safaricom's news that it is paid."""
+        self._number += 1
+        path = "/" + callback_url(self._callback, str(payment["id"])).split("/", 3)[3]
+        return paid(path, payment, f"UKB{self._number:07}")
+
+    def _paid(self) -> dict[str, Any]:
+        """A payment that has just been paid: its invoice waits."""
+        from netlify.functions import callback
+
+        payment = self.payment()
+        with quiet():
+            callback.handler(self.callback(payment), None)
+        return payment
+
+    def _forget_payments(self) -> None:
+        with self._database.transaction() as tx:
+            tx.run("SET LOCAL session_replication_role = 'replica'")  # history is kept, but not this
+            tx.run("TRUNCATE transactions, outbox CASCADE")
+
+    def close(self) -> None:
+        self._database.close()
+
+
+def paid(path: str, payment: Mapping[str, Any], receipt: str) -> dict[str, Any]:
+    """Safaricom's news to this address, that a payment of KES 10 with these ids was made."""
+    items = [
+        {"Name": "Amount", "Value": 10},
+        {"Name": "MpesaReceiptNumber", "Value": receipt},
+        {"Name": "TransactionDate", "Value": 20260504120000},
+        {"Name": "PhoneNumber", "Value": int(payment["phone_number"])},
+    ]
+    told = {
+        "MerchantRequestID": payment["merchant_request_id"],
+        "CheckoutRequestID": payment["checkout_request_id"],
+        "ResultCode": 0,
+        "ResultDesc": "The service request is processed successfully.",
+        "CallbackMetadata": {"Item": items},
+    }
+    return http_event("POST", path, json.dumps({"Body": {"stkCallback": told}}), JSON)
+
+
+def order(phone: str, reference: str) -> str:
+    return json.dumps(
+        {
+            "phone_number": phone,
+            "amount": 10,
+            "account_reference": reference,
+            "customer_email": "bench@example.com",
+        }
+    )
+
+
+def environment_of(database_url: str, simulator: Simulator) -> dict[str, str]:
+    """What the functions are told. One machine is all customers here."""
+    return {
+        **simulator.environment(),
+        **ONE_PERSON_IS_EVERYBODY,
+        "DATABASE_URL": database_url,
+        "MPESA_CALLBACK_URL": "http://127.0.0.1:9/api/pay/callback",
+        "INVOICE_EMAIL_FROM": "invoices@shop.example",
+        "INVOICE_EMAIL_REPLY_TO": "support@shop.example",
+    }
+
+
+@contextlib.contextmanager
+def shop() -> Iterator[Shop]:
+    with server_and_simulator() as (postgres, simulator):
+        database = Database(postgres.url())
+        migrate(database, read_migrations(), "sandbox")
+        database.close()
+        here = Shop(postgres.url(tcp=True), simulator)
+        try:
+            yield here
+        finally:
+            here.close()
+
+
+@contextlib.contextmanager
+def server_and_simulator(*, durable: bool = True) -> Iterator[tuple[EmbeddedPostgres, Simulator]]:
+    """PostgreSQL, and a Daraja that answers at once and whose customers do nothing."""
+    waits_for_ever = Behaviour(push_latency_s=0, no_answer_after_s=86_400)
+    with tempfile.TemporaryDirectory(prefix="lipa-bench-") as folder:
+        os.chmod(folder, 0o755)  # noqa: S103  the server may run as another user
+        with (
+            EmbeddedPostgres(Path(folder) / "postgres", port=0, durable=durable) as postgres,
+            Simulator(SimulatorSettings(behaviour=waits_for_ever)) as simulator,
+        ):
+            yield postgres, simulator
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """The functions' log lines are written, and thrown away."""
+    from aws_lambda_powertools import Logger  # its handler keeps the stream it was made with
+
+    with open(os.devnull, "w") as nowhere:
+        for handler in Logger(service="lipa").handlers:
+            handler.stream = nowhere  # type: ignore[attr-defined]
+        yield
