@@ -58,7 +58,7 @@ def test_a_shops_own_file_is_used_and_the_others_stay(shop: Shop, built_in: Emai
     email = shop.writes()
     assert email.subject == "Asante!"
     assert email.text.startswith("Habari Wanjiru Example, KES 1,500!\n")
-    assert "Questions? Answer this e-mail" in email.text
+    assert "Questions? Answer this email" in email.text
     assert email.html == built_in.html.replace(f"<title>{built_in.subject}</title>", "<title>Asante!</title>")
     assert shop.told == []
 
