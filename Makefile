@@ -3,8 +3,8 @@
 
 PYTHON3 := $(firstword $(foreach name,python3 python3.13 python3.12 python3.14 python3.11 python,$(shell command -v $(name) 2>/dev/null)))
 PYTHON := .venv/bin/python
-# Four processes, each file in one of them (tests/fixtures/schedule.py): on two cores too, because tests wait a lot.
-IN_FOUR := --numprocesses 4 --dist loadfile
+# Three processes, each file in one of them (tests/fixtures/schedule.py): on two cores too, because tests wait a lot.
+IN_THREE := --numprocesses 3 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo dev letters test soak mutation planted-bugs check format bench build verify migrate lock clean system
@@ -43,13 +43,13 @@ letters: setup
 	@$(PYTHON) -m ops letters show
 
 test: system
-	@$(PYTHON) -m pytest $(IN_FOUR) $(TESTS)
+	@$(PYTHON) -m pytest $(IN_THREE) $(TESTS)
 
 check: system
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m mypy
-	@$(PYTHON) -m pytest $(IN_FOUR) $(TESTS)
+	@$(PYTHON) -m pytest $(IN_THREE) $(TESTS)
 
 format: setup
 	@$(PYTHON) -m ruff format .
