@@ -28,6 +28,28 @@ ITS_INBOX = """
 """
 
 
+COUNT_A_COPY = """
+    WITH payment AS (SELECT id FROM transactions WHERE id = CAST(:transaction_id AS uuid) FOR KEY SHARE SKIP LOCKED),
+    told AS (
+        INSERT INTO outbox (kind, topic, transaction_id) SELECT 'alert', 'callback_flood', id FROM payment
+        ON CONFLICT (transaction_id, topic) WHERE kind = 'alert' DO NOTHING)
+    UPDATE callback_inbox SET copies = copies + 1
+    WHERE EXISTS (SELECT FROM payment)
+      AND id = (SELECT i.id FROM callback_inbox i WHERE i.id = :id FOR UPDATE OF i SKIP LOCKED)
+"""
+"""Where the payment or the row is locked it is not counted, and nobody is told: it is on file, and waits for nobody."""
+TELL_OF_A_FLOOD = """
+    INSERT INTO outbox (kind, topic, transaction_id)
+    SELECT 'alert', 'callback_flood', t.id
+    FROM (SELECT 1) one LEFT JOIN transactions t ON t.id = CAST(:transaction_id AS uuid)
+    WHERE NOT EXISTS (
+        SELECT FROM outbox o WHERE o.kind = 'alert' AND o.topic = 'callback_flood'
+        AND (o.transaction_id = t.id
+             OR t.id IS NULL AND o.transaction_id IS NULL AND o.created_at > now() - interval '1 hour'))
+    ON CONFLICT (transaction_id, topic) WHERE kind = 'alert' DO NOTHING
+"""
+
+
 class Kept(Enum):
     """What became of the bytes of a callback."""
 
@@ -82,36 +104,24 @@ class Inbox:
             return Kept.STORED if stored is not None else self._in_a_flood(tx, entry, listed=listed)
 
     def _in_a_flood(self, tx: Transaction, entry: Entry, *, listed: bool) -> Kept:
-        """Nothing was stored: it is there already, or the inbox is full. A copy that another one is counting at this
-        very moment is not counted: nobody waits for a lock that a flood could hold."""
-        (found,) = tx.rows(
+        """Nothing was stored: it is there already, or the inbox is full."""
+        rows = tx.rows(
             f"""
-            WITH has_it AS (SELECT id FROM callback_inbox WHERE id = CAST(:id AS uuid)),
-            same AS (
-                SELECT i.id FROM callback_inbox i
-                WHERE {ITS_INBOX} AND i.body = :body AND NOT EXISTS (SELECT FROM has_it) LIMIT 1),
-            counted AS (
-                UPDATE callback_inbox SET copies = copies + 1
-                WHERE id = (SELECT i.id FROM callback_inbox i JOIN same ON same.id = i.id FOR UPDATE OF i SKIP LOCKED)),
-            told AS (
-                INSERT INTO outbox (kind, topic, transaction_id)
-                SELECT 'alert', 'callback_flood', t.id
-                FROM (SELECT 1) one LEFT JOIN transactions t ON t.id = CAST(:transaction_id AS uuid)
-                WHERE NOT EXISTS (SELECT FROM has_it) AND NOT EXISTS (
-                    SELECT FROM outbox o WHERE o.kind = 'alert' AND o.topic = 'callback_flood'
-                    AND (o.transaction_id = t.id
-                         OR t.id IS NULL AND o.transaction_id IS NULL AND o.created_at > now() - interval '1 hour'))
-                ON CONFLICT (transaction_id, topic) WHERE kind = 'alert' DO NOTHING)
-            SELECT EXISTS (SELECT FROM has_it) AS stored, EXISTS (SELECT FROM same) AS a_copy
+            SELECT i.id, i.id = CAST(:id AS uuid) AS this FROM callback_inbox i
+            WHERE i.id = CAST(:id AS uuid) OR {ITS_INBOX} AND i.body = :body ORDER BY this DESC LIMIT 1
             """,
             id=entry.id,
             transaction_id=entry.transaction_id,
             body=entry.body,
             listed=listed,
         )
-        if found["stored"]:
+        if rows and rows[0]["this"]:
             return Kept.STORED
-        return Kept.AS_A_COPY if found["a_copy"] else Kept.NOT_AT_ALL
+        if rows:
+            tx.run(COUNT_A_COPY, id=rows[0]["id"], transaction_id=entry.transaction_id)
+            return Kept.AS_A_COPY
+        tx.run(TELL_OF_A_FLOOD, transaction_id=entry.transaction_id)
+        return Kept.NOT_AT_ALL
 
     def take(self, most: int) -> list[Entry]:
         """Entries whose judgement is due, oldest first, each leased for 30 s and counted as a try."""

@@ -20,7 +20,7 @@ from ops.verify import broken_invariants
 from shared.collaborators import gateway
 from shared.database import Database
 from shared.gateway.admissions import Admitted, Order
-from shared.gateway.inbox import Entry
+from shared.gateway.inbox import MOST_FROM_EACH, Entry
 from shared.settings import limits
 from tests.chaos.crew import Crew, Job, ask, callback, later, status, stkpush, sweep
 from tests.chaos.customers import Pushed, Truth, nth_order, push
@@ -49,7 +49,9 @@ def test_two_hundred_copies_of_a_callback_pay_once(
         answers = at_once(shop, crew, [callback(paid.path, paid.success())] * COPIES, number, paid)
         assert Counter(answer.status for answer in answers) == {200: COPIES}
         finish(shop)
-        assert Counter(shop.outcomes(paid.transaction_id)) == {"paid": 1, "repeated": COPIES - 1}
+        outcomes = Counter(shop.outcomes(paid.transaction_id))
+        assert outcomes == {"paid": 1, "repeated": outcomes.total() - 1}
+        assert MOST_FROM_EACH <= outcomes.total() <= COPIES  # the others are copies of what is on file
         assert_paid_once(shop, truth, paid)
     figure(f"{how_many} rounds of {COPIES} copies: each paid once")
 

@@ -13,6 +13,7 @@ import pytest
 from netlify.functions.callback import ACCEPTED
 from ops.__main__ import main as ops
 from shared.collaborators import receiving_gateway
+from shared.database import Database
 from shared.gateway.inbox import MOST_FROM_EACH, Entry, Kept
 from shared.settlement import remember
 from tests.fixtures.ledger import Ledger
@@ -119,6 +120,23 @@ def test_a_copy_of_what_is_on_file_is_counted_there(flagged: Shop, capsys: pytes
     assert flagged.alerts(payment.id) >= {"callback_flood"}
     assert ops(["case", payment.id], os.environ) == 0
     assert "The same came 3 times more, word for word, in a flood." in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_copy_waits_for_nobody(flagged: Shop) -> None:
+    """Its payment is being judged: it is on file all the same."""
+    payment = Payment(flagged)
+    payment.flooded()
+    other = Database(flagged.database_url)
+    try:
+        with other.transaction() as tx:
+            tx.rows("SELECT id FROM transactions WHERE id = CAST(:id AS uuid) FOR UPDATE", id=payment.id)
+            assert payment.told(b"%04d %s" % (0, b"x" * 1000)).status == 200
+            assert {row["copies"] for row in payment.on_file()} == {0}
+    finally:
+        other.close()
+    assert payment.told(b"%04d %s" % (0, b"x" * 1000)).status == 200
+    assert sum(row["copies"] for row in payment.on_file()) == 1
+    assert "callback_flood" in flagged.alerts(payment.id)
 
 
 def test_below_that_a_copy_is_stored_like_anything_else(flagged: Shop) -> None:
