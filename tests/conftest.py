@@ -2,6 +2,8 @@
 
 import signal
 
+from hypothesis import HealthCheck, settings
+
 pytest_plugins = [
     "tests.fixtures.built_site",
     "tests.fixtures.database",
@@ -18,3 +20,7 @@ pytest_plugins = [
 # process that we start; the tests that end processes in these ways need them heard.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# How long one example takes says how busy the machine is, and nothing about what we promise.
+settings.register_profile("lipa", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("lipa")
