@@ -22,8 +22,13 @@ ALLOWED = (
 )  # fmt: skip
 FILTERS = frozenset({"capitalize", "default", "e", "escape", "lower", "title", "trim", "upper", "urlencode"})
 TESTS = frozenset({"defined", "none", "undefined"})
-MOST_VALUES_OF_A_MACRO = 50
-"""A macro is written as a whole: one that repeats a long text a thousand times would fill the memory."""
+MOST_VALUES = 50
+"""In a macro, a call, a list or what ~ joins, each of which is written as a whole: a long text a thousand times would
+fill the memory."""
+MOST_FILTERS = 5
+"""On one value: some write three characters for one."""
+GROWS = (nodes.Call, nodes.Filter, nodes.Concat, nodes.List, nodes.Tuple)
+"""What is longer than its parts: a chain of it doubles at every link."""
 CALLED_FOR = {nodes.For: "a loop", nodes.Include: "an include", nodes.Getattr: "a dot", nodes.Getitem: "a bracket"}
 
 
@@ -40,7 +45,8 @@ class Refused(Exception):
 def check(tree: nodes.Template, names: Set[str], files: Set[str]) -> None:
     """Raises `Refused` for the first thing that cannot be used.
 
-    `names` are the values a letter has, `files` the templates there are.
+    `names` are the values a letter has, `files` the templates that this one may use: of its own form, since a text
+    escapes nothing, not even for a page that is made of it.
     """
     for node in _every(tree):
         _check_node(node, files)
@@ -76,20 +82,26 @@ def _check_node(node: nodes.Node, files: Set[str]) -> None:
             raise _not_here(node, f"the filter {name!r}; there are: {', '.join(sorted(FILTERS))}")
         case nodes.Test(name=name) if name not in TESTS:
             raise _not_here(node, f"the test {name!r}; there are: {', '.join(sorted(TESTS))}")
+        case nodes.Filter() if sum(isinstance(each, nodes.Filter) for each in _every(node)) > MOST_FILTERS:
+            raise _not_here(node, f"more than {MOST_FILTERS} filters on one value")
         case nodes.Extends(template=source) | nodes.FromImport(template=source):
             if not (isinstance(source, nodes.Const) and source.value in files):
                 raise _not_here(node, f"another file than these: {', '.join(sorted(files))}")
         case nodes.Macro(body=body) if any(_holds(part, nodes.Call, nodes.Macro, nodes.Block) for part in body):
             raise _not_here(node, "a call, a block or a macro inside a macro")
-        case nodes.Macro(body=body) if _count_of_values(body) > MOST_VALUES_OF_A_MACRO:
-            raise _not_here(node, f"more than {MOST_VALUES_OF_A_MACRO} values in a macro")
+        case nodes.Macro(defaults=defaults) if not all(isinstance(default, nodes.Const) for default in defaults):
+            raise _not_here(node, "a default that is not one plain value")
+        case nodes.Macro(body=body) if _count_of_values(*body) > MOST_VALUES:
+            raise _not_here(node, f"more than {MOST_VALUES} values in a macro")
+        case nodes.Call() | nodes.List() | nodes.Tuple() | nodes.Concat() if _count_of_values(node) > MOST_VALUES:
+            raise _not_here(node, f"more than {MOST_VALUES} values at once")
         case nodes.Call(node=called):
             if not isinstance(called, nodes.Name) or node.dyn_args is not None or node.dyn_kwargs is not None:
                 raise _not_here(node, "a call of anything but a macro")
             if any(_holds(part, nodes.Call) for part in (*node.args, *node.kwargs)):
                 raise _not_here(node, "a call inside a call")
-        case nodes.Assign(node=value) if _holds(value, nodes.Call, nodes.Filter, nodes.Concat):
-            raise _not_here(node, "a call, a filter or a ~ in a set")
+        case nodes.Assign(node=value) if _holds(value, *GROWS):
+            raise _not_here(node, "a call, a filter, a list or a ~ in a set")
         case _ if type(node) not in ALLOWED:
             what = CALLED_FOR.get(type(node), f"this ({type(node).__name__})")
             raise _not_here(node, what)
@@ -110,8 +122,8 @@ def _holds(node: nodes.Node, *kinds: type[nodes.Node]) -> bool:
     return isinstance(node, kinds) or next(node.find_all(kinds), None) is not None
 
 
-def _count_of_values(body: list[nodes.Node]) -> int:
-    return sum(isinstance(each, nodes.Name) for part in body for each in _every(part))
+def _count_of_values(*parts: nodes.Node) -> int:
+    return sum(isinstance(each, nodes.Name) for part in parts for each in _every(part))
 
 
 def _not_here(node: nodes.Node, what: str) -> Refused:

@@ -138,7 +138,7 @@ class Templates:
             text = subject[1] if name.endswith(SUBJECT) else f"{{##}}\n{body}"  # the lines keep their numbers
         try:
             tree = self._jinja.parse(text, file, file)
-            check(tree, NAMES, FILES)
+            check(tree, NAMES, frozenset(each for each in FILES if Path(each).suffix == Path(file).suffix))
             if folder != BUILT_IN:  # whose blocks a shop's own layout may leave out
                 check_is_seen(tree, self._blocks_above)
         except Refused as refused:

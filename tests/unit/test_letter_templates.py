@@ -175,6 +175,44 @@ WRONG: dict[str, tuple[str | bytes, str]] = {
         HTML + "{% macro m(a) %}" + "{{ a }}" * 51 + "{% endmacro %}{% block body %}{{ m('x') }}{% endblock %}",
         "line 2: not part of the language of letters",
     ),
+    "ten times as long at every set": (
+        HTML
+        + "{% set a0 = 'x' %}" + "".join(f"{{% set a{n + 1} = [{f'a{n},' * 10}] %}}" for n in range(9))
+        + "{% block body %}{{ a9 }}{% endblock %}",
+        "line 2: not part of the language of letters",
+    ),
+    "ten times as long at every default": (
+        HTML
+        + "{% macro m(a0='x'" + "".join(f", a{n + 1}={'~'.join([f'a{n}'] * 10)}" for n in range(9))
+        + ") %}{{ a9 }}{% endmacro %}{% block body %}{{ m() }}{% endblock %}",
+        "line 2: not part of the language of letters",
+    ),
+    "a long text, thousands of times in one value": (
+        HTML + BODY + "{% set a = '" + "x" * 50_000 + "' %}{{ " + "~".join(["a"] * 20_000) + " }}" + END,
+        "line 3: not part of the language of letters",
+    ),
+    "a long text, thousands of times in one list": (
+        HTML + BODY + "{% set a = '" + "x" * 50_000 + "' %}{{ [" + "a," * 20_000 + "] }}" + END,
+        "line 3: not part of the language of letters",
+    ),
+    "a long text, thousands of times in one call": (
+        HTML
+        + "{% macro m() %}{{ varargs }}{% endmacro %}"
+        + BODY + "{% set a = '" + "x" * 50_000 + "' %}{{ m(" + "a," * 20_000 + ") }}" + END,
+        "line 3: not part of the language of letters",
+    ),
+    "a text that grows at every filter": (
+        HTML + BODY + "{% set a = '" + "%" * 50_000 + "' %}{{ a" + "|urlencode" * 200 + " }}" + END,
+        "line 3: not part of the language of letters",
+    ),
+    "the text as a layout, which escapes nothing": (
+        "{% extends 'en/invoice.txt' %}",
+        "line 1: not part of the language of letters",
+    ),
+    "a macro of the text, which escapes nothing": (
+        "{% from 'en/layout.txt' import m %}<p>{{ m(customer_name) }}</p>",
+        "line 1: not part of the language of letters",
+    ),
     "another file": (HTML + BODY + "{% include '/etc/passwd' %}" + END, "line 3: not part of the language of letters"),
     "another layout": ("{% extends '../../secrets.html' %}", "line 1: not part of the language of letters"),
     "a layout by a value": ("{% extends customer_name %}", "line 1: not part of the language of letters"),
