@@ -57,6 +57,9 @@ CREATE INDEX transactions_phone_number ON transactions (phone_number, created_at
 CREATE INDEX transactions_merchant_request_id ON transactions (merchant_request_id);
 CREATE INDEX transactions_status ON transactions (status, created_at);
 CREATE INDEX transactions_created_at ON transactions (created_at);
+CREATE INDEX transactions_mailbox
+    ON transactions (regexp_replace(lower(customer_email), '(\+[^@]*|\.)(?=[^@]*@)', '', 'g'), created_at)
+    WHERE customer_email IS NOT NULL;
 CREATE UNIQUE INDEX transactions_refund_receipt ON transactions (refund_receipt) WHERE refund_receipt IS NOT NULL;
 CREATE INDEX transactions_success_held_at ON transactions (success_held_at)
     WHERE success_held_at IS NOT NULL AND status IN ('FAILED', 'CANCELLED', 'EXPIRED');
@@ -200,7 +203,7 @@ CREATE TABLE outbox (
     anchor_id      bigint REFERENCES audit_anchors (id),
     facts          jsonb,                                     -- an alert's counts; never personal
     tells_of       bigint,                                    -- a notice: the change, by its row of audit_log
-    dropped        text CHECK (dropped IN ('no_address', 'overtaken', 'off', 'seen', 'tried_again', 'never_told')),
+    dropped        text CHECK (dropped IN ('no_address', 'overtaken', 'off', 'seen', 'tried_again', 'told_enough', 'never_told')),
     CONSTRAINT sent_is_over CHECK (sent_at IS NULL OR next_try_at IS NULL),
     CONSTRAINT dropped_is_over CHECK (dropped IS NULL OR kind = 'notice' AND sent_at IS NULL AND next_try_at IS NULL),
     CONSTRAINT a_notice_tells_of_a_change CHECK ((kind = 'notice') = (tells_of IS NOT NULL)),

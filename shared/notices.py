@@ -32,6 +32,9 @@ TOLD_BY_DEFAULT = frozenset(KINDS) - {FAILED_SEEN}
 A_FAILURE_WAITS_S = 60.0
 """So long the page of a customer who stays has to show it."""
 
+MOST_FAILURES_A_DAY = 3
+"""So many failures are told to one mailbox: anybody can type somebody else's address, and no payment is needed."""
+
 
 def notice_of(was: Status, decision: Decision) -> Notice | None:
     """What a decision is told as; None: nothing changed, the invoice tells it, or the customer had it as the answer."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from shared.audit_chain import Anchor
 from shared.erased import ERASED_EMAIL
 from shared.language import Lang
-from shared.notices import TOLD_BY_DEFAULT
+from shared.notices import MOST_FAILURES_A_DAY, TOLD_BY_DEFAULT
 
 if TYPE_CHECKING:
     from shared.database import Row
@@ -107,7 +107,9 @@ class Dropped:
 MailDue: TypeAlias = InvoiceDue | NoticeDue | AnchorDue
 Due: TypeAlias = AlertDue | MailDue
 
-POINTLESS = """
+MAILBOX = r"regexp_replace(lower({}.customer_email), '(\+[^@]*|\.)(?=[^@]*@)', '', 'g')"
+"""What an address is counted under, as the index has it: spellings that reach one mailbox are one."""
+POINTLESS = f"""
     CASE WHEN coalesce(t.customer_email, :erased) = :erased THEN 'no_address'
          WHEN EXISTS (SELECT FROM audit_log a WHERE a.transaction_id = t.id AND a.id > due.tells_of
                         AND a.from_status <> a.to_status) THEN 'overtaken'
@@ -119,14 +121,24 @@ POINTLESS = """
                  AND n.account_reference = t.account_reference)
               AND NOT EXISTS (SELECT FROM audit_log a WHERE a.id = due.tells_of AND a.from_status = 'REVIEW')
               THEN 'tried_again'
+         WHEN due.topic = 'failed' AND (
+              SELECT count(*) FROM transactions o
+              JOIN outbox f ON f.transaction_id = o.id AND f.kind = 'notice' AND f.topic = 'failed'
+              WHERE {MAILBOX.format("o")} = {MAILBOX.format("t")} AND o.customer_email IS NOT NULL
+                AND o.created_at > now() - interval '2 days'
+                AND f.id <> due.id AND f.tries > 0 AND f.created_at > now() - interval '1 day'
+              ) >= {MOST_FAILURES_A_DAY}
+              AND NOT EXISTS (SELECT FROM audit_log a WHERE a.id = due.tells_of AND a.from_status = 'REVIEW')
+              THEN 'told_enough'
          WHEN due.topic = 'paid_late' AND coalesce(t.watched_at < t.failed_at, true) AND NOT EXISTS (
               SELECT FROM outbox f WHERE f.transaction_id = t.id AND f.kind = 'notice' AND f.topic = 'failed'
                  AND f.tries > 0) THEN 'never_told'
     END
 """
 """Why a notice is not sent after all: nobody can be told; it is no longer true; the shop does not want it told; or the
-customer knows, from the page or by having tried the same order again. (Who was told that a person looks hears how that
-ended.) Who never heard of a failure has all that matters in the invoice."""
+customer knows, from the page or by having tried the same order again; or so many were told to that mailbox within a
+day. (Who was told that a person looks hears how that ended.) Who never heard of a failure has all that matters in the
+invoice."""
 
 
 class Outbox:

@@ -151,6 +151,29 @@ def test_another_order_of_the_same_customer_keeps_no_failure_from_being_told(sho
     assert told(shop) == ["invoice", "failed"]
 
 
+def fails_with(shop: Shop, number: int, address: str) -> None:
+    """Another phone's order that fails, for which somebody typed this address."""
+    phone = f"2547000000{number:02}"
+    shop.simulator.client.script(phone, "cancel", after_s=0, callback_count=0)
+    reply = shop.pay(phone_number=phone, account_reference=f"ORDER{number}", customer_email=address)
+    safaricom_says(shop, str(reply.body["transaction_id"]), FAILS)
+
+
+def test_nobodys_mailbox_is_filled_by_orders_that_fail(shop: Shop) -> None:
+    """Whoever rings phones with somebody else's address typed in, also in the ways that reach the same mailbox."""
+    spellings = ("victim@example.com", "Victim@Example.com", "vic.tim@example.com", "victim+1@example.com")
+    for number in range(6):
+        fails_with(shop, number, spellings[number % 4])
+    fails_with(shop, 6, "other@example.com")
+    let_minutes_pass(shop)
+    assert sorted(why or "told" for _, why in notices(shop)) == ["told"] * 4 + ["told_enough"] * 3
+    assert len(shop.letters()) == 4
+    let_minutes_pass(shop, 24 * 60)
+    fails_with(shop, 7, "victim@example.com")
+    let_minutes_pass(shop)
+    assert len(shop.letters()) == 5
+
+
 def test_a_push_that_never_rang_is_not_told_its_answer_said_so(shop: Shop) -> None:
     shop.simulator.client.script(CUSTOMER, push_answer="wrong_credentials")
     assert shop.pay().status == 502
