@@ -18,7 +18,7 @@ class Reason:
     message: str
     next_step: str
     may_still_arrive: bool = False
-    """Money has been seen to move after this answer: nobody may say that none did."""
+    """Money has been seen to move after this answer, or there was none: nobody may say that none did."""
 
 
 _TRY_AGAIN = "Unaweza kujaribu tena sasa."
@@ -88,10 +88,20 @@ SWAHILI: Mapping[str, tuple[str, str]] = MappingProxyType(
 )
 NOT_TAKEN: Mapping[Lang, Reason] = MappingProxyType(
     {
-        "en": Reason("M-Pesa did not take the payment.", "Please try again in a few minutes."),
-        "sw": Reason("M-Pesa haikupokea malipo haya.", "Tafadhali jaribu tena baada ya dakika chache."),
+        "en": Reason(
+            "M-Pesa did not take the payment.",
+            "You can try again. But if an M-Pesa SMS says that you paid, do not: answer this email.",
+            may_still_arrive=True,
+        ),
+        "sw": Reason(
+            "M-Pesa haikupokea malipo haya.",
+            "Unaweza kujaribu tena. Lakini ukipata SMS ya M-Pesa inayosema kwamba umelipa, usilipe tena: "
+            "jibu barua pepe hii.",
+            may_still_arrive=True,
+        ),
     }
 )
+"""No code of Safaricom's that anybody has explained: a person said so, who can be wrong about what left a phone."""
 
 
 def reason(code: str | None, lang: Lang) -> Reason:

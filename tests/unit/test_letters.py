@@ -191,6 +191,9 @@ def test_nobody_is_promised_that_no_money_left_where_it_may_have(lang: Lang) -> 
     for code, known in CALLBACK_FAILURES.items():
         email = written(replace(USUAL, kind=Kind.FAILED, lang=lang, result_code=code))
         assert (promise in email.text) is (promise in email.html) is not known.may_be_taken_back
+    by_a_person = written(replace(USUAL, kind=Kind.FAILED, lang=lang, result_code=None))
+    assert promise not in by_a_person.text + by_a_person.html
+    assert {"en": "answer this email", "sw": "jibu barua pepe hii"}[lang] in reason(None, lang).next_step
 
 
 @pytest.mark.parametrize("lang", LANGS)
