@@ -113,6 +113,7 @@ POINTLESS = f"""
     CASE WHEN coalesce(t.customer_email, :erased) = :erased THEN 'no_address'
          WHEN EXISTS (SELECT FROM audit_log a WHERE a.transaction_id = t.id AND a.id > due.tells_of
                         AND a.from_status <> a.to_status) THEN 'overtaken'
+         WHEN due.topic = 'failed' AND t.success_held_at IS NOT NULL THEN 'overtaken'
          WHEN due.topic <> ALL (CAST(:notices AS text[])) THEN 'off'
          WHEN due.topic = 'failed' AND t.watched_at >= t.failed_at
               AND 'failed_seen' <> ALL (CAST(:notices AS text[])) THEN 'seen'
@@ -135,10 +136,10 @@ POINTLESS = f"""
                  AND f.tries > 0) THEN 'never_told'
     END
 """
-"""Why a notice is not sent after all: nobody can be told; it is no longer true; the shop does not want it told; or the
-customer knows, from the page or by having tried the same order again; or so many were told to that mailbox within a
-day. (Who was told that a person looks hears how that ended.) Who never heard of a failure has all that matters in the
-invoice."""
+"""Why a notice is not sent after all: nobody can be told; it is no longer true, or will not be for long, since a
+success waits for its query; the shop does not want it told; or the customer knows, from the page or by having tried
+the same order again; or so many were told to that mailbox within a day. (Who was told that a person looks hears how
+that ended.) Who never heard of a failure has all that matters in the invoice."""
 
 
 class Outbox:
@@ -175,12 +176,13 @@ class Outbox:
                     FROM due LEFT JOIN pointless ON true
                     WHERE o.id = due.id
                     RETURNING o.id, o.kind, o.topic, o.transaction_id, o.created_at, o.facts, o.last_error, o.anchor_id,
-                              o.tries, o.dropped)
+                              o.tries, o.dropped, o.tells_of)
                 SELECT taken.*, i.invoice_number, i.invoice_date,
                        coalesce(i.customer_email, t.customer_email) AS customer_email,
                        coalesce(i.customer_name, t.customer_name) AS customer_name,
                        coalesce(i.customer_phone, t.phone_number) AS customer_phone,
-                       t.amount, t.account_reference, t.transaction_desc, t.paid_at, t.refund_receipt, t.result_code,
+                       t.amount, t.account_reference, t.transaction_desc, t.paid_at, t.refund_receipt,
+                       CASE WHEN told.from_status IS DISTINCT FROM 'REVIEW' THEN t.result_code END AS result_code,
                        t.lang, c.mpesa_receipt_number,
                        a.made_at, a.last_audit_id, a.row_count, a.payment_count, a.digest, s.stamped_at
                 FROM taken
@@ -189,6 +191,7 @@ class Outbox:
                 LEFT JOIN transactions t ON t.id = taken.transaction_id
                 LEFT JOIN invoices i ON i.transaction_id = taken.transaction_id AND taken.kind = 'invoice'
                 LEFT JOIN payment_confirmations c ON c.transaction_id = taken.transaction_id
+                LEFT JOIN audit_log told ON told.id = taken.tells_of
                 """,
                 most_tries=MOST_TRIES,
                 mail_too=mail_too,

@@ -202,6 +202,29 @@ def test_a_failure_that_is_paid_before_anybody_was_told_is_told_by_the_invoice_a
     assert notices(shop) == [("failed", "overtaken"), ("paid_late", "never_told")]
 
 
+def test_no_failure_is_told_while_a_success_waits_for_its_query(shop: Shop) -> None:
+    transaction_id = asked(shop, amount=25_000)
+    safaricom_says(shop, transaction_id, CANCELLED)
+    safaricom_says(shop, transaction_id)
+    assert (shop.payment(transaction_id)["status"], shop.payment(transaction_id)["paid_at"]) == ("CANCELLED", None)
+    shop.age(65)
+    shop.simulator.client.fault("query", "error_500", times=9)
+    shop.sweep()
+    assert (told(shop), notices(shop)) == ([], [("failed", "overtaken")])
+    let_minutes_pass(shop, 70)
+    assert told(shop) == ["under_review"]
+
+
+def test_who_is_told_by_a_person_that_it_failed_is_given_no_older_reason(shop: Shop) -> None:
+    transaction_id = failed(shop)
+    safaricom_says(shop, transaction_id, Amount=7)
+    review(shop, "fail", transaction_id)
+    let_minutes_pass(shop)
+    (mail,) = shop.letters()
+    assert "M-Pesa did not take the payment." in mail["text"]
+    assert "did not respond" not in mail["text"]
+
+
 def test_who_was_told_of_the_failure_is_told_that_it_was_paid_after_the_invoice(shop: Shop) -> None:
     transaction_id = failed(shop)
     let_minutes_pass(shop)
