@@ -77,6 +77,7 @@ class SendGridMailer(Mailer):
             raise MailRefused("SendGrid's package takes something in the message for an API key") from None
         letter.reply_to = words.ReplyTo(self._mail.reply_to)
         letter.add_header(words.Header(ID_HEADER, message_id))
+        letter.add_header(words.Header("Auto-Submitted", "auto-generated"))
         letter.add_custom_arg(words.CustomArg("message_id", message_id))
         letter.tracking_settings = words.TrackingSettings(
             click_tracking=words.ClickTracking(False, False), open_tracking=words.OpenTracking(False)

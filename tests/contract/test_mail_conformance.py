@@ -121,6 +121,7 @@ def test_a_message_arrives_whole(way: Way) -> None:
     assert letter["subject"] == MESSAGE.subject
     assert (letter["text"], letter["html"]) == (MESSAGE.text, MESSAGE.html)
     assert headers(letter, ID_HEADER) == ["INV-2026-000001.7"]
+    assert headers(letter, "Auto-Submitted") == ["auto-generated"], "nobody's holiday is told to the shop"
 
 
 @pytest.mark.parametrize(

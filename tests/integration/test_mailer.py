@@ -93,7 +93,7 @@ def test_sendgrid_gets_the_request_its_api_documents(server: ScriptedDaraja) -> 
     assert said["reply_to"] == {"email": "support@shop.example"}
     assert said["personalizations"] == [{"to": [{"email": "wanjiru@customer.example", "name": "Wanjirũ Example"}]}]
     assert [content["type"] for content in said["content"]] == ["text/plain", "text/html"]
-    assert said["headers"] == {ID_HEADER: "INV-2026-000001"}
+    assert said["headers"] == {ID_HEADER: "INV-2026-000001", "Auto-Submitted": "auto-generated"}
     assert said["custom_args"] == {"message_id": "INV-2026-000001"}
     assert said["tracking_settings"]["open_tracking"]["enable"] is False
 
