@@ -20,8 +20,10 @@ from shared.erased import ERASED_EMAIL
 ERASED = "erased"
 FILLING = r"[ \-.()/]{0,2}"
 _MASKED = re.compile(
-    r"(?<![\w*+])\+?[0-9]{0,9}[ \-]{0,2}[*xX]{2,12}(?:[ \-]{0,2}[0-9*xX]{1,12}){0,4}(?![\w*])", re.ASCII
+    r"(?<![\w*+])\+?[0-9]{0,9}[ \-]{0,2}[*xX]{2,12}+[0-9*xX]{0,48}+(?:[ \-]{1,2}[0-9*xX]{1,48}+){0,4}(?![\w*])",
+    re.ASCII,
 )
+"""It never steps back within a run of characters: there are thousands of ways to part one, and strangers choose it."""
 _MASKS = frozenset("*xX")
 _DIGITS = frozenset("0123456789")
 _MOMENT = r"20[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])(?:[01][0-9]|2[0-3])[0-5][0-9][0-5][0-9]"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ops.export import ADDRESS
 from ops.redaction import Redaction, nine_digits, numbers_told
 from shared.daraja.models import CallbackSuccess, CallbackUnreadable, read_callback, receipts_seen
 from shared.erased import as_told, is_erased
@@ -189,6 +191,22 @@ def test_every_callback_is_read_as_before_but_for_the_person(
     if not isinstance(before, CallbackUnreadable) and not isinstance(after, CallbackUnreadable):
         told = before.ids.checkout_request_id
         assert after.ids.checkout_request_id == (None if told is None else NOBODY.text(told))
+
+
+@pytest.mark.parametrize(
+    "part", [" " + "x" * 61 + "y", "-" + "x" * 60, "a", "7", "07", "7--", "x "], ids=lambda part: part[:4]
+)
+def test_no_message_takes_much_longer_than_another(part: str) -> None:
+    """Strangers choose them: a person whose payment was flooded is exported and erased all the same."""
+
+    def takes_s(text: str) -> float:
+        began = time.process_time()
+        NOBODY.body(text.encode())
+        list(ADDRESS.finditer(text))
+        return time.process_time() - began
+
+    plain = min(takes_s("plain words " * 1300) for _ in range(3))
+    assert min(takes_s(part * (16_000 // len(part))) for _ in range(3)) < 60 * plain
 
 
 def test_the_payers_numbers_are_read_out_of_any_message() -> None:
