@@ -310,6 +310,7 @@ def _payments() -> dict[str, Json]:
                 receipt=its_receipt,
                 result_code=result_code,
                 response_code="0",
+                pushed=True,
                 success_held=False,
                 age_s=age_s,
                 updated_at=NOON,

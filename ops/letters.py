@@ -34,6 +34,7 @@ USUAL = Letter(
     at=A_MOMENT,
     receipt="UKM4JS31RB",
     refund_receipt="UKN5AA11BB",
+    refunded_kes=Decimal(1500),
     result_code="1",
     invoice_number="INV-2026-000042",
     invoice_date=A_MOMENT,
@@ -45,12 +46,13 @@ USUAL = Letter(
 SAMPLES: Mapping[str, Letter] = {
     "usual": USUAL,
     "sparse": replace(
-        USUAL, customer_name=None, description=None, receipt=None, refund_receipt=None, result_code=None,
-        shop_address=None, shop_tax_pin=None,
+        USUAL, customer_name=None, description=None, receipt=None, refund_receipt=None, refunded_kes=None,
+        result_code=None, shop_address=None, shop_tax_pin=None,
     ),
     "long": replace(
         USUAL, customer_name="Wanjikũ-Adhiambo Nyambura wa Kamau " * 4, description="Unbreakable" * 20,
-        amount_kes=Decimal(250_000), account_reference="WWWWWWWWWWWW", result_code="1037",
+        amount_kes=Decimal(250_000), refunded_kes=Decimal(250_000), account_reference="WWWWWWWWWWWW",
+        result_code="1037",
         shop_name="Duka la Vitambaa na Vikapu vya Kisasa vya Mama Njeri na Wanawe, Tawi la Pili",
         shop_address="Jengo la Mfano, ghorofa ya tatu, chumba 312, Barabara ya Moi, S.L.P. 00000-00100, Nairobi",
     ),

@@ -38,8 +38,13 @@ HELD = Words(
     "M-Pesa now says that this payment went through after all. We are making sure.",
     "Please do not pay again. It takes a minute or two.",
 )
-REFUNDED = Words("This payment was refunded.", "The money is back in your M-Pesa account.")
-NOT_TAKEN = Words("M-Pesa did not take the payment; no money moved.", "Please try again in a few minutes.")
+REFUNDED = Words("This payment was refunded.", "The money goes back to the M-Pesa account that it came from.")
+NEVER_ASKED = Words("M-Pesa did not take the payment; no money moved.", "Please try again in a few minutes.")
+NOT_TAKEN = Words(
+    "M-Pesa did not take the payment.",
+    "You can try again. But if an M-Pesa SMS says that you paid, do not: please write to us.",
+)
+"""By a person's word, who can be wrong about what left a phone."""
 
 
 def words_for(payment: StatusView) -> Words:
@@ -58,7 +63,9 @@ def words_for(payment: StatusView) -> Words:
     if payment.success_held:
         return HELD
     known = describe(payment.result_code) if payment.result_code else None
-    return Words(known.message, known.next_action) if known else NOT_TAKEN
+    if known:
+        return Words(known.message, known.next_action)
+    return NOT_TAKEN if payment.pushed else NEVER_ASKED
 
 
 def ask_again_after_s(payment: StatusView) -> int | None:

@@ -63,8 +63,10 @@ def on_its_way(transaction_id: str) -> Answer:
 
 
 def not_paid() -> Problem:
-    """Only a paid payment has an invoice."""
-    return Problem(409, "not_paid", "Not paid", "There is no invoice for a payment that is not paid.")
+    """Only of a paid payment is the invoice sent."""
+    return Problem(
+        409, "not_paid", "Not paid", "An invoice is sent for a paid payment: this one is not paid, or was refunded."
+    )
 
 
 def address_removed() -> Problem:

@@ -82,6 +82,8 @@ class NoticeDue:
     transaction_desc: str | None
     receipt: str | None
     refund_receipt: str | None
+    paid_at: datetime | None
+    """None: it never was, so nothing vouches that what came was its amount."""
     result_code: str | None
     lang: Lang
     tries: int
@@ -304,6 +306,7 @@ def _due(row: Row) -> Due:
             transaction_desc=row["transaction_desc"],
             receipt=row["mpesa_receipt_number"],
             refund_receipt=row["refund_receipt"],
+            paid_at=row["paid_at"],
             result_code=row["result_code"],
             lang=row["lang"],
             tries=row["tries"],

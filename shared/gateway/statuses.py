@@ -24,6 +24,8 @@ class StatusView:
     receipt: str | None
     result_code: str | None
     response_code: str | None
+    pushed: bool
+    """Safaricom may have been asked for it; False: it never was."""
     success_held: bool
     """A callback said paid, and a query has to agree first."""
     age_s: float
@@ -53,7 +55,8 @@ class Statuses:
                            OR status IN ('FAILED', 'CANCELLED', 'EXPIRED') AND customer_email IS NOT NULL
                               AND failed_at > now() - interval '1 day' AND coalesce(watched_at < failed_at, true)))
                 SELECT t.id, t.status, t.amount, t.account_reference, c.mpesa_receipt_number, t.result_code,
-                       t.response_code, t.success_held_at IS NOT NULL AS success_held,
+                       t.response_code, t.pushed_at IS NOT NULL AS pushed,
+                       t.success_held_at IS NOT NULL AS success_held,
                        extract(epoch FROM now() - t.created_at) AS age_s, t.updated_at,
                        coalesce((SELECT began_at FROM sweeps), (SELECT stamped_at FROM installation))
                            <= now() - interval '10 minutes'
@@ -74,6 +77,7 @@ class Statuses:
             receipt=row["mpesa_receipt_number"],
             result_code=row["result_code"],
             response_code=row["response_code"],
+            pushed=row["pushed"],
             success_held=row["success_held"],
             age_s=float(row["age_s"]),
             updated_at=row["updated_at"],

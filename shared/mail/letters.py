@@ -77,6 +77,8 @@ class Letter:
     receipt: str | None = None
     """M-Pesa's, of the payment; None while it is not known yet."""
     refund_receipt: str | None = None
+    refunded_kes: Decimal | None = None
+    """None where another sum may have come in than was asked for: what came went back."""
     result_code: str | None = None
     """Why it failed, in Daraja's code."""
     invoice_number: str | None = None
@@ -131,6 +133,7 @@ def values(letter: Letter) -> dict[str, str | bool]:
         "time": f"{there:%H:%M} EAT",
         "receipt": one_line(letter.receipt or ""),
         "refund_receipt": one_line(letter.refund_receipt or ""),
+        "refunded_amount": in_words(letter.refunded_kes) if letter.refunded_kes is not None else "",
         "invoice_number": one_line(letter.invoice_number or ""),
         "invoice_date": _day(letter.invoice_date or letter.at, letter.lang),
         "result_code": one_line(letter.result_code or ""),

@@ -58,7 +58,10 @@ def send_notice(gateway: Gateway, due: NoticeDue, deadline: Deadline) -> None:
     from shared.mail.letters import Kind, write
 
     letter = replace(
-        _letter(due, Kind(due.topic), due.at), refund_receipt=due.refund_receipt, result_code=due.result_code
+        _letter(due, Kind(due.topic), due.at),
+        refund_receipt=due.refund_receipt,
+        refunded_kes=due.amount_kes if due.paid_at else None,
+        result_code=due.result_code,
     )
     email = write(letter, gateway.watch.letter_template_breaks)
     _send(gateway, due, email, f"notice.{due.id}", deadline)

@@ -30,8 +30,8 @@ FILES = frozenset(
 NAMES = frozenset(
     {
         "amount", "customer_name", "date", "description", "invoice_date", "invoice_number", "lang", "may_still_arrive",
-        "next_step", "phone", "reason", "receipt", "reference", "refund_receipt", "reply_to", "result_code",
-        "shop_address", "shop_name", "shop_tax_pin", "subject", "time", "transaction_id",
+        "next_step", "phone", "reason", "receipt", "reference", "refund_receipt", "refunded_amount", "reply_to",
+        "result_code", "shop_address", "shop_name", "shop_tax_pin", "subject", "time", "transaction_id",
     }
 )  # fmt: skip
 """What a template can say: `letters.values`, and the subject in the HTML."""

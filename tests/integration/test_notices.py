@@ -292,6 +292,16 @@ def test_a_refund_is_told_with_its_receipt(shop: Shop) -> None:
     assert "UE9RF00001" in shop.letters()[0]["text"]
 
 
+def test_a_refund_of_another_sum_than_was_asked_for_does_not_name_that(shop: Shop) -> None:
+    transaction_id = asked(shop)
+    safaricom_says(shop, transaction_id, Amount=7)
+    review(shop, "refunded", transaction_id, "--receipt", "UE9RF00001")
+    let_minutes_pass(shop)
+    (mail,) = shop.letters()
+    assert "has been refunded" in mail["subject"]
+    assert "1,500" not in mail["subject"] + mail["text"] + mail["html"]
+
+
 # Who is told, and what ------------------------------------------------------------------------------------------------
 
 

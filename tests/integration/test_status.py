@@ -108,6 +108,14 @@ def test_a_refused_push_is_failed_and_says_that_nothing_was_charged(shop: Shop) 
     assert (body["status"], "no money moved" in body["message"]) == ("failed", True)
 
 
+def test_a_failure_by_a_persons_word_does_not_say_that_no_money_moved(shop: Shop) -> None:
+    transaction_id = shop.pay().body["transaction_id"]
+    becomes(shop, transaction_id, "REVIEW", "FAILED")
+    body = shop.status(transaction_id).body
+    assert "no money moved" not in body["message"]
+    assert "M-Pesa SMS" in body["next_action"]
+
+
 def test_a_page_asks_less_and_less_often(shop: Shop) -> None:
     transaction_id = shop.pay().body["transaction_id"]
     asked = []

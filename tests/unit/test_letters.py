@@ -127,8 +127,8 @@ def test_the_text_is_plain_and_without_gaps(kind: Kind, lang: Lang) -> None:
 def test_what_is_not_known_is_an_empty_text_to_a_template() -> None:
     said = values(replace(SAMPLES["sparse"], invoice_number=None, invoice_date=None))
     assert {name for name, value in said.items() if value == ""} == {
-        "customer_name", "description", "shop_address", "shop_tax_pin", "receipt", "refund_receipt", "result_code",
-        "invoice_number",
+        "customer_name", "description", "shop_address", "shop_tax_pin", "receipt", "refund_receipt",
+        "refunded_amount", "result_code", "invoice_number",
     }  # fmt: skip
     assert said["invoice_date"] == said["date"]
 
