@@ -114,8 +114,8 @@ BUGS: tuple[Bug, ...] = (
     bug(
         "a change of status leaves no trace",
         CASES,
-        "{WRITE} moved WHERE :remarkable),",
-        "{WRITE} moved WHERE :remarkable AND :paid),",
+        "*([(AUDITED, step)] if remarkable else []),",
+        "*([(AUDITED, step)] if remarkable and decision.paid else []),",
         SWEEP,
         "missing_callback",
     ),

@@ -42,8 +42,8 @@ BUGS: tuple[Bug, ...] = (
     bug(
         "a notice is written to an erased address",
         CASES,
-        "AND customer_email <> :erased)",
-        "AND customer_email IS NOT NULL AND CAST(:erased AS text) IS NOT NULL)",
+        "FROM moved WHERE customer_email <> :erased)",
+        "FROM moved WHERE customer_email IS NOT NULL AND CAST(:erased AS text) IS NOT NULL)",
         NOTICES,
         "erased_customer",
     ),

@@ -51,8 +51,8 @@ BUGS: tuple[Bug, ...] = (
     bug(
         "a status is written without looking at what it was, under no lock",
         CASES,
-        "WHERE id = CAST(:id AS uuid) AND status = :was\n                RETURNING id, customer_email),",
-        "WHERE id = CAST(:id AS uuid)\n                RETURNING id, customer_email),",
+        "WHERE id = CAST(:id AS uuid) AND status = :was\n                RETURNING id, customer_email)",
+        "WHERE id = CAST(:id AS uuid) AND :was <> ''\n                RETURNING id, customer_email)",
         ("tests/integration/test_cases.py",),
     ),
     bug(

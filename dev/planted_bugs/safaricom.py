@@ -64,8 +64,8 @@ BUGS: tuple[Bug, ...] = (
     bug(
         "an unclear push releases its key",
         CASES,
-        "never_left=decision.outcome in (Outcome.REFUSED, Outcome.NOT_SENT),",
-        "never_left=decision.outcome in (Outcome.REFUSED, Outcome.NOT_SENT, Outcome.UNCLEAR),",
+        "NEVER_LEFT = frozenset({Outcome.REFUSED, Outcome.NOT_SENT})",
+        "NEVER_LEFT = frozenset({Outcome.REFUSED, Outcome.NOT_SENT, Outcome.UNCLEAR})",
         STKPUSH,
         "unclear",
     ),

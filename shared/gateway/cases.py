@@ -36,6 +36,39 @@ if TYPE_CHECKING:
 UNREMARKABLE = frozenset({Outcome.REPEATED, Outcome.STILL_WAITING})
 """Leave no audit row where they change nothing. Ids that a repetition teaches a payment are a change."""
 
+NEVER_LEFT = frozenset({Outcome.REFUSED, Outcome.NOT_SENT})
+"""The customer's phone was not asked, and had that as the answer: the key is free again."""
+AUDITED = f""",
+            audited AS ({WRITE} moved)"""
+ALERTED = """,
+            alerted AS (
+                INSERT INTO outbox (kind, topic, transaction_id)
+                SELECT 'alert', unnest(string_to_array(CAST(:alerts AS text), ',')), id FROM moved
+                ON CONFLICT (transaction_id, topic) WHERE kind = 'alert' DO NOTHING)"""
+NOTICED = """,
+            noticed AS (
+                INSERT INTO outbox (kind, topic, transaction_id, tells_of, next_try_at)
+                SELECT 'notice', CAST(:notice AS text), id, CAST(:audit_id AS bigint),
+                       now() + interval '1 second' * CAST(:notice_waits_s AS float8)
+                FROM moved WHERE customer_email <> :erased)"""
+ANSWERED = """,
+            answered AS (
+                INSERT INTO query_answers (transaction_id, result_code, said, outcome)
+                SELECT id, CAST(:result_code AS text), CAST(:result_desc AS text), :outcome FROM moved)"""
+RELEASED = """,
+            released AS (DELETE FROM idempotency_keys k USING moved WHERE k.transaction_id = moved.id)"""
+JUDGED = """,
+            judged AS (
+                UPDATE callback_inbox i SET outcome = :outcome, judged_at = now(), next_try_at = NULL,
+                       last_error = NULL, receipts = string_to_array(:receipts, ' ')
+                FROM moved WHERE i.id = CAST(:inbox_id AS uuid))"""
+JUDGED_AGAIN = """,
+            judged_again AS (
+                UPDATE callback_inbox i SET outcome = NULL, next_try_at = now(), tries = 0
+                FROM moved WHERE i.transaction_id = moved.id AND i.outcome = 'waits_for_query')"""
+"""What goes with a change, each only where there is something of its kind: PostgreSQL plans what it is sent anew each
+time, and a callback that pays needs the fewest."""
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -138,7 +171,12 @@ class Case:
         evidence, changed = self._evidence, decision.status is not self.payment.status
         says_more = evidence.result_code is not None and decision.outcome in (Outcome.DECLINED, Outcome.REPEATED)
         says_more = says_more and decision.status in NOT_PAID and not self.circumstances.weighed_before
-        notice = notice_of(self.payment.status, decision)
+        never_left = decision.outcome in NEVER_LEFT
+        remarkable = changed or decision.ids is not None or decision.outcome not in UNREMARKABLE
+        remarkable = remarkable or evidence.why is not None
+        step = self._step(decision.outcome.value, decision.status, decision.review_reason)
+        effects = [*([(AUDITED, step)] if remarkable else []), *self._effects(decision)]
+        asked = {name: value for _, more in effects for name, value in more.items()}
         row = self._tx.row(
             f"""
             WITH moved AS (
@@ -166,75 +204,63 @@ class Case:
                     audit_length = CASE WHEN :remarkable THEN :audit_length ELSE audit_length END,
                     audit_head = CASE WHEN :remarkable THEN :audit_head ELSE audit_head END
                 WHERE id = CAST(:id AS uuid) AND status = :was
-                RETURNING id, customer_email),
-            audited AS ({WRITE} moved WHERE :remarkable),
-            alerted AS (
-                INSERT INTO outbox (kind, topic, transaction_id)
-                SELECT 'alert', unnest(string_to_array(nullif(CAST(:alerts AS text), ''), ',')), id
-                FROM moved
-                ON CONFLICT (transaction_id, topic) WHERE kind = 'alert' DO NOTHING),
-            noticed AS (
-                INSERT INTO outbox (kind, topic, transaction_id, tells_of, next_try_at)
-                SELECT 'notice', CAST(:notice AS text), id, CAST(:audit_id AS bigint),
-                       now() + interval '1 second' * CAST(:notice_waits_s AS float8)
-                FROM moved WHERE CAST(:notice AS text) IS NOT NULL AND customer_email <> :erased),
-            answered AS (
-                INSERT INTO query_answers (transaction_id, result_code, said, outcome)
-                SELECT id, CAST(:result_code AS text), CAST(:result_desc AS text), :outcome FROM moved WHERE :by_query),
-            released AS (
-                DELETE FROM idempotency_keys k USING moved WHERE k.transaction_id = moved.id AND :never_left),
-            judged AS (
-                UPDATE callback_inbox i SET outcome = :outcome, judged_at = now(), next_try_at = NULL,
-                       last_error = NULL, receipts = string_to_array(:receipts, ' ')
-                FROM moved WHERE i.id = CAST(:inbox_id AS uuid)),
-            judged_again AS (
-                UPDATE callback_inbox i SET outcome = NULL, next_try_at = now(), tries = 0
-                FROM moved WHERE i.transaction_id = moved.id AND i.outcome = 'waits_for_query' AND :paid)
+                RETURNING id, customer_email){"".join(sql for sql, _ in effects)}
             SELECT id FROM moved
             """,
-            id=self.payment.id,
-            was=self.payment.status.value,
-            now=decision.status.value,
-            changed=changed,
-            review_reason=decision.review_reason.value
-            if decision.status is Status.REVIEW and decision.review_reason
-            else None,
-            merchant_id=decision.ids and decision.ids.merchant_request_id,
-            checkout_id=decision.ids and decision.ids.checkout_request_id,
-            learnt=decision.ids_are_learnt,
-            response_code=evidence.response_code,
-            response_message=evidence.response_message,
-            says_more=says_more,
-            result_code=evidence.result_code,
-            result_desc=evidence.result_desc,
-            never_left=decision.outcome in (Outcome.REFUSED, Outcome.NOT_SENT),
-            hold=decision.hold_success,
-            drop=decision.drop_success,
-            paid=decision.paid is not None,
-            late=decision.outcome is Outcome.PAID_LATE,
-            failed=changed and decision.status in NOT_PAID,
-            refunded=changed and decision.status is Status.REFUNDED,
-            receipt=evidence.receipt,
-            by_query=evidence.by_query,
-            **self._next_query(decision),
-            **self._step(decision.outcome.value, decision.status, decision.review_reason),
-            outcome=decision.outcome.value,
-            remarkable=changed
-            or decision.ids is not None
-            or decision.outcome not in UNREMARKABLE
-            or evidence.why is not None,
-            alerts=",".join(alert.value for alert in decision.alerts),
-            notice=notice and notice.value,
-            notice_waits_s=waits_s(notice),
-            erased=ERASED_EMAIL,
-            inbox_id=evidence.inbox_id,
-            receipts=" ".join(evidence.receipts_seen),
+            **asked
+            | {
+                "id": self.payment.id,
+                "was": self.payment.status.value,
+                "now": decision.status.value,
+                "changed": changed,
+                "review_reason": decision.review_reason.value
+                if decision.status is Status.REVIEW and decision.review_reason
+                else None,
+                "merchant_id": decision.ids and decision.ids.merchant_request_id,
+                "checkout_id": decision.ids and decision.ids.checkout_request_id,
+                "learnt": decision.ids_are_learnt,
+                "response_code": evidence.response_code,
+                "response_message": evidence.response_message,
+                "says_more": says_more,
+                "result_code": evidence.result_code,
+                "result_desc": evidence.result_desc,
+                "never_left": never_left,
+                "inbox_id": evidence.inbox_id,
+                "hold": decision.hold_success,
+                "drop": decision.drop_success,
+                "paid": decision.paid is not None,
+                "late": decision.outcome is Outcome.PAID_LATE,
+                "failed": changed and decision.status in NOT_PAID,
+                "refunded": changed and decision.status is Status.REFUNDED,
+                "receipt": evidence.receipt,
+                **self._next_query(decision),
+                "remarkable": remarkable,
+                "audit_length": step["audit_length"],
+                "audit_head": step["audit_head"],
+            },
         )
         if row is not None and decision.paid is not None:
             self._confirm(decision.paid)
         if row is not None and decision.fill_receipt is not None:
             self._fill_receipt(decision.fill_receipt)
         return row is not None
+
+    def _effects(self, decision: Decision) -> Iterator[tuple[str, dict[str, object]]]:
+        """What goes with a move, each with what it alone asks for."""
+        evidence = self._evidence
+        outcome: dict[str, object] = {"outcome": decision.outcome.value}
+        if decision.alerts:
+            yield ALERTED, {"alerts": ",".join(alert.value for alert in decision.alerts)}
+        if notice := notice_of(self.payment.status, decision):
+            yield NOTICED, {"notice": notice.value, "notice_waits_s": waits_s(notice), "erased": ERASED_EMAIL}
+        if evidence.by_query:
+            yield ANSWERED, outcome
+        if decision.outcome in NEVER_LEFT:
+            yield RELEASED, {}
+        if evidence.inbox_id is not None:
+            yield JUDGED, {**outcome, "receipts": " ".join(evidence.receipts_seen)}
+        if decision.paid is not None:
+            yield JUDGED_AGAIN, {}
 
     def note(self, outcome: str) -> None:
         """One audit row about something that changes no status: by whom and why, the evidence says. Once a case."""
