@@ -25,6 +25,7 @@ NETWORK_NOTE = re.compile(r"^Failed to load resource")
 def keep_screenshots(page: Page, name: str) -> None:
     """The state on a small phone, on a desk and on a phone, as NAME-WIDTH.png."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.locator("body").wait_for()  # a window that has just been opened is empty for a moment
     for width, height in [(320, 640), (1280, 800), (390, 844)]:
         page.set_viewport_size({"width": width, "height": height})
         too_wide = page.evaluate("document.documentElement.scrollWidth > window.innerWidth")

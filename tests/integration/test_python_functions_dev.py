@@ -12,7 +12,7 @@ import pytest
 
 from dev.ports import free_port
 from dev.stack import netlify_dev
-from tests.fixtures.python_functions import NetlifyDev, running, toy_site, wait_until
+from tests.fixtures.python_functions import PLUGIN, ROOT, NetlifyDev, running, toy_site, wait_until
 
 PROBLEM = "application/problem+json"
 
@@ -122,6 +122,22 @@ def test_fifty_requests_at_once_are_all_answered_by_a_few_processes(dev: Netlify
     assert [reply.status for reply in replies] == [200] * 50
     assert 1 < len({reply.json["pid"] for reply in replies}) <= 3
     assert len([process for process in dev.python_processes() if "misbehave" in " ".join(process.cmdline())]) <= 3
+
+
+def test_an_entry_is_written_only_where_it_changes_since_another_netlify_dev_may_be_loading_it(tmp_path: Path) -> None:
+    def entry_with(line: str) -> int:
+        code = "require(process.argv[1]).writeEntries(process.argv[2], {hello: [process.argv[3]]})"
+        node = ROOT / ".venv" / "bin" / "node"
+        subprocess.run([str(node), "-e", code, str(PLUGIN / "entries.js"), str(tmp_path), line], check=True)
+        (entry,) = tmp_path.rglob("hello.cjs")
+        assert line in entry.read_text()
+        written_at = entry.stat().st_mtime_ns
+        os.utime(entry, ns=(1, 1))
+        return written_at
+
+    assert entry_with("first") != 1
+    assert entry_with("first") == 1
+    assert entry_with("second") != 1
 
 
 def test_a_scheduled_function_called_by_http_gets_the_platforms_event(dev: NetlifyDev) -> None:

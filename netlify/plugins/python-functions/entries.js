@@ -44,7 +44,8 @@ function requirable(root, file) {
 
 /**
  * Writes the entries and removes those of functions that are gone. Files are written over, never removed first: a
- * `netlify dev` that runs in the same folder would forget the functions.
+ * `netlify dev` that runs in the same folder would forget the functions. And what is right already is left alone: it
+ * would load one that is being written, and find no handler in it.
  * @param {string} root
  * @param {Record<string, string[]>} entries lines of code by function name
  */
@@ -53,7 +54,8 @@ function writeEntries(root, entries) {
   fs.mkdirSync(folder, { recursive: true })
   for (const [name, lines] of Object.entries(entries)) {
     const text = [`${WRITTEN_BY_US}${name}.py, at every start and build.`, `'use strict'`, '', ...lines, ''].join('\n')
-    fs.writeFileSync(path.join(folder, `${name}.cjs`), text)
+    const file = path.join(folder, `${name}.cjs`)
+    if (!fs.existsSync(file) || fs.readFileSync(file, 'utf8') !== text) fs.writeFileSync(file, text)
   }
   for (const file of fs.readdirSync(folder)) {
     const { name, ext } = path.parse(file)
