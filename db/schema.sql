@@ -129,12 +129,10 @@ CREATE TABLE payment_confirmations (
     CONSTRAINT only_a_query_names_no_receipt CHECK (evidence = 'query' OR mpesa_receipt_number IS NOT NULL)
 );
 
--- The last invoice number of each of Nairobi's years. From first_number on there is no gap: 1, but in books that had gaps already.
+-- The last invoice number of each of Nairobi's years, counted from 1 without a gap.
 CREATE TABLE invoice_years (
-    year         integer PRIMARY KEY,
-    first_number integer NOT NULL DEFAULT 1,
-    last_number  integer NOT NULL,
-    CONSTRAINT counts_up CHECK (first_number >= 1 AND last_number >= first_number - 1)
+    year        integer PRIMARY KEY,
+    last_number integer NOT NULL CHECK (last_number >= 1)
 );
 
 -- Given with the settlement, in its transaction: what is rolled back gives its number back. The year's row is locked from here until
@@ -459,7 +457,7 @@ CREATE TRIGGER evidence_is_fixed BEFORE UPDATE ON invoices
                        IS DISTINCT FROM (NEW.transaction_id, NEW.invoice_number, NEW.invoice_date, NEW.amount))
     EXECUTE FUNCTION refuse_change_of_evidence();
 CREATE TRIGGER evidence_is_fixed BEFORE UPDATE ON invoice_years
-    FOR EACH ROW WHEN ((NEW.year, NEW.first_number, NEW.last_number) IS DISTINCT FROM (OLD.year, OLD.first_number, OLD.last_number + 1))
+    FOR EACH ROW WHEN ((NEW.year, NEW.last_number) IS DISTINCT FROM (OLD.year, OLD.last_number + 1))
     EXECUTE FUNCTION refuse_change_of_evidence();
 CREATE TRIGGER environment_is_fixed BEFORE UPDATE ON installation
     FOR EACH ROW WHEN (OLD.environment <> NEW.environment) EXECUTE FUNCTION refuse_change_of_evidence();

@@ -1,7 +1,7 @@
 """What a caller's address is counted under, and how long a phone rests that does not answer. Pure.
 
 How much is allowed stands in `shared.settings`; what is counted, and the locks that make it exact, in
-`shared.gateway.admissions` and db/migrations/0003_limits.sql.
+`shared.gateway.admissions` and db/schema.sql.
 """
 
 from __future__ import annotations

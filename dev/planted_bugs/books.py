@@ -5,7 +5,7 @@ from __future__ import annotations
 from dev.planted_bugs.bug import CASES, SETTLEMENT, SWEEP, Bug, Change, bug
 
 PAYMENTS = "shared/payments.py"
-SCHEMA = ("db/schema.sql", "db/migrations/0001_payments.sql")
+SCHEMA = ("db/schema.sql", "db/migrations/0001_schema.sql")
 CORE = ("tests/unit/test_payments.py", "tests/unit/test_payments_decisions.py")
 RULES = ("tests/integration/test_database_rules.py",)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dev.planted_bugs.bug import Bug, Change, bug
 
 INVOICES = "shared/gateway/invoices.py"
-SCHEMA = ("db/migrations/0009_invoice_numbers.sql", "db/schema.sql")
+SCHEMA = ("db/migrations/0001_schema.sql", "db/schema.sql")
 AGAIN = ("tests/integration/test_invoice_function.py",)
 RULES = ("tests/integration/test_database_rules.py",)
 SHOWN_AND_SENT = ("tests/integration/test_what_is_shown_and_sent.py",)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dev.planted_bugs.bug import ADMISSIONS, Bug, bug
 
-LIMITS_SQL = "db/migrations/0003_limits.sql"
+LIMITS_SQL = "db/migrations/0001_schema.sql"
 BOMBING = ("tests/chaos/test_push_bombing.py",)
 LIMITS = ("tests/integration/test_limits.py",)
 

@@ -321,7 +321,7 @@ def test_invoice_numbers_count_up_within_the_year_and_what_is_rolled_back_leaves
 
 def test_the_millionth_invoice_of_a_year_keeps_all_its_digits(books: Books, database: Database) -> None:
     year = nairobis_year(database)
-    books.run(f"INSERT INTO invoice_years VALUES ({year}, 1, 999998)")
+    books.run(f"INSERT INTO invoice_years VALUES ({year}, 999998)")
     for _ in range(3):
         books.run(f"{INVOICES} ('{books.payment('PAID')}', 'alice@example.com', 1500)")
     assert invoice_numbers(database) == [f"INV-{year}-1000000", f"INV-{year}-1000001", f"INV-{year}-999999"]
@@ -355,7 +355,7 @@ def test_number_date_and_amount_of_an_invoice_never_change(books: Books, change:
     books.run("UPDATE invoices SET customer_email = 'erased@erased.invalid', customer_name = NULL")
 
 
-@pytest.mark.parametrize("change", ["last_number = 0", "last_number = 3", "year = 2025", "first_number = 2"])
+@pytest.mark.parametrize("change", ["last_number = 0", "last_number = 3", "year = 2025"])
 def test_numbers_are_never_given_twice_nor_left_out(books: Books, change: str) -> None:
     books.run(f"{INVOICES} ('{books.payment('PAID')}', 'alice@example.com', 1500)")
     refuses(books, "evidence_is_fixed", f"UPDATE invoice_years SET {change}")

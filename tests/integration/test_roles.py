@@ -67,7 +67,7 @@ CHANGES = (
     "UPDATE invoices SET customer_email = 'mallory@example.com'",
     "UPDATE invoices SET invoice_number = 'INV-2026-000099'",
     "UPDATE invoice_years SET last_number = 0",
-    "INSERT INTO invoice_years VALUES (2030, 1, 7)",
+    "INSERT INTO invoice_years VALUES (2030, 7)",
     "UPDATE outbox SET transaction_id = NULL",
     "INSERT INTO erasures (transaction_id, scope, who, why) VALUES (gen_random_uuid(), 'person', 'x', 'x')",
     "SET session_replication_role = 'replica'",
