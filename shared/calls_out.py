@@ -7,23 +7,21 @@ It draws the one border that matters to money. `Unavailable`: nothing of the req
 from __future__ import annotations
 
 import contextlib
-import functools
 import http.client
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from shared.certificates import verifying_context
+from shared.certificates import tls_context
+from shared.deadline import Deadline
+from shared.settings_reader import LOOPBACK
 
 MAX_ANSWER_BYTES = 256 * 1024
 """Far more than any answer of Daraja or SendGrid; less than would hurt a function."""
-
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class CallFailed(Exception):
@@ -36,28 +34,6 @@ class Unavailable(CallFailed):
 
 class Unanswered(CallFailed):
     """The request may have arrived: never repeat it, ask what became of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Deadline:
-    """A moment that is not moved by what happens on the way, on the monotonic clock."""
-
-    at_s: float
-
-    @classmethod
-    def after(cls, seconds: float) -> Deadline:
-        return cls(time.monotonic() + seconds)
-
-    def remaining_s(self) -> float:
-        """Never negative."""
-        return max(0.0, self.at_s - time.monotonic())
-
-    def passed(self) -> bool:
-        return self.remaining_s() == 0.0
-
-    def at_most(self, seconds: float) -> Deadline:
-        """This deadline, or `seconds` from now where that is earlier."""
-        return Deadline(min(self.at_s, time.monotonic() + seconds))
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,10 +239,3 @@ def _in_words(failure: Exception | None) -> str:
             return f"the connection failed ({failure.strerror or type(failure).__name__})"
         case _:
             return f"its answer could not be read ({type(failure).__name__})"
-
-
-# Who is believed to be whom ------------------------------------------------------------------------------------------
-
-
-tls_context = functools.cache(verifying_context)
-"""Made once a process: loading the authorities takes longer than a handshake."""

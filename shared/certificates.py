@@ -1,10 +1,11 @@
-"""Whom a TLS connection believes: the system's authorities, or certifi's where the interpreter finds none.
+"""Trusted certificate authorities: the system's, or certifi's where the interpreter finds none.
 
 The interpreter that travels with a deployed function looks where its own builder kept them, and may find nothing there.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import ssl
 
@@ -16,6 +17,12 @@ def verifying_context() -> ssl.SSLContext:
     import certifi
 
     return ssl.create_default_context(cafile=certifi.where())
+
+
+@functools.cache
+def tls_context() -> ssl.SSLContext:
+    """The same, made once a process: loading the authorities takes longer than a handshake. Do not change it."""
+    return verifying_context()
 
 
 def system_has_authorities(paths: ssl.DefaultVerifyPaths) -> bool:

@@ -6,9 +6,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shared.calls_out import Deadline
 from shared.daraja.callback_address import callback_url
 from shared.database.errors import DatabaseError
+from shared.deadline import Deadline
 from shared.edge import Problem, unavailable
 from shared.gateway.cases import Evidence
 from shared.observability.log import note

@@ -37,8 +37,8 @@ from shared.payments import (
 from shared.payments import QueryDeclined as DeclinedByQuery
 
 if TYPE_CHECKING:
-    from shared.calls_out import Deadline
     from shared.daraja.client import Daraja
+    from shared.deadline import Deadline
     from shared.gateway import Gateway
     from shared.gateway.inbox import Entry, Kept
     from shared.gateway.queries import QueryDue

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from shared.calls_out import Deadline
 from shared.collaborators import daraja, gateway
 from shared.daraja.models import receipts_seen
 from shared.database.errors import DatabaseUnavailable
+from shared.deadline import Deadline
 from shared.gateway.outbox import AlertDue, AnchorDue, Dropped, InvoiceDue, NoticeDue
 from shared.gateway.queries import Later, QueryDue
 from shared.mail.sending import NoMailNow, mail_anchor, send_invoice, send_notice

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared.calls_out import Deadline
 from shared.collaborators import gateway
+from shared.deadline import Deadline
 from shared.edge import Answer, FieldError, Problem, Request, answer, invalid, not_found
 from shared.gateway.invoices import AddressErased, Customer, NoAddress, NotPaid, Requested, TooMany, TooOften
 from shared.limits import caller_digest

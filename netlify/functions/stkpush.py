@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared.calls_out import Deadline
 from shared.collaborators import daraja, gateway
+from shared.deadline import Deadline
 from shared.edge import Answer, Request, answer
 from shared.gateway.admissions import AboveLimit, Admitted, KeyMismatch, SeenBefore, TooMany, TooSoon
 from shared.limits import caller_digest

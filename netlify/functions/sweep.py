@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from shared.calls_out import Deadline
+from shared.deadline import Deadline
 from shared.edge import Answer, Request, answer
 from shared.observability.monitoring import check_in
 from shared.sweeping import Sweep

@@ -12,8 +12,9 @@ import time
 from collections.abc import Iterator
 from typing import Protocol
 
-from shared.calls_out import Deadline, Request, Unanswered, Unavailable, exchange
+from shared.calls_out import Request, Unanswered, Unavailable, exchange
 from shared.daraja.answers import Token, read_token
+from shared.deadline import Deadline
 from shared.settings import DarajaSettings
 
 LEASE_S = 10

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from shared.calls_out import Answer, Deadline, Request, Unanswered, Unavailable, exchange
+from shared.calls_out import Answer, Request, Unanswered, Unavailable, exchange
 from shared.daraja.access_token import AccessTokens, TokenStore
 from shared.daraja.answers import (
     Accepted,
@@ -30,6 +30,7 @@ from shared.daraja.answers import (
     read_query,
 )
 from shared.daraja.models import EAT
+from shared.deadline import Deadline
 from shared.settings import DarajaSettings
 
 __all__ = [

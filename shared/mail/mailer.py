@@ -12,7 +12,7 @@ import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
-from shared.calls_out import Deadline
+from shared.deadline import Deadline
 from shared.email_address import is_email_address
 from shared.settings import MailSettings
 

@@ -9,7 +9,8 @@ import time
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
-from shared.calls_out import Answer, CallFailed, Deadline, Request, exchange
+from shared.calls_out import Answer, CallFailed, Request, exchange
+from shared.deadline import Deadline
 from shared.mail.mailer import (
     ID_HEADER,
     Email,

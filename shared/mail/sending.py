@@ -16,7 +16,7 @@ from shared.settings import settings
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from shared.calls_out import Deadline
+    from shared.deadline import Deadline
     from shared.gateway import Gateway
     from shared.gateway.outbox import AnchorDue, InvoiceDue, MailDue, NoticeDue
     from shared.mail.letters import Kind, Letter

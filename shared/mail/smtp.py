@@ -9,7 +9,8 @@ import threading
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import unquote, urlsplit
 
-from shared.calls_out import LOOPBACK, Deadline, tls_context
+from shared.certificates import tls_context
+from shared.deadline import Deadline
 from shared.mail.mailer import (
     ID_HEADER,
     Email,
@@ -22,6 +23,7 @@ from shared.mail.mailer import (
     in_a_header,
 )
 from shared.settings import MailSettings
+from shared.settings_reader import LOOPBACK
 
 if TYPE_CHECKING:
     import smtplib

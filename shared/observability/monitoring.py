@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from shared.calls_out import Deadline
+from shared.deadline import Deadline
 from shared.observability.log import note, where_it_broke
 from shared.observability.safe_fields import is_safe
 from shared.settings import monitoring

@@ -16,7 +16,8 @@ from sentry_sdk.consts import EndpointType
 from sentry_sdk.transport import Transport
 from sentry_sdk.utils import Dsn
 
-from shared.calls_out import CallFailed, Deadline, Request, exchange
+from shared.calls_out import CallFailed, Request, exchange
+from shared.deadline import Deadline
 from shared.observability.safe_fields import PROSE, UUID, WORD, is_safe
 
 if TYPE_CHECKING:

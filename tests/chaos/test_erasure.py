@@ -16,9 +16,9 @@ from ops.audit import verify
 from ops.erasure import By, Eraser
 from ops.people import People, Person
 from shared import settings
-from shared.calls_out import Deadline
 from shared.collaborators import daraja, gateway
 from shared.database import Database
+from shared.deadline import Deadline
 from shared.gateway.queries import QueryDue
 from shared.gateway.trail import Trail
 from shared.settlement import ask

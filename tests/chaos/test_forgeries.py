@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from shared.calls_out import Deadline
 from shared.collaborators import daraja, gateway
 from shared.database import Row
+from shared.deadline import Deadline
 from shared.gateway.queries import QueryDue
 from shared.settlement import ask, look_at_the_clock
 from tests.chaos.crew import Crew, Job, callback, function

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from shared import calls_out, sweeping
+from shared import deadline, sweeping
 from shared.database import Busy, Database, connection_settings
 from shared.database.connection import Connection
 from simulator import Simulator
@@ -64,7 +64,7 @@ class VirtualTime:
             )
         monkeypatch.setattr(sweeping, "A_WAIT_S", A_WAIT_OF_NOBODY_S)
         monkeypatch.setattr(sweeping, "time", SimpleNamespace(sleep=self.go_on))
-        monkeypatch.setattr(calls_out, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + self.now_s))
+        monkeypatch.setattr(deadline, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + self.now_s))
 
     def go_on(self, seconds: float) -> None:
         """Let time pass, in steps from one thing that happens at Safaricom to the next."""

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from shared.calls_out import Deadline
 from shared.daraja.client import (
     Accepted,
     Daraja,
@@ -21,6 +20,7 @@ from shared.daraja.client import (
     Unavailable,
     transaction_desc,
 )
+from shared.deadline import Deadline
 from tests.contract.scripted_daraja import (
     OAUTH,
     PASSKEY,

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from shared.calls_out import Deadline
 from shared.daraja.client import Daraja, NoAnswerYet, QueryDeclined, QuerySucceeded
+from shared.deadline import Deadline
 from tests.contract.scripted_daraja import OAUTH, QUERY, ScriptedDaraja, SharedStore, recorded, scripted_daraja
 
 ANSWERS = recorded("query_answers.json")

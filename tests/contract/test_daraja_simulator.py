@@ -6,7 +6,6 @@ from decimal import Decimal
 
 import pytest
 
-from shared.calls_out import Deadline
 from shared.daraja.client import (
     Daraja,
     NoAnswerYet,
@@ -18,6 +17,7 @@ from shared.daraja.client import (
     Unanswered,
 )
 from shared.daraja.models import CallbackFailure, CallbackSuccess, read_callback
+from shared.deadline import Deadline
 from shared.settings import DarajaSettings
 from simulator import SANDBOX_PASSKEY, Simulator
 from tests.contract.scripted_daraja import SharedStore

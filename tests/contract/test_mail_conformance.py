@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 import pytest
 
-from shared.calls_out import Deadline
+from shared.deadline import Deadline
 from shared.mail import smtp
 from shared.mail.mailer import ID_HEADER, Email, Mailer, MailRefused, MailStopped, MailUnanswered
 from shared.settings import MailSettings

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from aiosmtpd.smtp import SMTP, AuthResult
 
-from shared.calls_out import Deadline
+from shared.deadline import Deadline
 from shared.mail import smtp
 from shared.mail.mailer import ID_HEADER, Email, Mailer, MailRefused, MailStopped, MailUnanswered
 from shared.mail.sendgrid import SendGridMailer

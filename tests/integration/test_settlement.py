@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from shared import settlement
-from shared.calls_out import Deadline
 from shared.daraja.client import NoAnswerYet, QueryAnswered, QueryDeclined, QuerySucceeded
 from shared.daraja.source_addresses import Source
 from shared.database.errors import (
@@ -24,6 +23,7 @@ from shared.database.errors import (
     DatabaseUnavailable,
     StatementFailed,
 )
+from shared.deadline import Deadline
 from shared.gateway.cases import Case, Evidence
 from shared.gateway.inbox import Entry
 from shared.gateway.queries import QueryDue

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from shared import calls_out
-from shared.calls_out import Answer, Deadline, Request, Unanswered, Unavailable, exchange
+from shared.calls_out import Answer, Request, Unanswered, Unavailable, exchange
+from shared.deadline import Deadline
 from tests.fixtures.certificates import self_signed
 
 Behaviour = Callable[[socket.socket, threading.Event], None]

@@ -1,4 +1,4 @@
-"""Whom a TLS connection believes."""
+"""Trusted certificate authorities."""
 
 from __future__ import annotations
 
