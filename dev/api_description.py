@@ -5,32 +5,21 @@ from __future__ import annotations
 import json
 import tomllib
 from collections import defaultdict
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from dev.api_problems import (
-    EVERYWHERE,
-    OF_CALLBACK,
-    OF_INVOICE,
-    OF_PREFLIGHT,
-    OF_STATUS,
-    OF_STKPUSH,
-    Told,
-    bridge_problems,
-    wrong_method,
-)
+from dev.api_problems import Body, bridge_problems, examples
 from netlify.functions import callback, invoice, status, stkpush
 from shared.daraja.callback_address import TOKEN
-from shared.edge import LARGEST_BODY_BYTES, Code
 from shared.email_address import EMAIL_ADDRESS, LONGEST_EMAIL_ADDRESS
 from shared.gateway.statuses import StatusView
 from shared.language import DEFAULT_LANG, LANGS
 from shared.money import LARGEST_KES, SMALLEST_KES
 from shared.orders import IDEMPOTENCY_KEY, LONGEST_DESCRIPTION, LONGEST_NAME, NOT_IN_A_LINE, REFERENCE, WEB_ADDRESS
 from shared.payments import PUBLIC, Status
+from shared.problems import LARGEST_BODY_BYTES, Kind
 from shared.transaction_id import TRANSACTION_ID
 
 Json = dict[str, Any]
@@ -110,7 +99,7 @@ def _stkpush() -> Json:
         "requestBody": _body("Order", {"an_order": _given(order), "with_an_invoice": _given(order | more)}),
         "responses": {
             "202": _answer("The customer is being asked.", "Accepted", answers),
-            **_problems(OF_STKPUSH | wrong_method("POST")),
+            **_problems("stkpush", "POST"),
         },
     }
 
@@ -123,7 +112,7 @@ def _status() -> Json:
         "seconds: also a failed payment can turn out paid.",
         "responses": {
             "200": _answer("The payment.", "Payment", {name: _given(told) for name, told in _payments().items()}),
-            **_problems(OF_STATUS | wrong_method("GET")),
+            **_problems("status", "GET"),
         },
     }
 
@@ -140,7 +129,7 @@ def _invoice() -> Json:
         ),
         "responses": {
             "202": _answer("It is on its way.", "InvoiceSent", {"on_its_way": _given(invoice.on_its_way(AN_ID).body)}),
-            **_problems(OF_INVOICE | wrong_method("POST")),
+            **_problems("invoice", "POST"),
         },
     }
 
@@ -182,7 +171,7 @@ def _callback() -> Json:
         "requestBody": bytes_as_they_are,
         "responses": {
             "200": _answer("It is on file.", "OnFile", {"on_file": _given(callback.ACCEPTED)}),
-            **_problems(OF_CALLBACK | wrong_method("POST")),
+            **_problems("callback", "POST"),
         },
     }
 
@@ -206,7 +195,7 @@ def _preflight(function: str, method: str) -> Json:
         ],
         "responses": {
             "204": {"description": "It may: the origin is one of ALLOWED_ORIGINS.", "headers": allow},
-            **_problems(OF_PREFLIGHT | wrong_method(method)),
+            **_problems("preflight", method),
         },
     }
 
@@ -275,7 +264,7 @@ def _schemas() -> Json:
                 "type": {"const": "about:blank"},
                 "title": {"type": "string"},
                 "status": {"type": "integer"},
-                "code": {"enum": sorted([*get_args(Code), *bridge_problems()])},
+                "code": {"enum": sorted({kind.code for kind in Kind} | bridge_problems().keys())},
                 "detail": {"type": "string"},
                 "errors": {
                     "type": "array",
@@ -391,10 +380,10 @@ def _path_id() -> Json:
 # How OpenAPI says it --------------------------------------------------------------------------------------------------
 
 
-def _problems(own: Mapping[Code, Told]) -> Json:
+def _problems(function: str, method: str) -> Json:
     """Answers by HTTP status: which codes it can have, an example of each."""
     by_status: dict[int, dict[str, Json]] = defaultdict(dict)
-    for name, body in _examples(EVERYWHERE | dict(own)).items():
+    for name, body in examples(function, method).items():
         by_status[body["status"]][name] = body
     answers: Json = {}
     for http_status, bodies in sorted(by_status.items()):
@@ -414,25 +403,12 @@ def _problems(own: Mapping[Code, Told]) -> Json:
     return answers
 
 
-def _examples(problems: Mapping[Code, Told]) -> dict[str, Json]:
-    """The bodies of these problems and of the bridge's, by the names of the examples."""
-    ours = {name: dict(problem.answer().body) for told in problems.values() for name, problem in told.items()}
-    return ours | bridge_problems()
-
-
 def _all_examples() -> dict[str, Json]:
-    told: dict[str, Json] = {}
-    for own in (
-        OF_STKPUSH,
-        OF_STATUS,
-        OF_INVOICE,
-        OF_CALLBACK,
-        OF_PREFLIGHT,
-        wrong_method("GET"),
-        wrong_method("POST"),
-    ):
-        told |= _examples(EVERYWHERE | own)
-    return {name: _given(body) for name, body in sorted(told.items())}
+    bodies: dict[str, Body] = {}
+    for function in ("stkpush", "status", "invoice", "callback", "preflight"):
+        for method in ("GET", "POST"):
+            bodies |= examples(function, method)
+    return {name: _given(body) for name, body in sorted(bodies.items())}
 
 
 def _answer(description: str, schema: str, examples: Json) -> Json:

@@ -17,77 +17,13 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any
 
 from shared.observability.log import keep_others_quiet, log_line, where_it_broke
+from shared.problems import DEEPEST_BODY, LARGEST_BODY_BYTES, FieldError, Kind, Problem
 from shared.settings_reader import Misconfigured
 
-LARGEST_BODY_BYTES = 16 * 1024
-DEEPEST_BODY = 8
-"""Objects and lists within each other, the body's own object counted."""
-
-Code = Literal[
-    "above_limit",
-    "daraja_rejected",
-    "idempotency_mismatch",
-    "inbox_full",
-    "internal",
-    "invalid",
-    "method_not_allowed",
-    "misconfigured",
-    "not_found",
-    "not_json",
-    "not_paid",
-    "origin_not_allowed",
-    "prompt_open",
-    "too_large",
-    "too_many",
-    "too_often",
-    "too_soon",
-    "unavailable",
-]
-"""Every code that an error of ours can have. They never change their meaning; docs/api.md tells each."""
-
 Handler = Callable[[dict[str, Any], object], dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class FieldError:
-    """One field that cannot be used, and what it must be."""
-
-    field: str
-    detail: str
-
-
-class Problem(Exception):
-    """An answer that is an error: what went wrong, and what the caller can do about it."""
-
-    def __init__(
-        self,
-        status: int,
-        code: Code,
-        title: str,
-        detail: str,
-        *,
-        errors: tuple[FieldError, ...] = (),
-        headers: Mapping[str, str] | None = None,
-        more: Mapping[str, object] | None = None,
-    ) -> None:
-        super().__init__(f"{code}: {detail}")
-        self.status, self.code, self.title, self.detail = status, code, title, detail
-        self.errors, self.headers, self.more = errors, dict(headers or {}), dict(more or {})
-
-    def answer(self) -> Answer:
-        body: dict[str, object] = {
-            "type": "about:blank",
-            "title": self.title,
-            "status": self.status,
-            "code": self.code,
-            "detail": self.detail,
-        }
-        if self.errors:
-            body["errors"] = [{"field": error.field, "detail": error.detail} for error in self.errors]
-        return Answer(self.status, body | self.more, {"content-type": "application/problem+json", **self.headers})
 
 
 @dataclass(frozen=True)
@@ -122,11 +58,11 @@ class Request:
         """The body as one JSON object, numbers as `int` and `Decimal`. Raises a 400 or 415 `Problem`."""
         kind = self.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
-            raise not_json("Send a JSON object with Content-Type: application/json.", status=415)
+            raise Problem(Kind.NOT_JSON_TYPE)
         try:
             text = self.body.decode("utf-8")
             if _depth(text) > DEEPEST_BODY:
-                raise not_json(f"The body is nested deeper than {DEEPEST_BODY} levels.")
+                raise Problem(Kind.TOO_DEEP)
             document = json.loads(
                 text,
                 parse_float=Decimal,
@@ -134,9 +70,9 @@ class Request:
                 object_pairs_hook=_no_doubles,
             )
         except (ValueError, RecursionError, ArithmeticError) as refused:
-            raise not_json("The body is not a JSON object.") from refused
+            raise Problem(Kind.NOT_JSON) from refused
         if not isinstance(document, dict):
-            raise not_json("The body is JSON, but not an object.")
+            raise Problem(Kind.NOT_JSON)
         return document
 
 
@@ -158,7 +94,7 @@ def answer(
         return _answer(event, function, methods, story, address, origins)
     except Exception as failure:  # what translates or writes is broken itself; what the story did stays done
         _log(function, 500, 0, {"code": "internal"}, failure)
-        return {"statusCode": 500, "headers": dict(_PROBLEM_HEADERS), "body": _LAST_RESORT}
+        return {"statusCode": 500, "headers": {**SECURITY_HEADERS, **_INTERNAL.headers}, "body": _LAST_RESORT}
 
 
 def _answer(
@@ -176,16 +112,16 @@ def _answer(
         request = _request(event)
         cors = _cors(request, origins)
         if not re.fullmatch(address, request.path):
-            raise not_found()
+            raise Problem(Kind.NOT_FOUND)
         if request.method == "OPTIONS" and origins is not None and request.headers.get("origin"):
             reply = _preflight(methods, cors)
         elif methods and request.method not in methods:
-            raise method_not_allowed(methods)
+            raise Problem(Kind.METHOD_NOT_ALLOWED, allow=", ".join(methods))
         else:
             reply = story(request)
     except Exception as raised:  # the last door: translated here, and nowhere else
         problem, failure = _translate(raised)
-        reply = problem.answer()
+        reply = Answer(problem.status, problem.body(), problem.headers, problem.log)
     has_body = reply.status != 204
     kind = {"content-type": "application/json"} if has_body else {}
     body = json.dumps(reply.body) if has_body else ""
@@ -218,50 +154,9 @@ SECURITY_HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
 }
-_PROBLEM_HEADERS = {"content-type": "application/problem+json", **SECURITY_HEADERS}
-_WENT_WRONG = "Something went wrong here. It is logged; try again later."
-_LAST_RESORT = (
-    '{"type": "about:blank", "title": "Internal error", "status": 500, "code": "internal", '
-    f'"detail": "{_WENT_WRONG}"}}'
-)
-"""Made before anything could break."""
-
-
-def not_found() -> Problem:
-    """For an id or an address that is not ours; it does not say which."""
-    return Problem(404, "not_found", "Not found", "There is nothing at this address.")
-
-
-def not_json(detail: str, *, status: int = 400) -> Problem:
-    """The body is no JSON object (400), or does not say that it is one (415)."""
-    return Problem(status, "not_json", "Not JSON", detail)
-
-
-def too_large() -> Problem:
-    """The body is not read."""
-    return Problem(413, "too_large", "Too large", f"A body has at most {LARGEST_BODY_BYTES} bytes.")
-
-
-def origin_not_allowed() -> Problem:
-    """To a browser that asks beforehand, for a page of another site."""
-    detail = "Pages of this origin may not use this API. The shop names those that may in ALLOWED_ORIGINS."
-    return Problem(403, "origin_not_allowed", "Origin not allowed", detail)
-
-
-def invalid(*errors: FieldError) -> Problem:
-    """Bad input, every field named."""
-    detail = "; ".join(f"{error.field} {error.detail}" for error in errors)
-    return Problem(422, "invalid", "Cannot be used", f"Correct these and send again: {detail}.", errors=errors)
-
-
-def unavailable(detail: str = "Nothing was sent. Try again in a moment.") -> Problem:
-    """Nothing left us, nothing was kept: the caller may try again."""
-    return Problem(503, "unavailable", "Unavailable", detail, headers={"retry-after": "5"}, more={"retry_after_s": 5})
-
-
-def internal() -> Problem:
-    """Our fault; it is in the log, and nowhere else."""
-    return Problem(500, "internal", "Internal error", _WENT_WRONG)
+_INTERNAL = Problem(Kind.INTERNAL)
+_LAST_RESORT = json.dumps(_INTERNAL.body())
+"""Made at import, before anything can break."""
 
 
 def _translate(raised: Exception) -> tuple[Problem, Exception | None]:
@@ -273,27 +168,20 @@ def _translate(raised: Exception) -> tuple[Problem, Exception | None]:
         case Problem():
             return raised, None
         case Misconfigured():
-            return misconfigured(raised), raised
+            return _misconfigured(raised), raised
         case WrongEnvironment():
             holds = f"'{raised.stamped}', the environment this database belongs to; or DATABASE_URL another database"
             wrong = Misconfigured.of("MPESA_ENV", holds)
-            return misconfigured(wrong), wrong
+            return _misconfigured(wrong), wrong
         case DatabaseUnavailable() | Busy():
-            return unavailable("The database did not answer. Try again in a moment."), raised
-    return internal(), raised
+            return Problem(Kind.DATABASE_UNAVAILABLE), raised
+    return Problem(Kind.INTERNAL), raised
 
 
-def misconfigured(raised: Misconfigured) -> Problem:
-    """Which environment variables, and what they must hold; never what they do."""
-    wrong = tuple(FieldError(problem.name, f"must hold {problem.should_hold}") for problem in raised.problems)
-    detail = "Set these environment variables and deploy again: " + "; ".join(f"{e.field} {e.detail}" for e in wrong)
-    return Problem(500, "misconfigured", "Misconfigured", detail, errors=wrong)
-
-
-def method_not_allowed(methods: tuple[str, ...]) -> Problem:
-    """`Allow` names the right ones."""
-    allowed = ", ".join(methods)
-    return Problem(405, "method_not_allowed", "Method not allowed", f"Use {allowed}.", headers={"allow": allowed})
+def _misconfigured(raised: Misconfigured) -> Problem:
+    """Names the environment variables and what each must hold, never what it holds."""
+    wrong = (FieldError(problem.name, f"must hold {problem.should_hold}") for problem in raised.problems)
+    return Problem(Kind.MISCONFIGURED, *wrong)
 
 
 def _request(event: dict[str, Any]) -> Request:
@@ -305,9 +193,9 @@ def _request(event: dict[str, Any]) -> Request:
             else body.encode("utf-8", "surrogatepass")
         )
     except (binascii.Error, ValueError) as refused:
-        raise not_json("The body cannot be read.") from refused
+        raise Problem(Kind.NOT_JSON) from refused
     if len(raw) > LARGEST_BODY_BYTES:
-        raise too_large()
+        raise Problem(Kind.TOO_LARGE)
     headers = {str(name).lower(): str(value) for name, value in (event.get("headers") or {}).items()}
     return Request(str(event.get("httpMethod", "")).upper(), str(event.get("path", "")), headers, raw)
 
@@ -331,7 +219,7 @@ def _cors(request: Request, origins: Callable[[], tuple[str, ...]] | None) -> Ma
 
 def _preflight(methods: tuple[str, ...], cors: Mapping[str, str]) -> Answer:
     if "access-control-allow-origin" not in cors:
-        raise origin_not_allowed()
+        raise Problem(Kind.ORIGIN_NOT_ALLOWED)
     return Answer(
         204,
         {},

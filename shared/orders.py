@@ -9,12 +9,13 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
-from shared.edge import FieldError, Request, invalid
+from shared.edge import Request
 from shared.email_address import is_email_address
 from shared.gateway.admissions import IdempotencyKey, Order
 from shared.language import DEFAULT_LANG, read_lang
 from shared.money import read_amount_kes
 from shared.phone import read_msisdn
+from shared.problems import FieldError, Kind, Problem
 
 T = TypeVar("T")
 FIELDS = ("phone_number", "amount", "account_reference", "transaction_desc", "customer_email", "customer_name", "lang")
@@ -71,7 +72,7 @@ def read_order(body: dict[str, object]) -> Order:
     name = read("customer_name", lambda value: _read_line(value, LONGEST_NAME))
     lang = read("lang", read_lang)
     if errors or msisdn is None or amount_kes is None or reference is None or lang is None:
-        raise invalid(*errors)
+        raise Problem(Kind.INVALID, *errors)
     return Order(msisdn, amount_kes, reference, description, email, name, lang)
 
 
@@ -87,7 +88,7 @@ def read_idempotency_key(request: Request, order: Order) -> IdempotencyKey | Non
     if key is None:
         return None
     if not re.fullmatch(IDEMPOTENCY_KEY, key):
-        raise invalid(FieldError("Idempotency-Key", "must be 1 to 255 visible ASCII characters"))
+        raise Problem(Kind.INVALID, FieldError("Idempotency-Key", "must be 1 to 255 visible ASCII characters"))
     understood = [
         order.msisdn,
         str(order.amount_kes),

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from shared.daraja.callback_address import callback_url
 from shared.database.errors import DatabaseError
 from shared.deadline import Deadline
-from shared.edge import Problem, unavailable
 from shared.gateway.cases import Evidence
 from shared.observability.log import note
 from shared.payments import Decision, Event, Ids, PushAccepted, PushNotSent, PushRefused, PushUnanswered, Status
+from shared.problems import Kind, Problem
 from shared.settlement import settle
 
 if TYPE_CHECKING:
@@ -60,12 +60,11 @@ def push(
             "stkpush", "PushRefused", response_code=refusal.code[:50], response_message=refusal.message[:500]
         )
         record(PushRefused(), evidence)
-        raise prompt_open() if isinstance(refusal, PromptOpen) else rejected() from refusal
+        kind = Kind.PROMPT_OPEN if isinstance(refusal, PromptOpen) else Kind.DARAJA_REJECTED
+        raise Problem(kind) from refusal
     except Unavailable as failure:
         record(PushNotSent(), Evidence("stkpush", "PushNotSent", response_message=str(failure)[:500]))
-        raise unavailable(
-            "M-Pesa cannot be reached at the moment. Nothing was sent; try again in a minute."
-        ) from failure
+        raise Problem(Kind.DARAJA_UNAVAILABLE) from failure
     ids = Ids(accepted.merchant_request_id, accepted.checkout_request_id)
     decision = record(
         PushAccepted(ids),
@@ -100,25 +99,3 @@ class _Recorder:
                     )
                     return None
                 time.sleep(0.3)
-
-
-def rejected() -> Problem:
-    """Daraja said no; the log says why."""
-    return Problem(
-        502,
-        "daraja_rejected",
-        "M-Pesa refused",
-        "M-Pesa did not take this payment; nothing was charged. Please tell the shop.",
-    )
-
-
-def prompt_open() -> Problem:
-    """Daraja said that the phone is busy with another prompt."""
-    return Problem(
-        409,
-        "prompt_open",
-        "A prompt is open",
-        "Another M-Pesa prompt is open on this phone. Finish or cancel it, wait a minute, and try again.",
-        headers={"retry-after": "60"},
-        more={"retry_after_s": 60},
-    )

@@ -40,8 +40,8 @@ BUGS: tuple[Bug, ...] = (
     bug(
         "an unexpected exception tells what it says",
         "shared/edge.py",
-        "    return internal(), raised\n",
-        '    return Problem(500, "internal", "Internal error", str(raised)), raised\n',
+        "    return Problem(Kind.INTERNAL), raised\n",
+        "    return Problem(Kind.MISCONFIGURED, FieldError(str(raised), str(raised))), raised\n",
         EDGE,
     ),
     bug(

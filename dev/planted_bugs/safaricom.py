@@ -100,7 +100,7 @@ BUGS: tuple[Bug, ...] = (
     bug(
         "200 is answered before the bytes are committed",
         "netlify/functions/callback.py",
-        '        raise unavailable("The callback could not be stored.") from failure\n',
+        "        raise Problem(Kind.NOT_STORED) from failure\n",
         '        return Answer(200, ACCEPTED, log={"failure": type(failure).__name__})\n',
         CALLBACK + CRASHES,
         "database or unavailable or stored",

@@ -8,16 +8,16 @@ function calls nobody.
 from __future__ import annotations
 
 import uuid
-from dataclasses import replace
 from typing import Any
 
 from shared.collaborators import receiving_gateway
 from shared.daraja.callback_address import genuine
 from shared.daraja.source_addresses import check_source
 from shared.database.errors import DatabaseError
-from shared.edge import Answer, Problem, Request, answer, not_found, unavailable
+from shared.edge import Answer, Request, answer
 from shared.gateway.inbox import Entry, Kept
 from shared.observability.log import failed
+from shared.problems import Kind, Problem
 from shared.settings import receiving
 from shared.settlement import judge, remember
 
@@ -32,14 +32,14 @@ def receive(request: Request) -> Answer:
     mine = receiving().callback
     transaction_id = genuine(mine, request.path)  # forged? gone before any row is read
     if transaction_id is None:
-        raise not_found()
+        raise Problem(Kind.NOT_FOUND)
     gateway = receiving_gateway()
     source = check_source(mine.ip_mode, request.caller_address)
     entry = Entry(str(uuid.uuid4()), transaction_id, request.body, source)
     try:
         kept = remember(gateway, entry, request.caller_address)  # on file before it is judged
     except DatabaseError as failure:
-        raise unavailable("The callback could not be stored.") from failure
+        raise Problem(Kind.NOT_STORED) from failure
     if kept is not Kept.STORED:
         return of_a_flood(transaction_id, kept)
     try:
@@ -54,11 +54,4 @@ def of_a_flood(transaction_id: str, kept: Kept) -> Answer:
     """So many callbacks are on file for this payment that this one is a copy of one of them, or is not stored."""
     if kept is Kept.AS_A_COPY:
         return Answer(200, ACCEPTED, log={"transaction_id": transaction_id, "outcome": "copy_of_one_on_file"})
-    return replace(inbox_full().answer(), log={"transaction_id": transaction_id, "outcome": "not_stored"})
-
-
-def inbox_full() -> Problem:
-    """Safaricom sends a few about a payment. Only an answer of 200 says that the bytes are on file."""
-    return Problem(
-        429, "inbox_full", "Inbox full", "Too many callbacks came for this payment. This one was not stored."
-    )
+    raise Problem(Kind.INBOX_FULL, log={"transaction_id": transaction_id, "outcome": "not_stored"})

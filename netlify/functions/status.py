@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from shared.collaborators import gateway
-from shared.edge import Answer, Request, answer, not_found
+from shared.edge import Answer, Request, answer
 from shared.gateway.statuses import StatusView
 from shared.observability.log import failed
 from shared.payments import PUBLIC
+from shared.problems import Kind, Problem
 from shared.settings import settings
 from shared.transaction_id import is_transaction_id
 from shared.wording import ask_again_after_s, words_for
@@ -29,7 +30,7 @@ def tell(request: Request) -> Answer:
     transaction_id = request.last_segment
     payment = gateway().statuses.watch(transaction_id) if is_transaction_id(transaction_id) else None
     if payment is None:
-        raise not_found()
+        raise Problem(Kind.NOT_FOUND)
     if payment.sweep_is_late:
         _tell_that_no_sweep_comes()
     log = {"transaction_id": payment.transaction_id, "payment_status": payment.status.value}

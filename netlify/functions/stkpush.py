@@ -12,16 +12,26 @@ from shared.collaborators import daraja, gateway
 from shared.deadline import Deadline
 from shared.edge import Answer, Request, answer
 from shared.gateway.admissions import AboveLimit, Admitted, KeyMismatch, SeenBefore, TooMany, TooSoon
-from shared.limits import caller_digest
+from shared.limits import MoneyLimit, Scope, caller_digest
 from shared.orders import read_idempotency_key, read_order
 from shared.payments import PUBLIC, Status
+from shared.problems import Kind, Problem
 from shared.pushing import push
-from shared.refusals import above_limit, idempotency_mismatch, too_many, too_soon
 from shared.settings import settings
 
 IN_ALL_S = 25
 CHECK_YOUR_PHONE = "Check your phone and enter your M-Pesa PIN."
 SEEN_BEFORE = "This payment was asked for before. Its status says how it ended."
+TOO_MANY = {
+    Scope.PHONE: Kind.TOO_MANY_PHONE,
+    Scope.ADDRESS: Kind.TOO_MANY_ADDRESS,
+    Scope.SHOP: Kind.TOO_MANY_SHOP,
+}
+ABOVE = {
+    MoneyLimit.PAYMENT: Kind.ABOVE_LIMIT_PAYMENT,
+    MoneyLimit.PHONE_DAY: Kind.ABOVE_LIMIT_PHONE_DAY,
+    MoneyLimit.SHOP_DAY: Kind.ABOVE_LIMIT_SHOP_DAY,
+}
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
@@ -45,13 +55,13 @@ def take_payment(request: Request) -> Answer:
         case SeenBefore(transaction_id, status, checkout_request_id):
             return accepted(request.path, transaction_id, status, checkout_request_id)
         case KeyMismatch():
-            raise idempotency_mismatch()
+            raise Problem(Kind.IDEMPOTENCY_MISMATCH)
         case TooSoon(retry_after_s):
-            raise too_soon(retry_after_s)
+            raise Problem(Kind.TOO_SOON, retry_after_s=retry_after_s)
         case TooMany(scope, retry_after_s):
-            raise too_many(scope, retry_after_s)
+            raise Problem(TOO_MANY[scope], retry_after_s=retry_after_s)
         case AboveLimit(limit, most_kes, wait_s):
-            raise above_limit(limit, most_kes, wait_s)
+            raise Problem(ABOVE[limit], most_kes=most_kes, retry_after_s=wait_s)
         case Admitted(transaction_id):
             pushed = push(gateway(), daraja(), mine.callback, transaction_id, order, deadline)
             return accepted(request.path, transaction_id, pushed.status, pushed.checkout_request_id)

@@ -85,7 +85,8 @@ class AboveLimit:
     """The amount, or what it would make of the day's sum, is more than the shop allows."""
 
     limit: MoneyLimit
-    most_kes: Decimal
+    most_kes: Decimal | None
+    """None: what the whole shop takes in a day is not for customers to read."""
     retry_after_s: int | None
     """Until tomorrow in Nairobi; None: waiting does not help."""
 
@@ -140,9 +141,7 @@ class Admissions:
                     return Admitted(transaction_id)
                 case "shop_day":
                     _tell_the_operator(tx, "shop_day_limit")
-                    return AboveLimit(
-                        MoneyLimit.SHOP_DAY, limits.shop_kes_a_day or Decimal(0), _whole(room["retry_after_s"])
-                    )
+                    return AboveLimit(MoneyLimit.SHOP_DAY, None, _whole(room["retry_after_s"]))
                 case scope:
                     if scope == Scope.SHOP:
                         _tell_the_operator(tx, "shop_push_limit")

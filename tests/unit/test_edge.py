@@ -11,18 +11,9 @@ from typing import Any
 import pytest
 
 from shared.database.errors import Busy, CommitUnknown, ConstraintBroken, DatabaseUnavailable, StatementFailed
-from shared.edge import (
-    DEEPEST_BODY,
-    LARGEST_BODY_BYTES,
-    Answer,
-    FieldError,
-    Problem,
-    Request,
-    answer,
-    invalid,
-    not_found,
-)
+from shared.edge import Answer, Request, answer
 from shared.gateway.store import WrongEnvironment
+from shared.problems import DEEPEST_BODY, LARGEST_BODY_BYTES, FieldError, Kind, Problem
 from shared.settings_reader import Misconfigured
 
 SHOP = "https://shop.example"
@@ -235,7 +226,7 @@ def test_a_page_of_another_allowed_origin_may_read_how_long_to_wait() -> None:
 
 
 def test_errors_can_be_read_by_the_shops_pages_too() -> None:
-    assert ask(failing(not_found()), headers={"origin": SHOP})[1]["access-control-allow-origin"] == SHOP
+    assert ask(failing(Problem(Kind.NOT_FOUND)), headers={"origin": SHOP})[1]["access-control-allow-origin"] == SHOP
 
 
 def test_a_configuration_that_cannot_be_read_allows_nobody() -> None:
@@ -249,7 +240,9 @@ def test_a_configuration_that_cannot_be_read_allows_nobody() -> None:
 
 
 def test_an_error_is_problem_details_with_a_stable_code_and_every_field() -> None:
-    status, headers, body = ask(failing(invalid(FieldError("amount", "must be so"), FieldError("phone_number", "…"))))
+    status, headers, body = ask(
+        failing(Problem(Kind.INVALID, FieldError("amount", "must be so"), FieldError("phone_number", "…")))
+    )
     assert (status, headers["content-type"]) == (422, "application/problem+json")
     assert body == {
         "type": "about:blank",
@@ -262,7 +255,7 @@ def test_an_error_is_problem_details_with_a_stable_code_and_every_field() -> Non
 
 
 def test_an_errors_own_headers_and_members_come_along() -> None:
-    problem = Problem(429, "too_soon", "Too soon", "Wait.", headers={"retry-after": "7"}, more={"retry_after_s": 7})
+    problem = Problem(Kind.TOO_SOON, retry_after_s=7)
     status, headers, body = ask(failing(problem))
     assert (status, headers["retry-after"], body["retry_after_s"]) == (429, "7", 7)
 
@@ -307,7 +300,9 @@ def test_a_database_of_the_other_environment_is_a_misconfiguration() -> None:
 # What comes with every answer -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("story", [lambda _: Answer(200, {}), failing(not_found()), failing(RuntimeError())])
+@pytest.mark.parametrize(
+    "story", [lambda _: Answer(200, {}), failing(Problem(Kind.NOT_FOUND)), failing(RuntimeError())]
+)
 def test_every_answer_is_safe_to_show_and_never_stored(story: Callable[[Request], Answer]) -> None:
     _, headers, _ = ask(story)
     assert headers["cache-control"] == "no-store"

@@ -7,9 +7,10 @@ from decimal import Decimal
 
 import pytest
 
-from shared.edge import Problem, Request
+from shared.edge import Request
 from shared.gateway.admissions import Order
 from shared.orders import read_idempotency_key, read_order
+from shared.problems import Problem
 
 GOOD: dict[str, object] = {
     "phone_number": "0722 000 000",
