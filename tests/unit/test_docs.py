@@ -1,4 +1,4 @@
-"""Every link between our own pages leads somewhere."""
+"""Every link between our own pages leads to a page, and to a heading that this page has."""
 
 from __future__ import annotations
 
@@ -13,6 +13,19 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("netl
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
-    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text("utf-8"))
+    links = re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8"))
     own = [link for link in links if "://" not in link and not link.startswith("mailto:")]
-    assert [link for link in own if not (page.parent / link).exists()] == []
+    assert [link for link in own if not leads_somewhere(page, link)] == []
+
+
+def leads_somewhere(page: Path, link: str) -> bool:
+    path, _, heading = link.partition("#")
+    target = page.parent / path if path else page
+    return target.exists() and (not heading or heading in anchors(target.read_text("utf-8")))
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors that GitHub gives to the headings of a page."""
+    outside_code = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", outside_code, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
