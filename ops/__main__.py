@@ -16,8 +16,9 @@ from ops import alerts, audit, case, letters, privacy, review
 from ops.books import Books
 from ops.verify import check
 from ops.words import counted, impersonal_words, visible
-from shared.daraja.models import EAT, receipts_seen
+from shared.daraja.callback_reader import receipts_seen
 from shared.database import Database, DatabaseError, Row
+from shared.east_africa_time import EAT
 from shared.gateway import Gateway
 from shared.money import LARGEST_KES, in_words
 from shared.observability.log import where_it_broke

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from ops.words import counted
-from shared.daraja.models import EAT
 from shared.database import Database, Row
+from shared.east_africa_time import EAT
 from shared.observability.alerts import TOPICS, UNKNOWN
 
 

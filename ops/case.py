@@ -13,18 +13,18 @@ from datetime import datetime, timedelta
 from ops.advice import do_now
 from ops.books import Books
 from ops.words import counted, visible
-from shared.daraja.models import (
-    EAT,
+from shared.daraja.callback_reader import (
     CallbackFailure,
     CallbackRead,
     CallbackSuccess,
     CallbackUnknownCode,
     CallbackUnreadable,
-    prose,
     read_callback,
 )
+from shared.daraja.fields import prose
 from shared.daraja.result_codes import describe
 from shared.database import Row
+from shared.east_africa_time import EAT
 from shared.money import in_words
 from shared.observability.alerts import TOPICS, UNKNOWN
 from shared.payments import PUBLIC, ReviewReason, Status

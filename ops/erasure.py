@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias
 
 from ops.people import Order, People, Person
 from ops.redaction import Redaction, nine_digits, numbers_told
-from shared.daraja.models import CallbackUnreadable, read_callback
+from shared.daraja.callback_reader import CallbackUnreadable, read_callback
 from shared.database import Busy, CommitUnknown, Database, Row, Transaction
 from shared.erased import ERASED_EMAIL, number_told
 from shared.gateway.trail import READ, Trail

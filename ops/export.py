@@ -23,8 +23,9 @@ from ops.books import Books
 from ops.people import People, Person
 from ops.redaction import FILLING, Redaction, nine_digits, numbers_told
 from ops.words import counted
-from shared.daraja.models import EAT, CallbackSuccess, read_callback
+from shared.daraja.callback_reader import CallbackSuccess, read_callback
 from shared.database import Database, Row
+from shared.east_africa_time import EAT
 
 WHAT_IT_IS = (
     "Everything this shop's payment system has stored about the person asked for. `in_words` tells each payment in "

@@ -21,8 +21,8 @@ from ops.erasure import By, Eraser
 from ops.people import Order, People, Person, read_person
 from ops.review import NotPossible
 from ops.words import counted, impersonal_words
-from shared.daraja.models import EAT
 from shared.database import Database
+from shared.east_africa_time import EAT
 from shared.gateway.trail import Trail
 from shared.money import in_words
 from shared.settings import audit_settings

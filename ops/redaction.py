@@ -14,7 +14,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from shared.daraja.models import CallbackFailure, CallbackSuccess, CallbackUnknownCode, read_callback, receipts_seen
+from shared.daraja.callback_reader import (
+    CallbackFailure,
+    CallbackSuccess,
+    CallbackUnknownCode,
+    read_callback,
+    receipts_seen,
+)
 from shared.erased import ERASED_EMAIL
 
 ERASED = "erased"

@@ -10,12 +10,12 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from shared.daraja.models import (
+from shared.daraja.callback_reader import (
     CallbackIds,
     CallbackSuccess,
     CallbackUnknownCode,
     CallbackUnreadable,
-    read_callback,
+    read_message,
     receipts_seen,
 )
 from shared.daraja.result_codes import CALLBACK_FAILURES, QUERY_FAILURES
@@ -142,11 +142,11 @@ def look_at_the_clock(gateway: Gateway, transaction_id: str) -> str:
 
 def from_callback(entry: Entry, actor: str) -> tuple[Event, Evidence] | None:
     """Daraja's vocabulary ends here: a callback as one of our events, and what is kept of it. None: unreadable."""
-    told = read_callback(entry.body)
+    told, receipts = read_message(entry.body)
     if isinstance(told, CallbackUnreadable):
         return None
     ids = _ids(told.ids)
-    evidence = Evidence(actor, "Confirmed", inbox_id=entry.id, receipts_seen=receipts_seen(entry.body), ids=ids)
+    evidence = Evidence(actor, "Confirmed", inbox_id=entry.id, receipts_seen=receipts, ids=ids)
     if isinstance(told, CallbackSuccess):
         return Confirmed(ids, told.amount_kes, told.receipt), replace(
             evidence,

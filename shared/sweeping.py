@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from shared.collaborators import daraja, gateway
-from shared.daraja.models import receipts_seen
+from shared.daraja.callback_reader import receipts_seen
 from shared.database.errors import DatabaseUnavailable
 from shared.deadline import Deadline
 from shared.gateway.outbox import AlertDue, AnchorDue, Dropped, InvoiceDue, NoticeDue

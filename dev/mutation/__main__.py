@@ -40,6 +40,8 @@ from tests.fixtures.database import migrated_template, temporary_postgres
 ROOT = Path(__file__).parents[2]
 DECISIONS = ("tests/unit/test_payments_decisions.py", "tests/unit/test_payments.py")
 SETTLEMENT = ("tests/integration/test_cases.py", "tests/integration/test_settlement.py")
+CALLBACKS = ("tests/unit/test_read_callback.py", "tests/contract/test_daraja_callbacks.py")
+ANSWERS = tuple(f"tests/contract/test_daraja_{call}.py" for call in ("oauth", "push", "query"))
 STORIES = (
     *("tests/integration/test_ops.py", "tests/integration/test_sweep.py", "tests/integration/test_callback.py"),
     *("tests/integration/test_stkpush.py", "tests/integration/test_status.py"),
@@ -49,11 +51,8 @@ ROUNDS: dict[str, tuple[tuple[str, ...], ...]] = {
     "shared/settlement.py": (SETTLEMENT[::-1], STORIES),
     "shared/gateway/cases.py": (SETTLEMENT, STORIES),
     "shared/daraja/callback_address.py": (("tests/unit/test_callback_address.py",), STORIES),
-    "shared/daraja/models.py": (
-        ("tests/unit/test_read_callback.py", "tests/contract/test_daraja_callbacks.py"),
-        SETTLEMENT,
-        STORIES,
-    ),
+    "shared/daraja/callback_reader.py": (CALLBACKS, SETTLEMENT, STORIES),
+    "shared/daraja/fields.py": (CALLBACKS, ANSWERS, STORIES),
 }
 PROMISED = 95
 A_HEALTHY_RUN_LASTS_AT_MOST_S = 1800

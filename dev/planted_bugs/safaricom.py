@@ -16,21 +16,21 @@ BUGS: tuple[Bug, ...] = (
     ),
     bug(
         'int("E3008") is nothing, and nothing is success',
-        "shared/daraja/models.py",
+        "shared/daraja/fields.py",
         "        case str():\n            text = value\n",
         '        case str():\n            text = value if value.isdigit() else "0"\n',
         ("tests/unit/test_read_callback.py",),
     ),
     bug(
         "money is float",
-        "shared/daraja/models.py",
+        "shared/daraja/fields.py",
         "parse_float=_decimal",
         "parse_float=float",
         ("tests/unit/test_read_callback.py",),
     ),
     bug(
         "an amount may be text",
-        "shared/daraja/models.py",
+        "shared/daraja/callback_reader.py",
         "    if isinstance(value, bool) or not isinstance(value, int | Decimal):\n        return None\n    if not 0 <=",
         "    if isinstance(value, str) and value.isdigit():\n        value = int(value)\n"
         "    if isinstance(value, bool) or not isinstance(value, int | Decimal):\n        return None\n    if not 0 <=",

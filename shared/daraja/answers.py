@@ -12,7 +12,7 @@ from typing import Annotated, TypeAlias
 from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
 
 from shared.calls_out import Answer, Unanswered, Unavailable
-from shared.daraja.models import Unreadable, opaque_id, prose, read_object, result_code
+from shared.daraja.fields import Unreadable, opaque_id, prose, read_object, result_code
 from shared.daraja.result_codes import QUERY_FAILURES
 
 

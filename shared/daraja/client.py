@@ -29,8 +29,8 @@ from shared.daraja.answers import (
     read_push,
     read_query,
 )
-from shared.daraja.models import EAT
 from shared.deadline import Deadline
+from shared.east_africa_time import EAT
 from shared.settings import DarajaSettings
 
 __all__ = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from html import escape
 
-from shared.daraja.models import EAT
+from shared.east_africa_time import EAT
 from shared.mail.mailer import Email
 
 TEXT = """\

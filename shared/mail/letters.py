@@ -15,7 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TypeAlias
 
-from shared.daraja.models import EAT
+from shared.east_africa_time import EAT
 from shared.language import Lang
 from shared.mail.mailer import Email, one_line
 from shared.mail.reasons import reason

@@ -57,17 +57,15 @@ def mutations(randomness: Random, times: int) -> Iterator[bytes]:
 
 def hold(body: bytes) -> str:
     """Read it in every way the functions do. Raises when a promise is broken; gives what it was read as."""
-    from shared.daraja.models import CallbackSuccess, CallbackUnreadable, read_callback, receipts_seen
+    from shared.daraja.callback_reader import CallbackSuccess, CallbackUnreadable, read_message
     from shared.daraja.result_codes import CALLBACK_FAILURES
     from shared.gateway.inbox import Entry
     from shared.settlement import from_callback
 
-    told = read_callback(body)
-    receipts = receipts_seen(body)
-    assert receipts == receipts_seen(body)
+    told, receipts = read_message(body)
+    assert (told, receipts) == read_message(body)
     assert len(receipts) == len(set(receipts)) <= 20
     assert all(re.fullmatch("[!-~]{1,50}", receipt) for receipt in receipts)
-    assert told == read_callback(body)
     news = from_callback(Entry("an entry", AN_ID, body), "callback")
     assert (news is None) == isinstance(told, CallbackUnreadable)
     if isinstance(told, CallbackUnreadable):
@@ -96,7 +94,7 @@ def main(arguments: list[str]) -> None:
     import atheris  # type: ignore[import-untyped]
 
     with atheris.instrument_imports(include=["shared"]):
-        import shared.daraja.models
+        import shared.daraja.callback_reader
         import shared.settlement  # noqa: F401
     folder = Path(arguments[0])
     folder.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from shared.daraja.models import (
+from shared.daraja.callback_reader import (
     CallbackFailure,
     CallbackSuccess,
     CallbackUnknownCode,

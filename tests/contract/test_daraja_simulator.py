@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from shared.daraja.callback_reader import CallbackFailure, CallbackSuccess, read_callback
 from shared.daraja.client import (
     Daraja,
     NoAnswerYet,
@@ -16,7 +17,6 @@ from shared.daraja.client import (
     Rejected,
     Unanswered,
 )
-from shared.daraja.models import CallbackFailure, CallbackSuccess, read_callback
 from shared.deadline import Deadline
 from shared.settings import DarajaSettings
 from simulator import SANDBOX_PASSKEY, Simulator

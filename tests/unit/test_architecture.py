@@ -16,7 +16,8 @@ PURE = ("payments", "money", "phone")
 STANDARD_LIBRARY_ONLY = (
     *PURE,
     "transaction_id",
-    "daraja/models",
+    "daraja/callback_reader",
+    "daraja/fields",
     "daraja/result_codes",
     "daraja/callback_address",
     "daraja/source_addresses",

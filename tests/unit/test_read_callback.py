@@ -7,21 +7,23 @@ import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.daraja.models import (
+from shared.daraja.callback_reader import (
     CallbackFailure,
     CallbackIds,
     CallbackSuccess,
     CallbackUnknownCode,
     CallbackUnreadable,
-    prose,
     read_callback,
+    read_message,
     receipts_seen,
 )
+from shared.daraja.fields import prose
 
 IDS = '"MerchantRequestID":"5998-46a7","CheckoutRequestID":"ws_CO_03102025030409377708374149"'
 ITEMS = (
@@ -430,6 +432,19 @@ def test_words_for_people_are_printable_short_and_name_no_phone() -> None:
 )
 def test_a_receipt_is_seen_in_whatever_it_stands(body: bytes) -> None:
     assert receipts_seen(body) == ("TJ3MX6CLYC",)
+
+
+def test_receipts_beside_the_callbacks_own_are_seen_and_a_number_is_one_too() -> None:
+    body = callback(items=(*ITEMS, '{"Name":"New","Value":[{"Name":"MpesaReceiptNumber","Value":77}]}'))
+    said, receipts = read_message(body[:-1] + b',"Also":{"TransID":"RKL51ZDR4F"}}')
+    assert said == read_callback(callback())
+    assert receipts == ("TJ3MX6CLYC", "77", "RKL51ZDR4F")
+
+
+def test_a_callback_that_can_be_read_is_parsed_once() -> None:
+    with patch.object(json, "loads", wraps=json.loads) as loads:
+        assert read_message(callback())[1] == ("TJ3MX6CLYC",)
+    loads.assert_called_once()
 
 
 def test_both_values_of_a_doubled_key_are_seen() -> None:

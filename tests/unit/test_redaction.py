@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ops.export import ADDRESS
 from ops.redaction import Redaction, nine_digits, numbers_told
-from shared.daraja.models import CallbackSuccess, CallbackUnreadable, read_callback, receipts_seen
+from shared.daraja.callback_reader import CallbackSuccess, CallbackUnreadable, read_callback, receipts_seen
 from shared.erased import as_told, is_erased
 from shared.payments import Ids
 

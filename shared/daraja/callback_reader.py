@@ -1,8 +1,8 @@
-"""What Daraja sends us, read once into values. Reading a callback never raises: every way of being wrong is an outcome.
+"""Daraja's callbacks, read once into values. Reading never raises: every way of being wrong is an outcome.
 
 Standard library only. The callback function reads its one message here, and its start must stay cheap: pydantic would
-cost it nearly as much again as all the rest. So strictness is spelt out by hand, for these few fields. The answers to
-our own calls are pydantic models, in answers.py.
+cost it nearly as much again as all the rest. So strictness is spelt out by hand, for these few fields. What Daraja
+answers to our own calls is read by pydantic models, in answers.py.
 """
 
 from __future__ import annotations
@@ -10,20 +10,15 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
-from decimal import Decimal, DecimalException
-from typing import Any, NoReturn, TypeAlias
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, TypeAlias
 
+from shared.daraja.fields import LONGEST_MESSAGE_BYTES, Unreadable, opaque_id, prose, read_object, result_code
 from shared.daraja.result_codes import CALLBACK_FAILURES
-
-EAT = timezone(timedelta(hours=3), "EAT")
-"""East Africa Time, the only zone Daraja knows: UTC+3 all the year, since 1960."""
-
-LONGEST_MESSAGE_BYTES = 256 * 1024
-"""A callback of 2025 has 435 bytes. Longer than this is not read."""
-
+from shared.east_africa_time import EAT
 
 # What a callback says -------------------------------------------------------------------------------------------------
 
@@ -77,66 +72,38 @@ class CallbackUnreadable:
 CallbackRead: TypeAlias = CallbackSuccess | CallbackFailure | CallbackUnknownCode | CallbackUnreadable
 
 
+def read_message(body: bytes) -> tuple[CallbackRead, tuple[str, ...]]:
+    """What an STK callback says, and every receipt number in its bytes, also where they cannot be read. Never raises.
+
+    A receipt is money that somebody paid, so it is looked for in all of the message: also one that is broken, that is
+    no callback, or that says two things. At most 20, each once.
+    """
+    try:
+        message = read_object(body)
+    except Unreadable as why:
+        return CallbackUnreadable(str(why)), _receipts(_receipts_in_broken(body))
+    receipts = _receipts(_receipts_within(message))
+    try:
+        return _read_callback(message), receipts
+    except Unreadable as why:
+        return CallbackUnreadable(str(why)), receipts
+
+
 def read_callback(body: bytes) -> CallbackRead:
     """What an STK callback says. Never raises, whatever the bytes."""
-    try:
-        return _read_callback(body)
-    except Unreadable as why:
-        return CallbackUnreadable(str(why))
+    return read_message(body)[0]
 
 
 def receipts_seen(body: bytes) -> tuple[str, ...]:
-    """Every receipt number in a message, each once, also where it cannot be read or does not fit. Never raises."""
-    text = body[:LONGEST_MESSAGE_BYTES].decode("utf-8", "replace")
-    found = [match["receipt"] for pattern in _RECEIPT_IN_TEXT for match in pattern.finditer(text)]
-    with contextlib.suppress(ValueError, RecursionError):
-        found = [*_receipts_within(json.loads(text.removeprefix("\ufeff"), parse_int=str)), *found]
-    return tuple(dict.fromkeys(receipt for each in found if (receipt := _receipt(each))))[:20]
-
-
-class Unreadable(ValueError):
-    """Bytes that are not what they should be. Its text says what is wrong and never quotes them."""
-
-
-def read_object(body: bytes) -> dict[str, Any]:
-    """A JSON object, strictly: UTF-8, no key twice, no NaN; numbers are int or Decimal. Raises only `Unreadable`."""
-    if len(body) > LONGEST_MESSAGE_BYTES:
-        raise Unreadable("longer than any message of Daraja's")
-    try:
-        text = body.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise Unreadable("not UTF-8") from None
-    try:
-        value = json.loads(text, parse_float=_decimal, parse_constant=_no_constant, object_pairs_hook=_each_key_once)
-    except RecursionError:
-        raise Unreadable("nested too deeply") from None
-    except Unreadable:
-        raise
-    except ValueError:  # not JSON, or an integer of more digits than Python converts
-        raise Unreadable("not JSON") from None
-    if not isinstance(value, dict):
-        raise Unreadable("not a JSON object")
-    return value
-
-
-def prose(value: object) -> str:
-    """Daraja's words for people: printable, not too long, without whatever could be a phone number or a token."""
-    if not isinstance(value, str):
-        return ""
-    printable = "".join(character if character.isprintable() else " " for character in value[:300])
-    return re.sub(r"[0-9*]{9,}|[A-Za-z0-9_]{24,}", "…", printable).strip()
-
-
-def opaque_id(value: object) -> str | None:
-    """An id of Daraja's that can be stored and compared: 1 to 255 visible ASCII characters."""
-    return value if isinstance(value, str) and re.fullmatch(r"[!-~]{1,255}", value) else None
+    """Every receipt number in a message. Never raises."""
+    return read_message(body)[1]
 
 
 # One field each -------------------------------------------------------------------------------------------------------
 
 
-def _read_callback(body: bytes) -> CallbackRead:
-    outer = _object(read_object(body), "Body")
+def _read_callback(message: dict[str, Any]) -> CallbackRead:
+    outer = _object(message, "Body")
     callback = _object(outer, "stkCallback")
     ids = CallbackIds(_id(callback, "MerchantRequestID"), _id(callback, "CheckoutRequestID"))
     code = result_code(callback.get("ResultCode"))
@@ -157,28 +124,6 @@ def _read_callback(body: bytes) -> CallbackRead:
         balance_kes=_kes(items.get("Balance")),
         description=description,
     )
-
-
-_PHONE = re.compile(r"(?<![0-9])(?:254|0)?[17][0-9]{8}(?![0-9])")
-
-
-def result_code(value: object) -> str | None:
-    """A result code as text, from a JSON number or text. 0.0 is not 0, True is not 1, and nothing is converted.
-
-    It goes into the audit log, for ever: what could be a phone number is no code.
-    """
-    match value:
-        case bool():
-            return None
-        case int():
-            text = str(value)
-        case Decimal():  # 0e0 is no 0 either, though Decimal shows it as one
-            text = str(value) if "." in str(value) else f"{value}.0"
-        case str():
-            text = value
-        case _:
-            return None
-    return text if re.fullmatch(r"[A-Za-z0-9_.+-]{1,50}", text) and not _PHONE.search(text) else None
 
 
 def _object(parent: dict[str, Any], name: str) -> dict[str, Any]:
@@ -267,6 +212,11 @@ _RECEIPT_IN_TEXT = (
 )  # fmt: skip
 
 
+def _receipts(found: Iterable[object]) -> tuple[str, ...]:
+    texts = (str(each) if type(each) is int else each for each in found)
+    return tuple(dict.fromkeys(receipt for text in texts if (receipt := _receipt(text))))[:20]
+
+
 def _receipts_within(value: object) -> Iterator[object]:
     unread = [value]
     while unread:
@@ -279,22 +229,10 @@ def _receipts_within(value: object) -> Iterator[object]:
                 unread.extend(reversed(some))
 
 
-def _decimal(text: str) -> Decimal:
-    try:
-        value = Decimal(text)
-    except DecimalException:
-        raise Unreadable("a number no computer can hold") from None
-    if not value.is_finite() or value.adjusted() > 50 or len(text) > 100:
-        raise Unreadable("a number no ledger can hold")
-    return value
-
-
-def _no_constant(_: str) -> NoReturn:
-    raise Unreadable("NaN or Infinity is not JSON")
-
-
-def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    read = dict(pairs)
-    if len(read) != len(pairs):
-        raise Unreadable("a key stands twice in one object")
-    return read
+def _receipts_in_broken(body: bytes) -> Iterator[object]:
+    """By the letter too: both of two values, and what stands before the end of a message that broke off."""
+    text = body[:LONGEST_MESSAGE_BYTES].decode("utf-8", "replace")
+    with contextlib.suppress(ValueError, RecursionError):
+        yield from _receipts_within(json.loads(text.removeprefix("\ufeff"), parse_int=str))
+    for pattern in _RECEIPT_IN_TEXT:
+        yield from (match["receipt"] for match in pattern.finditer(text))
