@@ -50,6 +50,6 @@ def daraja() -> Daraja:
 
 @functools.cache
 def mailer() -> Mailer:
-    from shared.mail.mailer import Mailer
+    from shared.mail.mailers import mailer_from
 
-    return Mailer.from_settings(settings().mail)
+    return mailer_from(settings().mail)

@@ -79,8 +79,8 @@ BUGS: tuple[Bug, ...] = (
     bug(
         "storm: a key that is refused gives up the letter",
         "shared/mail/sendgrid.py",
-        "            case 401 | 403:\n",
-        "            case 402:\n",
+        "        case 401:\n",
+        "        case 402:\n",
         STORMS,
     ),
     bug(

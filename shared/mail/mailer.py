@@ -1,9 +1,8 @@
-"""One e-mail to one customer, through SendGrid or any SMTP server, over by a hard deadline.
+"""What a way to send e-mail promises; SendGrid and SMTP keep it (tests/contract/test_mail_conformance.py).
 
-Sent, or one of three errors that say what to do now: `MailRefused` (this message will never be taken like this),
-`MailStopped` (none will, until the shop's account or server is put right) and `MailUnanswered` (send it again later: it
-may arrive twice, and carries the same id then). Both ways promise the same: tests/contract/test_mail_conformance.py.
-No error quotes an address.
+An e-mail is sent before a deadline, or one of three errors says what to do: `MailRefused` (never send this message
+again), `MailStopped` (send nothing until the shop's account or server is repaired) or `MailUnanswered` (send it again
+later; it may arrive twice, under the same id). No error contains an address.
 """
 
 from __future__ import annotations
@@ -14,21 +13,20 @@ from dataclasses import dataclass, field
 
 from shared.deadline import Deadline
 from shared.email_address import is_email_address
-from shared.settings import MailSettings
 
 ID_HEADER = "X-Lipa-Message-Id"
 
 
 class MailRefused(Exception):
-    """It was refused, and will be again: put right what the message names."""
+    """This message will never be accepted: the text says what to put right."""
 
 
 class MailStopped(Exception):
-    """Not this message: none is taken until a key, a login, a sender or a certificate is put right."""
+    """No message is accepted until a key, a login, a sender or a certificate is put right."""
 
 
 class MailUnanswered(Exception):
-    """Nobody said that it was taken: send it again later, and nothing at all before `retry_after_s`, where given."""
+    """Nobody confirmed it: send it again later. `retry_after_s`: no mail at all before then."""
 
     def __init__(self, why: str, retry_after_s: float | None = None) -> None:
         super().__init__(why)
@@ -37,7 +35,7 @@ class MailUnanswered(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Email:
-    """One message. Whatever its names and subject contain, they are sent as one line each."""
+    """One message. Names and subject are each sent as one line, whatever they contain."""
 
     to_address: str = field(repr=False)
     to_name: str | None = field(repr=False)
@@ -48,43 +46,32 @@ class Email:
 
 
 class Mailer(ABC):
-    """A way out for e-mails."""
-
-    @staticmethod
-    def from_settings(mail: MailSettings) -> Mailer:
-        """SMTP where SMTP_URL is set, else SendGrid."""
-        if mail.smtp_url:
-            from shared.mail.smtp import SmtpMailer
-
-            return SmtpMailer(mail)
-        from shared.mail.sendgrid import SendGridMailer
-
-        return SendGridMailer(mail)
+    """A way to send e-mail."""
 
     @abstractmethod
     def send(self, email: Email, deadline: Deadline, message_id: str) -> None:
-        """Send it. `message_id` (letters, digits, . _ -) is the same whenever one message is sent: a repeat shows.
+        """Send it. A retry carries the same `message_id` (letters, digits, . _ -).
 
         Raises `MailRefused`, `MailStopped` or `MailUnanswered`.
         """
 
 
 def one_line(text: str, longest: int = 200) -> str:
-    """Text as one printable line: nothing in it can end a mail header or turn the direction of writing."""
+    """Text as one printable line: it cannot end a mail header or change the direction of writing."""
     visible = "".join(character if character.isprintable() else " " for character in text)
     return " ".join(visible.split())[:longest]
 
 
 def in_a_header(text: str) -> str:
-    """One line for a header. Whoever reads `=?utf-8?q?…?=` there decodes it, to commas, brackets and line ends."""
+    """One line for a header. Mail programs would decode `=?utf-8?q?…?=` there, also to commas and line ends."""
     return one_line(text).replace("=?", "= ?")
 
 
 def checked_address(address: str) -> str:
-    """An address that both ways can carry. Raises `MailRefused`.
+    """An address that SendGrid and every mail server accept. Raises `MailRefused`.
 
-    Beyond ASCII nothing is tried: SendGrid has no SMTPUTF8, and a server that has it cannot promise it for the next
-    one on the way. An internationalised domain is written as DNS has it (xn--…).
+    ASCII only: SendGrid has no SMTPUTF8, and a mail server cannot promise it for the next one. An internationalised
+    domain is written as in DNS (xn--…).
     """
     if not is_email_address(address):
         raise MailRefused("the customer's e-mail address is not one, or has letters beyond ASCII")
@@ -92,7 +79,7 @@ def checked_address(address: str) -> str:
 
 
 def checked_id(message_id: str) -> str:
-    """`message_id`, where it cannot break a header; ValueError otherwise."""
+    """`message_id`; ValueError where it could break a header."""
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,100}", message_id):
         raise ValueError("message_id must be 1 to 100 letters, digits, dots, dashes and underscores")
     return message_id

@@ -1,16 +1,27 @@
-"""E-mail through SendGrid's v3 API."""
+"""E-mail through SendGrid's v3 API, by its own package."""
 
 from __future__ import annotations
 
+import http.client
 import json
 import re
+import socket
 import ssl
 import time
+import urllib.request
+from collections.abc import Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from typing import Any, NoReturn
 
-from shared.calls_out import Answer, CallFailed, Request, exchange
+import python_http_client
+import sendgrid
+from sendgrid.helpers import mail as helpers
+from sendgrid.helpers.mail.exceptions import ApiKeyIncludedException
+
+from shared.certificates import tls_context
 from shared.deadline import Deadline
+from shared.mail.in_time import in_time
 from shared.mail.mailer import (
     ID_HEADER,
     Email,
@@ -25,103 +36,141 @@ from shared.mail.mailer import (
 )
 from shared.settings import MailSettings
 
-A_RESET_S = 60.0
-"""How long nothing is sent after a 429 that names no time: most of SendGrid's limits are a minute's."""
-LONGEST_RESET_S = 3600.0
+DEFAULT_PAUSE_S = 60.0
+"""After a 429 that names no time: most of SendGrid's limits are per minute."""
+LONGEST_PAUSE_S = 3600.0
 
 
 class SendGridMailer(Mailer):
-    """SendGrid's v3 API, in the words of its own package; carried by our own exchange.
-
-    The package's client would follow redirects with the key in hand, obey proxy variables, and wait without a deadline.
-    """
-
     def __init__(self, mail: MailSettings) -> None:
         self._mail = mail
 
     def send(self, email: Email, deadline: Deadline, message_id: str) -> None:
+        message = self._message(email, checked_id(message_id))
         try:
-            answer = exchange(self._request(email, checked_id(message_id)), deadline)
-        except CallFailed as silent:
-            if isinstance(silent.__cause__, ssl.SSLCertVerificationError):
-                raise MailStopped(f"whoever answers for SendGrid cannot prove it ({silent})") from silent
-            raise MailUnanswered(f"SendGrid gave no answer ({silent})") from silent
-        match answer.status:
-            case 202:
-                return
-            case 200 if self._mail.sendgrid_sandbox:  # checked, and not sent
-                return
-            case 401 | 403:
-                raise MailStopped(_why_sendgrid_stops(answer))
-            case 429:
-                raise MailUnanswered("SendGrid answered HTTP 429: too much at once", _reset_s(answer))
-            case status if 400 <= status < 500 and status != 408:
-                raise MailRefused(f"SendGrid refused the message with HTTP {status}{_in_its_words(answer.body)}")
-            case status:
-                raise MailUnanswered(f"SendGrid answered HTTP {status}")
+            answer = in_time(deadline, lambda connected: self._post(message, deadline, connected))
+        except python_http_client.HTTPError as refusal:
+            _raise(refusal.status_code, refusal.headers, refusal.body)
+        except ssl.SSLCertVerificationError as unknown:
+            raise MailStopped(f"SendGrid's certificate was not accepted ({unknown.verify_message})") from unknown
+        except (OSError, http.client.HTTPException) as failure:
+            raise MailUnanswered(f"SendGrid gave no answer ({_name(failure)})") from failure
+        if answer.status_code == 202 or (answer.status_code == 200 and self._mail.sendgrid_sandbox):
+            return
+        raise MailUnanswered(f"SendGrid answered HTTP {answer.status_code}")
 
-    def _request(self, email: Email, message_id: str) -> Request:
-        import sendgrid
-        from sendgrid.helpers import mail as words
-        from sendgrid.helpers.mail.exceptions import ApiKeyIncludedException
-
+    def _post(self, message: helpers.Mail, deadline: Deadline, connected: Callable[[socket.socket], None]) -> Any:
         api = sendgrid.SendGridAPIClient(self._mail.sendgrid_api_key, host=self._mail.sendgrid_base_url)
+        endpoint = api.client.mail.send
+        make_request, opener = endpoint._make_request, _opener(connected)
+        endpoint._make_request = lambda _, request, timeout: make_request(opener, request, timeout)
+        return endpoint.post(request_body=message.get(), timeout=deadline.remaining_s() or 0.01)
+
+    def _message(self, email: Email, message_id: str) -> helpers.Mail:
         try:
-            letter = words.Mail(
-                from_email=words.From(self._mail.from_address, in_a_header(email.from_name or "") or None),
-                to_emails=words.To(checked_address(email.to_address), in_a_header(email.to_name or "") or None),
+            message = helpers.Mail(
+                from_email=helpers.From(self._mail.from_address, in_a_header(email.from_name or "") or None),
+                to_emails=helpers.To(checked_address(email.to_address), in_a_header(email.to_name or "") or None),
                 subject=in_a_header(email.subject),
                 plain_text_content=email.text,
                 html_content=email.html,
             )
         except ApiKeyIncludedException:
             raise MailRefused("SendGrid's package takes something in the message for an API key") from None
-        letter.reply_to = words.ReplyTo(self._mail.reply_to)
-        letter.add_header(words.Header(ID_HEADER, message_id))
-        letter.add_header(words.Header("Auto-Submitted", "auto-generated"))
-        letter.add_custom_arg(words.CustomArg("message_id", message_id))
-        letter.tracking_settings = words.TrackingSettings(
-            click_tracking=words.ClickTracking(False, False), open_tracking=words.OpenTracking(False)
+        message.reply_to = helpers.ReplyTo(self._mail.reply_to)
+        message.add_header(helpers.Header(ID_HEADER, message_id))
+        message.add_header(helpers.Header("Auto-Submitted", "auto-generated"))
+        message.add_custom_arg(helpers.CustomArg("message_id", message_id))
+        message.tracking_settings = helpers.TrackingSettings(
+            click_tracking=helpers.ClickTracking(False, False), open_tracking=helpers.OpenTracking(False)
         )
         if self._mail.sendgrid_sandbox:
-            letter.mail_settings = words.MailSettings(sandbox_mode=words.SandBoxMode(True))
-        headers = {**api.client.request_headers, "Content-Type": "application/json"}
-        return Request("POST", f"{api.host}/v3/mail/send", headers, json.dumps(letter.get()).encode())
+            message.mail_settings = helpers.MailSettings(sandbox_mode=helpers.SandBoxMode(True))
+        return message
 
 
-def _why_sendgrid_stops(answer: Answer) -> str:
-    said = _in_its_words(answer.body)
-    if answer.status == 401:
-        return (
-            "SendGrid does not accept SENDGRID_API_KEY: it was revoked, belongs to another account, or the plan's "
-            f"mails are used up{said}"
-        )
-    return (
-        "SendGrid does not let this key send from INVOICE_EMAIL_FROM: verify the sender or its domain there, and give "
-        f"the key the permission Mail Send{said}"
-    )
+def _opener(connected: Callable[[socket.socket], None]) -> urllib.request.OpenerDirector:
+    """In place of urllib's default, which obeys proxy variables and follows redirects with the API key."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        _Connecting(connected),
+        urllib.request.HTTPErrorProcessor(),
+        urllib.request.HTTPDefaultErrorHandler(),
+    ):
+        opener.add_handler(handler)
+    return opener
 
 
-def _reset_s(answer: Answer) -> float:
+class _Connecting(urllib.request.AbstractHTTPHandler):
+    """Connects before anything is sent, and reports the socket."""
+
+    def __init__(self, connected: Callable[[socket.socket], None]) -> None:
+        super().__init__()
+        self._connected = connected
+
+    def https_open(self, request: urllib.request.Request) -> Any:
+        return self.do_open(self._connection, request, context=tls_context())
+
+    def http_open(self, request: urllib.request.Request) -> Any:
+        return self.do_open(self._connection, request)
+
+    https_request = http_request = urllib.request.AbstractHTTPHandler.do_request_
+
+    def _connection(self, host: str, /, **options: Any) -> http.client.HTTPConnection:
+        kind = http.client.HTTPSConnection if "context" in options else http.client.HTTPConnection
+        connection = kind(host, **options)
+        connection.connect()
+        self._connected(connection.sock)
+        return connection
+
+
+def _raise(status: int, headers: Mapping[str, str], body: bytes) -> NoReturn:
+    """What an answer that is no success means for the caller."""
+    said = _error_message(body)
+    match status:
+        case 401:
+            raise MailStopped(
+                "SendGrid does not accept SENDGRID_API_KEY: it was revoked, belongs to another account, or the plan's "
+                f"mails are used up{said}"
+            )
+        case 403:
+            raise MailStopped(
+                "SendGrid does not let this key send from INVOICE_EMAIL_FROM: verify the sender or its domain there, "
+                f"and give the key the permission Mail Send{said}"
+            )
+        case 429:
+            raise MailUnanswered("SendGrid answered HTTP 429: too many requests", _pause_s(headers))
+        case _ if 400 <= status < 500 and status != 408:
+            raise MailRefused(f"SendGrid refused the message with HTTP {status}{said}")
+    raise MailUnanswered(f"SendGrid answered HTTP {status}")
+
+
+def _pause_s(headers: Mapping[str, str]) -> float:
     """From now on, by X-RateLimit-Reset (a Unix time) or Retry-After (seconds, or a date)."""
     now = time.time()
-    for name in ("x-ratelimit-reset", "retry-after"):
-        said = answer.headers.get(name, "").strip()
-        if re.fullmatch(r"[0-9]{1,12}", said):
-            seconds = float(said) - now if float(said) > now / 2 else float(said)
+    for name in ("X-RateLimit-Reset", "Retry-After"):
+        value = (headers.get(name) or "").strip()
+        if re.fullmatch(r"[0-9]{1,12}", value):
+            seconds = float(value) - now if float(value) > now / 2 else float(value)
         else:
             try:
-                at = parsedate_to_datetime(said)
+                at = parsedate_to_datetime(value)
             except (ValueError, TypeError):
                 continue
             seconds = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - now
-        return min(max(seconds, 1.0), LONGEST_RESET_S)
-    return A_RESET_S
+        return min(max(seconds, 1.0), LONGEST_PAUSE_S)
+    return DEFAULT_PAUSE_S
 
 
-def _in_its_words(body: bytes) -> str:
+def _error_message(body: bytes) -> str:
+    """SendGrid's own, without addresses; empty where there is none."""
     try:
-        said = str(json.loads(body)["errors"][0]["message"])
+        message = str(json.loads(body)["errors"][0]["message"])
     except (ValueError, LookupError, TypeError, RecursionError):
         return ""
-    return ": " + re.sub(r"\S*@\S*", "…", one_line(said))
+    return ": " + re.sub(r"\S*@\S*", "…", one_line(message))
+
+
+def _name(failure: Exception) -> str:
+    reason = getattr(failure, "reason", None)
+    return type(reason if isinstance(reason, Exception) else failure).__name__

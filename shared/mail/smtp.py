@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import smtplib
 import socket
 import ssl
-import threading
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Callable
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import formatdate
+from typing import NoReturn
 from urllib.parse import unquote, urlsplit
 
 from shared.certificates import tls_context
 from shared.deadline import Deadline
+from shared.mail.in_time import in_time
 from shared.mail.mailer import (
     ID_HEADER,
     Email,
@@ -25,19 +31,15 @@ from shared.mail.mailer import (
 from shared.settings import MailSettings
 from shared.settings_reader import LOOPBACK
 
-if TYPE_CHECKING:
-    import smtplib
-    from email.message import EmailMessage
-
 LOGIN_WANTED = frozenset({530, 534, 535, 538})
 """RFC 4954: the server wants a login, or another one."""
 TOO_LARGE = 552
 
 
 class SmtpMailer(Mailer):
-    """Any mail server, by smtp://user:password@host:587 (STARTTLS) or smtps://…:465.
+    """Any mail server: smtp://user:password@host:587 (STARTTLS) or smtps://…:465.
 
-    Its certificate is verified; there is no plain text but to this machine.
+    Its certificate is verified; without TLS only to this machine.
     """
 
     def __init__(self, mail: MailSettings) -> None:
@@ -45,21 +47,34 @@ class SmtpMailer(Mailer):
 
     def send(self, email: Email, deadline: Deadline, message_id: str) -> None:
         letter = self._letter(email, checked_id(message_id))
-        delivery = _Delivery(self._mail, letter, email.to_address, deadline)
-        threading.Thread(target=delivery.run, name="smtp", daemon=True).start()
-        delivery.over.wait(deadline.remaining_s())
-        if not delivery.over.is_set():
-            delivery.cut()
-            raise MailUnanswered("the mail server gave no answer in time")
-        if delivery.failure is not None:
-            _translate(delivery.failure)
+        try:
+            in_time(deadline, lambda connected: self._deliver(letter, email.to_address, deadline, connected))
+        except Exception as failure:
+            _translate(failure)
+
+    def _deliver(
+        self, letter: EmailMessage, to_address: str, deadline: Deadline, connected: Callable[[socket.socket], None]
+    ) -> None:
+        url = urlsplit(self._mail.smtp_url or "")
+        host, own_name = url.hostname or "", _domain(self._mail.from_address)  # smtplib's default would ask DNS
+        timeout_s = deadline.remaining_s() or 0.01
+        with contextlib.closing(
+            smtplib.SMTP_SSL(host, url.port or 465, own_name, timeout=timeout_s, context=tls_context())
+            if url.scheme == "smtps"
+            else smtplib.SMTP(host, url.port or 587, own_name, timeout=timeout_s)
+        ) as client:
+            connected(_socket(client))
+            if url.scheme == "smtp":
+                client.ehlo_or_helo_if_needed()
+                if host not in LOOPBACK or client.has_extn("starttls"):
+                    client.starttls(context=tls_context())
+                    connected(_socket(client))
+            if url.username:
+                client.login(unquote(url.username), unquote(url.password or ""))
+            # Not send_message: it writes ">From" where a line of the text begins with "From".
+            client.sendmail(self._mail.from_address, [to_address], letter.as_bytes())
 
     def _letter(self, email: Email, message_id: str) -> EmailMessage:
-        from email.headerregistry import Address
-        from email.message import EmailMessage
-        from email.policy import SMTP
-        from email.utils import formatdate
-
         letter = EmailMessage(policy=SMTP)
         letter["From"] = Address(in_a_header(email.from_name or ""), addr_spec=self._mail.from_address)
         letter["To"] = Address(in_a_header(email.to_name or ""), addr_spec=checked_address(email.to_address))
@@ -74,64 +89,17 @@ class SmtpMailer(Mailer):
         return letter
 
 
-class _Delivery:
-    """One conversation on its own thread, so that no dripping server holds up a function."""
-
-    def __init__(self, mail: MailSettings, letter: EmailMessage, to_address: str, deadline: Deadline) -> None:
-        self.over = threading.Event()
-        self.failure: Exception | None = None
-        self._mail = mail
-        self._letter = letter
-        self._to_address = to_address
-        self._deadline = deadline
-        self._given_up = False
-        self._client: smtplib.SMTP | None = None
-
-    def run(self) -> None:
-        try:
-            self._talk()
-        except Exception as failed:
-            self.failure = failed
-        finally:
-            if self._client is not None:
-                self._client.close()
-            self.over.set()
-
-    def cut(self) -> None:
-        self._given_up = True
-        if self._client is not None and self._client.sock is not None:
-            with contextlib.suppress(OSError):
-                socket.socket.shutdown(self._client.sock, socket.SHUT_RDWR)
-
-    def _talk(self) -> None:
-        url = urlsplit(self._mail.smtp_url or "")
-        self._client = client = self._connected(url.scheme == "smtps", url.hostname or "", url.port)
-        if url.scheme == "smtp":
-            client.ehlo_or_helo_if_needed()
-            if url.hostname not in LOOPBACK or client.has_extn("starttls"):
-                client.starttls(context=tls_context())
-        if url.username:
-            client.login(unquote(url.username), unquote(url.password or ""))
-        if self._given_up:
-            raise TimeoutError
-        # Not send_message: it writes ">From" where a line of the text begins with "From".
-        client.sendmail(self._mail.from_address, [self._to_address], self._letter.as_bytes())
-
-    def _connected(self, tls_at_once: bool, host: str, port: int | None) -> smtplib.SMTP:
-        import smtplib
-
-        name = _domain(self._mail.from_address)  # to say who we are; the default would look our own address up in DNS
-        remaining_s = max(self._deadline.remaining_s(), 0.01)
-        if tls_at_once:
-            return smtplib.SMTP_SSL(host, port or 465, name, timeout=remaining_s, context=tls_context())
-        return smtplib.SMTP(host, port or 587, name, timeout=remaining_s)
+def _socket(client: smtplib.SMTP) -> socket.socket:
+    if client.sock is None:
+        raise smtplib.SMTPServerDisconnected
+    return client.sock
 
 
 def _translate(failure: Exception) -> NoReturn:
-    """Into what the caller does next. Mail servers quote addresses, so only their code is passed on."""
-    import smtplib
-
+    """Raises what the caller acts on. Mail servers quote addresses, so only their code is passed on."""
     match failure:
+        case TimeoutError():
+            raise MailUnanswered("the mail server gave no answer in time") from None
         case smtplib.SMTPRecipientsRefused():
             _by_code(max(code for code, _ in failure.recipients.values()), "the recipient")
         case smtplib.SMTPDataError():
@@ -153,10 +121,7 @@ def _translate(failure: Exception) -> NoReturn:
         case smtplib.SMTPException() | UnicodeError():  # smtplib knows no password beyond ASCII
             raise MailStopped("the mail server offers no STARTTLS, or no way to log in: check SMTP_URL") from None
         case ssl.SSLCertVerificationError():
-            raise MailStopped(
-                f"whoever answers for the mail server cannot prove it: its certificate was not accepted "
-                f"({failure.verify_message})"
-            ) from None
+            raise MailStopped(f"the mail server's certificate was not accepted ({failure.verify_message})") from None
         case _:
             raise MailUnanswered(f"the mail server could not be asked ({type(failure).__name__})") from None
 

@@ -21,6 +21,7 @@ import pytest
 from shared.deadline import Deadline
 from shared.mail import smtp
 from shared.mail.mailer import ID_HEADER, Email, Mailer, MailRefused, MailStopped, MailUnanswered
+from shared.mail.mailers import mailer_from
 from shared.settings import MailSettings
 from simulator import Simulator, SimulatorSettings
 from simulator.client import Shown
@@ -55,14 +56,14 @@ class Way:
         """To the simulator, or whoever else is on `port`; with our own credentials, or with wrong ones."""
         if self.name == "sendgrid":
             server = self.simulator.base_url if port is None else f"https://127.0.0.1:{port}"
-            return Mailer.from_settings(
+            return mailer_from(
                 replace(MAIL, sendgrid_base_url=server, sendgrid_api_key="SG.simulator" if login else "SG.another")
             )
         scheme, own = (
             ("smtp", self.simulator.smtp_port) if self.name == "starttls" else ("smtps", self.simulator.smtps_port)
         )
         word = quote(PASSWORD if login else "wrong", safe="")
-        return Mailer.from_settings(replace(MAIL, smtp_url=f"{scheme}://shop:{word}@127.0.0.1:{port or own}"))
+        return mailer_from(replace(MAIL, smtp_url=f"{scheme}://shop:{word}@127.0.0.1:{port or own}"))
 
     def send(self, email: Email = MESSAGE, message_id: str = "INV-1", within_s: float = 10) -> None:
         self.mailer().send(email, Deadline.after(within_s), message_id)

@@ -22,6 +22,7 @@ from aiosmtpd.smtp import SMTP, AuthResult
 from shared.deadline import Deadline
 from shared.mail import smtp
 from shared.mail.mailer import ID_HEADER, Email, Mailer, MailRefused, MailStopped, MailUnanswered
+from shared.mail.mailers import mailer_from
 from shared.mail.sendgrid import SendGridMailer
 from shared.mail.smtp import SmtpMailer
 from shared.settings import MailSettings
@@ -47,11 +48,11 @@ MAIL = MailSettings(
 
 
 def by_sendgrid(base_url: str) -> Mailer:
-    return Mailer.from_settings(replace(MAIL, sendgrid_base_url=base_url))
+    return mailer_from(replace(MAIL, sendgrid_base_url=base_url))
 
 
 def by_smtp(url: str) -> Mailer:
-    return Mailer.from_settings(replace(MAIL, smtp_url=url))
+    return mailer_from(replace(MAIL, smtp_url=url))
 
 
 def soon() -> Deadline:
@@ -150,7 +151,7 @@ def test_a_name_that_mail_programs_would_decode_adds_no_recipient(to_address: st
 @pytest.mark.parametrize("url", [None, "smtp://127.0.0.1:9"])
 def test_what_is_no_address_is_refused_before_anybody_is_asked(address: str, url: str | None) -> None:
     with pytest.raises(MailRefused):
-        Mailer.from_settings(replace(MAIL, smtp_url=url)).send(replace(MESSAGE, to_address=address), soon(), "INV-1")
+        mailer_from(replace(MAIL, smtp_url=url)).send(replace(MESSAGE, to_address=address), soon(), "INV-1")
 
 
 @pytest.mark.parametrize("message_id", ["", "a b", "a\r\nBcc: x", "a@b", "x" * 101])
@@ -240,6 +241,19 @@ def test_what_sendgrid_may_take_later_is_sent_again(server: ScriptedDaraja, stat
     with pytest.raises(MailUnanswered):
         by_sendgrid(server.base_url).send(MESSAGE, soon(), "INV-1")
     assert len(server.asked) == 1, "a redirect would carry the key to somebody else"
+
+
+def test_sendgrid_is_asked_without_proxies_or_redirects(
+    server: ScriptedDaraja, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    elsewhere = {"Location": f"{simulator.base_url}{SEND}"}
+    for status in (301, 302, 303, 307, 308):
+        server.answer(SEND, {"http_status": status, "headers": elsewhere, "body": ""})
+        with pytest.raises(MailUnanswered, match=str(status)):
+            by_sendgrid(server.base_url).send(MESSAGE, soon(), "INV-1")
+    assert simulator.client.mail() == []
 
 
 def test_no_answer_from_sendgrid_is_sent_again_later(server: ScriptedDaraja) -> None:
@@ -338,10 +352,11 @@ def closing(connection: socket.socket, over: threading.Event) -> None:
 
 
 @pytest.mark.parametrize("behaves", [silent, dripping, closing])
-def test_a_mail_server_that_gives_no_answer_is_over_by_the_deadline(
-    behaves: Callable[[socket.socket, threading.Event], None],
+@pytest.mark.parametrize("way", ["sendgrid", "smtp"])
+def test_a_server_that_gives_no_answer_is_waited_for_until_the_deadline(
+    way: str, behaves: Callable[[socket.socket, threading.Event], None]
 ) -> None:
-    over = threading.Event()
+    over, hung_up = threading.Event(), threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def serve() -> None:
@@ -350,13 +365,17 @@ def test_a_mail_server_that_gives_no_answer_is_over_by_the_deadline(
                 try:
                     behaves(connection, over)
                 except OSError:
-                    return
+                    hung_up.set()
 
         threading.Thread(target=serve, daemon=True).start()
+        address = f"127.0.0.1:{listening.getsockname()[1]}"
         began = time.monotonic()
         with pytest.raises(MailUnanswered):
-            by_smtp(f"smtp://127.0.0.1:{listening.getsockname()[1]}").send(MESSAGE, Deadline.after(0.5), "INV-1")
+            mailer = by_sendgrid(f"http://{address}") if way == "sendgrid" else by_smtp(f"smtp://{address}")
+            mailer.send(MESSAGE, Deadline.after(0.5), "INV-1")
         assert time.monotonic() - began < 5
+        if way == "sendgrid" and behaves is dripping:
+            assert hung_up.wait(10), "the connection is cut at the deadline"
         over.set()
 
 

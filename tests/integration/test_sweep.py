@@ -13,7 +13,7 @@ from netlify.functions import sweep as sweep_function
 from shared import collaborators, settings, sweeping
 from shared.gateway.queries import Later, QueryDue
 from shared.mail import sending
-from shared.mail.mailer import Mailer
+from shared.mail.mailers import mailer_from
 from simulator import Behaviour
 from tests.fixtures.shop import CUSTOMER, Shop
 from tests.fixtures.simulator import QUERY
@@ -594,7 +594,7 @@ def test_a_key_that_is_refused_costs_no_invoice_a_try_and_a_person_is_told(
         checkout_id = shop.payment(pending(shop, phone, outcome="pay", callback_count=1))["checkout_request_id"]
         shop.simulator.client.wait_for_callback(checkout_id)
     works = collaborators.mailer()
-    revoked = Mailer.from_settings(replace(settings.settings().mail, sendgrid_api_key="SG.revoked"))
+    revoked = mailer_from(replace(settings.settings().mail, sendgrid_api_key="SG.revoked"))
     monkeypatch.setattr(sending, "mailer", lambda: revoked)
     for _ in range(5):
         done = shop.sweep().body
