@@ -52,8 +52,7 @@ def verify(database: Database, keys: Sequence[AuditKey], anchors: Sequence[str] 
     Raises ValueError where one of `anchors` is none.
     """
     outside = [read_anchor(token) for token in anchors]
-    with database.transaction() as tx:
-        tx.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+    with database.transaction(snapshot=True) as tx:
         since, in_use_at = _since(tx), _in_use_at(tx)
         known = {key.id: key for key in keys}
         signed: dict[str, int] = {}
@@ -72,8 +71,7 @@ def verify(database: Database, keys: Sequence[AuditKey], anchors: Sequence[str] 
 
 def verify_one(database: Database, keys: Sequence[AuditKey], transaction_id: str) -> Report:
     """One payment's chain."""
-    with database.transaction() as tx:
-        tx.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+    with database.transaction(snapshot=True) as tx:
         payment = tx.row(f"{PAYMENTS} WHERE id = CAST(:id AS uuid)", id=transaction_id)
         history = tx.rows(f"{ROWS} WHERE transaction_id = CAST(:id AS uuid) ORDER BY id", id=transaction_id)
         since, in_use_at = _since(tx), _in_use_at(tx)
@@ -108,8 +106,7 @@ def adopt(gateway: Gateway, database: Database, keys: Sequence[AuditKey], anchor
     """
     outside = [read_anchor(token) for token in anchors]
     known = {key.id: key for key in keys}
-    with database.transaction() as tx:
-        tx.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+    with database.transaction(snapshot=True) as tx:
         since, in_use_at = _since(tx), _in_use_at(tx)
         doubts, _ = _anchors(tx, outside, since)
         if doubts or not outside or since is None:

@@ -29,8 +29,7 @@ class Result:
 
 def check(database: Database, keys: Sequence[AuditKey] | None = None) -> list[Result]:
     """Every invariant, on one consistent view of the books; with `keys` the audit log too. Changes nothing."""
-    with database.transaction() as tx:
-        tx.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+    with database.transaction(snapshot=True) as tx:
         results = [
             Result(name, promise, [str(next(iter(row.values()))) for row in tx.rows(sql)])
             for name, promise, sql in read_invariants(INVARIANTS.read_text(encoding="utf-8"))

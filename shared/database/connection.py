@@ -1,9 +1,9 @@
-"""One connection to PostgreSQL: socket, TLS, login, and statements in a single round trip each.
+"""One connection to PostgreSQL: socket, TLS, login, and statements that share a round trip.
 
 Over pg8000, with three differences. The socket is opened here: name resolution, connecting and the TLS handshake end by
-one deadline, a dead network ends every later wait, and a refused certificate says why. A statement with parameters is
-one round trip and one Sync (Parse, Bind, Describe, Execute, Sync, as libpq's PQexecParams sends them); pg8000 makes
-three. `channel_binding` is honoured.
+one deadline, a dead network ends every later wait, and a refused certificate says why. Any number of statements travel
+together, in one round trip with one Sync (the extended protocol's pipelining); pg8000 makes three round trips for one
+statement. `channel_binding` is honoured.
 
 Importing this module imports pg8000, which is slow: `shared.database` does so at the first connection.
 """
@@ -11,26 +11,32 @@ Importing this module imports pg8000, which is slow: `shared.database` does so a
 from __future__ import annotations
 
 import datetime
+import selectors
 import socket
 import ssl
 import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 from pg8000 import converters
 from pg8000.core import (
+    COMMAND_COMPLETE,
     DESCRIBE,
+    EMPTY_QUERY_RESPONSE,
     IDLE,
     IN_TRANSACTION,
     NULL_BYTE,
     PARSE,
     PORTAL,
+    READY_FOR_QUERY,
     SYNC_MSG,
     Context,
     CoreConnection,
     H_pack,
+    _read,
+    ci_unpack,
     make_params,
     scramp,
 )
@@ -41,9 +47,15 @@ from shared.certificates import verifying_context
 from shared.database.errors import CommitUnknown, DatabaseError, DatabaseUnavailable, StatementFailed, translated
 from shared.database.url import ConnectionSettings
 
+T = TypeVar("T")
+Statement: TypeAlias = tuple[str, Sequence[object]]
+"""SQL with $1, $2, … and their values."""
+
 PASSWORD_METHODS = (3, 5)
 SASL, SASL_FINAL, LOGGED_IN = 10, 12, 0
 DEAD_PEER_AFTER_S = 20
+TRUSTED_FOR_S = 10
+"""A connection that was unused for longer may be dead: the function was frozen, or something on the way forgot it."""
 
 
 class Connection:
@@ -53,19 +65,45 @@ class Connection:
         """Raises DatabaseUnavailable."""
         self.round_trips = 0
         self._unanswered = False
+        self._used_at = (time.monotonic(), time.time())
         self._wire = _log_in(settings, connect_timeout_s)
         if settings.must_be_writable and self._wire.parameter_statuses.get("in_hot_standby") == "on":
             self.close()
             raise _unavailable("the server is a standby, and target_session_attrs asks for a primary")
         self.read_timeout_s = read_timeout_s
 
-    def simple(self, sql: str, *, committing: bool = False, timeout_s: float | None = None) -> Context:
-        """Statements without parameters, any number of them, as one simple query."""
-        return self._exchange(lambda: self._wire.execute_simple(sql), committing, timeout_s)
+    def together(
+        self, statements: Sequence[Statement], *, committing: bool = False, timeout_s: float | None = None
+    ) -> list[Context]:
+        """Statements with $1, $2, … in one round trip: a result for each. After one that fails, none is executed.
 
-    def statement(self, sql: str, values: Sequence[object]) -> Context:
-        """One statement with $1, $2, … in one round trip."""
-        return self._exchange(lambda: self._wire.execute_at_once(sql, values), False, None)
+        `committing`: COMMIT is among them, so a lost answer is `CommitUnknown`.
+        """
+        if not statements:
+            return []
+        return self._exchange(lambda: self._wire.execute_together(statements), committing, timeout_s)
+
+    def script(self, sql: str, *, timeout_s: float | None = None) -> None:
+        """Statements without parameters, as one simple query."""
+        self._exchange(lambda: self._wire.execute_simple(sql), False, timeout_s)
+
+    @property
+    def trusted(self) -> bool:
+        """Idle, used a moment ago, and nothing arrived since: a server that ends a connection says so or hangs up.
+
+        By two clocks, since one may stand still while a function is frozen.
+        """
+        unused_s = max(time.monotonic() - self._used_at[0], time.time() - self._used_at[1])
+        if not self.idle or unused_s >= TRUSTED_FOR_S:
+            return False
+        with selectors.DefaultSelector() as waiting:
+            waiting.register(self._wire._usock, selectors.EVENT_READ)
+            return not waiting.select(0)
+
+    @property
+    def lost(self) -> bool:
+        """An answer never came, or the connection was closed."""
+        return self._unanswered
 
     @property
     def in_transaction(self) -> bool:
@@ -87,7 +125,7 @@ class Connection:
         self._unanswered = True
         _hang_up(self._wire)
 
-    def _exchange(self, send: Callable[[], Context], committing: bool, timeout_s: float | None) -> Context:
+    def _exchange(self, send: Callable[[], T], committing: bool, timeout_s: float | None) -> T:
         if self._unanswered:
             raise DatabaseUnavailable("Nothing was done: the connection was lost.")
         self._wire._usock.settimeout(timeout_s or self.read_timeout_s)
@@ -95,10 +133,10 @@ class Connection:
         self._unanswered = True
         self.round_trips += 1
         try:
-            context = send()
+            answer = send()
         except ServerError as error:
             self._unanswered = False
-            failure: DatabaseError = translated(error.args[0], committing=committing)
+            failure: DatabaseError = translated(error.args[0], committing=committing and self._wire.at_the_last)
         except _NotSent as error:
             self._unanswered = False
             self.round_trips -= 1
@@ -109,14 +147,15 @@ class Connection:
             failure = self._lost(committing)
         else:
             self._unanswered = False
-            return context
+            self._used_at = (time.monotonic(), time.time())
+            return answer
         if self._unanswered:
             self.close()
         raise failure
 
     def _lost(self, committing: bool) -> DatabaseError:
         if self._wire.ended_with is not None:
-            return translated(self._wire.ended_with, committing=committing)
+            return translated(self._wire.ended_with, committing=committing and self._wire.at_the_last)
         if committing:
             return CommitUnknown("COMMIT was sent and the connection was lost before its answer.")
         return DatabaseUnavailable("Nothing was done: the connection was lost or the server did not answer in time.")
@@ -145,6 +184,8 @@ CONNECTION_LOST = (InterfaceError, OSError, *NOT_THE_PROTOCOL)
 class _Wire(CoreConnection):  # type: ignore[misc]  # pg8000 has no types
     def __init__(self, settings: ConnectionSettings, sock: socket.socket) -> None:
         self.ended_with: dict[str, str] | None = None
+        self.at_the_last = True
+        """The last of the statements that were sent together is being executed, or was."""
         self._binding = settings.channel_binding
         self._bound = False
         super().__init__(
@@ -161,31 +202,50 @@ class _Wire(CoreConnection):  # type: ignore[misc]  # pg8000 has no types
     def execute_simple(self, statement: str) -> Context:
         context = Context(statement)
         self.send_QUERY(statement)
-        try:
-            self._sock.flush()
-        except (BrokenPipeError, ConnectionResetError):
-            raise _ConnectionGone from None
+        self._leave()
         self.handle_messages(context)
         return context
 
-    def execute_at_once(self, sql: str, values: Sequence[object]) -> Context:
+    def execute_together(self, statements: Sequence[Statement]) -> list[Context]:
+        """Parse, Bind, Describe and Execute for each, then one Sync."""
+        bound = [(sql.encode() + NULL_BYTE, self._encoded(values)) for sql, values in statements]
+        for statement, params in bound:
+            self._send_message(PARSE, NULL_BYTE + statement + H_pack(0))
+            self.send_BIND(NULL_BYTE, params)
+            self._send_message(DESCRIBE, PORTAL + NULL_BYTE)
+            self.send_EXECUTE()
+        self._sock.write(SYNC_MSG)
+        self._leave()
+        return self._answers([Context(sql) for sql, _ in statements])
+
+    def _encoded(self, values: Sequence[object]) -> list[str | None]:
         try:
-            statement = sql.encode() + NULL_BYTE
-            params = make_params(self.py_types, values)
+            params: list[str | None] = make_params(self.py_types, values)
             for param in params:
                 if param is not None:
                     param.encode()
         except Exception as error:
             raise _NotSent(f"A value cannot be sent to the database ({type(error).__name__}).") from None
-        context = Context(sql)
-        self._send_message(PARSE, NULL_BYTE + statement + H_pack(0))
-        self.send_BIND(NULL_BYTE, params)
-        self._send_message(DESCRIBE, PORTAL + NULL_BYTE)
-        self.send_EXECUTE()
-        self._sock.write(SYNC_MSG)
-        self._sock.flush()
-        self.handle_messages(context)
-        return context
+        return params
+
+    def _leave(self) -> None:
+        try:
+            self._sock.flush()
+        except (BrokenPipeError, ConnectionResetError):
+            raise _ConnectionGone from None
+
+    def _answers(self, contexts: list[Context]) -> list[Context]:
+        """Each statement's answer ends with CommandComplete; the whole ends with ReadyForQuery."""
+        answered, code = 0, None
+        while code != READY_FOR_QUERY:
+            self.at_the_last = answered >= len(contexts) - 1
+            code, length = ci_unpack(_read(self._sock, 5))
+            self.message_types[code](_read(self._sock, length - 4), contexts[min(answered, len(contexts) - 1)])
+            answered += code in (COMMAND_COMPLETE, EMPTY_QUERY_RESPONSE)
+        for context in contexts:
+            if context.error is not None:
+                raise context.error
+        return contexts
 
     def handle_ERROR_RESPONSE(self, data: bytes, context: Context) -> None:
         super().handle_ERROR_RESPONSE(data, context)

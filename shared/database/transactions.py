@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from shared.database.errors import (
+    CommitUnknown,
     DatabaseError,
     DatabaseUnavailable,
     StatementFailed,
@@ -16,15 +17,18 @@ from shared.database.errors import (
 from shared.database.url import ConnectionSettings, connection_settings
 
 if TYPE_CHECKING:
-    from shared.database.connection import Connection
+    from shared.database.connection import Connection, Statement
 
 Row: TypeAlias = dict[str, Any]
 """One row by column name. NUMERIC is Decimal, timestamptz an aware datetime in UTC, jsonb as json.loads reads it."""
 
 SLACK_S = 1
-"""How much longer than the server's own timeout we wait for its word that it came to that."""
+"""How much longer than the server's own timeout we wait for its error message."""
 FIRST_ANSWER_S = 1.5
-"""How long a reused connection has at most to answer BEGIN, which waits for no lock, before it is replaced."""
+"""How long a connection that was unused for a while has to answer BEGIN, which waits for no lock."""
+READ_COMMITTED: Statement = ("BEGIN ISOLATION LEVEL READ COMMITTED", ())
+SNAPSHOT: Statement = ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", ())
+COMMIT: Statement = ("COMMIT", ())
 
 
 class Database:
@@ -44,37 +48,64 @@ class Database:
         wanted = self._settings.connect_timeout_s
         self._connect_timeout_s = min(connect_timeout_s, wanted) if wanted else connect_timeout_s
         self._read_timeout_s = statement_timeout_s + SLACK_S if statement_timeout_s else 3600
-        self._begin = (
-            "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = on;"
-            f" SET LOCAL statement_timeout = {round(statement_timeout_s * 1000)};"
-            f" SET LOCAL lock_timeout = {round(lock_timeout_s * 1000)};"
-            f" SET LOCAL idle_in_transaction_session_timeout = {round(idle_timeout_s * 1000)};"
-            " SET LOCAL TimeZone = 'UTC'"
-        )
+        settings = {
+            "synchronous_commit": "on",
+            "statement_timeout": round(statement_timeout_s * 1000),
+            "lock_timeout": round(lock_timeout_s * 1000),
+            "idle_in_transaction_session_timeout": round(idle_timeout_s * 1000),
+            "TimeZone": "UTC",
+        }
+        set_locally = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in settings.items())
+        self._settings_of_each: Statement = (f"SELECT {set_locally}", ())
         self._connection: Connection | None = None
         self._open = False
         self._round_trips_before = 0
 
     @contextmanager
-    def transaction(self) -> Iterator[Transaction]:
-        """Committed when the block ends, rolled back when it raises.
+    def transaction(self, *, snapshot: bool = False) -> Iterator[Transaction]:
+        """Committed when the block ends, rolled back when it raises. `snapshot`: read-only, all as of one moment.
 
+        BEGIN travels with the first statement, COMMIT with the statements that nobody waits for (`Transaction.later`).
         Raises DatabaseUnavailable, CommitUnknown, Busy, ConstraintBroken or StatementFailed; all but CommitUnknown mean
         that nothing of the block is stored.
         """
         if self._open:
             raise RuntimeError("a transaction of this Database is open already")
         self._open = True
+        transaction = Transaction(self, SNAPSHOT if snapshot else READ_COMMITTED)
         try:
-            connection = self._begun()
             try:
-                yield Transaction(connection)
+                yield transaction
             except BaseException:
-                self._roll_back(connection)
+                self._roll_back()
                 raise
-            self._commit(connection)
+            self._commit(transaction)
         finally:
             self._open = False
+
+    def rows(self, sql: str, /, **params: object) -> list[Row]:
+        """A transaction of one statement, in one round trip. It must be harmless to repeat.
+
+        Where a kept connection turns out to be dead, the statement is sent once more over a new one.
+        """
+        try:
+            return _rows(self._alone(sql, params))
+        except CommitUnknown:
+            pass
+        return _rows(self._alone(sql, params))
+
+    def row(self, sql: str, /, **params: object) -> Row | None:
+        """The first of `rows`, or None."""
+        found = self.rows(sql, **params)
+        return found[0] if found else None
+
+    def run(self, sql: str, /, **params: object) -> int:
+        """A transaction of one statement, in one round trip: how many rows it changed. Never repeated."""
+        return max(0, int(self._alone(sql, params).row_count))
+
+    def _alone(self, sql: str, params: Mapping[str, object]) -> Any:
+        with self.transaction() as tx:
+            return tx.last(sql, **params)
 
     def close(self) -> None:
         """Closes the connection; the next transaction opens another."""
@@ -98,18 +129,37 @@ class Database:
         """Exchanges with the server so far, without those of logging in."""
         return self._round_trips_before + (self._connection.round_trips if self._connection else 0)
 
-    def _begun(self) -> Connection:
+    def begin(
+        self, begin: Statement, statements: Sequence[Statement], *, committing: bool
+    ) -> tuple[Connection, list[Any]]:
+        """For `Transaction`: BEGIN and its first statements, in one round trip where the kept connection is trusted.
+
+        A kept connection that is lost before COMMIT was sent is replaced once: nothing of the transaction was stored.
+        """
+        beginning = [begin, self._settings_of_each]
+        kept = self._connection
+        if kept is not None and kept.trusted:
+            try:
+                answers = kept.together([*beginning, *statements], committing=committing)
+                return kept, answers[len(beginning) :]
+            except DatabaseUnavailable:
+                if committing or not kept.lost:
+                    raise
+        connection = self._begun(beginning)
+        return connection, connection.together(statements, committing=committing)
+
+    def _begun(self, beginning: Sequence[Statement]) -> Connection:
         kept = self._connection
         if kept is not None and kept.idle:
             try:
-                kept.simple(self._begin, timeout_s=min(FIRST_ANSWER_S, self._connect_timeout_s / 2))
+                kept.together(beginning, timeout_s=min(FIRST_ANSWER_S, self._connect_timeout_s / 2))
                 return kept
             except DatabaseError:
                 pass
         self.close()
         connection = self._connected()
         try:
-            connection.simple(self._begin, timeout_s=self._connect_timeout_s)
+            connection.together(beginning, timeout_s=self._connect_timeout_s)
         except DatabaseUnavailable:
             self.close()
             raise
@@ -128,20 +178,19 @@ class Database:
         )
         return self._connection
 
-    def _commit(self, connection: Connection) -> None:
-        if not connection.in_transaction:
-            self._roll_back(connection)
-            raise StatementFailed("Rolled back: a statement had failed, and the block went on.", sqlstate="25P02")
+    def _commit(self, transaction: Transaction) -> None:
         try:
-            connection.simple("COMMIT", committing=True)
+            transaction.finish()
         except DatabaseError:
-            if not connection.idle:
-                self.close()
+            self._roll_back()
             raise
 
-    def _roll_back(self, connection: Connection) -> None:
+    def _roll_back(self) -> None:
+        connection = self._connection
+        if connection is None or connection.idle:
+            return
         try:
-            connection.simple("ROLLBACK")
+            connection.script("ROLLBACK")
         except DatabaseError:
             self.close()
 
@@ -149,13 +198,18 @@ class Database:
 class Transaction:
     """An open transaction. Parameters are `:name` in the SQL; one whose type is not clear needs CAST(:x AS type)."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, database: Database, begin: Statement) -> None:
+        self._database, self._begin = database, begin
+        self._connection: Connection | None = None
+        self._finished = False
+        self._waiting: list[Statement] = []
+
+    def later(self, sql: str, /, **params: object) -> None:
+        """A statement whose answer nobody needs: it travels with the next one, or with COMMIT. Errors come up there."""
+        self._waiting.append(_statement(sql, params))
 
     def rows(self, sql: str, /, **params: object) -> list[Row]:
-        result = self._execute(sql, params)
-        names = [column["name"] for column in result.columns or ()]
-        return [dict(zip(names, row, strict=True)) for row in result.rows or ()]
+        return _rows(self._execute(sql, params))
 
     def row(self, sql: str, /, **params: object) -> Row | None:
         """The first row, or None."""
@@ -166,20 +220,49 @@ class Transaction:
         """How many rows the statement inserted, changed, deleted or returned; 0 for one that counts none."""
         return max(0, int(self._execute(sql, params).row_count))
 
+    def last(self, sql: str, /, **params: object) -> Any:
+        """The transaction's last statement: COMMIT travels with it. Returns the driver's result."""
+        self._waiting.append(_statement(sql, params))
+        return self.finish()[-2]
+
     def script(self, sql: str) -> None:
         """Any number of statements without parameters, as one query. It must not end the transaction."""
-        self._connection.simple(sql)
-        if not self._connection.in_transaction:
+        connection, _ = self._send([])
+        connection.script(sql)
+        if not connection.in_transaction:
             raise StatementFailed("The script ended its transaction by itself.", sqlstate="")
 
+    def finish(self) -> list[Any]:
+        """COMMIT, with all that waits. Nothing where the transaction never began."""
+        if self._finished or not (self._connection or self._waiting):
+            return []
+        if self._connection and not self._connection.in_transaction:
+            raise StatementFailed("Rolled back: a statement had failed, and the block went on.", sqlstate="25P02")
+        self._finished = True
+        return self._send([COMMIT], committing=True)[1]
+
     def _execute(self, sql: str, params: Mapping[str, object]) -> Any:
-        statement, names = numbered(sql)
-        if params.keys() != set(names):
-            odd = ", ".join(sorted(params.keys() ^ set(names)))
-            raise TypeError(f"the statement's parameters and the arguments differ: {odd}")
-        if not names:
-            return self._connection.simple(statement)
-        return self._connection.statement(statement, [params[name] for name in names])
+        return self._send([_statement(sql, params)])[1][-1]
+
+    def _send(self, statements: Sequence[Statement], *, committing: bool = False) -> tuple[Connection, list[Any]]:
+        together, self._waiting = [*self._waiting, *statements], []
+        if self._connection is None:
+            self._connection, answers = self._database.begin(self._begin, together, committing=committing)
+            return self._connection, answers
+        return self._connection, self._connection.together(together, committing=committing)
+
+
+def _rows(result: Any) -> list[Row]:
+    names = [column["name"] for column in result.columns or ()]
+    return [dict(zip(names, row, strict=True)) for row in result.rows or ()]
+
+
+def _statement(sql: str, params: Mapping[str, object]) -> Statement:
+    statement, names = numbered(sql)
+    if params.keys() != set(names):
+        odd = ", ".join(sorted(params.keys() ^ set(names)))
+        raise TypeError(f"the statement's parameters and the arguments differ: {odd}")
+    return statement, [params[name] for name in names]
 
 
 NAMED_PARAMETER = re.compile(

@@ -51,7 +51,7 @@ class VirtualTime:
         self._ahead_s = 0.0
         self.database = Database(database_url, statement_timeout_s=60)
         self._clockwork = Connection(connection_settings(database_url), connect_timeout_s=10, read_timeout_s=60)
-        self._clockwork.simple(f"SET lock_timeout = {PATIENCE_MS}")
+        self._clockwork.script(f"SET lock_timeout = {PATIENCE_MS}")
         self._simulator = simulator
         with self.database.transaction() as tx:
             tx.script("".join(f"DROP INDEX {row['index']};" for row in tx.rows(ONLY_FASTER)))
@@ -101,7 +101,7 @@ class VirtualTime:
             return
         for last in (False, False, True):
             try:
-                self._clockwork.simple(f"SELECT grow_older(interval '{seconds:.6f} seconds')")
+                self._clockwork.script(f"SELECT grow_older(interval '{seconds:.6f} seconds')")
                 return
             except Busy:
                 if last:

@@ -93,12 +93,20 @@ def test_a_connection_forgotten_silently_while_we_were_frozen_is_replaced_soon(n
     assert proxy.connections == 2
 
 
-def test_a_statement_with_parameters_leaves_in_one_piece(notes: Database, proxy: Proxy) -> None:
+def test_begin_and_the_first_statement_leave_in_one_piece(notes: Database, proxy: Proxy) -> None:
     assert read(notes) == []
     proxy.sent.clear()
     write(notes, "a")
-    begin, insert, commit = proxy.sent
-    assert (begin[:1], insert[:1], commit[:1]) == (b"Q", b"P", b"Q")
-    assert begin.count(b"SET LOCAL") == 5
-    assert insert.endswith(SYNC)
-    assert insert.count(SYNC) == 1
+    first, last = proxy.sent
+    assert [first.count(sql) for sql in (b"BEGIN", b"statement_timeout", b"INSERT", SYNC)] == [1, 1, 1, 1]
+    assert [last.count(sql) for sql in (b"COMMIT", SYNC)] == [1, 1]
+
+
+def test_a_read_whose_commit_was_not_answered_is_read_again(notes: Database, proxy: Proxy) -> None:
+    assert read(notes) == []
+    proxy.forget_open_connections()
+    assert notes.rows("SELECT text FROM notes") == []
+    assert proxy.connections == 2
+    proxy.forget_open_connections()
+    with pytest.raises(CommitUnknown):
+        notes.run("INSERT INTO notes VALUES (:text)", text="a")
