@@ -81,9 +81,7 @@ def test_signing_costs_no_round_trip(shop: Shop) -> None:
     failed = re.sub(rb'"ResultCode": ?0', b'"ResultCode":1032', bytes(row["body"]))
     before = receiving_gateway().database.round_trips
     shop.call("callback", "POST", shop.callback_path(transaction_id), raw=failed)
-    assert (
-        receiving_gateway().database.round_trips - before == 8
-    )  # BEGIN, bytes, COMMIT; BEGIN, lock, case, record, COMMIT
+    assert receiving_gateway().database.round_trips - before <= 6
 
 
 # Verified -------------------------------------------------------------------------------------------------------------

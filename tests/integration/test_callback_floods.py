@@ -200,7 +200,7 @@ def test_a_callback_that_nobody_floods_costs_no_round_trip_more(flagged: Shop) -
     database = receiving_gateway().database
     before = database.round_trips
     assert receiving_gateway().inbox.remember(Entry(payment.id, payment.id, b"x"), None) is Kept.STORED
-    assert database.round_trips - before == 3  # BEGIN, the bytes, COMMIT
+    assert database.round_trips - before <= 2
     receiving_gateway().inbox.close(Entry(payment.id, payment.id, b"x"), "unreadable", ())
 
 

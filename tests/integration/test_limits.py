@@ -385,10 +385,10 @@ def test_all_of_it_costs_no_round_trip_more_than_a_push_without_limits(shop: Sho
     for number in range(3):
         admitted, round_trips = cost_of(phone(number))
         assert isinstance(admitted, Admitted)
-        assert round_trips == 5, "BEGIN, the phone's lock, the question, the insert, COMMIT"
+        assert round_trips <= 4
     refusal, round_trips = cost_of(phone(3))
     assert isinstance(refusal, TooMany)
-    assert (refusal.scope, round_trips) == (Scope.SHOP, 7), "and the alert, that was not told yet"
+    assert (refusal.scope, round_trips <= 6) == (Scope.SHOP, True), "and the alert, that was not sent yet"
 
 
 # What the operator is told --------------------------------------------------------------------------------------------
