@@ -65,11 +65,11 @@ WHERE from_status IS DISTINCT FROM before
 UNION
 SELECT t.id FROM transactions t WHERE NOT EXISTS (SELECT FROM audit_log a WHERE a.transaction_id = t.id);
 
--- audit_chain_is_whole: signed audit rows are numbered from 1 without a gap, in their order; the payment knows how many
+-- audit_chain_is_whole: audit rows are numbered from 1 without a gap, in their order; the payment knows how many
 SELECT t.id FROM transactions t
 LEFT JOIN (SELECT transaction_id, count(*) AS links, bool_or(place <> nth) AS disordered
            FROM (SELECT transaction_id, place, row_number() OVER (PARTITION BY transaction_id ORDER BY id) AS nth
-                 FROM audit_log WHERE place IS NOT NULL) signed
+                 FROM audit_log) numbered
            GROUP BY transaction_id) chain ON chain.transaction_id = t.id
 WHERE t.audit_length <> coalesce(chain.links, 0) OR chain.disordered OR t.audit_head !~ '^[0-9a-f]{64}$';
 

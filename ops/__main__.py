@@ -84,16 +84,6 @@ def _parser() -> argparse.ArgumentParser:
     chain.add_argument("transaction_id", metavar="TX", nargs="?", type=_transaction_id)
     chain.add_argument("--anchor", action="append", default=[], metavar="A", help="a line that was kept outside")
     chain.set_defaults(run=_audit_verify)
-    adopt = chains.add_parser("adopt", help="sign once for rows that are older than the chain")
-    adopt.add_argument(
-        "--anchor",
-        action="append",
-        required=True,
-        metavar="A",
-        help="a line that was mailed or logged since then, the oldest you have: what was made up before it is not seen",
-    )
-    adopt.add_argument("--who", type=impersonal_words, help="your name in the audit log (default: your login)")
-    adopt.set_defaults(run=_audit_adopt)
 
     again = commands.add_parser("replay", help="every decision again, from the evidence on file; changes nothing")
     _add_confirm_above(again)
@@ -242,25 +232,6 @@ def _audit_verify(database: Database, chosen: argparse.Namespace) -> int:
         f"{counted(report.anchors, 'anchor')} compared, {counted(len(report.findings), 'thing')} wrong"
     )
     return 1 if report.findings else 0
-
-
-def _audit_adopt(database: Database, chosen: argparse.Namespace) -> int:
-    keys, who = audit_settings(chosen.environ).keys, _operator(chosen.who)
-    try:
-        adopted = audit.adopt(_gateway(database, chosen), database, keys, chosen.anchor, who)
-    except ValueError as refused:
-        print(f"ops: {refused}", file=sys.stderr)
-        return 2
-    except audit.Unproven as refused:
-        raise review.NotPossible(f"nothing was signed: {refused}") from None
-    for transaction_id in adopted.done:
-        print(transaction_id)
-    print(f"{counted(len(adopted.done), 'payment')} adopted: their rows are those that the anchor was made of")
-    if adopted.done:
-        print("not proven: what somebody with the database's password made up before that anchor (compare a backup)")
-    for transaction_id in adopted.younger:
-        print(f"not yet: {transaction_id} has rows that the anchor does not reach: take the next day's")
-    return 1 if adopted.younger else 0
 
 
 def _replay(database: Database, chosen: argparse.Namespace) -> int:

@@ -1,25 +1,23 @@
 """The audit log, checked under its keys: chains, heads, lengths, missing and extra rows, and the anchors kept outside.
 
-Reads a page at a time, in one snapshot, whatever the size of the log; changes nothing, but for `adopt`.
+Reads a page at a time, in one snapshot, whatever the size of the log; changes nothing.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 
 from ops.words import counted
-from shared.audit_chain import NOTHING_YET, Anchor, AuditKey, adopted, head, link, read_anchor, read_step
+from shared.audit_chain import NOTHING_YET, Anchor, AuditKey, head, link, read_anchor, read_step
 from shared.database import Database, Row, Transaction
-from shared.gateway import Gateway
 from shared.gateway.anchors import NO_ROW
-from shared.gateway.cases import Evidence
 from shared.gateway.trail import ROWS
 
 PAGE = 2000
-ADOPTED = "Adopted"
 
 
 @dataclass(frozen=True)
@@ -42,10 +40,6 @@ class Report:
     findings: list[Finding]
 
 
-class Unsigned(Finding):
-    """Rows from before the chain, which nobody has signed for yet."""
-
-
 def verify(database: Database, keys: Sequence[AuditKey], anchors: Sequence[str] = ()) -> Report:
     """Every payment's chain, and every anchor: those kept in the database, and `anchors`, kept outside.
 
@@ -53,18 +47,16 @@ def verify(database: Database, keys: Sequence[AuditKey], anchors: Sequence[str] 
     """
     outside = [read_anchor(token) for token in anchors]
     with database.transaction(snapshot=True) as tx:
-        since, in_use_at = _since(tx), _in_use_at(tx)
+        since = _since(tx)
         known = {key.id: key for key in keys}
-        signed: dict[str, int] = {}
+        signed: Counter[str] = Counter()
         findings: list[Finding] = []
         payments = rows = 0
         for payment, history in _histories(tx):
             payments += payment is not None
             rows += len(history)
-            for row in history:
-                if row["link_key"] is not None:
-                    signed[row["link_key"]] = signed.get(row["link_key"], 0) + 1
-            findings += _wrong(payment, history, known, since, in_use_at)
+            signed.update(str(row["link_key"]) for row in history)
+            findings += _wrong(payment, history, known, since)
         wrong_anchors, checked = _anchors(tx, outside, since)
     return Report(payments, rows, signed, checked, findings + wrong_anchors)
 
@@ -74,62 +66,12 @@ def verify_one(database: Database, keys: Sequence[AuditKey], transaction_id: str
     with database.transaction(snapshot=True) as tx:
         payment = tx.row(f"{PAYMENTS} WHERE id = CAST(:id AS uuid)", id=transaction_id)
         history = tx.rows(f"{ROWS} WHERE transaction_id = CAST(:id AS uuid) ORDER BY id", id=transaction_id)
-        since, in_use_at = _since(tx), _in_use_at(tx)
+        since = _since(tx)
     if payment is None and not history:
         return Report(0, 0, {}, 0, [Finding(transaction_id, "there is no such payment, and no history of one")])
-    names = [row["link_key"] for row in history if row["link_key"] is not None]
-    signed = {name: names.count(name) for name in names}
-    findings = _wrong(payment, history, {key.id: key for key in keys}, since, in_use_at)
+    signed = Counter(str(row["link_key"]) for row in history)
+    findings = _wrong(payment, history, {key.id: key for key in keys}, since)
     return Report(1, len(history), signed, 0, findings)
-
-
-class Unproven(Exception):
-    """The log is not what the anchor was made of: nothing was signed."""
-
-
-@dataclass(frozen=True)
-class Adopted:
-    """Payments whose old rows are signed for now, and those whose rows the anchor does not reach."""
-
-    done: list[str]
-    younger: list[str]
-
-
-def adopt(gateway: Gateway, database: Database, keys: Sequence[AuditKey], anchors: Sequence[str], who: str) -> Adopted:
-    """Signs for rows that were written before there was a chain, by one more row in each payment that has such.
-
-    Whoever owns the database could make up rows with old numbers and times. So the rows have to be those of `anchors`,
-    lines that left the house before: what was added or changed since such a line was made is seen, what was made up
-    before it is not. Payments with anything else wrong, or with rows younger than the last anchor, are left alone.
-
-    Raises ValueError where one of `anchors` is none, and `Unproven`.
-    """
-    outside = [read_anchor(token) for token in anchors]
-    known = {key.id: key for key in keys}
-    with database.transaction(snapshot=True) as tx:
-        since, in_use_at = _since(tx), _in_use_at(tx)
-        doubts, _ = _anchors(tx, outside, since)
-        if doubts or not outside or since is None:
-            raise Unproven("; ".join(doubt.what for doubt in doubts) or "there is no anchor")
-        waiting = [
-            (str(payment["id"]), _unsigned(history))
-            for payment, history in _histories(tx)
-            if payment is not None and _is_only_unsigned(_wrong(payment, history, known, since, in_use_at))
-        ]
-    reached = max(anchor.last_audit_id for anchor, _ in outside)
-    proven = [(each, rows) for each, rows in waiting if rows[-1]["id"] <= reached]
-    done = []
-    for transaction_id, rows in proven:
-        evidence = Evidence(f"operator {who}", ADOPTED, why=_adopts(rows, since))
-        with gateway.cases.open(transaction_id, evidence) as case:
-            if case is not None:
-                case.note("noted")
-                done.append(transaction_id)
-    return Adopted(done, [each for each, rows in waiting if rows[-1]["id"] > reached])
-
-
-def _is_only_unsigned(findings: list[Finding]) -> bool:
-    return bool(findings) and all(isinstance(finding, Unsigned) for finding in findings)
 
 
 # One payment ----------------------------------------------------------------------------------------------------------
@@ -137,18 +79,9 @@ def _is_only_unsigned(findings: list[Finding]) -> bool:
 PAYMENTS = "SELECT id, status, audit_length, audit_head FROM transactions"
 
 
-def _wrong(
-    payment: Row | None, history: list[Row], keys: dict[str, AuditKey], since: datetime | None, in_use_at: int | None
-) -> list[Finding]:
+def _wrong(payment: Row | None, history: list[Row], keys: dict[str, AuditKey], since: datetime | None) -> list[Finding]:
     transaction_id = str(payment["id"] if payment else history[0]["transaction_id"])
-    found = [Finding(transaction_id, what) for what in _faults(payment, history, keys, since)]
-    left = _unsigned(history)
-    late = [row for row in left if in_use_at is not None and row["id"] >= in_use_at]
-    if late:
-        found.append(Finding(transaction_id, f"{_not_signed(late)}, and younger than the chain"))
-    elif left:
-        found.append(Unsigned(transaction_id, f"{_not_signed(left)}: see `ops audit adopt`"))
-    return found
+    return [Finding(transaction_id, what) for what in _faults(payment, history, keys, since)]
 
 
 def _faults(
@@ -161,14 +94,12 @@ def _faults(
     if since is None:
         yield "the database is not stamped with its environment"
         return
-    chain = [row for row in history if row["place"] is not None]
-    yield from _links(chain, keys, since)
-    yield from _adoptions(history, since)
+    yield from _links(history, keys, since)
     if payment is None:
         return
-    if payment["audit_length"] != len(chain):
-        yield f"the payment says that it has {payment['audit_length']} signed rows, there are {len(chain)}"
-    if _end(chain, keys) not in (payment["audit_head"] or NOTHING_YET, None):
+    if payment["audit_length"] != len(history):
+        yield f"the payment says that it has {payment['audit_length']} rows, there are {len(history)}"
+    if _end(history, keys) not in (payment["audit_head"] or NOTHING_YET, None):
         yield "the head on the payment is not that of its last row"
     if history and history[-1]["to_status"] != payment["status"]:
         yield f"the payment is {payment['status']}, its history ends in {history[-1]['to_status']}"
@@ -182,7 +113,7 @@ def _links(chain: list[Row], keys: dict[str, AuditKey], since: datetime) -> Iter
         if row["place"] != place + 1:
             yield f"row {row['id']} is number {row['place']} of its chain, number {place + 1} was expected"
             before = None
-        place = row["place"]
+        place = row["place"] or 0
         key = keys.get(row["link_key"])
         if key is None:
             yield f"row {row['id']} is signed with the key {row['link_key']}, which is not at hand"
@@ -199,32 +130,6 @@ def _end(chain: list[Row], keys: dict[str, AuditKey]) -> str | None:
 def _head_after(row: Row, keys: dict[str, AuditKey]) -> str | None:
     key = keys.get(row["link_key"])
     return head(key, str(row["transaction_id"]), row["place"], row["link"]) if key is not None else None
-
-
-def _adoptions(history: list[Row], since: datetime) -> Iterator[str]:
-    """A row that signs for those without a link before it keeps their digest."""
-    waiting: list[Row] = []
-    for row in history:
-        if row["place"] is None:
-            waiting.append(row)
-        elif row["event"] == ADOPTED:
-            if row["reason"] != _adopts(waiting, since):
-                yield f"the rows without a signature before row {row['id']} are not those that it adopted"
-            waiting = []
-
-
-def _unsigned(history: list[Row]) -> list[Row]:
-    """Rows without a link that none after them signs for."""
-    last = max((row["id"] for row in history if row["event"] == ADOPTED and row["place"] is not None), default=0)
-    return [row for row in history if row["place"] is None and row["id"] > last]
-
-
-def _not_signed(rows: list[Row]) -> str:
-    return f"{len(rows)} of its rows {'is' if len(rows) == 1 else 'are'} not signed"
-
-
-def _adopts(rows: list[Row], since: datetime) -> str:
-    return f"{len(rows)} rows {adopted(read_step(row, since) for row in rows)}"
 
 
 def _histories(tx: Transaction) -> Iterator[tuple[Row | None, list[Row]]]:
@@ -261,17 +166,6 @@ def _since(tx: Transaction) -> datetime | None:
     return stamp["stamped_at"] if stamp else None
 
 
-def _in_use_at(tx: Transaction) -> int | None:
-    """The row from which on none is without a signature: that of the last deploy ends within the hour."""
-    (row,) = tx.rows(
-        """
-        SELECT min(id) AS id FROM audit_log WHERE place IS NOT NULL
-        AND at > (SELECT at FROM audit_log WHERE place IS NOT NULL ORDER BY id LIMIT 1) + interval '1 hour'
-        """
-    )
-    return int(row["id"]) if row["id"] is not None else None
-
-
 # Anchors --------------------------------------------------------------------------------------------------------------
 
 
@@ -301,7 +195,7 @@ def _anchors(
     row = next(rows, None)
     for name, claimed in claims:
         while row is not None and row["id"] <= claimed.last_audit_id:
-            reached = reached.after(row, since)
+            reached = reached.after(row)
             row = next(rows, None)
         if reached != claimed:
             findings.append(Finding(None, f"{name} does not hold: {_difference(claimed, reached)}"))

@@ -47,7 +47,7 @@ from shared.payments import (
 )
 from shared.settlement import from_callback
 
-DECIDES_NOTHING = {"Order", "Adopted", "PersonErased", "InvoiceResent"}
+DECIDES_NOTHING = {"Order", "PersonErased", "InvoiceResent"}
 """Events that are history, but no news about the money."""
 NOT_KEPT = Ids("not kept", "not kept")
 """What Daraja named a push whose ids another payment had: they could not be stored."""

@@ -21,13 +21,13 @@ import hashlib
 import hmac
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 LINK, HEAD, KEY_ID = "lipa audit link 1", "lipa audit head 1", "lipa audit key id 1"
-ANCHOR, ADOPTED = "lipa audit anchor 1", "lipa audit adopted 1"
+ANCHOR = "lipa audit anchor 1"
 NOTHING_YET = ""
 """The head of a payment without history, and the digest of an empty log."""
 
@@ -93,7 +93,7 @@ def read_step(row: Mapping[str, Any], since: datetime) -> Step:
     return Step(
         id=row["id"],
         transaction_id=str(row["transaction_id"]),
-        place=row["place"] or 0,
+        place=row["place"],
         at=row["at"],
         since=since,
         actor=row["actor"],
@@ -115,14 +115,6 @@ def link(key: AuditKey, head_before: str, step: Step) -> str:
 def head(key: AuditKey, transaction_id: str, length: int, last_link: str) -> str:
     """What the payment keeps of its chain, beside its length."""
     return key.sign(HEAD, transaction_id, length, last_link)
-
-
-def adopted(steps: Iterable[Step]) -> str:
-    """A digest of rows that were written without a link; a row that is linked keeps it (its `reason`)."""
-    digest = hashlib.sha256()
-    for step in steps:
-        digest.update(canonical(ADOPTED, *step.told))
-    return digest.hexdigest()
 
 
 def canonical(*parts: str | int | None) -> bytes:
@@ -149,13 +141,11 @@ class Anchor:
     payments: int = 0
     digest: str = NOTHING_YET
 
-    def after(self, row: Mapping[str, Any], since: datetime) -> Anchor:
-        """With one more row of the log, in the order of ids. One without a link stands there with all that it says."""
-        step = read_step(row, since)
-        signed = row["link"] if row["link"] is not None else adopted((step,))
-        told = canonical(ANCHOR, self.digest, step.id, step.transaction_id, row["place"], signed)
+    def after(self, row: Mapping[str, Any]) -> Anchor:
+        """With the next row of the log, in the order of ids. The row's link stands for everything in the row."""
+        told = canonical(ANCHOR, self.digest, row["id"], str(row["transaction_id"]), row["place"], row["link"])
         digest = hashlib.sha256(told).hexdigest()
-        return Anchor(step.id, self.rows + 1, self.payments + (step.from_status is None), digest)
+        return Anchor(row["id"], self.rows + 1, self.payments + (row["from_status"] is None), digest)
 
     def token(self, since: datetime) -> str:
         """The line: `lipa-anchor-1`, when the database was stamped, last id, rows, payments, digest."""

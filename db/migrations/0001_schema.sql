@@ -239,7 +239,7 @@ CREATE TABLE sweeps (
 );
 
 -- Every change of a payment: what, by whom, why. Free of personal data; rows are only ever added, each signed with a key
--- outside the database, after the payment's head (shared/audit_chain.py). Rows without a link are older than the chain.
+-- outside the database, after the payment's head (shared/audit_chain.py).
 CREATE TABLE audit_log (
     id             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at             timestamptz NOT NULL DEFAULT now(),
@@ -252,14 +252,13 @@ CREATE TABLE audit_log (
     reason         text,
     inbox_id       uuid REFERENCES callback_inbox (id),       -- the evidence: the callback on file …
     said           varchar(50),                               -- … or the result code, or the receipt an operator saw
-    place          integer,                                   -- in the payment's chain, from 1
-    link           text,
-    link_key       text,                                      -- the name of the key that signed it
-    CONSTRAINT signed_whole_or_not_at_all CHECK ((place IS NULL) = (link IS NULL) AND (place IS NULL) = (link_key IS NULL))
+    place          integer NOT NULL,                          -- in the payment's chain, from 1
+    link           text NOT NULL,
+    link_key       text NOT NULL                              -- the name of the key that signed it
 );
 
 CREATE INDEX audit_log_transaction_id ON audit_log (transaction_id, id);
-CREATE UNIQUE INDEX audit_log_is_one_chain ON audit_log (transaction_id, place) WHERE place IS NOT NULL;
+CREATE UNIQUE INDEX audit_log_is_one_chain ON audit_log (transaction_id, place);
 
 -- Each time a payment's personal values were erased: by whom and why, never whose. While the transaction that wrote such a
 -- row is open, the triggers let the evidence of that payment be rewritten. The functions' role cannot write here.

@@ -76,13 +76,14 @@ class Shop:
                 """
                 WITH made AS (
                     INSERT INTO transactions (phone_number, amount, account_reference, customer_email, status,
-                                              pushed_at, checkout_request_id, merchant_request_id)
+                                              pushed_at, checkout_request_id, merchant_request_id,
+                                              audit_length, audit_head)
                     VALUES (:phone, 10, :reference, 'bench@example.com', 'PENDING',
-                            now(), :checkout, :merchant)
+                            now(), :checkout, :merchant, 1, 'bench')
                     RETURNING *),
                 audited AS (
-                    INSERT INTO audit_log (transaction_id, actor, event, outcome, to_status)
-                    SELECT id, 'bench', 'Order', 'admitted', 'PENDING' FROM made)
+                    INSERT INTO audit_log (transaction_id, actor, event, outcome, to_status, place, link, link_key)
+                    SELECT id, 'bench', 'Order', 'admitted', 'PENDING', 1, 'bench', 'bench' FROM made)
                 SELECT * FROM made
                 """,
                 phone=f"2547000{self._number:05}",

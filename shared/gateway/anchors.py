@@ -53,7 +53,6 @@ class Anchors:
         (last,) = tx.rows(
             f"""
             SELECT a.last_audit_id, a.row_count, a.payment_count, a.digest, coalesce({DUE}, false) AS due,
-                   (SELECT stamped_at FROM installation) AS since,
                    (SELECT max(id) FROM audit_log WHERE id > coalesce(a.last_audit_id, 0) AND at < {MIDNIGHT}) AS until
             FROM (SELECT 1) one LEFT JOIN (SELECT * FROM audit_anchors ORDER BY id DESC LIMIT 1) a ON true
             """
@@ -68,7 +67,7 @@ class Anchors:
         )
         anchor = _reached(last)
         for row in rows:
-            anchor = anchor.after(row, last["since"])
+            anchor = anchor.after(row)
         more = len(rows) == ROWS_A_STEP
         tx.run(
             """

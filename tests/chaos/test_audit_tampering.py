@@ -147,7 +147,7 @@ def drop_constraints(database: Database) -> None:
             tx.run(f"ALTER TABLE {row['of']} DROP CONSTRAINT {row['conname']} CASCADE")
         tx.run("DROP INDEX audit_log_is_one_chain")
         tx.run("ALTER TABLE audit_log ALTER COLUMN id DROP IDENTITY")
-        for column in ("transaction_id", "actor", "event", "outcome", "to_status"):
+        for column in ("transaction_id", "actor", "event", "outcome", "to_status", "place", "link", "link_key"):
             tx.run(f"ALTER TABLE audit_log ALTER COLUMN {column} DROP NOT NULL")
 
 
@@ -387,7 +387,7 @@ def say_a_row_again(books: Books) -> None:
 
 
 def strip_the_signatures(books: Books) -> None:
-    """As if the payment were older than the chain."""
+    """As if nobody had ever signed the payment."""
     payment = books.any_row()["transaction_id"]
     books.by_force(
         "UPDATE audit_log SET place = NULL, link = NULL, link_key = NULL WHERE transaction_id = :id", id=payment

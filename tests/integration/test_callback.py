@@ -12,7 +12,7 @@ import pytest
 
 from shared.database import Database
 from tests.fixtures.database_proxy import Proxy
-from tests.fixtures.shop import CUSTOMER, Reply, Shop, forget_collaborators
+from tests.fixtures.shop import CUSTOMER, Reply, Shop, forget_collaborators, write_history
 
 RECEIPT = "UE4JS31RBV"
 ACCEPTED = {"ResultCode": 0, "ResultDesc": "Accepted"}
@@ -304,16 +304,14 @@ def test_a_receipt_that_another_payment_is_about_to_take_goes_to_a_person(shop: 
                     VALUES (CAST(:id AS uuid), '', 'paid', NULL, ARRAY[CAST(:receipt AS text)]) RETURNING id),
                 paid AS (
                     UPDATE transactions SET status = 'PAID', paid_at = now() WHERE id = CAST(:id AS uuid)
-                    RETURNING id, amount),
-                audited AS (
-                    INSERT INTO audit_log (transaction_id, actor, event, outcome, from_status, to_status)
-                    SELECT id, 'another instance', 'Confirmed', 'paid', 'PENDING', 'PAID' FROM paid)
+                    RETURNING id, amount)
                 INSERT INTO payment_confirmations (transaction_id, inbox_id, evidence, amount, mpesa_receipt_number)
                 SELECT paid.id, entry.id, 'callback', amount, :receipt FROM paid, entry
                 """,
                 id=first.id,
                 receipt=RECEIPT,
             )
+            write_history(tx, first.id, "Confirmed", "paid", "PAID", "PENDING")
             telling = pool.submit(second.told)
             time.sleep(0.5)
             assert not telling.done()
@@ -382,7 +380,6 @@ def test_both_payments_of_a_retried_order_at_once_pay_one(shop: Shop) -> None:
 
 
 def test_a_success_waits_for_what_is_being_decided_about_its_phone(shop: Shop, database: Database) -> None:
-    shop.history_is_unsigned = True
     first = Pending(shop)
     first.told(1032)
     shop.simulator.client.answer(CUSTOMER, "cancel")
@@ -394,15 +391,13 @@ def test_a_success_waits_for_what_is_being_decided_about_its_phone(shop: Shop, d
                 """
                 WITH paid AS (
                     UPDATE transactions SET status = 'PAID', paid_at = now() WHERE id = CAST(:id AS uuid)
-                    RETURNING id, amount),
-                audited AS (
-                    INSERT INTO audit_log (transaction_id, actor, event, outcome, from_status, to_status)
-                    SELECT id, 'another instance', 'QueryConfirmed', 'paid', 'PENDING', 'PAID' FROM paid)
+                    RETURNING id, amount)
                 INSERT INTO payment_confirmations (transaction_id, evidence, amount)
                 SELECT id, 'query', amount FROM paid
                 """,
                 id=second.id,
             )
+            write_history(tx, second.id, "QueryConfirmed", "paid", "PAID", "PENDING")
             telling = pool.submit(first.told)
             time.sleep(0.5)
             assert not telling.done()
@@ -606,16 +601,15 @@ def test_a_payment_that_is_locked_for_long_is_left_to_the_sweep(shop: Shop, data
 def written_by_a_newer_version(shop: Shop, transaction_id: str) -> None:
     """A row that this version cannot read: each try to judge about it fails."""
     shop.history_is_made_up = True
-    shop.rows(
-        """
-        WITH changed AS (
+    with shop.books.transaction() as tx:
+        tx.run(
+            """
             UPDATE transactions SET status = 'REVIEW', review_reason = 'a_reason_of_tomorrow'
-            WHERE id = CAST(:id AS uuid) RETURNING id)
-        INSERT INTO audit_log (transaction_id, actor, event, outcome, from_status, to_status)
-        SELECT id, 'tomorrow', 'Tomorrow', 'to_review', 'PENDING', 'REVIEW' FROM changed RETURNING id
-        """,
-        id=transaction_id,
-    )
+            WHERE id = CAST(:id AS uuid)
+            """,
+            id=transaction_id,
+        )
+        write_history(tx, transaction_id, "Tomorrow", "to_review", "REVIEW", "PENDING")
 
 
 def test_a_callback_whose_judgement_fails_is_answered_200_and_after_three_tries_given_to_a_person(shop: Shop) -> None:

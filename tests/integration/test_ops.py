@@ -534,7 +534,6 @@ def test_changed_bytes_and_changed_books_show_in_the_replay(shop: Shop, capsys: 
         ("review", "fail", str(uuid.uuid4()), "--why", "0708 374 149 called"),
         ("review", "fail", str(uuid.uuid4()), "--why", "+254-708-374149 called"),
         ("review", "fail", str(uuid.uuid4()), "--why", "x", "--who", "alice@example.com"),
-        ("audit", "adopt", "--anchor", "x", "--who", "708374149"),
     ],
 )
 def test_a_mistyped_argument_is_explained(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:

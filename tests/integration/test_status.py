@@ -7,7 +7,7 @@ import re
 import pytest
 
 from shared.settings import settings
-from tests.fixtures.shop import CUSTOMER, Shop, forget_collaborators
+from tests.fixtures.shop import CUSTOMER, Shop, forget_collaborators, write_history
 
 RECEIPT = "UE4JS31RBV"
 NOBODY = "0c9e8f1a-0b1c-4d2e-8f3a-5b6c7d8e9f00"
@@ -24,7 +24,7 @@ def becomes(shop: Shop, transaction_id: str, *steps: str) -> None:
     """Walks a payment through statuses as the books would show it."""
     shop.history_is_made_up = True
     for status in steps:
-        shop.rows(
+        was = shop.row(
             """
             WITH was AS (SELECT id, status FROM transactions WHERE id = CAST(:id AS uuid)),
             moved AS (
@@ -35,12 +35,13 @@ def becomes(shop: Shop, transaction_id: str, *steps: str) -> None:
                 FROM was WHERE t.id = was.id RETURNING t.id),
             told AS (INSERT INTO outbox (kind, topic, transaction_id) SELECT 'alert', 'silence', id FROM moved
                      WHERE CAST(:now AS text) = 'REVIEW')
-            INSERT INTO audit_log (transaction_id, actor, event, outcome, from_status, to_status)
-            SELECT id, 'test', 'Test', 'test', status, CAST(:now AS text) FROM was RETURNING id
+            SELECT status FROM was
             """,
             id=transaction_id,
             now=status,
         )
+        with shop.books.transaction() as tx:
+            write_history(tx, transaction_id, "Test", "test", status, was["status"])
 
 
 def test_a_pending_payment_says_what_to_do_and_when_to_ask_again(shop: Shop) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from shared.database import Database
-from tests.fixtures.shop import CUSTOMER, ORDER, Reply, Shop, forget_collaborators
+from tests.fixtures.shop import CUSTOMER, ORDER, Reply, Shop, admit, forget_collaborators
 from tests.fixtures.simulator import PUSH
 
 OAUTH = "/oauth/v1/generate"
@@ -179,22 +179,15 @@ def test_one_key_for_two_phones_at_once_makes_one_payment_and_one_mismatch(shop:
 
 
 def test_a_key_that_another_phone_is_about_to_take_is_a_mismatch(shop: Shop, database: Database) -> None:
-    shop.history_is_unsigned = True
     shop.status("0c9e8f1a-0b1c-4d2e-8f3a-5b6c7d8e9f00")
     with ThreadPoolExecutor() as pool:
         with database.transaction() as tx:
             tx.run(
                 """
-                WITH admitted AS (
-                    INSERT INTO transactions (phone_number, amount, account_reference, pushed_at)
-                    VALUES (:phone, 1500, 'INV00042', now()) RETURNING id),
-                audited AS (
-                    INSERT INTO audit_log (transaction_id, actor, event, outcome, to_status)
-                    SELECT id, 'another instance', 'Order', 'admitted', 'INITIATED' FROM admitted)
                 INSERT INTO idempotency_keys (key, fingerprint, transaction_id)
-                SELECT 'order-42', 'of another order', id FROM admitted
+                VALUES ('order-42', 'of another order', CAST(:id AS uuid))
                 """,
-                phone=OTHER_CUSTOMER,
+                id=admit(tx, OTHER_CUSTOMER),
             )
             asking = pool.submit(shop.pay, "order-42")
             time.sleep(0.5)
@@ -239,21 +232,11 @@ def test_two_instances_at_once_push_once(shop: Shop) -> None:
 
 
 def test_a_push_waits_for_what_is_being_decided_about_its_phone(shop: Shop, database: Database) -> None:
-    shop.history_is_unsigned = True
     shop.status("0c9e8f1a-0b1c-4d2e-8f3a-5b6c7d8e9f00")
     with ThreadPoolExecutor() as pool:
         with database.transaction() as tx:
             tx.rows("SELECT pg_advisory_xact_lock(hashtextextended(CAST(:phone AS text), 0))", phone=CUSTOMER)
-            tx.run(
-                """
-                WITH admitted AS (
-                    INSERT INTO transactions (phone_number, amount, account_reference, pushed_at)
-                    VALUES (:phone, 1500, 'INV00042', now()) RETURNING id)
-                INSERT INTO audit_log (transaction_id, actor, event, outcome, to_status)
-                SELECT id, 'another instance', 'Order', 'admitted', 'INITIATED' FROM admitted
-                """,
-                phone=CUSTOMER,
-            )
+            admit(tx)
             asking = pool.submit(shop.pay)
             time.sleep(0.5)
             assert not asking.done()

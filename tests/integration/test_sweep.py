@@ -15,7 +15,7 @@ from shared.gateway.queries import Later, QueryDue
 from shared.mail import sending
 from shared.mail.mailers import mailer_from
 from simulator import Behaviour
-from tests.fixtures.shop import CUSTOMER, Shop
+from tests.fixtures.shop import CUSTOMER, Shop, admit
 from tests.fixtures.simulator import QUERY
 
 PHONES = [f"2547000000{number:02}" for number in range(20)]
@@ -438,21 +438,9 @@ def test_an_uncertain_payment_waits_fifteen_minutes_for_its_callback(shop: Shop)
 
 def initiated(shop: Shop) -> str:
     """A payment whose function died between row and push."""
-    shop.history_is_unsigned = True
-    row = shop.row(
-        """
-        WITH admitted AS (
-            INSERT INTO transactions (phone_number, amount, account_reference, pushed_at)
-            VALUES (:phone, 1500, 'INV00042', now()) RETURNING id),
-        audited AS (
-            INSERT INTO audit_log (transaction_id, actor, event, outcome, to_status)
-            SELECT id, 'stkpush', 'Order', 'admitted', 'INITIATED' FROM admitted)
-        SELECT id FROM admitted
-        """,
-        phone=CUSTOMER,
-    )
-    shop.status(str(row["id"]))  # the first to use the database stamps it
-    return str(row["id"])
+    shop.status("0c9e8f1a-0b1c-4d2e-8f3a-5b6c7d8e9f00")  # the first to use the database stamps it
+    with shop.books.transaction() as tx:
+        return admit(tx)
 
 
 def test_a_payment_that_died_before_its_push_is_uncertain_after_90_seconds(shop: Shop) -> None:
