@@ -11,6 +11,7 @@ SMALLEST_KES = Decimal(1)
 LARGEST_KES = Decimal(250_000)
 LARGEST_DAY_KES = Decimal(500_000)
 """What one customer's account moves in a day."""
+MUST_BE = "must be a number of whole shillings, like 1500"
 
 
 def read_amount_kes(value: object) -> Decimal:
@@ -20,7 +21,7 @@ def read_amount_kes(value: object) -> Decimal:
     ):
         amount_kes = Decimal(value)
     else:
-        raise ValueError("must be a number of whole shillings, like 1500")
+        raise ValueError(MUST_BE)
     if not amount_kes.is_finite() or not SMALLEST_KES <= amount_kes <= LARGEST_KES:
         raise ValueError(f"must be between {SMALLEST_KES} and {LARGEST_KES:,} shillings")
     if amount_kes != amount_kes.to_integral_value():

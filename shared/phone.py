@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
+MUST_BE = "must be a Kenyan mobile number, like 0712345678 or +254712345678"
+LONGEST_WRITTEN = 30
 _FILLING = re.compile(r"[ \-.()]")
 _KENYAN = re.compile(r"(?:\+?254|0)?([71][0-9]{8})", re.ASCII)
 
@@ -19,11 +21,11 @@ def read_msisdn(value: object) -> str:
         value = int(value)  # 712345678.0 is the same number in JSON
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         value = str(value)
-    if isinstance(value, str) and len(value) <= 30:
+    if isinstance(value, str) and len(value) <= LONGEST_WRITTEN:
         found = _KENYAN.fullmatch(_FILLING.sub("", value.strip()))
         if found:
             return "254" + found[1]
-    raise ValueError("must be a Kenyan mobile number, like 0712345678 or +254712345678")
+    raise ValueError(MUST_BE)
 
 
 def masked(msisdn: str) -> str:

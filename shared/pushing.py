@@ -18,7 +18,7 @@ from shared.settlement import settle
 if TYPE_CHECKING:
     from shared.daraja.client import Daraja
     from shared.gateway import Gateway
-    from shared.gateway.admissions import Order
+    from shared.orders import Order
     from shared.settings import CallbackSettings
 
 TO_RECORD_S = 5

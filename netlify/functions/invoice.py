@@ -13,16 +13,13 @@ from shared.edge import Answer, Request, answer
 from shared.gateway.invoices import AddressErased, Customer, NoAddress, NotPaid, Requested, TooMany, TooOften
 from shared.limits import caller_digest
 from shared.mail.sending import send_now
-from shared.orders import read_email, unknown_fields
 from shared.problems import FieldError, Kind, Problem
 from shared.settings import settings
-from shared.transaction_id import is_transaction_id
 
 A_MAIL_S = 5
 """What whoever asked waits for it at most: a slow mail server is the sweep's business."""
 NONE_STORED = FieldError("customer_email", "must be an e-mail address: none is stored with this payment")
 NONE_TAKEN = FieldError("customer_email", "is not taken any more for this payment: ask the shop for the invoice")
-FIELDS = ("transaction_id", "customer_email")
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
@@ -37,10 +34,13 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
 
 
 def send_again(request: Request) -> Answer:
-    transaction_id, customer_email = _read(request.json_object())
+    from shared.request_bodies import read_invoice_request  # pydantic: only this function and stkpush pay for it
+
+    wanted = read_invoice_request(request.json_object())
+    transaction_id = wanted.transaction_id
     mine = settings()
     caller = caller_digest(request.caller_address, mine.caller_key)
-    asked_by = Customer(caller, mine.limits.address_pushes_an_hour, customer_email)
+    asked_by = Customer(caller, mine.limits.address_pushes_an_hour, wanted.customer_email)
     match gateway().invoices.send_again(transaction_id, asked_by):
         case None:
             raise Problem(Kind.NOT_FOUND)
@@ -64,18 +64,3 @@ def on_its_way(transaction_id: str) -> Answer:
     """Never the address: whoever holds the id need not be its owner."""
     message = "The invoice is on its way to the address stored with the payment."
     return Answer(202, {"transaction_id": transaction_id, "message": message}, log={"transaction_id": transaction_id})
-
-
-def _read(body: dict[str, object]) -> tuple[str, str | None]:
-    errors = unknown_fields(body, FIELDS, "is not a field of this request")
-    transaction_id = body.get("transaction_id")
-    if not is_transaction_id(transaction_id):
-        errors.append(FieldError("transaction_id", "must be the id that the payment was given"))
-    customer_email = None
-    try:
-        customer_email = read_email(body.get("customer_email"))
-    except ValueError as refused:
-        errors.append(FieldError("customer_email", str(refused)))
-    if errors:
-        raise Problem(Kind.INVALID, *errors)
-    return str(transaction_id), customer_email

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from shared.database.errors import CommitUnknown, ConstraintBroken, DatabaseUnavailable
 from shared.gateway.trail import READ, WRITE
-from shared.language import DEFAULT_LANG, Lang
 from shared.limits import ASKED_FOR_EACH_PROMPT, REST_S, Limits, MoneyLimit, Scope
 from shared.payments import Status
 
@@ -22,26 +21,7 @@ if TYPE_CHECKING:
     from shared.database import Row, Transaction
     from shared.gateway.store import Store
     from shared.gateway.trail import Trail
-
-
-@dataclass(frozen=True)
-class Order:
-    """What a customer asked for, checked and normalised."""
-
-    msisdn: str
-    amount_kes: Decimal
-    account_reference: str
-    transaction_desc: str | None = None
-    customer_email: str | None = None
-    customer_name: str | None = None
-    lang: Lang = DEFAULT_LANG
-
-
-@dataclass(frozen=True)
-class IdempotencyKey:
-    key: str
-    fingerprint: str
-    """Of the normalised order: the same key with another fingerprint is a mistake of the caller."""
+    from shared.orders import IdempotencyKey, Order
 
 
 @dataclass(frozen=True)

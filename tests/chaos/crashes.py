@@ -26,9 +26,9 @@ from urllib.parse import urlsplit
 from ops.verify import INVARIANTS, read_invariants
 from shared.collaborators import gateway
 from shared.database import Row
-from shared.gateway.admissions import Order
 from shared.gateway.inbox import Entry
 from shared.mail.mailer import ID_HEADER
+from shared.orders import Order
 from shared.settings import settings
 from tests.chaos.crash_process import FAILS_AFTER, FAILS_BEFORE, KILLED_AFTER, KILLED_BEFORE, LOST_ON_THE_WAY
 from tests.chaos.crew import Job

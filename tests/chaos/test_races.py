@@ -19,8 +19,9 @@ import pytest
 from ops.verify import broken_invariants
 from shared.collaborators import gateway
 from shared.database import Database
-from shared.gateway.admissions import Admitted, Order
+from shared.gateway.admissions import Admitted
 from shared.gateway.inbox import MOST_FROM_EACH, Entry
+from shared.orders import Order
 from shared.settings import limits
 from tests.chaos.crew import Crew, Job, ask, callback, later, status, stkpush, sweep
 from tests.chaos.customers import Pushed, Truth, nth_order, push

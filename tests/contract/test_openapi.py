@@ -13,8 +13,8 @@ import pytest
 
 from dev.api_description import document, openapi_json
 from dev.api_problems import bridge_problems
-from shared.orders import read_order
 from shared.problems import Kind, Problem
+from shared.request_bodies import read_order
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "api.md").read_text("utf-8")
@@ -100,7 +100,9 @@ def test_every_example_has_the_form_that_is_described() -> None:
 
 def test_the_reader_takes_the_characters_that_are_described_and_no_others() -> None:
     """But for those that Unicode has assigned since this Python was made: the reader takes them."""
-    described = jsonschema_rs.validator_for(DESCRIBED["components"]["schemas"]["Order"]["properties"]["customer_name"])
+    described = jsonschema_rs.validator_for(
+        DESCRIBED["components"]["schemas"]["StkpushRequest"]["properties"]["customer_name"]
+    )
     order: dict[str, object] = {"phone_number": "0708374149", "amount": 1, "account_reference": "INV00042"}
 
     def is_taken(character: str) -> bool:

@@ -16,8 +16,9 @@ import pytest
 from ops.__main__ import main
 from ops.limits import Evidence, advise
 from shared.collaborators import gateway
-from shared.gateway.admissions import Admitted, Order, TooMany
+from shared.gateway.admissions import Admitted, TooMany
 from shared.limits import Scope, caller_digest
+from shared.orders import Order
 from shared.settings import limits, settings
 from tests.fixtures.shop import CUSTOMER, Reply, Shop, forget_collaborators
 
