@@ -1,9 +1,8 @@
-"""The HTTP edge: from Netlify's event to a `Request`, from an `Answer` or an error to what the caller gets.
+"""The HTTP edge: Netlify's event becomes a `Request`; an `Answer` or an exception becomes the response.
 
-Errors are RFC 9457 problem details with a stable `code`. Every function answers through `answer`: it checks origin,
-address, method and the body's size, translates errors once, and writes one canonical log line a request, in which no
-phone number, address, token or secret ever stands. It never raises, and a log line that cannot be written takes no
-answer back. Why each header is as it is: docs/decisions/edge.md.
+Every function answers through `answer`. It checks path, method, origin and the body's size, translates exceptions
+to problems (shared/problems.py), and writes one canonical log line a request, without phone numbers, addresses, tokens
+or secrets. It never raises. docs/decisions/edge.md has the reason for each header.
 """
 
 from __future__ import annotations
@@ -15,15 +14,13 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
 from shared.observability.log import keep_others_quiet, log_line, where_it_broke
 from shared.problems import DEEPEST_BODY, LARGEST_BODY_BYTES, FieldError, Kind, Problem
 from shared.settings_reader import Misconfigured
-
-Handler = Callable[[dict[str, Any], object], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Request:
-    """What a function is asked."""
+    """One HTTP request, header names in lower case."""
 
     method: str
     path: str
@@ -47,7 +44,7 @@ class Request:
 
     @property
     def caller_address(self) -> str | None:
-        """From the platform's own header: x-forwarded-for can be forged. None where no platform says it."""
+        """From the platform's own header: anybody can forge x-forwarded-for. None where it is missing."""
         return self.headers.get("x-nf-client-connection-ip") or None
 
     @property
@@ -64,10 +61,7 @@ class Request:
             if _depth(text) > DEEPEST_BODY:
                 raise Problem(Kind.TOO_DEEP)
             document = json.loads(
-                text,
-                parse_float=Decimal,
-                parse_constant=_no_constant,
-                object_pairs_hook=_no_doubles,
+                text, parse_float=Decimal, parse_constant=_refuse_constant, object_pairs_hook=_refuse_repeated_keys
             )
         except (ValueError, RecursionError, ArithmeticError) as refused:
             raise Problem(Kind.NOT_JSON) from refused
@@ -85,29 +79,35 @@ def answer(
     address: str = ".*",
     origins: Callable[[], tuple[str, ...]] | None = None,
 ) -> dict[str, Any]:
-    """Run one function's story over one event. Never raises. No `methods`: any will do. No `origins`: no CORS at all.
+    """Run one function's story over one event. Never raises.
 
-    `address` is a pattern of the whole path: whatever else is led here gets a 404, whichever its method.
+    `address` is a pattern of the whole path; any other path is a 404, whatever the method. Without `methods` every
+    method is allowed. Without `origins` there are no CORS headers.
     """
+    started = time.monotonic()
+    failure: Exception | None
     try:
         keep_others_quiet()
-        return _answer(event, function, methods, story, address, origins)
-    except Exception as failure:  # what translates or writes is broken itself; what the story did stays done
-        _log(function, 500, 0, {"code": "internal"}, failure)
-        return {"statusCode": 500, "headers": {**SECURITY_HEADERS, **_INTERNAL.headers}, "body": _LAST_RESORT}
+        reply, failure = _reply(event, methods, story, address, origins)
+        body = json.dumps(reply.body) if reply.status != 204 else ""
+    except Exception as broken:  # the edge itself is broken; what the story did stays done
+        reply, body, failure = _LAST_RESORT, _LAST_RESORT_BODY, broken
+    taken_ms = round((time.monotonic() - started) * 1000, 1)
+    _log(function, reply.status, taken_ms, {**reply.log, "code": reply.body.get("code")}, failure)
+    kind = {"content-type": "application/json"} if body else {}
+    return {"statusCode": reply.status, "headers": {**kind, **SECURITY_HEADERS, **reply.headers}, "body": body}
 
 
-def _answer(
+def _reply(
     event: dict[str, Any],
-    function: str,
     methods: tuple[str, ...],
     story: Callable[[Request], Answer],
     address: str,
     origins: Callable[[], tuple[str, ...]] | None,
-) -> dict[str, Any]:
-    started = time.monotonic()
-    failure: BaseException | None = None
+) -> tuple[Answer, Exception | None]:
+    """The answer with its CORS headers, and the exception that the log line names."""
     cors: Mapping[str, str] = {}
+    failure: Exception | None = None
     try:
         request = _request(event)
         cors = _cors(request, origins)
@@ -119,29 +119,22 @@ def _answer(
             raise Problem(Kind.METHOD_NOT_ALLOWED, allow=", ".join(methods))
         else:
             reply = story(request)
-    except Exception as raised:  # the last door: translated here, and nowhere else
+    except Exception as raised:
         problem, failure = _translate(raised)
-        reply = Answer(problem.status, problem.body(), problem.headers, problem.log)
-    has_body = reply.status != 204
-    kind = {"content-type": "application/json"} if has_body else {}
-    body = json.dumps(reply.body) if has_body else ""
-    taken_ms = round((time.monotonic() - started) * 1000, 1)
-    _log(function, reply.status, taken_ms, dict(reply.log) | {"code": reply.body.get("code")}, failure)
-    return {"statusCode": reply.status, "headers": {**kind, **SECURITY_HEADERS, **cors, **reply.headers}, "body": body}
+        reply = _answer_of(problem)
+    return replace(reply, headers={**cors, **reply.headers}), failure
 
 
-def _log(
-    function: str, status: int, taken_ms: float, fields: Mapping[str, object], failure: BaseException | None
-) -> None:
-    """The canonical line; where that cannot be written, the standard library's own last resort says so on stderr."""
+def _log(function: str, status: int, taken_ms: float, fields: Mapping[str, object], failure: Exception | None) -> None:
+    """The canonical line. A line that cannot be written does not change the answer: stderr says so instead."""
     try:
         log_line(function, status, taken_ms, fields, failure)
-    except Exception as broken:  # an answer is not taken back for its log line
+    except Exception as broken:
         with contextlib.suppress(Exception):
             import logging
 
-            told = f"{function} answered {status}; its log line could not be written: {where_it_broke(broken)}"
-            logging.getLogger("last_resort").error(told)
+            message = f"{function} answered {status}; its log line could not be written: {where_it_broke(broken)}"
+            logging.getLogger("last_resort").error(message)
 
 
 SECURITY_HEADERS = {
@@ -154,13 +147,19 @@ SECURITY_HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
 }
-_INTERNAL = Problem(Kind.INTERNAL)
-_LAST_RESORT = json.dumps(_INTERNAL.body())
+
+
+def _answer_of(problem: Problem) -> Answer:
+    return Answer(problem.status, problem.body(), problem.headers, problem.log)
+
+
+_LAST_RESORT = _answer_of(Problem(Kind.INTERNAL))
+_LAST_RESORT_BODY = json.dumps(_LAST_RESORT.body)
 """Made at import, before anything can break."""
 
 
 def _translate(raised: Exception) -> tuple[Problem, Exception | None]:
-    """The one place where an exception becomes an answer. The second value is logged with its traceback."""
+    """The one place where an exception becomes a problem. The second value is what the log line names."""
     from shared.database.errors import Busy, DatabaseUnavailable
     from shared.gateway.store import WrongEnvironment
 
@@ -201,12 +200,12 @@ def _request(event: dict[str, Any]) -> Request:
 
 
 def _cors(request: Request, origins: Callable[[], tuple[str, ...]] | None) -> Mapping[str, str]:
-    """What the browser of an allowed page needs to see; nothing but `Vary` for any other."""
+    """The headers that let an allowed page read the answer. Any other page gets only `Vary`."""
     if origins is None:
         return {}
     origin = request.headers.get("origin", "")
     allowed = False
-    with contextlib.suppress(Misconfigured):  # told by whoever needs the settings; nobody is allowed meanwhile
+    with contextlib.suppress(Misconfigured):  # whoever needs the settings reports it; until then no origin is allowed
         allowed = origin != "" and origin in origins()
     if not allowed:
         return {"vary": "Origin"}
@@ -232,7 +231,7 @@ def _preflight(methods: tuple[str, ...], cors: Mapping[str, str]) -> Answer:
 
 
 def _depth(text: str) -> int:
-    """How deep a JSON text goes, before it is parsed: how deep Python's own reader goes is its version's choice."""
+    """How deep a JSON text is nested. Counted before parsing: how deep Python's parser goes depends on its version."""
     depth = deepest = 0
     for token in re.finditer(r'"(?:[^"\\]|\\[\s\S])*"?|[\[\]{}]', text):
         if token[0] in ("{", "["):
@@ -243,11 +242,11 @@ def _depth(text: str) -> int:
     return deepest
 
 
-def _no_constant(text: str) -> object:
+def _refuse_constant(text: str) -> object:
     raise ValueError(f"{text} is not JSON")
 
 
-def _no_doubles(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def _refuse_repeated_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
     document = dict(pairs)
     if len(document) != len(pairs):
         raise ValueError("a key stands twice")

@@ -1,6 +1,6 @@
-"""What a caller's address is counted under, and how long a phone rests that does not answer. Pure.
+"""The limits on pushes: what can be limited, how long an unanswered phone rests, how a caller's address is counted.
 
-How much is allowed stands in `shared.settings`; what is counted, and the locks that make it exact, in
+Pure. `shared.settings` reads how much is allowed; the counting, and the locks that make it exact, are in
 `shared.gateway.admissions` and db/schema.sql.
 """
 
@@ -14,14 +14,14 @@ from decimal import Decimal
 from enum import StrEnum
 
 REST_S = (5 * 60, 15 * 60, 60 * 60, 6 * 60 * 60)
-"""How long a phone rests after its last push: when the allowed number in a row is unanswered, and for each one more."""
+"""How long a phone rests after its last push, once the allowed number in a row is unanswered; longer after each more."""
 ASKED_FOR_EACH_PROMPT = 3
-"""A push that Daraja refused rang no phone, but was a call: so many are let through for each prompt that is allowed."""
+"""Pushes, refused ones included, for each prompt that is allowed: a refused one rings no phone, but calls Daraja."""
 NOBODY = "no address"
 
 
 class Scope(StrEnum):
-    """Whose pushes were too many."""
+    """What the pushes were counted for."""
 
     PHONE = "phone"
     ADDRESS = "address"
@@ -51,9 +51,9 @@ class Limits:
 
 
 def caller_digest(address: str | None, key: str) -> str:
-    """A caller's network under a key: one IPv4 address, or the /64 of an IPv6 one, all of which one household has.
+    """HMAC of the caller's network: one IPv4 address, or the /64 of an IPv6 address, since one household has all of it.
 
-    An address that is absent, or is not one, is everybody's who has none: leaving it out gains nothing.
+    All callers without a valid address share one count, so nobody gains by leaving it out.
     """
     return hmac.new(key.encode(), f"lipa caller {_network(address)}".encode(), hashlib.sha256).hexdigest()
 

@@ -1,7 +1,7 @@
-"""Phone numbers (MSISDNs): every Kenyan way of writing one, one way of storing it, one way of showing it.
+"""Phone numbers (MSISDNs): read in every Kenyan form, stored as `254…`, shown masked.
 
-Whether a number is an M-Pesa line is Safaricom's to say: numbers are ported between networks, and new prefixes appear
-(018x and 014x in August 2026), so only the shape `254` + `7` or `1` + eight digits is checked here.
+Only the shape is checked: `254`, then `7` or `1`, then eight digits. Only Safaricom knows whether it is an M-Pesa line:
+numbers move between networks, and new prefixes appear (018x and 014x in August 2026).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def read_msisdn(value: object) -> str:
 
 
 def masked(msisdn: str) -> str:
-    """`2547*****678`: enough for a customer to recognise, too little to call. One that was erased says so."""
+    """`2547*****678`: a customer recognises it, and nobody can call it. An erased number says so."""
     if msisdn.startswith("2540"):
         return "an erased number"
     return f"{msisdn[:4]}*****{msisdn[-3:]}"

@@ -1,4 +1,4 @@
-"""What a customer is told about a payment: what happened, and what to do now. Plain English, nothing technical."""
+"""What the status of a payment says to the customer: what happened, and what to do now. Plain English."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from shared.gateway.statuses import StatusView
 
 ASK_EVERY_S = ((60, 3), (300, 5), (3600, 15))
-"""How often a page asks: every 3 s in the first minute, and ever less often."""
+"""(until this age in seconds, ask every so many seconds): often in the first minute, then less and less."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ NOT_TAKEN = Words(
     "M-Pesa did not take the payment.",
     "You can try again. But if an M-Pesa SMS says that you paid, do not: please write to us.",
 )
-"""By a person's word, who can be wrong about what left a phone."""
+"""An operator said so, and an operator can be wrong about what the customer paid."""
 
 
 def words_for(payment: StatusView) -> Words:
-    """The sentence for where a payment stands, from its result code where there is one."""
+    """From the result code where M-Pesa gave one, else from the status."""
     match payment.status:
         case Status.PAID:
             return PAID if payment.receipt else PAID_WITHOUT_RECEIPT
@@ -69,7 +69,7 @@ def words_for(payment: StatusView) -> Words:
 
 
 def ask_again_after_s(payment: StatusView) -> int | None:
-    """When a page should ask again; None: nothing more is to come."""
+    """When a page should ask again. None: the answer will not change any more."""
     receipt_follows = payment.status is Status.PAID and payment.receipt is None
     may_turn_out_paid = payment.status in NOT_PAID and payment.success_held
     if not (PUBLIC[payment.status] in ("pending", "under_review") or receipt_follows or may_turn_out_paid):
