@@ -14,7 +14,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 REST_S = (5 * 60, 15 * 60, 60 * 60, 6 * 60 * 60)
-"""How long a phone rests after its last push, once the allowed number in a row is unanswered; longer after each more."""
+"""Seconds that a phone rests when the allowed number of pushes in a row is unanswered, and after each further one."""
 ASKED_FOR_EACH_PROMPT = 3
 """Pushes, refused ones included, for each prompt that is allowed: a refused one rings no phone, but calls Daraja."""
 NOBODY = "no address"
