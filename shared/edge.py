@@ -18,6 +18,8 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
+from shared import settings
+from shared.observability import monitoring
 from shared.observability.log import keep_others_quiet, log_line, where_it_broke
 from shared.problems import DEEPEST_BODY, LARGEST_BODY_BYTES, FieldError, Kind, Problem
 from shared.settings_reader import Misconfigured
@@ -88,6 +90,8 @@ def answer(
     failure: Exception | None
     try:
         keep_others_quiet()
+        with contextlib.suppress(Misconfigured):  # the functions that need all settings say what is wrong with it
+            monitoring.start(settings.monitoring())
         reply, failure = _reply(event, methods, story, address, origins)
         body = json.dumps(reply.body) if reply.status != 204 else ""
     except Exception as broken:  # the edge itself is broken; what the story did stays done

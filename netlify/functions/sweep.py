@@ -11,7 +11,7 @@ from typing import Any
 
 from shared.deadline import Deadline
 from shared.edge import Answer, Request, answer
-from shared.observability.monitoring import check_in
+from shared.observability.monitoring import monitor
 from shared.sweeping import Sweep
 
 STARTS_NOTHING_AFTER_S = 18
@@ -20,7 +20,8 @@ STARTS_NOTHING_AFTER_S = 18
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     began = time.monotonic()
     told = answer(event, function="sweep", methods=(), story=sweep)
-    check_in(ok=told["statusCode"] == 200, taken_s=time.monotonic() - began)
+    if (sentry := monitor()) is not None:
+        sentry.check_in(ok=told["statusCode"] == 200, taken_s=time.monotonic() - began)
     return told
 
 

@@ -1,6 +1,7 @@
-"""Every alert there is: what it says, and what the operator does now. docs/runbook.md has a section for each.
+"""Every alert: what it says, and what the operator does now. docs/runbook.md has a section for each.
 
-An alert is a log line of one shape and, where the shop has Sentry, an issue there.
+An alert is raised by a row of the outbox, written with what caused it. `deliver` is the one way out: a log line and,
+where the shop has Sentry, an issue there.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Topic:
-    """What is the matter, and what to do about it."""
+    """What is wrong, and what to do about it."""
 
     says: str
     do_now: str
@@ -150,8 +151,8 @@ TOPICS: Mapping[str, Topic] = {
 UNKNOWN = Topic("An alert without a description.", CASE)
 
 
-def tell(due: AlertDue) -> bool:
-    """One alert, to the log and to Sentry. False: Sentry should have it and does not; the log line is written."""
+def report(due: AlertDue) -> bool:
+    """Write the log line, once, and report to Sentry, where the shop has it. False: Sentry did not confirm it."""
     topic = TOPICS.get(due.topic, UNKNOWN)
     fields = {
         "since": due.created_at.isoformat(timespec="seconds"),
@@ -162,22 +163,22 @@ def tell(due: AlertDue) -> bool:
     }
     if not due.line_is_written:
         alert_line(due.topic, due.transaction_id, **fields)
-    mine = monitor()
-    if mine is None:
+    sentry = monitor()
+    if sentry is None:
         return True
     about = {"alert": due.topic, "transaction_id": due.transaction_id, **fields}
-    return mine.alert(due.topic, topic.says, about, due.transaction_id or str(due.id))
+    return sentry.alert(due.topic, topic.says, about, due.transaction_id or str(due.id))
 
 
 def deliver(gateway: Gateway, due: AlertDue) -> None:
-    """Tell it, and write down whether it left."""
-    if tell(due):
+    """Report the alert, and record whether it left."""
+    if report(due):
         gateway.outbox.sent(due)
     else:
         gateway.outbox.failed(due, "Sentry did not take it; the log line is written")
 
 
 def sweep_is_late(gateway: Gateway) -> None:
-    """For whoever notices that no sweep comes: it cannot tell so itself. Told once, and then once a day."""
+    """The alert that no sweep runs, raised by another function: once, and then once a day."""
     if (due := gateway.watch.sweep_is_late()) is not None:
         deliver(gateway, due)

@@ -1,8 +1,8 @@
-"""One canonical line a request, as JSON on standard output, by Powertools: fields rather than prose.
+"""One canonical line for each request, as JSON on standard output, by Powertools' Logger.
 
-Only the fields of safe_fields.py are written. An exception is written with its type and where it was raised,
-never with its message or its arguments: those may carry a phone number or an address. What libraries log, warnings and
-exceptions that nobody caught are kept to the same rule: who said something, and where in the code, never what.
+Only the fields of safe_fields.py are written. An exception is written with its type and the place that raised it, never
+with its message or arguments: they may contain a phone number or an address. The same holds for what libraries log, for
+warnings and for exceptions that nobody caught.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
+from shared.observability.monitoring import monitor
 from shared.observability.safe_fields import safe_fields
 from shared.settings_reader import Misconfigured
 
@@ -36,7 +37,7 @@ def _logger() -> Logger:
 def log_line(
     function: str, status: int, taken_ms: float, fields: Mapping[str, object], failure: BaseException | None = None
 ) -> None:
-    """The request's own line, its last word; an error line where something broke, which is reported too."""
+    """The last line of a request; an ERROR where something broke, which is also reported to Sentry."""
     line = {"function": function, "status": status, "taken_ms": taken_ms, **safe_fields(fields)}
     if isinstance(failure, Misconfigured):
         _logger().error("misconfigured", extra=line | {"should_hold": should_hold(failure)})
@@ -44,33 +45,33 @@ def log_line(
         _logger().error("failed", extra=line | safe_fields({"failure": where_it_broke(failure)}))
     else:
         _logger().info("answered", extra=line)
-    if failure is not None:
-        _report(failure, {"function": function, **fields})
-    if _monitoring_in_use():
-        from shared.observability.monitoring import flush
-
-        flush()
+    if (sentry := monitor()) is not None:
+        if failure is not None:
+            sentry.error(failure, {"function": function, **fields})
+        if not sentry.flush():
+            note("Sentry took no report")
 
 
 def failed(while_doing: str, failure: BaseException, **fields: object) -> None:
-    """Something broke, and the work goes on without it: an error line of its own, and reported."""
-    told = {"while_doing": while_doing, "failure": where_it_broke(failure), **fields}
-    _logger().error("failed", extra=safe_fields(told))
-    _report(failure, {"while_doing": while_doing, **fields})
+    """Something broke and the work goes on without it: an ERROR line, also reported to Sentry."""
+    line = {"while_doing": while_doing, "failure": where_it_broke(failure), **fields}
+    _logger().error("failed", extra=safe_fields(line))
+    if (sentry := monitor()) is not None:
+        sentry.error(failure, {"while_doing": while_doing, **fields})
 
 
 def alert_line(topic: str, transaction_id: str | None, **fields: object) -> None:
-    """Something an operator should look at: every alert has this one shape, so that a log drain can pick it up."""
+    """An alert for the operator. All alerts have this one shape, so that a log drain can select them."""
     _logger().error("alert", extra=safe_fields({"alert": topic, "transaction_id": transaction_id, **fields}))
 
 
 def note(message: str, **fields: object) -> None:
-    """Something that happened on the way and needs nobody. `message` is a constant of the code."""
+    """Something that needs no action. `message` is a constant of the code."""
     _logger().info(message, extra=safe_fields(fields))
 
 
 def should_hold(failure: Misconfigured) -> dict[str, str]:
-    """Variables and what they should hold, never values: nobody sees what `sweep` answers, so its log says it."""
+    """Variables and what they should hold, never their values. Nobody reads the answer of `sweep`: its log says it."""
     return {problem.name: problem.should_hold for problem in failure.problems}
 
 
@@ -84,31 +85,19 @@ def where_it_broke(failure: BaseException) -> str:
     )
 
 
-def _report(failure: BaseException, fields: Mapping[str, object]) -> None:
-    """To Sentry, where the shop has one: kept until the request has its last word."""
-    from shared.observability.monitoring import remember_error
-
-    remember_error(failure, fields)
-
-
-def _monitoring_in_use() -> bool:
-    """Where it was never imported there is nothing to send, and a good request need not pay for it."""
-    return "shared.observability.monitoring" in sys.modules
-
-
 def _place(filename: str, line: int | None, *names: str) -> str:
     return " ".join((f"{filename.rpartition('/')[2]}:{line}", *names))
 
 
-# What others say in our process ---------------------------------------------------------------------------------------
+# Libraries, warnings and uncaught exceptions --------------------------------------------------------------------------
 
 
 @functools.cache
 def keep_others_quiet() -> None:
-    """From now on no library's message, no warning's text and no uncaught exception's values leave this process.
+    """From now on this process writes no library's message, no warning's text and no uncaught exception's values.
 
-    A library's record is emptied as it is made, before any handler can see it. Hooks that somebody else has set, such
-    as a debugger or a test runner, stay.
+    A library's log record is emptied when it is made, before any handler sees it. Hooks that a debugger or a test
+    runner has set stay.
     """
     logging.raiseExceptions = False  # it would print a record's arguments
     logging.setLogRecordFactory(functools.partial(_emptied_record, logging.getLogRecordFactory()))
@@ -117,9 +106,9 @@ def keep_others_quiet() -> None:
     if sys.excepthook is sys.__excepthook__:
         sys.excepthook = lambda kind, failure, trace: _uncaught(failure)
     if threading.excepthook is threading.__excepthook__:
-        threading.excepthook = lambda told: _uncaught(told.exc_value)
+        threading.excepthook = lambda raised: _uncaught(raised.exc_value)
     if sys.unraisablehook is sys.__unraisablehook__:
-        sys.unraisablehook = lambda told: _uncaught(told.exc_value)
+        sys.unraisablehook = lambda raised: _uncaught(raised.exc_value)
 
 
 def _emptied_record(

@@ -1,192 +1,108 @@
-"""Sentry's own words: reports as envelopes of its official SDK, carried by our own exchange within a deadline.
-
-The SDK gathers nothing here: no integrations, breadcrumbs, local variables, request data or machine's name; and it
-starts no thread that a frozen function would leave behind. What it has put together in the end is built anew from a
-list (`only_listed`, its `before_send`), so that a later version that gathers more sends no more.
-"""
+"""Sentry's SDK, set up to gather nothing by itself. Every report passes `safe_report` before it leaves."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import sentry_sdk
-from sentry_sdk.consts import EndpointType
-from sentry_sdk.transport import Transport
-from sentry_sdk.utils import Dsn
+from sentry_sdk.crons import capture_checkin
+from sentry_sdk.transport import HttpTransport
 
-from shared.calls_out import CallFailed, Request, exchange
-from shared.deadline import Deadline
-from shared.observability.safe_fields import PROSE, UUID, WORD, is_safe
+from shared.observability.safe_fields import safe_report
 
 if TYPE_CHECKING:
-    from sentry_sdk._types import DataCollectionUserOptions
     from sentry_sdk.envelope import Envelope
-    from sentry_sdk.types import Event
 
     from shared.settings import MonitoringSettings
 
-CLIENT = f"lipa.python/{sentry_sdk.VERSION}"
-
-NOTHING: DataCollectionUserOptions = {
-    "user_info": False,
-    "cookies": {"mode": "off"},
-    "http_headers": {"request": {"mode": "off"}},
-    "http_bodies": [],
-    "url_query_params": {"mode": "off"},
-    "graphql": {"document": False, "variables": False},
-    "gen_ai": {"inputs": False, "outputs": False},
-    "database_query_data": False,
-    "queues": False,
-    "stack_frame_variables": False,
-    "frame_context_lines": 0,
+TAGS = ("function", "code", "while_doing", "alert", "transaction_id")
+"""The fields that errors and alerts can be searched by."""
+SWEEP_MONITOR: Any = {
+    "schedule": {"type": "crontab", "value": "* * * * *"},
+    "timezone": "UTC",
+    "checkin_margin": 5,
+    "max_runtime": 2,
+    "failure_issue_threshold": 3,
+    "recovery_threshold": 1,
 }
-"""What the SDK gathers by itself."""
-
-
-class NotDelivered(Exception):
-    """Sentry did not take it. `wait_s`: how long it asks to be left alone."""
-
-    def __init__(self, why: str, wait_s: float | None = None) -> None:
-        self.wait_s = wait_s
-        super().__init__(why)
+"""Sentry creates the monitor at the first check-in. Three missed or failed runs are an issue."""
 
 
 class Sentry:
-    """One project at Sentry, addressed by its DSN."""
+    """The project of a DSN. Reports are sent by the SDK's own thread; `flush` waits for them."""
 
     def __init__(self, settings: MonitoringSettings) -> None:
         """Raises `sentry_sdk.utils.BadDsn`."""
-        self._auth = Dsn(settings.dsn or "").to_auth(CLIENT)
-        self._basket = _Basket()
-        self._client = sentry_sdk.Client(
+        sentry_sdk.init(
             dsn=settings.dsn,
-            transport=self._basket,
-            before_send=only_listed,
             environment=settings.environment,
-            release=settings.release or "",  # for None it would ask git, in a process of its own
-            server_name="",
+            release=settings.release or "",  # for None the SDK asks git, in a process of its own
+            before_send=lambda event, hint: safe_report(event),
+            transport=_ConfirmedTransport,
+            http_proxy="",
+            https_proxy="",
             default_integrations=False,
             auto_enabling_integrations=False,
-            max_breadcrumbs=0,
-            data_collection=NOTHING,
-            max_request_body_size="never",
             auto_session_tracking=False,
+            include_local_variables=False,
+            include_source_context=False,
+            max_breadcrumbs=0,
             send_client_reports=False,
-            traces_sample_rate=None,
-            enable_logs=False,
-            sample_rate=1.0,
+            server_name="",
             debug=False,
             spotlight=False,
         )
 
-    def send(self, report: Mapping[str, object], deadline: Deadline) -> None:
-        """One event or check-in. Raises `NotDelivered`, at the latest when the deadline passes."""
-        self._client.capture_event(cast("Event", dict(report)))
-        envelopes = self._basket.emptied()
-        if not envelopes:
-            raise NotDelivered("the SDK made nothing of it")
-        for envelope in envelopes:
-            self._post(envelope, deadline)
+    def error(self, failure: BaseException, fields: Mapping[str, object]) -> None:
+        with _scope(fields):
+            sentry_sdk.capture_exception(failure)
 
-    def _post(self, envelope: Envelope, deadline: Deadline) -> None:
-        headers = {"Content-Type": "application/x-sentry-envelope", "X-Sentry-Auth": self._auth.to_header()}
-        request = Request("POST", self._auth.get_api_url(EndpointType.ENVELOPE), headers, envelope.serialize())
-        try:
-            answer = exchange(request, deadline)
-        except CallFailed as failure:
-            raise NotDelivered(str(failure)) from failure
-        if not 200 <= answer.status < 300:
-            wait = answer.headers.get("retry-after", "")
-            raise NotDelivered(f"Sentry answered HTTP {answer.status}", float(wait) if wait.isdecimal() else None)
+    def alert(self, topic: str, says: str, fields: Mapping[str, object], occasion: str) -> None:
+        """One issue for each topic and occasion."""
+        with _scope(fields) as scope:
+            scope.fingerprint = ["alert", topic, occasion]
+            sentry_sdk.capture_message(f"{topic}: {says}", level="error")
+
+    def check_in(self, *, ok: bool, taken_s: float) -> None:
+        status = "ok" if ok else "error"
+        capture_checkin("sweep", status=status, duration=round(taken_s, 3), monitor_config=SWEEP_MONITOR)
+
+    def flush(self, timeout_s: float) -> bool:
+        """Whether Sentry confirmed everything within `timeout_s`."""
+        sentry_sdk.flush(timeout_s)
+        transport = sentry_sdk.get_client().transport
+        return isinstance(transport, _ConfirmedTransport) and transport.all_confirmed()
 
 
-class _Basket(Transport):
-    """Takes envelopes from the SDK. They are sent by who filled it, not by a thread of its own."""
+class _ConfirmedTransport(HttpTransport):
+    """The SDK's own transport, which remembers what Sentry has not confirmed."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._envelopes: list[Envelope] = []
+    TIMEOUT = 5
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        super().__init__(options)
+        self._unconfirmed: set[str] = set()
 
     def capture_envelope(self, envelope: Envelope) -> None:
-        self._envelopes.append(envelope)
+        self._unconfirmed.add(envelope.headers["event_id"])
+        super().capture_envelope(envelope)
 
-    def emptied(self) -> list[Envelope]:
-        envelopes, self._envelopes = self._envelopes, []
-        return envelopes
+    def _handle_response(self, response: Any, envelope: Envelope | None) -> None:
+        if envelope is not None and 200 <= response.status < 300:
+            self._unconfirmed.discard(envelope.headers["event_id"])
+        super()._handle_response(response, envelope)
 
-
-# The last door: what may be in a report -------------------------------------------------------------------------------
-
-Form = Callable[[object], object]
-"""What may be kept of a value; None: nothing."""
-
-
-def _text(pattern: str | re.Pattern[str]) -> Form:
-    form = re.compile(pattern, re.ASCII) if isinstance(pattern, str) else pattern
-    return lambda value: value if isinstance(value, str) and form.fullmatch(value) else None
+    def all_confirmed(self) -> bool:
+        """Asked once: what is not confirmed now counts as lost."""
+        lost, self._unconfirmed = self._unconfirmed, set()
+        return not lost
 
 
-def _number(value: object) -> object:
-    return value if isinstance(value, bool | int | float) and abs(value) <= 99_999 else None
-
-
-def _each(form: Form) -> Form:
-    return lambda value: [kept for one in value if (kept := form(one)) is not None] if isinstance(value, list) else None
-
-
-def _fields(**forms: Form) -> Form:
-    def keep(value: object) -> object:
-        if not isinstance(value, Mapping):
-            return None
-        kept = {name: form(value[name]) for name, form in forms.items() if name in value}
-        return {name: what for name, what in kept.items() if what is not None}
-
-    return keep
-
-
-def _safe(value: object) -> object:
-    if not isinstance(value, Mapping):
-        return None
-    return {name: kept for name, kept in value.items() if is_safe(name, kept)}
-
-
-_CODE = _text(r"(?!.*\d{7})[\w.<>/-]{1,200}")
-_WORD = _text(WORD)
-_EVENT_ID = _text(r"[0-9a-f]{32}")
-_FRAME = _fields(filename=_CODE, function=_CODE, module=_CODE, lineno=_number, in_app=_number)
-_EXCEPTION = _fields(type=_CODE, module=_CODE, stacktrace=_fields(frames=_each(_FRAME)))
-_REPORT = _fields(
-    event_id=_EVENT_ID,
-    timestamp=_text(r"[0-9T:.Z+-]{10,40}"),
-    platform=_WORD,
-    level=_WORD,
-    logger=_WORD,
-    environment=_WORD,
-    release=_text(r"[A-Za-z0-9._@/+-]{1,100}"),
-    message=_text(PROSE),
-    fingerprint=_each(_text(rf"{UUID.pattern}|\{{\{{ default \}}\}}|[a-z_:]{{1,60}}|[0-9-]{{1,12}}")),
-    exception=_fields(values=_each(_EXCEPTION)),
-    tags=_safe,
-    contexts=_fields(lipa=_safe),
-    # of a check-in
-    type=_text("check_in"),
-    check_in_id=_EVENT_ID,
-    monitor_slug=_text(r"[a-z-]{1,40}"),
-    status=_WORD,
-    duration=_number,
-    monitor_config=_fields(
-        schedule=_fields(type=_WORD, value=_text(r"[*/0-9 ]{9,20}")),
-        timezone=_text("UTC"),
-        checkin_margin=_number,
-        max_runtime=_number,
-        failure_issue_threshold=_number,
-        recovery_threshold=_number,
-    ),
-)
-
-
-def only_listed(event: Any, _hint: Any = None) -> Any:
-    """What of a report may leave: the fields above in the forms above. All else is gone, whoever put it there."""
-    return _REPORT(event)
+@contextmanager
+def _scope(fields: Mapping[str, object]) -> Iterator[sentry_sdk.Scope]:
+    with sentry_sdk.new_scope() as scope:
+        scope.set_context("lipa", dict(fields))
+        scope.set_tags({name: fields[name] for name in TAGS if name in fields})
+        yield scope

@@ -160,10 +160,9 @@ class Shop:
         """As a deploy with other variables."""
         self.process.run(
             "import os; from shared import collaborators as c, settings as s\n"
-            "from shared.observability import monitoring as m\n"
             f"os.environ.update({environment!r})\n"
-            "for made in (c.gateway, c.receiving_gateway, c.daraja, c.mailer, s.settings, s.receiving, s.monitoring,"
-            " m.monitor): made.cache_clear()"
+            "for made in (c.gateway, c.receiving_gateway, c.daraja, c.mailer, s.settings, s.receiving,"
+            " s.monitoring): made.cache_clear()"
         )
 
     def channels(self) -> dict[str, bytes]:
@@ -471,10 +470,7 @@ LEAKS = {
         libraries_that_say_too_much,
     ),
     "envelopes": (
-        "import shared.observability.sentry as sentry, shared.observability.monitoring as monitoring\n"
-        "sentry.only_listed = lambda event, hint: event\n"
-        "told = monitoring._exception\n"
-        "monitoring._exception = lambda failure: told(failure) | {'value': str(failure)}",
+        "import shared.observability.sentry as sentry\nsentry.safe_report = lambda event: event",
         code_that_breaks,
     ),
     "answers": (
