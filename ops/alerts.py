@@ -1,24 +1,25 @@
-"""`ops alerts`: what was told lately, what still holds, and whether the sweep runs. Changes nothing.
-
-Every command that works on the books says so too where no sweep comes: it is one of the few that can notice.
-"""
+"""`ops alerts`: alerts of the last 7 days, incidents that are open now, and whether the sweep runs. Changes nothing."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from typing import Any
 
-from ops.words import counted
+from ops.session import Commands, Session
+from ops.words import counted, eat
 from shared.database import Database, Row
-from shared.east_africa_time import EAT
 from shared.observability.alerts import TOPICS, UNKNOWN
 
 
-def add_commands(commands: Any) -> None:
-    """Adds `alerts` to the parser's commands."""
-    told = commands.add_parser("alerts", help="what was told in the last 7 days, what still holds; changes nothing")
-    told.set_defaults(run=_alerts)
+def add_commands(commands: Commands) -> None:
+    lately = commands.add_parser("alerts", help="alerts of the last 7 days, and open incidents; changes nothing")
+    lately.set_defaults(run=_alerts)
+
+
+def _alerts(session: Session, _: argparse.Namespace) -> int:
+    for line in lines(session.database):
+        print(line)
+    return 0
 
 
 def no_sweep(database: Database) -> str | None:
@@ -35,30 +36,24 @@ def no_sweep(database: Database) -> str | None:
     return f"no sweep has begun for {row['minutes']} minutes. {TOPICS['sweep_stopped'].do_now}"
 
 
-def tell(database: Database) -> Iterator[str]:
-    """Line by line: first what holds now, then what was told, newest first."""
+def lines(database: Database) -> Iterator[str]:
+    """First the open incidents, then the alerts of the last days, newest first."""
     with database.transaction() as tx:
-        holding = tx.rows("SELECT * FROM occasions WHERE seen_at > now() - interval '1 hour' ORDER BY since")
-        told = tx.rows(
+        incidents = tx.rows("SELECT * FROM occasions WHERE seen_at > now() - interval '1 hour' ORDER BY since")
+        alerts = tx.rows(
             """
             SELECT topic, transaction_id, created_at, sent_at, next_try_at, last_error, facts FROM outbox
             WHERE kind = 'alert' AND created_at > now() - interval '7 days' ORDER BY created_at DESC LIMIT 200
             """
         )
-    yield f"{counted(len(holding), 'thing')} about the whole shop {'holds' if len(holding) == 1 else 'hold'} now"
-    for row in holding:
+    yield f"{counted(len(incidents), 'incident')} open now"
+    for row in incidents:
         topic = TOPICS.get(row["topic"], UNKNOWN)
-        yield f"  {row['topic']} since {_eat(row['since'])}: {topic.says}"
+        yield f"  {row['topic']} since {eat(row['since'])} EAT: {topic.says}"
         yield f"      {topic.do_now}"
-    yield f"{counted(len(told), 'alert')} in the last 7 days"
-    for row in told:
-        yield f"  {_eat(row['created_at'])}  {row['topic']}  {_about(row)}{_left(row)}"
-
-
-def _alerts(database: Database, _: argparse.Namespace) -> int:
-    for line in tell(database):
-        print(line)
-    return 0
+    yield f"{counted(len(alerts), 'alert')} in the last 7 days"
+    for row in alerts:
+        yield f"  {eat(row['created_at'])} EAT  {row['topic']}  {_about(row)}{_left(row)}"
 
 
 def _about(row: Row) -> str:
@@ -72,9 +67,5 @@ def _left(row: Row) -> str:
     if row["sent_at"]:
         return ""
     return (
-        f"  (not told yet: {row['last_error'] or 'the sweep tells it'})" if row["next_try_at"] else "  (log line only)"
+        f"  (not sent yet: {row['last_error'] or 'the sweep sends it'})" if row["next_try_at"] else "  (log line only)"
     )
-
-
-def _eat(at: Any) -> str:
-    return f"{at.astimezone(EAT):%Y-%m-%d %H:%M} EAT"

@@ -1,16 +1,18 @@
-"""The audit log, checked under its keys: chains, heads, lengths, missing and extra rows, and the anchors kept outside.
+"""`ops audit verify`: the audit log, checked under its keys: chains, heads, lengths, missing and extra rows, anchors.
 
-Reads a page at a time, in one snapshot, whatever the size of the log; changes nothing.
+Reads a page at a time, in one snapshot, whatever the size of the log. Changes nothing.
 """
 
 from __future__ import annotations
 
+import argparse
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 
+from ops.session import Commands, Session, WrongUse, add_group, transaction_id
 from ops.words import counted
 from shared.audit_chain import NOTHING_YET, Anchor, AuditKey, head, link, read_anchor, read_step
 from shared.database import Database, Row, Transaction
@@ -38,6 +40,35 @@ class Report:
     """How many rows each key signed, by its short name."""
     anchors: int
     findings: list[Finding]
+
+
+def add_commands(commands: Commands) -> None:
+    actions = add_group(commands, "audit", "the audit log, checked under its key")
+    check = actions.add_parser("verify", help="every payment's history, or one; and the anchors; changes nothing")
+    check.add_argument("transaction_id", metavar="TX", nargs="?", type=transaction_id)
+    check.add_argument("--anchor", action="append", default=[], metavar="A", help="a line that was kept outside")
+    check.set_defaults(run=_verify)
+
+
+def _verify(session: Session, chosen: argparse.Namespace) -> int:
+    keys = session.audit_keys
+    if chosen.transaction_id is not None:
+        report = verify_one(session.database, keys, chosen.transaction_id)
+    else:
+        try:
+            report = verify(session.database, keys, chosen.anchor)
+        except ValueError as not_an_anchor:
+            raise WrongUse(str(not_an_anchor)) from None
+    for finding in report.findings:
+        print(f"WRONG  {finding.transaction_id or 'the log'}  {finding.what}")
+    for name, count in sorted(report.keys.items()):
+        known = "" if name in {key.id for key in keys} else ", which is not at hand"
+        print(f"{counted(count, 'row')} signed with the key {name}{known}")
+    print(
+        f"{counted(report.payments, 'payment')}, {counted(report.rows, 'row')}, "
+        f"{counted(report.anchors, 'anchor')} compared, {counted(len(report.findings), 'thing')} wrong"
+    )
+    return 1 if report.findings else 0
 
 
 def verify(database: Database, keys: Sequence[AuditKey], anchors: Sequence[str] = ()) -> Report:

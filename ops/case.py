@@ -1,10 +1,12 @@
-"""Everything known about one payment, told in order: what Safaricom said, what it means, what to do now.
+"""`ops case`: everything known about one payment, in order: what Safaricom said, what it means, what to do now.
 
-For whoever answers "I paid, where is my order?". No words of the code's own but the status, which all commands use.
+For whoever answers "I paid, where is my order?". It uses no names of the code but the status.
 """
 
 from __future__ import annotations
 
+import argparse
+import sys
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +14,8 @@ from datetime import datetime, timedelta
 
 from ops.advice import do_now
 from ops.books import Books
-from ops.words import counted, visible
+from ops.session import Commands, Session
+from ops.words import counted, print_payments, visible
 from shared.daraja.callback_reader import (
     CallbackFailure,
     CallbackRead,
@@ -91,6 +94,28 @@ ERASED = {
     "late_evidence": "what came in again about an erased person",
 }
 A_QUESTION_TAKES = timedelta(seconds=30)
+CLUES = "transaction id, receipt, order reference, phone, invoice number, CheckoutRequestID, or an entry of the inbox"
+
+
+def add_commands(commands: Commands) -> None:
+    about = commands.add_parser("case", help="everything known about one payment, in order")
+    about.add_argument("clue", metavar="TX", help=CLUES)
+    about.set_defaults(run=_case)
+
+
+def _case(session: Session, chosen: argparse.Namespace) -> int:
+    found = session.books.find(chosen.clue)
+    if not found:
+        what = visible(chosen.clue)
+        print(f"ops: nothing is known about {what}; what can be looked up: {CLUES}", file=sys.stderr)
+        return 1
+    if len(found) > 1:
+        print(f"{len(found)} payments; `ops case TX` shows one:")
+        print_payments(found)
+        return 0
+    for line in tell(session.books, str(found[0]["id"])):
+        print(line)
+    return 0
 
 
 @dataclass(frozen=True)

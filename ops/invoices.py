@@ -1,11 +1,39 @@
-"""`ops invoice resend`: the same invoice once more, under its number, audited with who and why. The sweep sends it."""
+"""`ops invoice resend`: the same invoice once more, under its number. The sweep sends it.
+
+Each is written into the audit log, with who and why.
+"""
 
 from __future__ import annotations
 
+import argparse
+
 from ops.books import Books
-from ops.review import NotPossible
+from ops.session import Commands, NotPossible, Session, add_group, add_who, add_why
+from ops.words import counted
 from shared.gateway import Gateway
 from shared.gateway.invoices import AddressErased, NoAddress, Operator, Requested, Waiting
+
+
+def add_commands(commands: Commands) -> None:
+    actions = add_group(commands, "invoice", "invoices that customers wait for")
+    again = actions.add_parser("resend", help="the same invoice once more, to the address on file")
+    whose = again.add_mutually_exclusive_group(required=True)
+    whose.add_argument("clue", metavar="TX|INVOICE", nargs="?", help="transaction id, invoice number, or receipt")
+    whose.add_argument("--failed", action="store_true", help="every invoice that was given up, as after an outage")
+    add_why(again)
+    add_who(again)
+    again.set_defaults(run=_resend)
+
+
+def _resend(session: Session, chosen: argparse.Namespace) -> int:
+    gateway, who = session.gateway(chosen), session.operator(chosen)
+    done = (
+        resend_given_up(gateway, who, chosen.why) if chosen.failed else [resend(gateway, chosen.clue, who, chosen.why)]
+    )
+    for transaction_id in done:
+        print(f"the invoice of {transaction_id} is on its way: the sweep sends it within about a minute")
+    print(f"{counted(len(done), 'invoice')} to be sent again")
+    return 0
 
 
 def resend(gateway: Gateway, clue: str, who: str, why: str) -> str:

@@ -11,7 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ops.review import NotPossible
+from ops.session import Commands, NotPossible, Session, add_group
 from ops.words import visible
 from shared.language import LANGS, Lang
 from shared.mail.letters import SHOPS_OWN, Kind, Letter, values
@@ -66,24 +66,27 @@ MUST_SAY = ("amount", "reference", "date", "transaction_id")
 MUST_SAY_TOO = {Kind.INVOICE: ("invoice_number", "receipt"), Kind.FAILED: ("reason", "next_step")}
 
 
-def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    actions = commands.add_parser("letters", help="the letters customers get; needs no database").add_subparsers(
-        dest="action", required=True, metavar="ACTION"
-    )
+def add_commands(commands: Commands) -> None:
+    actions = add_group(commands, "letters", "the letters customers get; needs no database")
     show = actions.add_parser("show", help="every letter in both languages, in the browser; a reload shows your edits")
     show.add_argument("--port", type=_port, default=None, help="where on 127.0.0.1 (default: 8891, or any free one)")
-    show.set_defaults(run=_show)
+    show.set_defaults(run=_letters, act=_show)
     edit = actions.add_parser("edit", help="copy a letter to shared/mail/shop_templates/, where it is yours to change")
     whats = [str(each) for each in (*Kind, *WHOLE_LAYOUT)]
     edit.add_argument("what", metavar="KIND", choices=whats, help=", ".join(whats))
     edit.add_argument("lang", metavar="LANG", nargs="?", choices=LANGS, help=" or ".join(LANGS) + "; without it, both")
-    edit.set_defaults(run=_edit)
-    actions.add_parser("check", help="what is wrong with your own; 1 where something is").set_defaults(run=_check)
+    edit.set_defaults(run=_letters, act=_edit)
+    check = actions.add_parser("check", help="what is wrong with your own; 1 where something is")
+    check.set_defaults(run=_letters, act=_check)
+
+
+def _letters(session: Session, chosen: argparse.Namespace) -> int:
+    return run(chosen, session.environ)
 
 
 def run(chosen: argparse.Namespace, environ: Mapping[str, str], folder: Path = SHOPS_OWN) -> int:
     """0: done, and nothing is wrong. 1: something is wrong with the shop's own templates. Raises `NotPossible`."""
-    ended: int = chosen.run(chosen, environ, folder)
+    ended: int = chosen.act(chosen, environ, folder)
     return ended
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from ops.session import Commands, Session
 from ops.words import counted
 from shared.database import Database
 from shared.limits import Limits
 from shared.money import LARGEST_DAY_KES, LARGEST_KES, in_words
+from shared.settings import limits as limits_of
 
 DAYS = 7
 """How far back the evidence goes, beside today."""
@@ -23,6 +26,18 @@ DOES_NOT_FIT = (
     "amount_mismatch", "ids_disagree", "reused_receipt", "second_receipt", "contradiction", "duplicate_payment",
 )  # fmt: skip
 """Alerts about money that is not what was asked for."""
+
+
+def add_commands(commands: Commands) -> None:
+    bounds = commands.add_parser("limits", help="each limit, its use, and whether to raise it; changes nothing")
+    bounds.set_defaults(run=_limits)
+
+
+def _limits(session: Session, _: argparse.Namespace) -> int:
+    allowed = limits_of(session.environ)
+    for line in tell(allowed, used(session.database, allowed), evidence(session.database)):
+        print(line)
+    return 0
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -19,19 +18,15 @@ from pathlib import Path
 from ops import encryption, export, retention
 from ops.erasure import By, Eraser
 from ops.people import Order, People, Person, read_person
-from ops.review import NotPossible
-from ops.words import counted, impersonal_words
-from shared.database import Database
+from ops.session import Commands, Session, add_group, add_who, add_why
+from ops.words import counted
 from shared.east_africa_time import EAT
 from shared.gateway.trail import Trail
 from shared.money import in_words
-from shared.settings import audit_settings
 
 
-def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    actions = commands.add_parser("privacy", help="what is stored about people: export, erase, purge").add_subparsers(
-        dest="action", required=True, metavar="ACTION"
-    )
+def add_commands(commands: Commands) -> None:
+    actions = add_group(commands, "privacy", "what is stored about people: export, erase, purge")
     take_out = actions.add_parser("export", help="everything stored about a person, as one JSON file")
     take_out.add_argument("person", metavar="PHONE|EMAIL", type=_person)
     take_out.add_argument("--out", type=Path, metavar="FILE", help="default: personal-data-DATE-TIME.json, here")
@@ -39,8 +34,8 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
     erase = actions.add_parser("erase", help="a person leaves the books; the money stays")
     erase.add_argument("person", metavar="PHONE|EMAIL", type=_person)
-    erase.add_argument("--who", type=impersonal_words, help="your name in the audit log (default: your login)")
-    erase.add_argument("--why", required=True, type=impersonal_words, help="kept in the audit log, so no personal data")
+    add_who(erase)
+    add_why(erase)
     erase.add_argument("--dry-run", action="store_true", help="change nothing, count")
     erase.add_argument(
         "--nothing-owed", action="store_true", help="you looked in the portal: no money has to go back to them"
@@ -48,7 +43,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     erase.set_defaults(run=_erase)
 
     purge = actions.add_parser("purge", help="what is past its time: see docs/privacy.md")
-    purge.add_argument("--who", type=impersonal_words, help="your name in the audit log (default: your login)")
+    add_who(purge)
     purge.add_argument("--dry-run", action="store_true", help="change nothing, count")
     purge.set_defaults(run=_purge)
 
@@ -62,8 +57,8 @@ def _person(text: str) -> Person:
         raise argparse.ArgumentTypeError(str(refused)) from None
 
 
-def _export(database: Database, chosen: argparse.Namespace) -> int:
-    found = export.collect(database, chosen.person)
+def _export(session: Session, chosen: argparse.Namespace) -> int:
+    found = export.collect(session.database, chosen.person)
     if export.is_empty(found):
         print("ops: nothing is stored about them; no file was written", file=sys.stderr)
         return 1
@@ -79,11 +74,11 @@ def _export(database: Database, chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _erase(database: Database, chosen: argparse.Namespace) -> int:
+def _erase(session: Session, chosen: argparse.Namespace) -> int:
     """Every order first, then where the person is named beside other payments. 1: something has to wait."""
     person: Person = chosen.person
-    people = People(database, nothing_owed=chosen.nothing_owed)
-    eraser = _eraser(database, people, chosen, chosen.why)
+    people = People(session.database, nothing_owed=chosen.nothing_owed)
+    eraser = _eraser(session, people, chosen, chosen.why)
     orders = people.orders_of(person)
     waiting = [order for order in orders if order.not_yet or not eraser.person(order)]
     done = {transaction_id for order in orders for transaction_id in order.ids}
@@ -105,14 +100,9 @@ def _erase(database: Database, chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _eraser(database: Database, people: People, chosen: argparse.Namespace, why: str) -> Eraser:
-    """Raises `Misconfigured` where the environment has no key to sign history with."""
-    trail = Trail(audit_settings(chosen.environ).key)
-    try:
-        who = chosen.who or getpass.getuser()
-    except (KeyError, OSError):
-        raise NotPossible("nobody is logged in here: say who you are with --who NAME") from None
-    return Eraser(database, people, trail, By(who, why), dry_run=chosen.dry_run)
+def _eraser(session: Session, people: People, chosen: argparse.Namespace, why: str) -> Eraser:
+    trail = Trail(session.audit_keys[0])
+    return Eraser(session.database, people, trail, By(session.operator(chosen), why), dry_run=chosen.dry_run)
 
 
 def _elsewhere(people: People, eraser: Eraser, person: Person, done: set[str]) -> list[str]:
@@ -164,16 +154,16 @@ def _advice(people: People, person: Person, erased: list[Order]) -> list[str]:
     return advice
 
 
-def _purge(database: Database, chosen: argparse.Namespace) -> int:
-    people = People(database)
-    eraser = _eraser(database, people, chosen, "past its time: see the retention table")
-    for what, done, waiting in retention.purge(database, people, eraser, dry_run=chosen.dry_run):
+def _purge(session: Session, chosen: argparse.Namespace) -> int:
+    people = People(session.database)
+    eraser = _eraser(session, people, chosen, "past its time: see the retention table")
+    for what, done, waiting in retention.purge(session.database, people, eraser, dry_run=chosen.dry_run):
         print(f"{done:7}  {what}" + (f" ({waiting} not finished yet)" if waiting else ""))
     print("nothing was changed: a dry run" if chosen.dry_run else "done")
     return 0
 
 
-def _check(database: Database, _: argparse.Namespace) -> int:
-    for finding in encryption.look(database):
+def _check(session: Session, _: argparse.Namespace) -> int:
+    for finding in encryption.look(session.database):
         print(f"{finding.mark:8}{finding.what}")
     return 0

@@ -1,4 +1,4 @@
-"""Every decision again, from the evidence on file: does the same news still make the same of each payment?
+"""`ops replay`: every decision again, from the evidence on file. Changes nothing.
 
 The audit log says in which order things were decided and on which evidence; callbacks are read again from their raw
 bytes, answers to queries from their codes. A payment is folded from its order to its end by the same pure `decide`,
@@ -8,6 +8,7 @@ were changed, history that was changed, or a rule that has changed since.
 
 from __future__ import annotations
 
+import argparse
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,8 @@ from datetime import datetime
 from decimal import Decimal
 
 from ops.books import Books
+from ops.session import Commands, Session, add_confirm_above
+from ops.words import counted
 from shared.daraja.result_codes import QUERY_FAILURES
 from shared.database import Row
 from shared.erased import as_told
@@ -51,6 +54,20 @@ DECIDES_NOTHING = {"Order", "PersonErased", "InvoiceResent"}
 """Events that are history, but no news about the money."""
 NOT_KEPT = Ids("not kept", "not kept")
 """What Daraja named a push whose ids another payment had: they could not be stored."""
+
+
+def add_commands(commands: Commands) -> None:
+    again = commands.add_parser("replay", help="every decision again, from the evidence on file; changes nothing")
+    add_confirm_above(again)
+    again.set_defaults(run=_replay)
+
+
+def _replay(session: Session, chosen: argparse.Namespace) -> int:
+    decisions, differences = replay(session.books, session.confirm_above_kes(chosen))
+    for difference in differences:
+        print(f"DIFFERS  {difference.transaction_id}  {difference.what}")
+    print(f"{counted(decisions, 'decision')} taken again, {counted(len(differences), 'difference')}")
+    return 1 if differences else 0
 
 
 @dataclass(frozen=True)

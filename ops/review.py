@@ -1,18 +1,56 @@
-"""The operator's exits from REVIEW, and from PAID when money went back. Each is audited, with who and why."""
+"""`ops review`: payments that wait for a person, and the operator's exits from REVIEW, and from PAID after a refund.
+
+Each exit is written into the audit log, with who and why.
+"""
 
 from __future__ import annotations
 
+import argparse
 import re
 
 from ops.books import Books
+from ops.session import Commands, NotPossible, Session, add_group, add_who, add_why, transaction_id
+from ops.words import counted, print_payments
 from shared.gateway import Gateway
 from shared.gateway.cases import Evidence
 from shared.payments import OPEN, Event, OperatorFailed, OperatorPaid, OperatorRefunded, Outcome, Status
 from shared.settlement import settle
 
 
-class NotPossible(Exception):
-    """Nothing was changed. The text says why, and where to look."""
+def add_commands(commands: Commands) -> None:
+    actions = add_group(commands, "review", "payments that wait for a person")
+    actions.add_parser("list", help="which, why, and with which receipts").set_defaults(run=_list)
+    for name, about, receipt_of in (
+        ("pay", "the money is on the statement", "the money that came"),
+        ("fail", "no money came", None),
+        ("refunded", "the whole amount went back", "the reversal, not of the payment"),
+    ):
+        action = actions.add_parser(name, help=about)
+        action.add_argument("transaction_id", metavar="TX", type=transaction_id)
+        if receipt_of is not None:
+            action.add_argument("--receipt", required=True, metavar="R", help=f"the M-Pesa receipt of {receipt_of}")
+        add_why(action)
+        add_who(action)
+        action.set_defaults(run=_act)
+
+
+def _list(session: Session, _: argparse.Namespace) -> int:
+    waiting = session.books.in_review()
+    print(f"{counted(len(waiting), 'payment waits', 'payments wait')} for a person")
+    print_payments(waiting)
+    return 0
+
+
+def _act(session: Session, chosen: argparse.Namespace) -> int:
+    gateway, who = session.gateway(chosen), session.operator(chosen)
+    if chosen.action == "pay":
+        status = pay(gateway, chosen.transaction_id, chosen.receipt, who, chosen.why)
+    elif chosen.action == "fail":
+        status = fail(gateway, chosen.transaction_id, who, chosen.why)
+    else:
+        status = refunded(gateway, chosen.transaction_id, chosen.receipt, who, chosen.why)
+    print(f"{chosen.transaction_id} is {status}")
+    return 0
 
 
 def pay(gateway: Gateway, transaction_id: str, receipt: str, who: str, why: str) -> Status:

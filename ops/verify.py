@@ -1,13 +1,16 @@
-"""The invariants, each one query of db/invariants.sql, run read-only in one snapshot; and the log, by its keys."""
+"""`ops verify`: the invariants, each one query of db/invariants.sql, read-only in one snapshot; and the audit log."""
 
 from __future__ import annotations
 
+import argparse
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ops import audit
+from ops.session import Commands, Session
+from ops.words import counted
 from shared.audit_chain import AuditKey
 from shared.database import Database
 
@@ -25,6 +28,25 @@ class Result:
     @property
     def holds(self) -> bool:
         return not self.broken_by
+
+
+def add_commands(commands: Commands) -> None:
+    commands.add_parser("verify", help="check every invariant; changes nothing").set_defaults(run=_verify)
+
+
+def _verify(session: Session, _: argparse.Namespace) -> int:
+    results = check(session.database, session.audit_keys if session.has_audit_key else None)
+    for result in results:
+        print(f"{'ok    ' if result.holds else 'BROKEN'}  {result.name}: {result.promise}")
+        for transaction_id in result.broken_by[:10]:
+            print(f"          {transaction_id}")
+        if len(result.broken_by) > 10:
+            print(f"          and {len(result.broken_by) - 10} more")
+    if not session.has_audit_key:
+        print("not checked: the signatures of the audit log; set AUDIT_SECRET to what `ops audit-secret` prints")
+    broken = sum(not result.holds for result in results)
+    print(f"{counted(len(results), 'invariant')}, {broken} broken")
+    return 1 if broken else 0
 
 
 def check(database: Database, keys: Sequence[AuditKey] | None = None) -> list[Result]:

@@ -1,12 +1,18 @@
-"""Words that an operator types, and words from outside that an operator reads."""
+"""What an operator types, and what an operator reads: checked and printed in one way by every command."""
 
 from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Iterable
+from datetime import datetime
 
 from ops.redaction import FILLING
+from shared.database import Row
+from shared.east_africa_time import EAT
 from shared.mail.mailer import one_line
+from shared.money import in_words
+from shared.phone import masked
 
 _PHONE = re.compile(rf"(?<![0-9])(?:\+?254{FILLING}|0)?[17](?:{FILLING}[0-9]){{8}}(?![0-9])")
 
@@ -31,3 +37,22 @@ def visible(text: object) -> str:
 def counted(number: int, what: str, many: str = "") -> str:
     """`1 payment`, `2 payments`; `many` where an s does not make it."""
     return f"{number:,} {what if number == 1 else many or what + 's'}"
+
+
+def eat(at: datetime | None) -> str:
+    """A moment in East Africa Time, to the minute."""
+    return "-" if at is None else f"{at.astimezone(EAT):%Y-%m-%d %H:%M}"
+
+
+def print_payments(payments: Iterable[Row]) -> None:
+    """One line each: id, when, status, amount, reference, masked phone, reason for review, receipts."""
+    for row in payments:
+        about = [
+            f"{row['id']}  {eat(row['created_at'])}  {row['status']:9}  {in_words(row['amount']):>12}",
+            f"{row['account_reference']:12}  {masked(row['phone_number'])}",
+        ]
+        if row["review_reason"]:
+            about.append(row["review_reason"])
+        if receipts := row.get("receipts_seen") or row["mpesa_receipt_number"]:
+            about.append(f"receipt {receipts}")
+        print("  ".join(about))

@@ -368,14 +368,14 @@ def test_an_alert_has_one_shape(shop: Shop) -> None:
 # The operator's own look ----------------------------------------------------------------------------------------------
 
 
-def test_ops_alerts_tells_what_holds_and_what_was_told(books: Books, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ops_alerts_shows_open_incidents_and_alerts(books: Books, capsys: pytest.CaptureFixture[str]) -> None:
     books.unsent_invoices(3)
     books.look()
     assert main(["alerts"], {"DATABASE_URL": books.url}) == 0
     told = capsys.readouterr()
     assert "mail_failing since" in told.out
     assert TOPICS["mail_failing"].do_now in told.out
-    assert "invoices 3  (not told yet: the sweep tells it)" in told.out
+    assert "invoices 3  (not sent yet: the sweep sends it)" in told.out
     assert told.err == ""
 
 

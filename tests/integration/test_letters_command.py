@@ -13,7 +13,7 @@ import pytest
 from ops.__main__ import main
 from ops.letters import look_at, run, samples
 from ops.letters_page import MOST_AT_ONCE, LettersPage
-from ops.review import NotPossible
+from ops.session import NotPossible
 from shared.language import LANGS
 from shared.mail.letters import Kind
 

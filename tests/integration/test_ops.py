@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
+import subprocess
+import sys
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +21,8 @@ from shared.payments import Decision
 from simulator import bodies
 from tests.fixtures.database_proxy import Fault, Proxy
 from tests.fixtures.shop import CUSTOMER, Shop
+
+ROOT = Path(__file__).parents[2]
 
 
 def run(shop: Shop, *arguments: str) -> int:
@@ -483,6 +488,49 @@ def test_the_callback_secret_is_printed_before_credentials_are_rotated(capsys: p
     assert len(derived) == 64
     assert main(["callback-secret"], {"CALLBACK_SECRET": "c" * 40}) == 0
     assert capsys.readouterr().out.strip() == "c" * 40
+
+
+def test_a_session_that_the_database_ends_is_a_sentence_and_exit_code_2(shop: Shop) -> None:
+    """Not death by SIGPIPE: the process writes to a connection that the server has closed."""
+    environ = {**os.environ, "DATABASE_URL": shop.database_url}
+    command = [sys.executable, "-c", ENDED_WHILE_IT_WORKS]
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert done.stderr.startswith("ops: Nothing was done: ")
+
+
+ENDED_WHILE_IT_WORKS = """
+import os, runpy, sys
+from ops.books import Books
+from shared.database import Database
+
+def ended(books):
+    with books._database.transaction() as tx:
+        (row,) = tx.rows("SELECT pg_backend_pid() AS pid")
+        other = Database(os.environ["DATABASE_URL"])
+        with other.transaction() as elsewhere:
+            elsewhere.rows("SELECT pg_terminate_backend(CAST(:pid AS integer), 5000)", pid=row["pid"])
+        for _ in range(3):
+            tx.rows("SELECT 1")
+
+Books.in_review = ended
+sys.argv = ["ops", "review", "list"]
+runpy.run_module("ops", run_name="__main__")
+"""
+
+
+def test_output_that_nobody_reads_to_its_end_is_no_error(shop: Shop) -> None:
+    paid(shop)
+    piped = f"set -o pipefail; {shlex.quote(sys.executable)} -m ops verify | (exec <&-)"
+    done = subprocess.run(
+        ["bash", "-c", piped], cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_without_a_command_the_commands_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([], {}) == 2
+    assert "callback-secret" in capsys.readouterr().out
 
 
 def test_a_command_without_a_database_says_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:

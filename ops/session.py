@@ -1,0 +1,136 @@
+"""What every command shares: the environment, the database, the operator's name, and the options that several have.
+
+A command raises `NotPossible` where it refuses (exit code 1) and `WrongUse` where it cannot run (exit code 2).
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import uuid
+from collections.abc import Mapping
+from decimal import Decimal
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeAlias
+
+from ops.words import impersonal_words
+from shared.database import Database
+from shared.money import LARGEST_KES
+from shared.settings import audit_key_is_at_hand, audit_settings, confirm_above_kes, database_url
+
+if TYPE_CHECKING:
+    from ops.books import Books
+    from shared.audit_chain import AuditKey
+    from shared.gateway import Gateway
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+class NotPossible(Exception):
+    """The command was refused and nothing was changed. The text says why, and where to look."""
+
+
+class WrongUse(Exception):
+    """The command cannot run with these arguments."""
+
+
+class Session:
+    """One run of a command. The database is opened at first use: some commands need none."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.environ = environ
+
+    @cached_property
+    def database(self) -> Database:
+        """Raises `Misconfigured` where the environment names no database."""
+        return Database(database_url(self.environ), statement_timeout_s=120)
+
+    @property
+    def has_database(self) -> bool:
+        """Whether the command has used the database."""
+        return "database" in self.__dict__
+
+    @property
+    def books(self) -> Books:
+        """What an operator reads."""
+        from ops.books import Books
+
+        return Books(self.database)
+
+    @property
+    def has_audit_key(self) -> bool:
+        return audit_key_is_at_hand(self.environ)
+
+    @property
+    def audit_keys(self) -> tuple[AuditKey, ...]:
+        """The key that signs the audit log, then the previous ones. Raises `Misconfigured` where there is none."""
+        return audit_settings(self.environ).keys
+
+    def gateway(self, chosen: argparse.Namespace) -> Gateway:
+        """What an operator writes through. A callback that is judged again waits for a query above the amount of
+        `--confirm-above-kes`; an operator's own word never does.
+        """
+        from shared.gateway import Gateway
+
+        environment = self.books.environment()
+        if environment is None:
+            raise NotPossible("this database is empty: nobody has used it yet")
+        judges = hasattr(chosen, "confirm_above_kes")
+        threshold_kes = self.confirm_above_kes(chosen) if judges else LARGEST_KES
+        return Gateway(self.database, environment, threshold_kes, audit_key=self.audit_keys[0])
+
+    def confirm_above_kes(self, chosen: argparse.Namespace) -> Decimal:
+        """The option, else CONFIRM_ABOVE_KES of the environment."""
+        given: Decimal | None = chosen.confirm_above_kes
+        return confirm_above_kes(self.environ) if given is None else given
+
+    def operator(self, chosen: argparse.Namespace) -> str:
+        """`--who`, else the login."""
+        try:
+            return str(chosen.who or getpass.getuser())
+        except (KeyError, OSError, ImportError):
+            raise NotPossible("nobody is logged in here: say who you are with --who NAME") from None
+
+    def close(self) -> None:
+        if self.has_database:
+            self.database.close()
+
+
+# Parsers --------------------------------------------------------------------------------------------------------------
+
+
+def add_group(commands: Commands, name: str, about: str) -> Commands:
+    """A command that has commands of its own."""
+    return commands.add_parser(name, help=about).add_subparsers(dest="action", required=True, metavar="ACTION")
+
+
+def add_who(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--who", type=impersonal_words, help="your name in the audit log (default: your login)")
+
+
+def add_why(command: argparse.ArgumentParser, *, default: str | None = None) -> None:
+    """`--why`; required where there is no default."""
+    about = "the reason; kept in the audit log, so no personal data"
+    command.add_argument("--why", type=impersonal_words, required=default is None, default=default, help=about)
+
+
+def add_confirm_above(command: argparse.ArgumentParser) -> None:
+    """Judging depends on this threshold, and this environment may have another than the functions."""
+    command.add_argument(
+        "--confirm-above-kes", type=_kes, metavar="KES", help="as the functions have it (default: CONFIRM_ABOVE_KES)"
+    )
+
+
+def transaction_id(text: str) -> str:
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            "must be a transaction id; `case` finds it by receipt, reference or phone"
+        ) from None
+
+
+def _kes(text: str) -> Decimal:
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError("must be whole shillings, like 20000")
+    return Decimal(text)
