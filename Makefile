@@ -3,6 +3,8 @@
 
 PYTHON3 := $(firstword $(foreach name,python3 python3.13 python3.12 python3.14 python3.11 python,$(shell command -v $(name) 2>/dev/null)))
 PYTHON := .venv/bin/python
+PIN := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" $(UPGRADE)
+MADE := .venv node_modules .lipa .netlify .pytest_cache .mypy_cache .ruff_cache .hypothesis
 # Three processes, each file in one of them (tests/fixtures/schedule.py): on two cores too, because tests wait a lot.
 IN_THREE := --numprocesses 3 --dist loadfile
 
@@ -23,7 +25,7 @@ help:
 	@echo "make verify   check the invariants of the database at DATABASE_URL"
 	@echo "make migrate  bring the database at DATABASE_URL up to date"
 	@echo "make setup    only the set-up, into .venv and node_modules"
-	@echo "make lock     pin the packages again, after a change in requirements*.in"
+	@echo "make lock     pin the packages again, after a change in requirements*.in (UPGRADE=--upgrade renews all)"
 	@echo "make clean    remove what the commands made (the local database too)"
 
 setup:
@@ -76,8 +78,18 @@ verify: setup
 migrate: setup
 	@$(PYTHON) -m db.migrate
 
+# UPGRADE=--upgrade renews all pins. The lists name no index: everybody's own settings say where packages come from.
 lock: setup
-	@$(PYTHON) -m dev.lock
+	@$(PIN) requirements.in --output-file requirements.txt
+	@$(PIN) requirements-dev.in --constraints requirements.txt --output-file requirements-dev.txt
 
+# The lock of a running stack or database holds its process number.
 clean:
-	@"$(PYTHON3)" dev/clean.py
+	@for pid in $$(find .lipa -maxdepth 3 \( -name '*.lock' -o -name lock \) -exec awk '{sub(/^[^0-9]*/, ""); print $$0 + 0}' {} + 2>/dev/null); do \
+		if ps -o args= -p "$$pid" | grep -q python; then \
+			echo "Nothing was removed: process $$pid is at work in .lipa. Stop it (Ctrl-C where make dev runs), then run make clean again." >&2; \
+			exit 1; \
+		fi; \
+	done
+	@rm -rf $(MADE)
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

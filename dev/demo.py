@@ -29,7 +29,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from dev.browser import Fetch, NoPicture, picture
+from dev.browser import NoPicture, picture
 from dev.ports import PortTaken, free_port, is_taken, port_from_environment
 from dev.stack import (
     DIRECT,
@@ -43,6 +43,7 @@ from dev.stack import (
     shown,
     stop_on_signals,
 )
+from dev.system_packages import fetch_browser
 from shared.database import Database, Row
 from shared.phone import masked
 from simulator.client import Shown, SimulatorClient
@@ -157,12 +158,11 @@ def folded(text: str, width: int = 100) -> str:
 class Demo:
     """One payment, its steps in the order in which they happen."""
 
-    def __init__(self, stack: LocalStack, page: Page, picture_at: Path, browser: Fetch | None = None) -> None:
-        """`picture_at` is where the invoice's picture goes, made by a `browser` that may still be on its way."""
+    def __init__(self, stack: LocalStack, page: Page, picture_at: Path) -> None:
+        """`picture_at` is where the invoice's picture goes."""
         self.stack = stack
         self.page = page
         self.picture_at = picture_at
-        self.browser = browser
         self.phone = f"2547000{secrets.randbelow(100_000):05d}"
         self.page.phone = self.phone
         self.reference = f"ORDER{secrets.randbelow(9000) + 1000}"
@@ -316,9 +316,7 @@ class Demo:
             for name, key in (("From", "from"), ("To", "to"), ("Reply-To", "reply_to"), ("Subject", "subject"))
         )
         self.page.data("as text", f"{head}\n\n{str(self.mail['text']).strip()}")
-        if self.browser is not None and self.browser.under_way:
-            self.page.say("A Chromium is still being fetched for the picture (.lipa/logs/system-packages.log) …")
-            self.browser.wait()
+        fetch_browser()
         try:
             picture(f"{self.stack.simulator_url}/mail/{self.mail['id']}/html", self.picture_at)
         except NoPicture as why:
@@ -443,18 +441,14 @@ def main() -> int:
     print("Starting the local stack …", flush=True)
     try:
         with own_stack() as (stack, picture_at):
-            browser = Fetch()
-            if browser.under_way:
-                print("  For the invoice's picture a Chromium is being fetched meanwhile.", flush=True)
             try:
                 stack.start()
                 print(f"  up after {time.monotonic() - page.started:.1f} s: {stack.site_url}/", flush=True)
-                Demo(stack, page, picture_at, browser).run()
+                Demo(stack, page, picture_at).run()
             except (DemoFailed, TimeoutError, OSError) as failed:
                 print(f"\nThe demo failed. {page.safe(str(failed))}\nLogs: {shown(stack.logs)}", file=sys.stderr)
                 return 1
             finally:
-                browser.stop()
                 stack.stop()
     except Stopped:
         print("\nStopped.", flush=True)

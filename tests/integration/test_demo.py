@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from dev.browser import Fetch, NoPicture, picture
+from dev import system_packages
+from dev.browser import NoPicture, picture
 from dev.demo import Demo, DemoFailed, Page
 from dev.stack import ROOT
 from tests.fixtures.site import Site
@@ -97,21 +98,19 @@ def test_a_browser_that_does_not_start_costs_only_the_picture(tmp_path: Path, mo
         picture("http://127.0.0.1:9/", tmp_path / "none.png")
 
 
-def test_a_browser_is_fetched_only_where_none_is_and_nobody_named_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    fetched: list[list[str]] = []
+def test_a_browser_is_fetched_only_where_none_is_and_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched: list[object] = []
+    monkeypatch.setattr(system_packages, "install", fetched.append)
 
-    def popen(command: list[str], **_: object) -> subprocess.Popen[bytes]:
-        fetched.append(command[1:])
-        return subprocess.Popen(["true"])
-
-    assert not Fetch(popen).under_way
+    system_packages.fetch_browser()
     monkeypatch.setenv("CHROMIUM", "/nowhere/chrome")
-    assert not Fetch(popen).under_way
+    system_packages.fetch_browser()
     assert fetched == []
+
     monkeypatch.delenv("CHROMIUM")
-    monkeypatch.setattr("dev.browser.chromium", lambda: None)
-    Fetch(popen).wait()
-    assert fetched == [["-m", "dev.system_packages", "--browser"]]
+    monkeypatch.setattr(system_packages, "chromium", lambda: None)
+    system_packages.fetch_browser()
+    assert fetched == [[system_packages.BROWSER]]
 
 
 def test_the_demo_fails_when_mpesa_does_not_take_the_push(

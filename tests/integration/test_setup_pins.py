@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from dev.lock import without_sources
-
 REPOSITORY = Path(__file__).resolve().parents[2]
 PINNED = re.compile(r"^([a-z0-9-]+)==(\S+)", re.MULTILINE)
 
@@ -52,10 +50,3 @@ def test_the_lists_of_node_name_no_place_either() -> None:
     assert all(
         "integrity" in package for path, package in lock["packages"].items() if path and not package.get("inBundle")
     )
-
-
-def test_pinning_drops_the_places_of_this_machine() -> None:
-    places = "--index-url https://mirror.example/simple\n--find-links wheels\n-f more-wheels\n"
-    packages = "certifi==1 \\\n    --hash=sha256:0\n"
-
-    assert without_sources(places + packages) == packages
