@@ -14,7 +14,7 @@ IN_THREE := --numprocesses 3 --dist loadfile
 help:
 	@echo "make demo     take one payment all the way, and tell what happens on the way"
 	@echo "make dev      the shop, the virtual phone and the mailbox, left running (PORT=8888, SIM_PORT=8890, LIMITS=on)"
-	@echo "make letters  every letter that customers get, in the browser"
+	@echo "make letters  every letter that customers get, as files"
 	@echo "make test     every test (TESTS=tests/unit runs a part)"
 	@echo "make soak     the long form of the tests that have one (hours)"
 	@echo "make mutation, make planted-bugs   break the code, and see the tests notice (half an hour each)"
@@ -42,7 +42,7 @@ dev: setup
 	@$(PYTHON) -m dev.stack
 
 letters: setup
-	@$(PYTHON) -m ops letters show
+	@$(PYTHON) -m ops letters show .lipa/letters
 
 test: system
 	@$(PYTHON) -m pytest $(IN_THREE) $(TESTS)

@@ -1,9 +1,11 @@
-"""`python -m ops letters`: see what customers get, make it the shop's own, check what was made. Needs no books."""
+"""`python -m ops letters`: show the letters to customers, copy them to edit, check the copies. Needs no database."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -12,13 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ops.session import Commands, NotPossible, Session, add_group
-from ops.words import visible
+from ops.words import counted, visible
 from shared.language import LANGS, Lang
 from shared.mail.letters import SHOPS_OWN, Kind, Letter, values
 from shared.settings import shop_settings
 
 if TYPE_CHECKING:
-    from shared.mail.templating import BrokenTemplate
+    from shared.mail.templating import BrokenTemplate, Templates
 
 A_MOMENT = datetime(2026, 11, 22, 22, 29, 59, tzinfo=UTC)
 USUAL = Letter(
@@ -60,7 +62,7 @@ SAMPLES: Mapping[str, Letter] = {
         USUAL, customer_name='<b>"مريم"</b> {{ amount }} \u202eevil 🧺', description="https://evil.example/?a=1&b=2",
     ),
 }  # fmt: skip
-"""The usual; only what is always known; as much as there can be; what nobody should type."""
+"""The usual; only what is always known; the longest there can be; what an attacker would type."""
 WHOLE_LAYOUT = ("layout", "parts")
 MUST_SAY = ("amount", "reference", "date", "transaction_id")
 MUST_SAY_TOO = {Kind.INVOICE: ("invoice_number", "receipt"), Kind.FAILED: ("reason", "next_step")}
@@ -68,15 +70,18 @@ MUST_SAY_TOO = {Kind.INVOICE: ("invoice_number", "receipt"), Kind.FAILED: ("reas
 
 def add_commands(commands: Commands) -> None:
     actions = add_group(commands, "letters", "the letters customers get; needs no database")
-    show = actions.add_parser("show", help="every letter in both languages, in the browser; a reload shows your edits")
-    show.add_argument("--port", type=_port, default=None, help="where on 127.0.0.1 (default: 8891, or any free one)")
+    show = actions.add_parser("show", help="write every letter to a file, as customers get it; prints the paths")
+    show.add_argument(
+        "folder", metavar="FOLDER", nargs="?", type=Path, help="where to (default: a new temporary folder)"
+    )
+    show.add_argument("--sample", choices=SAMPLES, default="usual", help=", ".join(SAMPLES) + " (default: usual)")
     show.set_defaults(run=_letters, act=_show)
     edit = actions.add_parser("edit", help="copy a letter to shared/mail/shop_templates/, where it is yours to change")
     whats = [str(each) for each in (*Kind, *WHOLE_LAYOUT)]
     edit.add_argument("what", metavar="KIND", choices=whats, help=", ".join(whats))
     edit.add_argument("lang", metavar="LANG", nargs="?", choices=LANGS, help=" or ".join(LANGS) + "; without it, both")
     edit.set_defaults(run=_letters, act=_edit)
-    check = actions.add_parser("check", help="what is wrong with your own; 1 where something is")
+    check = actions.add_parser("check", help="errors in your own; exits 1 where there are any")
     check.set_defaults(run=_letters, act=_check)
 
 
@@ -85,13 +90,13 @@ def _letters(session: Session, chosen: argparse.Namespace) -> int:
 
 
 def run(chosen: argparse.Namespace, environ: Mapping[str, str], folder: Path = SHOPS_OWN) -> int:
-    """0: done, and nothing is wrong. 1: something is wrong with the shop's own templates. Raises `NotPossible`."""
+    """0: done. 1: a template of the shop's own has an error. Raises `NotPossible`."""
     ended: int = chosen.act(chosen, environ, folder)
     return ended
 
 
 def samples(environ: Mapping[str, str]) -> dict[str, Letter]:
-    """A letter of each sort, under the shop's own name, address and PIN where the environment has them."""
+    """The samples, with the shop's own name, address and PIN where the environment has them."""
     shop = shop_settings(environ)
     return {
         name: replace(
@@ -110,13 +115,13 @@ def samples(environ: Mapping[str, str]) -> dict[str, Letter]:
 
 @dataclass(frozen=True)
 class Found:
-    """What is wrong with a file, or worth a second look."""
+    """An error in a file; or a note, where the letter is sent all the same."""
 
     file: str
     line: int | None
     problem: str
     detail: str = ""
-    wrong: bool = True
+    is_error: bool = True
 
     @classmethod
     def of(cls, broken: BrokenTemplate) -> Found:
@@ -124,54 +129,102 @@ class Found:
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
-        return f"{place}: {self.problem}" + f" ({visible(self.detail)})" * bool(self.detail)
+        said = f"{place}: {self.problem}" + f" ({visible(self.detail)})" * bool(self.detail)
+        return said if self.is_error else f"{said} (a note: it is sent all the same)"
 
 
 def look_at(folder: Path, environ: Mapping[str, str]) -> list[Found]:
-    """All that is wrong with a shop's own templates: each file, and each letter that is written with them."""
-    found = list(dict.fromkeys([*_strange_files(folder), *_broken_files(folder)]))
-    return found or list(dict.fromkeys(_broken_letters(folder, environ)))
+    """All errors in a shop's own templates: in each file, then in each letter that is written with them."""
+    from shared.mail.templating import BUILT_IN, Templates, own_files
+
+    templates = Templates(folder, BUILT_IN)
+    found = [*_unused_files(folder)]
+    for name in own_files(folder):
+        found += _errors_of(templates, name)
+    return list(dict.fromkeys(found or _errors_of_letters(templates, environ)))
 
 
-def _strange_files(folder: Path) -> Iterator[Found]:
+def _unused_files(folder: Path) -> Iterator[Found]:
     from shared.mail.templating import FILES
 
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if path.is_dir() or name == "README.md" or name in FILES or path.name.startswith("."):
-            continue
-        yield Found(name, None, "no letter has such a file", "`ops letters edit` makes those that are used")
+        if not (path.is_dir() or name == "README.md" or name in FILES or path.name.startswith(".")):
+            yield Found(name, None, "no letter has such a file", "`ops letters edit` makes those that are used")
 
 
-def _broken_files(folder: Path) -> Iterator[Found]:
-    from shared.mail.templating import BUILT_IN, BrokenTemplate, Templates, own_files
+def _errors_of(templates: Templates, name: str) -> Iterator[Found]:
+    from jinja2 import TemplateError
 
-    for name in own_files(folder):
-        try:
-            Templates(folder, BUILT_IN).check(name)
-        except BrokenTemplate as broken:
-            yield Found.of(broken)
+    from shared.mail.templating import BrokenTemplate
+
+    try:
+        subject, body = templates.read(name)
+        if subject is not None:
+            yield from _mistakes(templates, name, subject)
+            if re.search("[{}]", re.sub(r"\{\{.*?\}\}|\{%.*?%\}", "", subject)):
+                yield Found(name, 1, "a single brace in the subject", "a value is written as {{ amount }}")
+        yield from _mistakes(templates, name, body)
+    except BrokenTemplate as broken:
+        yield Found.of(broken)
+    except TemplateError as wrong:
+        yield Found(name, getattr(wrong, "lineno", None), "a syntax error", wrong.message or "")
+    except (RecursionError, MemoryError):
+        yield Found(name, None, "a syntax error", "too many brackets within each other")
 
 
-def _broken_letters(folder: Path, environ: Mapping[str, str]) -> Iterator[Found]:
-    from shared.mail.templating import BUILT_IN, BrokenTemplate, Templates
+def _mistakes(templates: Templates, name: str, source: str) -> Iterator[Found]:
+    """What Jinja finds only when the line is used, or never. Raises what Jinja raises."""
+    from jinja2 import meta, nodes
 
-    templates = Templates(folder, BUILT_IN)
+    from shared.mail.templating import FILES
+
+    form = name.rpartition(".")[2]
+    jinja = templates.jinja[form]
+    tree = jinja.parse(source, name, name)
+    jinja.compile(tree, name, name)
+    own = {macro.name for macro in tree.find_all(nodes.Macro)}
+    own |= {each.name for each in tree.find_all(nodes.Name) if each.ctx == "store"}
+    for imported in tree.find_all(nodes.FromImport):
+        own |= {each if isinstance(each, str) else each[1] for each in imported.names}
+    known = {*values(USUAL), "subject"} if form == "html" else {*values(USUAL)}
+    unknown = meta.find_undeclared_variables(tree) - own - known
+    for each in tree.find_all(nodes.Name):
+        if each.name in unknown:
+            unknown.remove(each.name)
+            detail = f"there is no {each.name!r}; docs/letters.md lists what there is"
+            yield Found(name, each.lineno, "an unknown name", detail)
+    if tree.find(nodes.Extends) is None:
+        return
+    layouts = [templates.read(file)[1] for file in FILES if file.endswith(f"layout.{form}")]
+    blocks = set(re.findall(r"\{%-?\s*block\s+(\w+)", "".join(layouts)))
+    for part in tree.body:
+        if isinstance(part, nodes.Block) and part.name not in blocks:
+            detail = f"no layout has a block {part.name!r}, but: {', '.join(sorted(blocks))}"
+            yield Found(name, part.lineno, "never shown", detail)
+        for text in part.nodes if isinstance(part, nodes.Output) else ():
+            if not isinstance(text, nodes.TemplateData) or text.data.strip():
+                yield Found(name, text.lineno, "never shown", "it stands outside every block")
+
+
+def _errors_of_letters(templates: Templates, environ: Mapping[str, str]) -> Iterator[Found]:
+    from shared.mail.templating import BrokenTemplate
+
     for kind in Kind:
         for lang in LANGS:
             for name, sample in samples(environ).items():
-                said = values(replace(sample, kind=kind, lang=lang))
+                shown = values(replace(sample, kind=kind, lang=lang))
                 try:
-                    letter = templates.write(kind, lang, said)
+                    letter = templates.write(kind, lang, shown)
                 except BrokenTemplate as broken:
                     yield Found.of(broken)
                     break
                 if name == "usual":
                     for form, text in (("txt", letter.text), ("html", letter.html)):
-                        missing = [each for each in _must_say(kind) if str(said[each]) not in text]
+                        missing = [each for each in _must_say(kind) if str(shown[each]) not in text]
                         if missing:
                             file = f"{lang}/{kind}.{form}"
-                            yield Found(file, None, f"it does not say: {', '.join(missing)}", wrong=False)
+                            yield Found(file, None, f"it does not say: {', '.join(missing)}", is_error=False)
 
 
 def _must_say(kind: Kind) -> tuple[str, ...]:
@@ -183,16 +236,15 @@ def _check(_: argparse.Namespace, environ: Mapping[str, str], folder: Path) -> i
 
     found = look_at(folder, environ)
     for each in found:
-        print(each if each.wrong else f"{each} (a note: it is sent all the same)")
-    wrong = sum(each.wrong for each in found)
-    own = own_files(folder)
-    print(f"{len(own)} templates of the shop's own in {_shown(folder)}, {wrong} things wrong")
-    if wrong:
-        print("Until this is put right and deployed, customers get the built-in letters in their place.")
-    return 1 if wrong else 0
+        print(each)
+    errors = sum(each.is_error for each in found)
+    print(f"{counted(len(own_files(folder)), 'template')} of your own in {_shown(folder)}, {counted(errors, 'error')}")
+    if errors:
+        print("Until they are put right and deployed, customers get the built-in letters instead.")
+    return 1 if errors else 0
 
 
-# Making it one's own --------------------------------------------------------------------------------------------------
+# Copying --------------------------------------------------------------------------------------------------------------
 
 
 def _edit(chosen: argparse.Namespace, environ: Mapping[str, str], folder: Path) -> int:
@@ -221,22 +273,34 @@ def _shown(path: Path) -> str:
     return os.path.relpath(path)
 
 
-# Looking at it --------------------------------------------------------------------------------------------------------
-
-
-def _port(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 0 <= int(text) <= 65535:
-        raise argparse.ArgumentTypeError("must be a port, like 8891")
-    return int(text)
+# Showing --------------------------------------------------------------------------------------------------------------
 
 
 def _show(chosen: argparse.Namespace, environ: Mapping[str, str], folder: Path) -> int:
-    from ops.letters_page import LettersPage
+    from shared.mail.templating import BUILT_IN, BrokenTemplate, Templates, built_in
 
+    target = chosen.folder or Path(tempfile.mkdtemp(prefix="letters-"))
+    templates = Templates(folder, BUILT_IN)
+    errors = []
+    for kind in Kind:
+        for lang in LANGS:
+            shown = values(replace(samples(environ)[chosen.sample], kind=kind, lang=lang))
+            try:
+                letter = templates.write(kind, lang, shown)
+            except BrokenTemplate as broken:
+                errors.append(Found.of(broken))
+                letter = built_in().write(kind, lang, shown)
+            _save(target / lang / f"{kind}.html", letter.html)
+            _save(target / lang / f"{kind}.txt", f"Subject: {letter.subject}\n\n{letter.text}")
+    for each in errors:
+        print(f"{each}: the built-in letter is shown, as customers would get it")
+    return 1 if errors else 0
+
+
+def _save(path: Path, text: str) -> None:
     try:
-        page = LettersPage(folder, samples(environ), chosen.port)
-    except OSError as taken:
-        raise NotPossible(f"port {chosen.port}: {taken.strerror}; choose another with --port") from None
-    print(f"The letters: {page.address}\nReload the page to see your edits. Ctrl-C ends.", flush=True)
-    page.serve()
-    return 0
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as failure:
+        raise NotPossible(f"{path} cannot be written: {failure.strerror}") from None
+    print(path)

@@ -1,7 +1,7 @@
-"""The letters a customer gets: the invoice, which is also the notice of a payment, and notices of what else matters.
+"""The letters to customers: the invoice, which also confirms the payment, and the notices (shared/notices.py).
 
-Each in English and Swahili, as HTML and as plain text. The whole phone number is in none, and whatever the customer
-typed is shown as text only.
+Each in English and Swahili, as HTML and as plain text. None contains the whole phone number. What the customer typed is
+shown as text only.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from shared.money import in_words
 from shared.phone import masked
 
 OnBroken: TypeAlias = Callable[[str, str], None]
-"""Called with a shop's own template that could not be used, like `sw/invoice.html`, and where and why it broke."""
+"""Called with a broken template of the shop's own, like `sw/invoice.html`, and the line and problem."""
 SHOPS_OWN = Path(__file__).parent / "shop_templates"
-"""Where a shop keeps the templates that it has in place of the built-in ones; it travels with the functions."""
+"""A shop's own templates, which replace the built-in ones; the folder is deployed with the functions."""
 LONGEST_TYPED = 100
 MOST_MARKS = 3
-"""On one letter: more than any language needs, and too few to cover the lines above."""
+"""Accents on one letter: more than any language needs, too few to cover the lines above."""
 FIRST_STRONG_ISOLATE, END_OF_ISOLATE = "\u2068", "\u2069"
 DOTS = ".\u3002\uff0e\uff61@"
-"""What joins the parts of an address: `@`, and whatever browsers take for a full stop."""
+"""What joins the parts of an address: `@`, and all that browsers read as a full stop."""
 MONTHS: Mapping[Lang, tuple[str, ...]] = {
     "en": (
         "January", "February", "March", "April", "May", "June",
@@ -45,23 +45,18 @@ MONTHS: Mapping[Lang, tuple[str, ...]] = {
 
 
 class Kind(StrEnum):
-    """What a letter tells."""
+    """The invoice, or one of the notices."""
 
     INVOICE = "invoice"
-    """Paid."""
     FAILED = "failed"
-    """Not paid: why, and what to do now."""
     PAID_LATE = "paid_late"
-    """We had said that it failed, or nothing at all; it went through after all."""
     UNDER_REVIEW = "under_review"
-    """Do not pay again: it is on record, and a person looks."""
     REFUNDED = "refunded"
-    """The whole amount went back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Letter:
-    """All that a letter of any kind says; what a kind does not need, or is not known, is None. Times are aware."""
+    """What a letter of any kind says. None: not needed for this kind, or not known. Times have a zone."""
 
     kind: Kind
     lang: Lang
@@ -73,12 +68,12 @@ class Letter:
     account_reference: str
     description: str | None = field(repr=False)
     at: datetime
-    """When what it tells of happened."""
+    """When it happened."""
     receipt: str | None = None
     """M-Pesa's, of the payment; None while it is not known yet."""
     refund_receipt: str | None = None
     refunded_kes: Decimal | None = None
-    """None where another sum may have come in than was asked for: what came went back."""
+    """None where the amount that came in, and went back, may differ from what was asked for."""
     result_code: str | None = None
     """Why it failed, in Daraja's code."""
     invoice_number: str | None = None
@@ -90,19 +85,15 @@ class Letter:
 
 
 def write(letter: Letter, on_broken: OnBroken, own_folder: Path = SHOPS_OWN) -> Email:
-    """The e-mail to send, always. `on_broken` is told of a shop's own template that could not be used."""
+    """The e-mail to send, in any case: the built-in one where a template of the shop's own is broken."""
     from shared.mail.templating import BrokenTemplate, built_in, shops_own
 
-    said = values(letter)
-    written = None
-    own = shops_own(own_folder)
-    if own is not None:
-        try:
-            written = own.write(letter.kind, letter.lang, said)
-        except BrokenTemplate as broken:
-            on_broken(broken.template, broken.where)
-    if written is None:
-        written = built_in().write(letter.kind, letter.lang, said)
+    shown = values(letter)
+    try:
+        written = (shops_own(own_folder) or built_in()).write(letter.kind, letter.lang, shown)
+    except BrokenTemplate as broken:
+        on_broken(broken.template, broken.where)
+        written = built_in().write(letter.kind, letter.lang, shown)
     return Email(
         to_address=letter.customer_email,
         to_name=letter.customer_name,
@@ -114,7 +105,7 @@ def write(letter: Letter, on_broken: OnBroken, own_folder: Path = SHOPS_OWN) -> 
 
 
 def values(letter: Letter) -> dict[str, str | bool]:
-    """What a template can say, by name: text that is ready to be shown, empty where it is not known."""
+    """The values of a template, by name: text that is ready to be shown, empty where it is not known."""
     why = reason(letter.result_code, letter.lang)
     there = letter.at.astimezone(EAT)
     return {
@@ -144,8 +135,8 @@ def values(letter: Letter) -> dict[str, str | bool]:
 
 
 def typed(text: str | None) -> str:
-    """What a customer typed, as a letter shows it: one line that no mail program takes for a link, and that turns
-    nobody else's writing round. The checkout takes any text, and any address to send it to.
+    """What a customer typed, as a letter shows it: one line that no mail program makes a link of, and that keeps the
+    direction of other text. Anybody can have a letter with any text sent to any address.
     """
     kept: list[str] = []
     marks = 0

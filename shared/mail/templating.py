@@ -1,48 +1,40 @@
-"""Letters out of template files: each file a shop's own where it has one, else the built-in one.
+"""Letters out of Jinja templates: the shop's own file where it has one, else the built-in one.
 
-Imported only when a letter is written: Jinja costs a cold start some tens of milliseconds.
+Imported only when a letter is written: Jinja takes some tens of milliseconds. Whoever edits a template can edit the
+code too, so this guards against mistakes, not against attacks: Jinja's sandbox, a fixed list of filters, no arithmetic
+that repeats a text, and a limit on what is written. HTML is always escaped.
 """
 
 from __future__ import annotations
 
 import functools
-import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jinja2
+from jinja2.environment import TemplateModule
+from jinja2.exceptions import SecurityError
+from jinja2.runtime import LoopContext
 from jinja2.sandbox import SandboxedEnvironment
 
-from shared.language import LANGS
-from shared.mail.letters import Kind
 from shared.mail.mailer import one_line
-from shared.mail.template_language import FILTERS, PROBLEM_NAME, TESTS, Refused, check, check_is_seen
 
 BUILT_IN = Path(__file__).parent / "templates"
-FILES = frozenset(
-    {"layout.html", "parts.html"}
-    | {f"{lang}/{name}.{form}" for lang in LANGS for name in ("layout", *Kind) for form in ("html", "txt")}
-)
+FILES = frozenset(path.relative_to(BUILT_IN).as_posix() for path in BUILT_IN.rglob("*.*"))
 """Every template there is; a shop may have its own of each."""
-NAMES = frozenset(
-    {
-        "amount", "customer_name", "date", "description", "invoice_date", "invoice_number", "lang", "may_still_arrive",
-        "next_step", "phone", "reason", "receipt", "reference", "refund_receipt", "refunded_amount", "reply_to",
-        "result_code", "shop_address", "shop_name", "shop_tax_pin", "subject", "time", "transaction_id",
-    }
-)  # fmt: skip
-"""What a template can say: `letters.values`, and the subject in the HTML."""
+FILTERS = ("capitalize", "default", "e", "escape", "lower", "title", "trim", "upper", "urlencode")
 LONGEST = 100_000
 """Characters of a file, and of what is written from it: Gmail hides what comes after 102 KB."""
-SUBJECT = ":subject"
-SUBJECT_LINE = re.compile(r"Subject:[ \t]*(.*)", re.IGNORECASE)
+SUBJECT = re.compile(r"\A[ \t]*Subject:[ \t]*(.*)", re.IGNORECASE)
+AUTOESCAPE = re.compile(r"\{%[-+]?\s*autoescape")
+T = TypeVar("T")
 
 
 class BrokenTemplate(Exception):
-    """This template cannot be used. `where` names line and problem, in words of ours; `detail` may quote the file."""
+    """This template cannot be used. `where` names line and problem in our words; `detail` may quote the file."""
 
     def __init__(self, template: str, line: int | None, problem: str, detail: str = "") -> None:
         super().__init__(f"{template}: {problem}")
@@ -58,7 +50,7 @@ class BrokenTemplate(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What was written."""
+    """A letter without its addresses."""
 
     subject: str
     text: str
@@ -66,112 +58,91 @@ class Written:
 
 
 class Templates:
-    """The templates of some folders: the first that has a file wins."""
+    """The templates of some folders: the first folder that has a file wins."""
 
     def __init__(self, *folders: Path) -> None:
         self._folders = folders
-        self._jinja = SandboxedEnvironment(
-            loader=jinja2.FunctionLoader(self._source),
-            autoescape=lambda name: name is not None and name.endswith(".html"),
+        self.jinja = {form: _Sandbox(self.read, autoescape=form == "html") for form in ("html", "txt")}
+        """By the form of a file. The one for HTML escapes in whatever file it uses."""
+
+    def write(self, kind: str, lang: str, values: Mapping[str, object]) -> Written:
+        """The letter. Raises `BrokenTemplate`."""
+        name = f"{lang}/{kind}"
+        subject = self._subject(f"{name}.txt", values)
+        text = re.sub(r"\n{3,}", "\n\n", re.sub(r"[ \t]+\n", "\n", self._filled(f"{name}.txt", values))).strip() + "\n"
+        html = self._filled(f"{name}.html", {**values, "subject": subject})
+        for form, visible in (("txt", text), ("html", re.sub(r"<[^>]*>", "", html))):
+            if not visible.strip():
+                raise BrokenTemplate(f"{name}.{form}", None, "nothing in it")
+        return Written(subject, text, html)
+
+    def read(self, name: str) -> tuple[str | None, str]:
+        """A file's subject, where it has one, and the rest with its line numbers. Raises `BrokenTemplate`,
+        or `TemplateNotFound` for a name that is not in FILES.
+        """
+        path = next((folder / name for folder in self._folders if name in FILES and (folder / name).is_file()), None)
+        if path is None:
+            raise jinja2.TemplateNotFound(name)
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as wrong:
+            line = wrong.object[: wrong.start].count(b"\n") + 1
+            raise BrokenTemplate(name, line, "not UTF-8", "save the file as UTF-8") from None
+        except OSError as wrong:
+            raise BrokenTemplate(name, None, "it cannot be read", wrong.strerror or "") from None
+        if len(text) > LONGEST:
+            raise BrokenTemplate(name, None, "the file is too large", f"at most {LONGEST} characters")
+        if switch := AUTOESCAPE.search(text):
+            line = text.count("\n", 0, switch.start()) + 1
+            raise BrokenTemplate(name, line, "escaping cannot be switched", "no {% autoescape %} in a letter")
+        subject = SUBJECT.match(text)
+        return (subject[1], "{##}" + text[subject.end() :]) if subject else (None, text)
+
+    def _subject(self, name: str, values: Mapping[str, object]) -> str:
+        subject, _ = _explained(name, lambda: self.read(name))
+        if subject is None:
+            raise BrokenTemplate(name, 1, "no subject", "the first line must be 'Subject: …'")
+        written = one_line(_explained(name, lambda: self.jinja["txt"].from_string(subject).render(values), line=1))
+        if not written:
+            raise BrokenTemplate(name, 1, "an empty subject")
+        return written
+
+    def _filled(self, name: str, values: Mapping[str, object]) -> str:
+        def fill() -> str:
+            pieces: list[str] = []
+            length = 0
+            for piece in self.jinja[name.rpartition(".")[2]].get_template(name).generate(values):
+                pieces.append(piece)
+                length += len(piece)
+                if length > LONGEST:
+                    raise BrokenTemplate(name, None, "what it writes is too long")
+            return "".join(pieces)
+
+        return _explained(name, fill)
+
+
+class _Sandbox(SandboxedEnvironment):
+    """Jinja's own sandbox, without the usual ways to fill the memory by mistake. An unknown name is an error."""
+
+    intercepted_binops = frozenset(("*", "**", "%"))
+
+    def __init__(self, read: Callable[[str], tuple[str | None, str]], *, autoescape: bool) -> None:
+        super().__init__(
+            loader=jinja2.FunctionLoader(lambda name: (read(name)[1], name, None)),
+            autoescape=autoescape,
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
             auto_reload=False,
         )
-        self._jinja.globals.clear()
-        self._jinja.filters = {name: self._jinja.filters[name] for name in FILTERS}
-        self._jinja.tests = {name: self._jinja.tests[name] for name in TESTS}
+        self.globals.clear()
+        self.filters = {name: self.filters[name] for name in FILTERS}
 
-    def write(self, kind: str, lang: str, values: Mapping[str, object]) -> Written:
-        """The letter. Raises `BrokenTemplate`."""
-        name = f"{lang}/{kind}"
-        subject = one_line(self._filled(f"{name}.txt{SUBJECT}", values))
-        if not subject:
-            raise BrokenTemplate(f"{name}.txt", 1, "an empty subject")
-        text = re.sub(r"\n{3,}", "\n\n", re.sub(r"[ \t]+\n", "\n", self._filled(f"{name}.txt", values))).strip() + "\n"
-        html = self._filled(f"{name}.html", {**values, "subject": subject})
-        for form, written in (("txt", text), ("html", re.sub(r"<[^>]*>", "", html))):
-            if not written.strip():
-                raise BrokenTemplate(f"{name}.{form}", None, "nothing in it")
-        return Written(subject, text, html)
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        raise SecurityError(f"{operator} cannot be used in a letter")
 
-    def check(self, name: str) -> None:
-        """Look at one file without writing a letter. Raises `BrokenTemplate`."""
-        self._compiled(name)
-        if _has_a_subject(name):
-            self._compiled(name + SUBJECT)
-
-    def _filled(self, name: str, values: Mapping[str, object]) -> str:
-        file = name.removesuffix(SUBJECT)
-        written: list[str] = []
-        length = 0
-        template = self._compiled(name)
-        try:
-            for piece in template.generate(values):
-                written.append(piece)
-                length += len(piece)
-                if length > LONGEST:
-                    raise BrokenTemplate(file, None, "what it writes is too long")
-        except BrokenTemplate:
-            raise
-        except Exception as failure:  # whatever a template does, a letter is written: with the built-in one
-            raise _explained(file, failure) from None
-        return "".join(written)
-
-    def _compiled(self, name: str) -> jinja2.Template:
-        try:
-            return self._jinja.get_template(name)
-        except BrokenTemplate:
-            raise
-        except Exception as failure:
-            raise _explained(name.removesuffix(SUBJECT), failure) from None
-
-    def _source(self, name: str) -> tuple[str, str, None]:
-        """For Jinja: what stands in the file, once it was looked at."""
-        file = name.removesuffix(SUBJECT)
-        text, folder = self._read(file)
-        if _has_a_subject(file):
-            first, _, body = text.partition("\n")
-            subject = SUBJECT_LINE.fullmatch(first.strip())
-            if subject is None:
-                raise BrokenTemplate(file, 1, "no subject", "the first line must be 'Subject: …'")
-            text = subject[1] if name.endswith(SUBJECT) else f"{{##}}\n{body}"  # the lines keep their numbers
-        try:
-            tree = self._jinja.parse(text, file, file)
-            check(tree, NAMES, frozenset(each for each in FILES if Path(each).suffix == Path(file).suffix))
-            if folder != BUILT_IN:  # whose blocks a shop's own layout may leave out
-                check_is_seen(tree, self._blocks_above)
-        except Refused as refused:
-            raise BrokenTemplate(file, refused.line, refused.problem, refused.detail) from None
-        return text, file, None
-
-    def _blocks_above(self, name: str) -> frozenset[str]:
-        """The blocks of a layout, and of what it extends."""
-        from jinja2 import nodes
-
-        tree = self._jinja.parse(self._read(name)[0], name, name)
-        found = {block.name for block in tree.find_all(nodes.Block)}
-        for extended in tree.find_all(nodes.Extends):
-            if isinstance(extended.template, nodes.Const) and extended.template.value in FILES - {name}:
-                found |= self._blocks_above(extended.template.value)
-        return frozenset(found)
-
-    def _read(self, name: str) -> tuple[str, Path]:
-        for folder in self._folders:
-            path = folder / name
-            if name in FILES and os.path.lexists(path):
-                try:
-                    if not (path.is_file() and path.resolve().is_relative_to(folder.resolve())):
-                        raise BrokenTemplate(name, None, "it is no file of this folder")
-                    if path.stat().st_size > LONGEST:
-                        raise BrokenTemplate(name, None, "the file is too large", f"at most {LONGEST} bytes")
-                    return path.read_text(encoding="utf-8-sig"), folder
-                except UnicodeDecodeError as wrong:
-                    line = wrong.object[: wrong.start].count(b"\n") + 1
-                    raise BrokenTemplate(name, line, "not UTF-8", "save the file as UTF-8") from None
-                except OSError as wrong:
-                    raise BrokenTemplate(name, None, "it cannot be read", wrong.strerror or "") from None
-        raise BrokenTemplate(name, None, "it is missing")
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        return isinstance(obj, LoopContext | TemplateModule) and super().is_safe_attribute(obj, attr, value)
 
 
 @functools.cache
@@ -188,22 +159,24 @@ def shops_own(folder: Path) -> Templates | None:
 
 def own_files(folder: Path) -> list[str]:
     """The templates that a folder has in place of the built-in ones."""
-    return sorted(name for name in FILES if os.path.lexists(folder / name))
+    return sorted(name for name in FILES if (folder / name).is_file())
 
 
-def _has_a_subject(name: str) -> bool:
-    return name.endswith(".txt") and not name.endswith("/layout.txt")
-
-
-def _explained(file: str, failure: Exception) -> BrokenTemplate:
-    if isinstance(failure, jinja2.TemplateSyntaxError):
-        return BrokenTemplate(failure.filename or file, failure.lineno, "a syntax error", failure.message or "")
-    template, line = file, None
-    trace: Any = failure.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename in FILES:
-            template, line = trace.tb_frame.f_code.co_filename, trace.tb_lineno
-        trace = trace.tb_next
-    if isinstance(failure, jinja2.UndefinedError):
-        return BrokenTemplate(template, line, PROBLEM_NAME, failure.message or "")
-    return BrokenTemplate(template, line, "it cannot be filled in", type(failure).__name__)
+def _explained(name: str, work: Callable[[], T], line: int | None = None) -> T:
+    """What `work` returns. Whatever it raises becomes a `BrokenTemplate`: a letter is written in any case."""
+    try:
+        return work()
+    except BrokenTemplate:
+        raise
+    except jinja2.TemplateSyntaxError as wrong:
+        at = line or wrong.lineno
+        raise BrokenTemplate(wrong.filename or name, at, "a syntax error", wrong.message or "") from None
+    except Exception as failure:
+        trace = failure.__traceback__
+        while trace is not None:
+            if trace.tb_frame.f_code.co_filename in FILES:
+                name, line = trace.tb_frame.f_code.co_filename, trace.tb_lineno
+            trace = trace.tb_next
+        unknown = isinstance(failure, jinja2.UndefinedError)
+        detail = str(failure) if isinstance(failure, jinja2.TemplateError) else type(failure).__name__
+        raise BrokenTemplate(name, line, "an unknown name" if unknown else "it cannot be filled in", detail) from None

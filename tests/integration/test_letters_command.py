@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import http.client
-import socket
-import threading
-from collections.abc import Iterator
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
 from ops.__main__ import main
-from ops.letters import look_at, run, samples
-from ops.letters_page import MOST_AT_ONCE, LettersPage
+from ops.letters import look_at, run
 from ops.session import NotPossible
 from shared.language import LANGS
 from shared.mail.letters import Kind
@@ -25,46 +23,7 @@ SHOP = {
 }
 
 
-class Visitor:
-    """Somebody with a browser, at the page of the letters."""
-
-    def __init__(self, folder: Path, environ: dict[str, str]) -> None:
-        self.folder = folder
-        self.page = LettersPage(folder, samples(environ), port=0)
-        self.port = int(self.page.address.rstrip("/").rpartition(":")[2])
-        self.headers: dict[str, str] = {}
-        self._serving = threading.Thread(target=self.page.serve)
-        self._serving.start()
-
-    def opens(self, target: str, host: str | None = None) -> tuple[int, str]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        connection.putrequest("GET", target, skip_host=True)
-        connection.putheader("Host", host or f"127.0.0.1:{self.port}")
-        connection.endheaders()
-        answer = connection.getresponse()
-        body = answer.read().decode()
-        self.headers = {name.lower(): value for name, value in answer.getheaders()}
-        connection.close()
-        return answer.status, body
-
-    def has(self, name: str, content: str) -> None:
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content, encoding="utf-8")
-
-    def leaves(self) -> None:
-        self.page.close()
-        self._serving.join(10)
-
-
-@pytest.fixture
-def visitor(tmp_path: Path) -> Iterator[Visitor]:
-    visiting = Visitor(tmp_path / "shop_templates", SHOP)
-    yield visiting
-    visiting.leaves()
-
-
-def ops(folder: Path, *arguments: str) -> int:
+def ops(folder: Path, *arguments: str, environ: Mapping[str, str] = MappingProxyType({})) -> int:
     """The command, on another folder than the real one."""
     import argparse
 
@@ -72,107 +31,62 @@ def ops(folder: Path, *arguments: str) -> int:
 
     parser = argparse.ArgumentParser()
     add_commands(parser.add_subparsers(dest="command"))
-    return run(parser.parse_args(["letters", *arguments]), {}, folder)
+    return run(parser.parse_args(["letters", *arguments]), environ, folder)
 
 
-# Seeing them ----------------------------------------------------------------------------------------------------------
+# Showing them ---------------------------------------------------------------------------------------------------------
 
 
-def test_every_letter_is_on_the_page_in_both_languages(visitor: Visitor) -> None:
-    status, page = visitor.opens("/")
-    assert status == 200
-    for kind in Kind:
-        for lang in LANGS:
-            for form in ("html", "txt"):
-                target = f"/letter?kind={kind}&lang={lang}&form={form}&sample=usual"
-                assert target.replace("&", "&amp;") in page
-                status, letter = visitor.opens(target)
-                assert status == 200
-                assert all(value in letter for value in SHOP.values())
-                assert visitor.headers["content-type"] == f"text/{'html' if form == 'html' else 'plain'}; charset=utf-8"
-                assert visitor.headers["content-security-policy"].startswith("sandbox; default-src 'none'")
+def test_show_writes_every_letter_to_a_file_and_prints_the_paths(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "letters"
+    assert ops(tmp_path / "own", "show", str(target), environ=SHOP) == 0
+    paths = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    names = {f"{lang}/{kind}.{form}" for lang in LANGS for kind in Kind for form in ("html", "txt")}
+    assert {path.relative_to(target).as_posix() for path in paths} == names
+    for path in paths:
+        assert all(value in path.read_text("utf-8") for value in SHOP.values())
+    assert (target / "en/invoice.txt").read_text("utf-8").startswith("Subject: Invoice INV-2026-000042 from Soko")
 
 
-def test_a_reload_shows_an_edit(visitor: Visitor) -> None:
-    target = "/letter?kind=failed&lang=sw&form=txt"
-    assert "hayakufaulu" in visitor.opens(target)[1]
-    visitor.has("sw/failed.txt", "Subject: Pole\n{{ amount }} pole sana")
-    assert visitor.opens(target) == (200, "KES 1,500 pole sana\n")
-    assert "sw/failed.txt" in visitor.opens("/")[1]
-
-
-def test_an_error_is_said_on_the_page_and_the_letter_that_is_sent_is_shown(visitor: Visitor) -> None:
-    visitor.has("sw/failed.txt", "Subject: Pole\n\n{{ <script>amuont }}")
-    status, page = visitor.opens("/")
-    assert status == 200
-    assert "sw/failed.txt, line 3: a syntax error" in page
-    assert "Customers get the built-in letter" in page
-    assert "<script>" not in page
-    assert "hayakufaulu" in visitor.opens("/letter?kind=failed&lang=sw&form=txt")[1]
+def test_show_needs_no_folder_and_writes_nothing_into_this_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert ops(tmp_path, "show") == 0
+    paths = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    assert all(path.is_absolute() and path.is_file() for path in paths)
+    assert list(tmp_path.iterdir()) == []
+    shutil.rmtree(paths[0].parent.parent)
 
 
 @pytest.mark.parametrize("sample", ["sparse", "long", "hostile"])
-@pytest.mark.parametrize("width", ["phone", "desk"])
-def test_other_samples_and_widths(visitor: Visitor, sample: str, width: str) -> None:
-    status, page = visitor.opens(f"/?sample={sample}&width={width}")
-    assert status == 200
-    assert f"<strong>{sample}</strong>" in page
-    assert "<b>" not in page
+def test_show_has_other_samples(tmp_path: Path, sample: str) -> None:
+    assert ops(tmp_path / "own", "show", str(tmp_path), "--sample", sample) == 0
+    html = (tmp_path / "en/invoice.html").read_text("utf-8")
+    assert ("Wanjiru Example" in html) is False
+    assert "<b>" not in html
 
 
-@pytest.mark.parametrize(
-    "target",
-    [
-        "/letter",
-        "/letter?kind=invoice&lang=en",
-        "/letter?kind=../../../etc/passwd&lang=en&form=html",
-        "/letter?kind=invoice&lang=../en&form=html",
-        "/letter?kind=layout&lang=en&form=html",
-        "/letter?kind=invoice&lang=en&form=py",
-        "/?sample=../../secret",
-        "/?width=9999",
-        "/../../../../etc/passwd",
-        "/%2e%2e/%2e%2e/etc/passwd",
-        "/shared/settings.py",
-        "/.env",
-        "//etc/passwd",
-        "/etc/passwd",
-        "/letter/../../etc/passwd?kind=invoice&lang=en&form=html",
-        "http://[",
-        "/?" + "&".join(f"a{number}=1" for number in range(50)),
-    ],
-)
-def test_nothing_but_the_letters_can_be_read(visitor: Visitor, target: str) -> None:
-    status, body = visitor.opens(target)
-    assert (status, body) == (404, "There is no such letter.\n")
+def test_show_shows_the_built_in_letter_where_the_shops_own_has_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, target = tmp_path / "own", tmp_path / "letters"
+    (own / "sw").mkdir(parents=True)
+    (own / "sw" / "failed.txt").write_text("Subject: Pole\n{{ amount }} pole sana", encoding="utf-8")
+    assert ops(own, "show", str(target)) == 0
+    assert (target / "sw/failed.txt").read_text("utf-8") == "Subject: Pole\n\nKES 1,500 pole sana\n"
+    (own / "sw" / "failed.txt").write_text("Subject: Pole\n\n{{ amuont }}", encoding="utf-8")
+    assert ops(own, "show", str(target)) == 1
+    assert "sw/failed.txt:3: an unknown name" in capsys.readouterr().out
+    assert "hayakufaulu" in (target / "sw/failed.txt").read_text("utf-8")
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "127.0.0.1:1", "evil.example:8891"])
-def test_the_page_answers_to_its_own_name_only(visitor: Visitor, host: str) -> None:
-    """A page on the internet may point its own name at this machine."""
-    assert visitor.opens("/", host)[0] == 403
-    assert visitor.opens("/", f"localhost:{visitor.port}")[0] == 200
-
-
-def test_it_listens_on_this_machine_alone(visitor: Visitor) -> None:
-    assert visitor.page.address == f"http://127.0.0.1:{visitor.port}/"
-    with pytest.raises(OSError, match=r"refused|unreachable"):
-        socket.create_connection(("127.0.0.2", visitor.port), timeout=2)
-
-
-def test_visitors_who_say_nothing_hold_nobody_up(visitor: Visitor) -> None:
-    silent = [socket.create_connection(("127.0.0.1", visitor.port)) for _ in range(MOST_AT_ONCE - 1)]
-    assert visitor.opens("/")[0] == 200
-    for each in silent:
-        each.close()
-
-
-def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
-    with (
-        socket.create_server(("127.0.0.1", 0)) as taken,
-        pytest.raises(NotPossible, match="choose another with --port"),
-    ):
-        ops(tmp_path, "show", "--port", str(taken.getsockname()[1]))
+def test_show_says_what_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotPossible, match="cannot be written"):
+        ops(tmp_path, "show", str(tmp_path / "file"))
 
 
 # Making them the shop's own -------------------------------------------------------------------------------------------
@@ -209,7 +123,7 @@ def test_check_finds_nothing_wrong_where_nothing_is(tmp_path: Path, capsys: pyte
     (tmp_path / "README.md").write_text("# Ours", encoding="utf-8")
     assert ops(tmp_path, "check") == 0
     assert ops(tmp_path / "no-such-folder", "check") == 0
-    assert "0 things wrong" in capsys.readouterr().out
+    assert "0 errors" in capsys.readouterr().out
 
 
 def test_check_names_file_line_and_problem_of_all_that_is_wrong(
@@ -224,8 +138,8 @@ def test_check_names_file_line_and_problem_of_all_that_is_wrong(
     assert "sw/failed.txt:3: an unknown name (there is no 'amuont'" in told
     assert "sw/failed.html:1: a syntax error (Expected an expression" in told
     assert "sw/invioce.html: no letter has such a file" in told
-    assert "2 templates of the shop's own" in told
-    assert "3 things wrong" in told
+    assert "2 templates of your own" in told
+    assert "3 errors" in told
 
 
 def test_check_finds_what_breaks_only_when_a_letter_is_written(tmp_path: Path) -> None:
@@ -233,7 +147,7 @@ def test_check_finds_what_breaks_only_when_a_letter_is_written(tmp_path: Path) -
     (tmp_path / "en" / "failed.txt").write_text(
         "Subject: {% if may_still_arrive %}Wait{% endif %}\n{{ amount }}", encoding="utf-8"
     )
-    assert [str(found) for found in look_at(tmp_path, {}) if found.wrong] == ["en/failed.txt:1: an empty subject"]
+    assert [str(found) for found in look_at(tmp_path, {}) if found.is_error] == ["en/failed.txt:1: an empty subject"]
 
 
 def test_check_notes_what_a_letter_no_longer_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
