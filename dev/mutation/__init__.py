@@ -1,1 +1,1 @@
-"""Do the tests bite? The code is broken in every small way there is, and each time some test must fail."""
+"""Mutation testing: the code is changed in every small way, one at a time, and each time a test must fail."""

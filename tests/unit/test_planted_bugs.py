@@ -1,0 +1,38 @@
+"""What `make planted-bugs` and `make mutation` use still fits the code. Whether tests notice the bugs, they say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dev.mutation.__main__ import CONFIGURATION, MODULES
+from dev.planted_bugs import PATCHES, ROOT, Bug, apply, bug
+
+BUGS = [bug(patch) for patch in sorted(PATCHES.glob("*.patch"))]
+
+
+@pytest.mark.parametrize("each", BUGS, ids=lambda each: each.patch.stem)
+def test_a_planted_bug_applies_and_its_tests_exist(each: Bug) -> None:
+    apply(each, ROOT, "--check")
+    file, *options = each.noticed_by
+    words = " ".join(options).removeprefix("-k ").split(" or ") if options else []
+    text = (ROOT / file).read_text(encoding="utf-8")
+    assert not words or any(word in text for word in words)
+
+
+def test_there_are_planted_bugs() -> None:
+    assert len(BUGS) >= 10
+
+
+def test_a_bug_that_does_not_fit_is_named(tmp_path: Path) -> None:
+    patch = tmp_path / "nothing-like-it.patch"
+    patch.write_text("diff --git a/x.py b/x.py\n--- a/x.py\n+++ b/x.py\n@@ -1 +1 @@\n-a\n+b\n")
+    with pytest.raises(ValueError, match=r"nothing-like-it\.patch does not fit"):
+        apply(Bug(patch, "", ()), ROOT, "--check")
+
+
+def test_what_mutation_is_told_exists() -> None:
+    assert [name for path, tests in MODULES.items() for name in (path, *tests) if not (ROOT / name).is_file()] == []
+    for each in CONFIGURATION["equivalent"]:
+        assert each["old"] in " ".join((ROOT / each["path"]).read_text(encoding="utf-8").split()), each
