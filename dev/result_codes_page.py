@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from shared.daraja.answers import REFUSALS, PromptOpen, TokenDied, TokenRefused
 from shared.daraja.result_codes import CALLBACK_FAILURES, QUERY_FAILURES, KnownCode
 
+THE_TABLE = "OFF Daraja portal, M-Pesa Express, result codes (2025-12-28)"
 TOP = """\
 # Result codes
 
@@ -16,82 +17,62 @@ it so.
 A code is text (`SFC_IC0003`), and only known codes settle a payment:
 
 - `0` is success: in a callback as the JSON integer 0 or the text "0", in a query's answer with HTTP 200.
-- A code of the table below fails the payment when a **callback** carries it.
-- In the answer to a **query** only those marked so count; the others might speak about the query itself.
-- `4999`, `500.001.1001`, 429, HTML and whatever else a query answers mean that there is no answer yet.
-- A code that is in no table sends the payment to review.
+- Each code below fails the payment when a **callback** carries it. In the answer to a **query** only those marked
+  "callback and query" do: the others might be about the query itself.
+- `4999`, `500.001.1001`, 429, HTML and any other answer to a query mean that there is no answer yet.
+- Any other code sends the payment to review.
+- "Asked again" means after 5 minutes and after 1 hour, because the cause passes or Safaricom has taken the code back.
 
-Evidence: OFF, Safaricom's portal; OBS, captured; COM, said by the community. What we rely on without proof is in
-[unverified.md](unverified.md).
+Evidence: OFF, the table of result codes on Safaricom's portal (2025-12-28), or the page that is named; OBS, captured;
+COM, said by the community. What we rely on without proof is in [unverified.md](unverified.md).
+
+## Codes
 """
 
 REFUSALS_TOP = """\
 ## Refusals of a push
 
-A push is refused only by one of these, code and words together. Everything else that is no acceptance is unclear: the
-payment becomes UNCERTAIN and the push is never sent again. The first row that fits counts.
+Only these refuse a push, code and words together; the first line that fits counts. Any other answer that is not an
+acceptance is unclear: the payment becomes UNCERTAIN and the push is never sent again.
 """
 
 
 def result_codes_page() -> str:
     """The whole page, as Markdown."""
-    return "\n".join([TOP, *_overview(), *_each(), REFUSALS_TOP, *_refusals()]) + "\n"
-
-
-def _overview() -> Iterator[str]:
-    yield "## All codes"
-    yield ""
-    yield from _table(
-        ("code", "becomes", "in a query too", "asked again", "evidence"),
-        (
-            (
-                f"[`{known.code}`](#{known.code.lower()})",
-                known.becomes.value,
-                "yes" if known.code in QUERY_FAILURES else "",
-                "yes" if known.may_be_taken_back else "",
-                known.evidence,
-            )
-            for known in _in_order()
-        ),
-    )
-    yield "Asked again: 5 minutes and 1 hour later, since Safaricom has been seen to take it back, or since it passes."
-    yield ""
+    return "\n".join([TOP, *_each(), REFUSALS_TOP, *_refusals()]) + "\n"
 
 
 def _each() -> Iterator[str]:
-    yield "## What is said about each"
-    yield ""
+    advice: dict[str, list[str]] = {}
     for known in _in_order():
+        where = "callback and query" if known.code in QUERY_FAILURES else "callback only"
+        again = ", asked again" if known.may_be_taken_back else ""
+        advice.setdefault(known.next_action, []).append(f"`{known.code}`")
         yield f"### {known.code}"
         yield ""
-        yield f"- To the customer: {known.message} {known.next_action}"
-        yield f"- To the shop: {known.operator_note}"
+        yield f"{known.becomes.value}, {where}{again}. {known.evidence.replace(THE_TABLE, 'OFF')}."
+        yield f"- Customer: {known.message}"
+        yield f"- Shop: {known.operator_note}"
         yield ""
+    yield "## What the customer is advised to do"
+    yield ""
+    yield from (f"- {', '.join(codes)}: {next_action}" for next_action, codes in advice.items())
+    yield ""
 
 
 def _refusals() -> Iterator[str]:
+    """The refusals of which the same is said share a line."""
     kinds = {
-        PromptOpen: "prompt open",
-        TokenDied: "new token, sent once more",
-        TokenRefused: "new token, not sent again",
+        PromptOpen: "(another prompt is open)",
+        TokenDied: "(a new token, and the push is sent once more)",
+        TokenRefused: "(a new token, the push is not sent again)",
     }
-    yield from _table(
-        ("code", "words", "what the shop can do", "more"),
-        ((f"`{row.code}`", row.words, row.explanation, kinds.get(row.error, "")) for row in REFUSALS),
-    )
+    same: dict[str, list[str]] = {}
+    for row in REFUSALS:
+        said = f"{row.explanation} {kinds.get(row.error, '')}".strip()
+        same.setdefault(said, []).append(f"`{row.code}` {row.words}".strip())
+    yield from (f"- {', '.join(of)}: {said}" for said, of in same.items())
 
 
 def _in_order() -> list[KnownCode]:
     return sorted(CALLBACK_FAILURES.values(), key=lambda known: (not known.code.isdigit(), len(known.code), known.code))
-
-
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
-    yield f"| {' | '.join(head)} |"
-    yield f"| {' | '.join('---' for _ in head)} |"
-    for row in rows:
-        yield f"| {' | '.join(_escaped(cell) for cell in row)} |"
-    yield ""
-
-
-def _escaped(cell: str) -> str:
-    return cell.replace("|", "\\|")

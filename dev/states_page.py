@@ -105,19 +105,21 @@ def _reasons() -> list[str]:
 
 
 def _answers() -> list[str]:
-    """One table a status: what each event may make of it, with the outcomes' names and the alerts."""
-    lines = ["## What each event makes of each state", ""]
+    """What each event makes of each status; statuses of which it makes the same share a line."""
+    found: dict[str, dict[Status, dict[str, set[str]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(set)))
     for status in Status:
-        found: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
         for event, decision in decisions(status):
             became = "stays" if decision.status is status else decision.status.value
-            told = decision.outcome.value + (f" ({', '.join(decision.alerts)})" if decision.alerts else "")
-            found[type(event).__name__][became].add(told)
-        lines += [f"### {status}", "", "| event | becomes | outcome (alerts) |", "| --- | --- | --- |"]
-        for event_name, becomes in found.items():
-            for became, all_told in sorted(becomes.items()):
-                lines.append(f"| {event_name} | {became} | {', '.join(sorted(all_told))} |")
-        lines.append("")
+            why = decision.alerts or (decision.outcome.value,)
+            found[type(event).__name__][status][became].update(why)
+    lines = ["## What each event makes of each state", ""]
+    lines += ["In brackets: the alerts, or without an alert the `outcome` in the log line.", ""]
+    for event_name, by_status in found.items():
+        same: dict[str, list[str]] = defaultdict(list)
+        for status, becomes in by_status.items():
+            text = " · ".join(f"{became} ({', '.join(sorted(why))})" for became, why in sorted(becomes.items()))
+            same[text].append(status)
+        lines += [f"**{event_name}**", "", *(f"- {', '.join(of)} → {text}" for text, of in same.items()), ""]
     return lines
 
 
