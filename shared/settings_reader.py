@@ -1,6 +1,6 @@
-"""Reads variables one by one, each against the form that its value must have.
+"""Reads environment variables one by one, each against the form that its value must have.
 
-Every problem is remembered, so that one failure names all of them; none says what the value was.
+All problems are collected, so that one error names them all. No message contains a value.
 """
 
 from __future__ import annotations
@@ -9,12 +9,16 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from shared.money import LARGEST_KES
 
 LARGEST_COUNT = 100_000
-LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+Form = str | Callable[[str], bool]
+"""What a value must match: a regular expression, or a function."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -38,137 +42,124 @@ class Misconfigured(Exception):
 
 
 class Reader:
-    """Reads variables one by one and remembers every problem, so that all are told at once."""
+    """Some environment variables. A value that cannot be used counts as the default, or as empty."""
 
     def __init__(self, variables: Mapping[str, str]) -> None:
         self._variables = variables
         self._problems: dict[str, Problem] = {}
 
     def get(self, name: str) -> str:
+        """The value without spaces around it; empty where there is none."""
         return self._variables.get(name, "").strip()
 
-    def has(self, name: str) -> bool:
-        return bool(self.get(name))
-
-    def text(
-        self, name: str, holds: str, accepts: Callable[[str], bool] = lambda _: True, default: str | None = None
-    ) -> str:
+    def text(self, name: str, holds: str, form: Form = ".*", default: str | None = None) -> str:
+        """`default` where it is not set; without a default it must be."""
         value = self.get(name)
-        if not value:
-            if default is None:
-                self.problem(name, holds)
-            return default or ""
-        if not accepts(value):
+        if not value and default is not None:
+            return default
+        if not value or not _has(form, value):
             self.problem(name, holds)
             return ""
         return value
 
+    def choice(self, name: str, of: tuple[str, ...], default: str | None = None) -> str:
+        return self.text(name, f"{', '.join(of[:-1])} or {of[-1]}", lambda value: value in of, default)
+
     def kes(self, name: str, default: Decimal, least: Decimal, most: Decimal = LARGEST_KES) -> Decimal:
-        text = self._digits(name, f"whole shillings from {least} to {most:,}, digits only", int(least), int(most))
-        return Decimal(text) if text else default
+        return Decimal(self._number(name, "whole shillings", int(default), int(least), int(most)))
 
     def count(self, name: str, default: int) -> int:
-        text = self._digits(name, f"a number from 1 to {LARGEST_COUNT:,}, digits only", 1, LARGEST_COUNT)
-        return int(text) if text else default
+        return self._number(name, "a number", default, 1, LARGEST_COUNT)
 
-    def _digits(self, name: str, holds: str, least: int, most: int) -> str:
-        return self.text(
-            name, holds, lambda v: bool(re.fullmatch("[0-9]{1,9}", v)) and least <= int(v) <= most, default=""
-        )
+    def _number(self, name: str, what: str, default: int, least: int, most: int) -> int:
+        text = self.text(name, f"{what} from {least} to {most:,}, digits only", "[0-9]{1,9}", "")
+        if text and not least <= int(text) <= most:
+            self.problem(name, f"{what} from {least} to {most:,}, digits only")
+        return int(text or default)
 
     def other_server(self, name: str, default: str, production: bool) -> str:
-        if production and self.has(name):
+        """The address of a server that stands in for the real one; never in production."""
+        if production and self.get(name):
             self.problem(name, "nothing when MPESA_ENV is production: it is for sandboxes and simulators")
             return default
-        return self.text(name, "an https address (http only on this machine)", is_server, default=default).rstrip("/")
+        return self.text(name, "an https address (http only on this machine)", is_server, default).rstrip("/")
 
     def problem(self, name: str, should_hold: str) -> None:
         self._problems.setdefault(name, Problem(name, should_hold))
 
-    def check(self) -> None:
+    def checked(self, value: T) -> T:
+        """`value`, where all that was read can be used. Raises `Misconfigured`."""
         if self._problems:
             raise Misconfigured(list(self._problems.values()))
+        return value
+
+
+def _has(form: Form, value: str) -> bool:
+    return bool(re.fullmatch(form, value)) if isinstance(form, str) else form(value)
 
 
 # What a value must look like ------------------------------------------------------------------------------------------
 
-
-def is_plain(value: str) -> bool:
-    return bool(re.fullmatch(r"[!-~]{4,512}", value)) and value[0] not in "'\"<"
-
-
-def is_long_secret(value: str) -> bool:
-    return bool(re.fullmatch(r"[!-~]{32,512}", value))
-
-
-def is_shortcode(value: str) -> bool:
-    return bool(re.fullmatch(r"[0-9]{5,7}", value))
+PLAIN = r"(?!['\"<])[!-~]{4,512}"
+LONG_SECRET = "[!-~]{32,512}"
+SHORTCODE = "[0-9]{5,7}"
+TAX_PIN = "[A-Za-z][0-9]{9}[A-Za-z]"
+"""As on a KRA PIN certificate, in upper or lower case."""
+RELEASE = "[A-Za-z0-9._@/+-]{1,100}"
 
 
 def is_one_line(value: str) -> bool:
     return value.isprintable() and len(value) <= 200
 
 
-def is_tax_pin(value: str) -> bool:
-    """As on a KRA PIN certificate, in whichever case it was typed."""
-    return bool(re.fullmatch(r"[A-Za-z][0-9]{9}[A-Za-z]", value))
-
-
-def listed(value: str) -> list[str]:
-    return [part.rstrip("/") for part in separated(value)]
-
-
 def separated(value: str) -> list[str]:
+    """The parts between commas."""
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
 def _split(value: str) -> tuple[str, str, str, str]:
-    """scheme, host, path, and what must be absent (user, query, fragment); all empty where it is no address."""
+    """Scheme, host, path, and what must be absent (user, query, fragment); all empty where it is no address."""
     try:
         parts = urlsplit(value)
         _ = parts.port
     except ValueError:
         return "", "", "", ""
-    return (
-        parts.scheme,
-        parts.hostname or "",
-        parts.path,
-        f"{parts.username or ''}{parts.password or ''}{parts.query}{parts.fragment}",
-    )
+    forbidden = f"{parts.username or ''}{parts.password or ''}{parts.query}{parts.fragment}"
+    return parts.scheme, parts.hostname or "", parts.path, forbidden
 
 
 def is_origin(value: str) -> bool:
-    scheme, host, path, extra = _split(value)
-    return scheme in ("http", "https") and bool(host) and path == "" and not extra
+    scheme, host, path, forbidden = _split(value)
+    return scheme in ("http", "https") and bool(host) and path == "" and not forbidden
 
 
 def as_browsers_write_it(origin: str) -> str:
-    """Lower case, without the port that goes without saying: origins are compared as text."""
+    """Lower case, without the default port: origins are compared as text."""
     return re.sub(r"^(http://.*):80$|^(https://.*):443$", r"\1\2", origin.lower())
 
 
 def is_server(value: str) -> bool:
-    scheme, host, _, extra = _split(value)
-    return bool(host) and not extra and (scheme == "https" or (scheme == "http" and host in LOOPBACK))
+    scheme, host, _, forbidden = _split(value)
+    return bool(host) and not forbidden and (scheme == "https" or (scheme == "http" and host in LOOPBACK))
 
 
 def is_dsn(value: str) -> bool:
     """As Sentry shows it: a key before the host, the project's number at the end."""
-    key, at, address = value.partition("://")[2].partition("@")
-    scheme, host, path, extra = _split(f"{value.partition('://')[0]}://{address}")
-    reachable = scheme == "https" or (scheme == "http" and host in LOOPBACK)
-    named = at and re.fullmatch(r"[0-9A-Za-z]{8,64}(:[0-9A-Za-z]{8,64})?", key, re.ASCII)
-    return bool(named and host and reachable and not extra and re.fullmatch(r"(/[\w.-]+)*/[0-9]{1,20}", path, re.ASCII))
-
-
-def is_release(value: str) -> bool:
-    return bool(re.fullmatch(r"[A-Za-z0-9._@/+-]{1,100}", value))
+    scheme, _, rest = value.partition("://")
+    key, at, address = rest.partition("@")
+    server = f"{scheme}://{address}"
+    return bool(
+        at
+        and re.fullmatch("[0-9A-Za-z]{8,64}(:[0-9A-Za-z]{8,64})?", key)
+        and is_server(server)
+        and re.fullmatch(r"(/[\w.-]+)*/[0-9]{1,20}", _split(server)[2], re.ASCII)
+    )
 
 
 def is_callback_url(value: str, production: bool) -> bool:
-    scheme, host, path, extra = _split(value)
+    scheme, host, path, forbidden = _split(value)
     reachable = scheme == "https" and host not in LOOPBACK if production else scheme in ("http", "https")
-    return reachable and bool(host) and not extra and bool(re.fullmatch(r"(/[A-Za-z0-9._-]+)*/callback", path))
+    return reachable and bool(host) and not forbidden and bool(re.fullmatch(r"(/[A-Za-z0-9._-]+)*/callback", path))
 
 
 def is_smtp_url(value: str) -> bool:
