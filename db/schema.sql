@@ -88,6 +88,7 @@ CREATE TABLE callback_inbox (
     last_error     text,
     source_check   text CHECK (source_check IN ('listed', 'unlisted', 'held')), -- is source_address Safaricom's? null: not checked
     copies         bigint NOT NULL DEFAULT 0,                 -- how often it came again when no more were stored for the payment
+    erased_sha256  text,                                      -- of the bytes that an erasure took away; body is what it left of them
     CONSTRAINT an_outcome_or_another_try CHECK ((outcome IS NULL) = (next_try_at IS NOT NULL))
 );
 
@@ -493,7 +494,8 @@ BEGIN
     RAISE EXCEPTION 'what % once said never changes', TG_TABLE_NAME USING ERRCODE = 'check_violation', CONSTRAINT = 'evidence_is_fixed';
 END $$;
 CREATE TRIGGER evidence_is_fixed BEFORE UPDATE ON callback_inbox
-    FOR EACH ROW WHEN ((OLD.body, OLD.transaction_id) IS DISTINCT FROM (NEW.body, NEW.transaction_id))
+    FOR EACH ROW WHEN ((OLD.body, OLD.erased_sha256, OLD.transaction_id)
+                       IS DISTINCT FROM (NEW.body, NEW.erased_sha256, NEW.transaction_id))
     EXECUTE FUNCTION refuse_change_of_callback();
 
 CREATE FUNCTION refuse_change_of_answer() RETURNS trigger LANGUAGE plpgsql

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 from ops.advice import do_now
 from ops.books import Books
+from ops.erasure import read_stored
 from ops.session import Commands, Session
 from ops.words import counted, print_payments, visible
 from shared.daraja.callback_reader import (
@@ -22,7 +23,6 @@ from shared.daraja.callback_reader import (
     CallbackSuccess,
     CallbackUnknownCode,
     CallbackUnreadable,
-    read_callback,
 )
 from shared.daraja.fields import prose
 from shared.daraja.result_codes import describe
@@ -226,7 +226,9 @@ def _means(row: Row) -> str:
 
 
 def _called_back(row: Row, *, judged: bool) -> Moment:
-    said = _said(read_callback(bytes(row["body"])))
+    said = _said(read_stored(row))
+    if row["erased_sha256"]:
+        said += " Everything else that it said was erased."
     if row["source_check"] in ("unlisted", "held"):
         said += f" It came from {visible(row['source_address'])}, which is not an address of Safaricom's."
     if row["copies"]:
@@ -282,7 +284,8 @@ def _unanswered(silent: list[Row]) -> Iterator[Moment]:
     if silent:
         last = silent[-1]
         often = f", {len(silent)} times until {_eat(last['answered_at'])}" if len(silent) > 1 else ""
-        yield Moment(silent[0]["answered_at"], f"We asked{often}. No answer yet: {_plain(last['said'])}.")
+        why = f": {_plain(last['said'])}" if last["said"] else ""
+        yield Moment(silent[0]["answered_at"], f"We asked{often}. No answer yet{why}.")
 
 
 def _left(row: Row) -> Moment:
@@ -326,7 +329,8 @@ def _confirmation(books: Books, payment: Row) -> Iterator[str]:
 def _code(code: str, description: str | None) -> str:
     known = describe(code)
     note = known.operator_note if known else "Nobody has explained this code."
-    return f"{_plain(code)}, “{_plain(description)}”. {note}"
+    words = f", “{_plain(description)}”" if description else ""
+    return f"{_plain(code)}{words}. {note}"
 
 
 def _plain(text: str | None) -> str:

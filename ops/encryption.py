@@ -1,7 +1,7 @@
 """What can be seen of encryption from a connection to the database, and what cannot.
 
 In transit can be seen: our own end of the connection knows. At rest cannot: no PostgreSQL server can tell whether the
-disk below it is encrypted, so for that the provider's own word is quoted, with where to look.
+disk below it is encrypted. docs/privacy.md says what the providers publish about that, and where to look.
 """
 
 from __future__ import annotations
@@ -22,56 +22,6 @@ class Finding:
     what: str
 
 
-@dataclass(frozen=True)
-class Provider:
-    """Who keeps a database, by its host name; what they publish about data at rest, and where a person sees it."""
-
-    name: str
-    host_ends: tuple[str, ...]
-    at_rest: str
-    look: str
-    source: str
-
-
-PROVIDERS = (
-    Provider(
-        "Neon (also below Netlify Database)",
-        (".neon.tech",),
-        "AES-256, always on, says Neon",
-        "nothing can be switched; the report is in Neon's trust centre",
-        "neon.com/docs/security/security-overview",
-    ),
-    Provider(
-        "Supabase",
-        (".supabase.co", ".supabase.com"),
-        "AES-256, always on, backups too, says Supabase",
-        "nothing can be switched; switch on *Enforce SSL* under Database settings",
-        "supabase.com/security",
-    ),
-    Provider(
-        "Amazon RDS or Aurora",
-        (".rds.amazonaws.com",),
-        "AES-256 where it was chosen when the database was made; it cannot be switched on later",
-        "console: Databases, Configuration, Storage, Encryption; or `aws rds describe-db-instances "
-        "--query 'DBInstances[].[DBInstanceIdentifier,StorageEncrypted]'`",
-        "docs.aws.amazon.com/AmazonRDS/latest/UserGuide/Overview.Encryption.html",
-    ),
-)
-OWN_SERVER = Provider(
-    "a server of your own, or one we do not know by its host name",
-    (),
-    "not known",
-    "on the server: `lsblk -o NAME,FSTYPE,MOUNTPOINT` shows crypto_LUKS below PostgreSQL's data folder",
-    "docs/privacy.md",
-)
-
-
-def provider_of(host: str) -> Provider:
-    """Whose host name this is."""
-    known = (each for each in PROVIDERS if host.lower().rstrip(".").endswith(each.host_ends))
-    return next(known, OWN_SERVER)
-
-
 def look(database: Database) -> list[Finding]:
     """Asks the server, reads our own end of the connection, and says what stays for a person to check."""
     with database.transaction() as tx:
@@ -80,7 +30,8 @@ def look(database: Database) -> list[Finding]:
     return [
         Finding(GOOD, f"PostgreSQL {row['version'] if row else '?'}"),
         *_in_transit(database, tls),
-        *_at_rest(provider_of(database.settings.host)),
+        Finding(ASK, "at rest: a connection cannot see whether a disk is encrypted, nor backups and copies"),
+        Finding(ASK, f"  {database.settings.host}: docs/privacy.md, Encryption, says where each provider shows it"),
     ]
 
 
@@ -95,10 +46,3 @@ def _in_transit(database: Database, tls: str | None) -> Iterator[Finding]:
         yield Finding(GOOD, "in transit: not encrypted, and it does not leave this machine")
     if tls is not None:
         yield Finding(ASK, "behind a pooler: how it goes on from there to PostgreSQL cannot be seen from here")
-
-
-def _at_rest(provider: Provider) -> Iterator[Finding]:
-    yield Finding(ASK, f"at rest: kept by {provider.name}. A connection cannot see whether a disk is encrypted")
-    yield Finding(ASK, f"  published: {provider.at_rest} ({provider.source})")
-    yield Finding(ASK, f"  where to look: {provider.look}")
-    yield Finding(ASK, "  backups and copies (dumps, branches, laptops) are encrypted or not on their own")

@@ -1,51 +1,75 @@
-"""A person's values leave the books; the money stays: amounts, receipts, dates, states, and what Safaricom said.
+"""A person leaves the database, and the money's record stays: amounts, receipts, dates, states, invoice numbers.
 
-Each order is one short database transaction under the same locks as every decision, so it may run beside live
-callbacks. What was done stays done when it is broken off: run it again. Evidence is rewritten in the one
-way the schema allows, in the transaction that records who erases and why (table `erasures`), and replay makes the same
-states of it.
+Each order is erased in one short transaction under the same locks as every decision, so it may run beside live
+callbacks. If it is broken off, run it again. Personal values become NULL, or a placeholder where the schema needs one.
+A stored callback becomes the impersonal fields that were read from it, with the SHA-256 of its bytes. The triggers
+allow this only in a transaction that records who erases and why (table `erasures`).
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import secrets
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
 from typing import Literal, TypeAlias
 
 from ops.people import Order, People, Person
-from ops.redaction import Redaction, nine_digits, numbers_told
-from shared.daraja.callback_reader import CallbackUnreadable, read_callback
+from shared.daraja.callback_reader import (
+    CallbackFailure,
+    CallbackIds,
+    CallbackRead,
+    CallbackSuccess,
+    CallbackUnknownCode,
+    CallbackUnreadable,
+    read_callback,
+)
+from shared.daraja.result_codes import CALLBACK_FAILURES
 from shared.database import Busy, CommitUnknown, Database, Row, Transaction
-from shared.erased import ERASED_EMAIL, number_told
+from shared.erased import ERASED_EMAIL
 from shared.gateway.trail import READ, Trail
-from shared.payments import Ids
 
 TRIES = 3
 Scope: TypeAlias = Literal["person", "contact", "mention", "late_evidence"]
-TEXTS: dict[str, tuple[str, ...]] = {
+ERASED_REFERENCE = "ERASED"
+TABLES = (
+    *("transactions", "callback_inbox", "query_answers", "payment_confirmations", "invoices", "outbox"),
+    "idempotency_keys",
+)
+"""Where personal values are."""
+NULLED: dict[str, tuple[str, ...]] = {
+    "transactions": ("transaction_desc", "customer_name", "response_message", "result_desc", "watched_at"),
+    "callback_inbox": ("last_error",),
+    "query_answers": ("said",),
+    "payment_confirmations": ("phone_number", "result_desc"),
+    "invoices": ("customer_name", "customer_phone"),
+    "outbox": ("last_error",),
+}
+CONTACT: dict[str, tuple[str, ...]] = {
+    "transactions": NULLED["transactions"],
+    "query_answers": ("said",),
+    "invoices": ("customer_name",),
+}
+"""Of NULLED what only served to reach the customer, or to talk about the payment."""
+REPLACED: dict[str, tuple[str, ...]] = {
     "transactions": (
         "phone_number",
         "merchant_request_id",
         "checkout_request_id",
         "account_reference",
-        "transaction_desc",
         "customer_email",
-        "customer_name",
-        "response_message",
-        "result_desc",
     ),
-    "callback_inbox": ("body", "last_error"),
-    "query_answers": ("said",),
-    "payment_confirmations": ("phone_number", "result_desc"),
-    "invoices": ("customer_email", "customer_name", "customer_phone"),
-    "outbox": ("last_error",),
+    "callback_inbox": ("body",),
+    "invoices": ("customer_email",),
 }
-"""Where a number, a name or an address may stand. The audit log is free of them, and never changes."""
-_AT_THE_END = re.compile(r"[0-9]{17}([17][0-9]{8})$")
-"""A CheckoutRequestID: the moment to the millisecond, then the customer's number (captured pushes, 2025)."""
+"""Columns whose values become a placeholder. The audit log holds nothing personal, and never changes."""
+_NUMBER_AT_THE_END = re.compile(r"(?<=[0-9]{17})[17][0-9]{8}$")
+"""Of a CheckoutRequestID: the moment to the millisecond, then the customer's number (captured pushes, 2025)."""
 
 
 @dataclass(frozen=True)
@@ -70,15 +94,16 @@ class Eraser:
 
     def person(self, order: Order) -> bool:
         """Everything personal about an order. False: not now, something about it is not finished."""
-        scope: Scope = "late_evidence" if order.is_erased else "person"
 
         def erase(tx: Transaction, now: Order) -> Counter[str]:
-            redaction = _of_everybody(tx, now)
+            digits = now.msisdn[3:] if now.is_erased else _fresh(tx)
             done = Counter(payments=len(now.payments))
-            for transaction_id in now.ids:
-                self._record(tx, transaction_id, scope)
-                rewritten = _rewrite(tx, transaction_id, redaction)
-                done += rewritten | _empty(tx, transaction_id) | _name_nobody(tx, transaction_id)
+            for payment in now.payments:
+                transaction_id = str(payment["id"])
+                self._record(tx, transaction_id, "late_evidence" if now.is_erased else "person")
+                done["transactions"] += _name_nobody(tx, payment, digits)
+                done += _erase_callbacks(tx, transaction_id) + _null(tx, NULLED, transaction_id)
+                done += _forget_contact(tx, transaction_id)
             return done
 
         return self._in_one_transaction(order, erase)
@@ -90,20 +115,17 @@ class Eraser:
             done = Counter(payments=len(now.payments))
             for transaction_id in now.ids:
                 self._record(tx, transaction_id, "contact")
-                done += _empty(tx, transaction_id)
+                done += _null(tx, CONTACT, transaction_id) + _forget_contact(tx, transaction_id)
             return done
 
         return self._in_one_transaction(order, erase)
 
     def mention(self, transaction_id: str, person: Person) -> bool:
-        """The person, where the evidence about somebody else's payment, or about none, names them. False: not now."""
-        number = (person.msisdn or "")[3:]
+        """The person, where records about somebody else's payment, or about none, name them. False: not now."""
 
         def erase(tx: Transaction) -> Counter[str]:
             self._record(tx, transaction_id, "mention")
-            numbers = {number: _digits_of_its_push(tx, transaction_id, number) or _fresh(tx)} if number else {}
-            words = (person.email,) if person.email else ()
-            return Counter(mentions=1) + _rewrite(tx, transaction_id, Redaction(numbers, words))
+            return Counter(mentions=1) + _forget_mention(tx, transaction_id, person)
 
         order = self._people.order(transaction_id)
         if order is not None:
@@ -138,7 +160,7 @@ class Eraser:
             return done
 
     def _record(self, tx: Transaction, transaction_id: str, scope: Scope) -> None:
-        """Who and why, once for the triggers and once for the audit log: what follows may be rewritten from here on."""
+        """Who and why: once for the triggers, which allow what follows, and once for the audit log."""
         tx.run(
             "INSERT INTO erasures (transaction_id, scope, who, why) VALUES (CAST(:id AS uuid), :scope, :who, :why)",
             id=transaction_id,
@@ -165,132 +187,92 @@ class Eraser:
 # One payment ----------------------------------------------------------------------------------------------------------
 
 
-def _rewrite(tx: Transaction, transaction_id: str, redaction: Redaction) -> Counter[str]:
-    """Every text and every callback about a payment, without the person."""
+def _null(tx: Transaction, columns_of: dict[str, tuple[str, ...]], transaction_id: str) -> Counter[str]:
     done: Counter[str] = Counter()
-    for table, columns in TEXTS.items():
+    for table, columns in columns_of.items():
         key = "id" if table == "transactions" else "transaction_id"
-        rows = tx.rows(
-            f"SELECT id, {', '.join(columns)} FROM {table} WHERE {key} = CAST(:id AS uuid)",  # noqa: S608  # names above
+        done[table] = tx.run(
+            f"UPDATE {table} SET {', '.join(f'{column} = NULL' for column in columns)} "  # noqa: S608  # names above
+            f"WHERE {key} = CAST(:id AS uuid) AND num_nonnulls({', '.join(columns)}) > 0",
             id=transaction_id,
         )
-        for row in rows:
-            changed = {
-                column: new for column in columns if (new := _without(redaction, column, row[column])) != row[column]
-            }
-            if changed:
-                sets = ", ".join(f"{column} = :{column}" for column in changed)
-                tx.run(f"UPDATE {table} SET {sets} WHERE id = :id", id=row["id"], **changed)  # noqa: S608
-                done[table] += 1
     return done
 
 
-def _without(redaction: Redaction, column: str, value: object) -> object:
-    if isinstance(value, str):
-        return redaction.address(value) if column == "customer_email" else redaction.text(value)
-    return redaction.body(bytes(value)) if isinstance(value, bytes | bytearray | memoryview) else value
-
-
-def _empty(tx: Transaction, transaction_id: str) -> Counter[str]:
-    """What only served to reach the customer, or to talk about the payment."""
-    row = tx.row(
+def _forget_contact(tx: Transaction, transaction_id: str) -> Counter[str]:
+    """The addresses, and what the browser sent. Whoever has an invoice keeps the placeholder of an address."""
+    done: Counter[str] = Counter()
+    done["transactions"] = tx.run(
         """
-        WITH emptied AS (
-            UPDATE transactions SET transaction_desc = NULL, customer_name = NULL, watched_at = NULL,
-                   customer_email = CASE WHEN EXISTS (SELECT FROM invoices v WHERE v.transaction_id = transactions.id)
-                                         THEN :erased END
-            WHERE id = CAST(:id AS uuid) AND (transaction_desc, customer_name, watched_at, customer_email)
-                                             IS DISTINCT FROM (NULL, NULL, NULL, NULL)
-            RETURNING id),
-        addressed AS (
-            UPDATE invoices SET customer_email = :erased, customer_name = NULL
-            WHERE transaction_id = CAST(:id AS uuid) RETURNING id),
-        answered AS (
-            UPDATE query_answers SET said = 'erased' WHERE transaction_id = CAST(:id AS uuid) AND said <> 'erased'
-            RETURNING id),
-        keyed AS (
-            DELETE FROM idempotency_keys WHERE transaction_id = CAST(:id AS uuid) RETURNING key)
-        SELECT (SELECT count(*) FROM emptied) AS transactions, (SELECT count(*) FROM addressed) AS invoices,
-               (SELECT count(*) FROM answered) AS query_answers, (SELECT count(*) FROM keyed) AS idempotency_keys
+        UPDATE transactions t SET customer_email = (
+            SELECT CAST(:erased AS text) FROM invoices v WHERE v.transaction_id = t.id)
+        WHERE id = CAST(:id AS uuid) AND customer_email <> :erased
         """,
         id=transaction_id,
         erased=ERASED_EMAIL,
     )
-    return Counter(row)
-
-
-def _name_nobody(tx: Transaction, transaction_id: str) -> Counter[str]:
-    """Whatever number the confirmation and the invoice still show, also a masked one."""
-    changed = tx.run(
+    done["invoices"] = tx.run(
         """
-        WITH nobody AS (SELECT id, phone_number FROM transactions WHERE id = CAST(:id AS uuid)),
-        invoiced AS (
-            UPDATE invoices v SET customer_phone = nobody.phone_number FROM nobody
-            WHERE v.transaction_id = nobody.id AND v.customer_phone IS NOT NULL)
-        UPDATE payment_confirmations c SET phone_number = nobody.phone_number FROM nobody
-        WHERE c.transaction_id = nobody.id AND c.phone_number IS NOT NULL
+        UPDATE invoices SET customer_email = :erased
+        WHERE transaction_id = CAST(:id AS uuid) AND customer_email <> :erased
         """,
         id=transaction_id,
+        erased=ERASED_EMAIL,
     )
-    return Counter(payment_confirmations=changed)
+    done["idempotency_keys"] = tx.run(
+        "DELETE FROM idempotency_keys WHERE transaction_id = CAST(:id AS uuid)", id=transaction_id
+    )
+    return done
 
 
-# What stands for whom -------------------------------------------------------------------------------------------------
+def _name_nobody(tx: Transaction, payment: Row, digits: str) -> int:
+    """The number becomes these digits, also in Daraja's ids; an order reference that names the person goes."""
+    number = str(payment["phone_number"])[3:]
+    name = str(payment["customer_name"] or "").lower().split()
+    reference = payment["account_reference"]
+    if number in reference or any(len(part) > 2 and part in reference.lower() for part in name):
+        reference = ERASED_REFERENCE
+    return _replace_on_payment(
+        tx,
+        payment,
+        phone_number=f"254{digits}",
+        account_reference=reference,
+        **{
+            column: _NUMBER_AT_THE_END.sub(digits, payment[column].replace(number, digits))
+            for column in ("merchant_request_id", "checkout_request_id")
+            if payment[column] is not None
+        },
+    )
 
 
-def _of_everybody(tx: Transaction, order: Order) -> Redaction:
-    """All the numbers and words that the order and its evidence name. Different numbers stay different."""
-    digits = order.msisdn[3:] if order.is_erased else _fresh(tx)
-    numbers = {} if order.is_erased else {order.msisdn[3:]: digits}
-    others: list[str] = []
-    for row in order.payments:
-        bodies = [bytes(each["body"]) for each in _rows(tx, "body", "callback_inbox", row)]
-        payers = [each["phone_number"] for each in _rows(tx, "phone_number", "payment_confirmations", row)]
-        stored = _ids(row["merchant_request_id"], row["checkout_request_id"])
-        for told in filter(None, [stored, *map(_told_ids, bodies)]):
-            number = number_told(stored, told, order.msisdn)
-            if number is not None and number != digits:
-                numbers[number] = digits
-            others += _AT_THE_END.findall(told.checkout_request_id)
-        others += [number for payer in payers if (number := nine_digits(payer or ""))]
-        others += sorted({number for body in bodies for number in numbers_told(body)})
-    for number in others:
-        if number not in numbers:
-            numbers[number] = _fresh(tx) if digits in numbers.values() else digits
-    words = {row[column] for row in order.payments for column in ("customer_name", "customer_email", "invoiced_to")}
-    return Redaction(numbers, tuple(sorted(words - {None, ERASED_EMAIL})), whole_person=True)
+def _replace_on_payment(tx: Transaction, payment: Row, **values: str) -> int:
+    changed = {column: value for column, value in values.items() if value != payment[column]}
+    if not changed:
+        return 0
+    sets = ", ".join(f"{column} = :{column}" for column in changed)
+    return tx.run(f"UPDATE transactions SET {sets} WHERE id = :id", id=payment["id"], **changed)  # noqa: S608
 
 
-def _rows(tx: Transaction, column: str, table: str, payment: Row) -> list[Row]:
-    return tx.rows(f"SELECT {column} FROM {table} WHERE transaction_id = :id", id=payment["id"])  # noqa: S608
-
-
-def _told_ids(body: bytes) -> Ids | None:
-    told = read_callback(body)
-    if isinstance(told, CallbackUnreadable):
-        return None
-    return _ids(told.ids.merchant_request_id, told.ids.checkout_request_id)
-
-
-def _ids(merchant_id: str | None, checkout_id: str | None) -> Ids | None:
-    return Ids(merchant_id, checkout_id) if merchant_id is not None and checkout_id is not None else None
-
-
-def _digits_of_its_push(tx: Transaction, transaction_id: str, number: str) -> str | None:
-    """A callback that names another, erased payment's push names it by the same digits afterwards."""
-    for row in tx.rows("SELECT body FROM callback_inbox WHERE transaction_id = CAST(:id AS uuid)", id=transaction_id):
-        told = _told_ids(bytes(row["body"]))
-        found = told and tx.row(
-            """
-            SELECT phone_number FROM transactions WHERE phone_number LIKE '2540%'
-            AND checkout_request_id = replace(CAST(:told AS text), CAST(:number AS text), substr(phone_number, 4))
-            """,
-            told=told.checkout_request_id,
-            number=number,
-        )
-        if found:
-            return str(found["phone_number"])[3:]
-    return None
+def _forget_mention(tx: Transaction, transaction_id: str, person: Person) -> Counter[str]:
+    """Each value that names the person: NULL, or its placeholder."""
+    done = _erase_callbacks(tx, transaction_id, only=person)
+    for table, columns in NULLED.items():
+        key = "id" if table == "transactions" else "transaction_id"
+        for row in tx.rows(f"SELECT * FROM {table} WHERE {key} = CAST(:id AS uuid)", id=transaction_id):  # noqa: S608
+            if naming := [column for column in columns if person.is_named_in(str(row[column] or ""))]:
+                sets = ", ".join(f"{column} = NULL" for column in naming)
+                done[table] += tx.run(f"UPDATE {table} SET {sets} WHERE id = :id", id=row["id"])  # noqa: S608
+    payment = tx.row("SELECT * FROM transactions WHERE id = CAST(:id AS uuid)", id=transaction_id)
+    if payment is None:
+        return done
+    named = [name for name in REPLACED["transactions"] if person.is_named_in(str(payment[name] or ""))]
+    number, digits = (person.msisdn or "")[3:], _fresh(tx)
+    ids = {name: payment[name].replace(number, digits) for name in named if name.endswith("_request_id") and number}
+    reference = {name: ERASED_REFERENCE for name in named if name == "account_reference"}
+    done["transactions"] += _replace_on_payment(tx, payment, **ids, **reference)
+    if "customer_email" in named:
+        done += _forget_contact(tx, transaction_id)
+    return done
 
 
 def _fresh(tx: Transaction) -> str:
@@ -299,3 +281,66 @@ def _fresh(tx: Transaction) -> str:
         digits = f"0{secrets.randbelow(10**8):08}"
         if tx.row("SELECT id FROM transactions WHERE phone_number = :phone", phone=f"254{digits}") is None:
             return digits
+
+
+# Callbacks ------------------------------------------------------------------------------------------------------------
+
+
+def _erase_callbacks(tx: Transaction, transaction_id: str, only: Person | None = None) -> Counter[str]:
+    """What each said about the money stands in place of its bytes. `only`: those that name this person."""
+    rows = tx.rows(
+        "SELECT id, body FROM callback_inbox WHERE transaction_id = CAST(:id AS uuid) AND erased_sha256 IS NULL",
+        id=transaction_id,
+    )
+    done: Counter[str] = Counter()
+    for row in rows:
+        body = bytes(row["body"])
+        if only is None or only.is_named_in_body(body):
+            done["callback_inbox"] += tx.run(
+                "UPDATE callback_inbox SET body = :body, erased_sha256 = :sha256, last_error = NULL WHERE id = :id",
+                id=row["id"],
+                body=impersonal(body),
+                sha256=hashlib.sha256(body).hexdigest(),
+            )
+    return done
+
+
+def impersonal(body: bytes) -> bytes:
+    """What a callback says about the money, as JSON: its code, amount, receipt and date."""
+    said, found = read_callback(body), dict[str, object]()
+    match said:
+        case CallbackSuccess():
+            found = {
+                "result_code": "0",
+                "amount_kes": said.amount_kes,
+                "mpesa_receipt_number": said.receipt,
+                "transaction_date": said.transaction_date and said.transaction_date.isoformat(),
+            }
+        case CallbackFailure() | CallbackUnknownCode():
+            found = {"result_code": said.code}
+        case CallbackUnreadable():
+            found = {"unreadable": said.reason}
+    return json.dumps(found, default=str).encode()
+
+
+def read_stored(row: Row) -> CallbackRead:
+    """What a row of the inbox says, also where its bytes were erased: then without ids, number and words."""
+    body = bytes(row["body"])
+    if row["erased_sha256"] is None:
+        return read_callback(body)
+    found, nobody = json.loads(body), CallbackIds(None, None)
+    if "unreadable" in found:
+        return CallbackUnreadable(found["unreadable"])
+    if found["result_code"] != "0":
+        kind = CallbackFailure if found["result_code"] in CALLBACK_FAILURES else CallbackUnknownCode
+        return kind(nobody, found["result_code"], "")
+    amount, date = found["amount_kes"], found["transaction_date"]
+    return CallbackSuccess(
+        ids=nobody,
+        amount_kes=None if amount is None else Decimal(amount),
+        receipt=found["mpesa_receipt_number"],
+        transaction_date=None if date is None else datetime.fromisoformat(date),
+        phone=None,
+        balance_kes=None,
+        description="",
+    )

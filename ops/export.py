@@ -1,91 +1,130 @@
-"""Everything stored about a person, as one JSON file that they can read, and nothing about anybody else.
+"""Everything stored about a person that is theirs, as one JSON file that they can read.
 
-Whoever has an address need not have the phone, nor the other way round, and evidence may name several people: other
-people's numbers are masked and their addresses and names taken out. Of evidence about somebody else's payment only what
-it says about this person is told, not which payment that is: its id would let them read its state.
+What identifies the asker is the number that they ask from, or the address. By number they get the payments asked of
+that number; the name, the address and the description were typed by whoever ordered, who may be somebody else. By
+address they get the payments that name it, with what was typed beside it; the number may be somebody else's. Of
+records about other people's payments they get only what is said about them, not which payment it is: its id would let
+them read its state.
 """
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
-from decimal import Decimal
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from ops import case
 from ops.books import Books
+from ops.erasure import read_stored
 from ops.people import People, Person
-from ops.redaction import FILLING, Redaction, nine_digits, numbers_told
-from ops.words import counted
-from shared.daraja.callback_reader import CallbackSuccess, read_callback
+from ops.words import FILLING, counted
+from shared.daraja.callback_reader import CallbackFailure, CallbackSuccess, CallbackUnknownCode, CallbackUnreadable
 from shared.database import Database, Row
 from shared.east_africa_time import EAT
+from shared.phone import masked, read_msisdn
 
 WHAT_IT_IS = (
     "Everything this shop's payment system has stored about the person asked for. `in_words` tells each payment in "
     "plain words; what follows it are the records themselves. Times are in UTC, amounts in Kenya shillings."
 )
-NOT_IN_IT = [
+NOT_IN_IT = (
+    "Names, e-mail addresses and descriptions, where this file was asked for by phone number: whoever ordered typed "
+    "them. They are in the file for the address.",
+    "Phone numbers, where this file was asked for by e-mail address: they are masked. They are in the file for the "
+    "number.",
+    "Other people: their numbers are masked, their addresses are left out.",
     "Network addresses: of whoever asked for a prompt only a keyed digest is kept, for an hour, tied to no payment.",
     "M-Pesa PINs: they never reach the shop.",
     "Log lines, which hold no numbers, names or addresses.",
     "What Safaricom, the e-mail service and the shop's own order system know.",
-    "Other people: their numbers are masked, their names and addresses taken out (erased@erased.invalid stands "
-    "there). Where this file was asked for by e-mail address, every number is: for the rest ask from the number.",
-]
+)
 NAMED_ELSEWHERE = "named_by_evidence_about_other_payments"
 ONLY_NAMED = "It names you, and says nothing more about you."
-ADDRESS = re.compile(r"(?<![\w.+'-])[\w.+'-]++@[\w-]+(?:\.[\w-]+)+")
+SHOWN: dict[str, tuple[str, ...]] = {
+    "payment": (
+        *("id", "amount", "account_reference", "status", "review_reason", "response_code", "response_message"),
+        *("result_code", "result_desc", "created_at", "updated_at", "pushed_at", "callback_received_at"),
+        *(
+            "success_held_at",
+            "paid_at",
+            "paid_late",
+            "refunded_at",
+            "refund_receipt",
+            "failed_at",
+            "watched_at",
+            "lang",
+        ),
+    ),
+    "confirmation": (
+        *("evidence", "amount", "mpesa_receipt_number", "transaction_date", "result_desc", "received_at"),
+    ),
+    "invoice": ("invoice_number", "invoice_date", "amount", "status", "sent_at", "etims_cu_invoice_number"),
+    "answers_of_daraja": ("answered_at", "result_code", "said", "outcome"),
+    "audit_log": ("at", "actor", "event", "outcome", "from_status", "to_status", "reason", "said"),
+    "messages": ("kind", "topic", "created_at", "sent_at", "dropped", "last_error"),
+    "request": ("key", "created_at"),
+    "erasures": ("at", "scope", "who", "why"),
+}
+"""Of each record what is shown to everybody it is about."""
+OF_THE_NUMBER = {
+    "payment": ("phone_number", "merchant_request_id", "checkout_request_id"),
+    "confirmation": ("phone_number",),
+    "invoice": ("customer_phone",),
+}
+OF_THE_ADDRESS = {
+    "payment": ("customer_email", "customer_name", "transaction_desc"),
+    "invoice": ("customer_email", "customer_name"),
+}
+_ADDRESS = re.compile(r"(?<![\w.+'-])[\w.+'-]++@[\w-]+(?:\.[\w-]+)+")
 """It reads a text once, whatever a stranger wrote: no step back within a name, and none begins within another."""
-_PHONE = re.compile(rf"(?<![0-9])(?:\+?254|0){FILLING}[17](?:{FILLING}[0-9]){{8}}(?![0-9])")
-_IN_AN_ID = re.compile(r"[0-9]{17}([17][0-9]{8})(?![0-9])")
+_NUMBER = re.compile(
+    rf"(?<![0-9])(?:\+?254|0){FILLING}(?P<written>[17](?:{FILLING}[0-9]){{8}})(?![0-9])"
+    r"|(?<=[0-9]{17})(?P<in_an_id>[17][0-9]{8})(?![0-9])"
+)
 
 
-def collect(database: Database, person: Person) -> dict[str, object]:
+def collect(database: Database, person: Person) -> dict[str, Any]:
     """The person's payments, with all that belongs to them, and where else they are named."""
     books, people = Books(database), People(database)
     orders = people.orders_of(person)
-    ids = [str(row["id"]) for order in orders for row in order.payments if person.has(row)]
+    theirs = [row for order in orders for row in order.payments if person.has(row)]
     other_attempts = [transaction_id for order in orders for transaction_id in order.ids]
     return {
         "what_this_is": WHAT_IT_IS,
         "not_in_this_file": NOT_IN_IT,
         "about": person.msisdn or person.email,
         "written_at": datetime.now(UTC),
-        "payments": [_without_others(person, _payment(database, books, transaction_id)) for transaction_id in ids],
+        "payments": [_payment(database, books, person, str(row["id"])) for row in theirs],
         NAMED_ELSEWHERE: [
-            told
+            said
             for each in people.named_elsewhere(person, but=other_attempts)
-            for told in _about_this_person(person, books.callbacks(each))
+            for said in _about_this_person(person, books.callbacks(each))
         ],
         "audit_rows_whose_reason_names_you": people.in_the_audit_log(person),
     }
 
 
-def is_empty(found: dict[str, object]) -> bool:
+def is_empty(found: dict[str, Any]) -> bool:
     """Nothing is stored about them."""
     return not (found["payments"] or found[NAMED_ELSEWHERE] or found["audit_rows_whose_reason_names_you"])
 
 
-def write(found: dict[str, object], path: Path) -> None:
+def write(found: dict[str, Any], path: Path) -> None:
     """For its owner's eyes only; FileExistsError where there is such a file already."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
         json.dump(found, file, indent=2, ensure_ascii=False, default=_plain)
         file.write("\n")
 
 
-def told(found: dict[str, object]) -> Iterator[str]:
+def summary(found: dict[str, Any]) -> Iterator[str]:
     """What the file holds, in a few lines."""
-    payments = found["payments"]
-    assert isinstance(payments, list)
-    yield counted(len(payments), "payment")
-    for each in payments:
+    yield counted(len(found["payments"]), "payment")
+    for each in found["payments"]:
         row = each["payment"]
         yield (
             f"  {row['created_at'].astimezone(EAT):%Y-%m-%d}  KES {row['amount']:,.0f}  {row['account_reference']}  "
@@ -93,108 +132,116 @@ def told(found: dict[str, object]) -> Iterator[str]:
             f"{counted(len(each['answers_of_daraja']), 'answer')}, {counted(len(each['audit_log']), 'audit row')}, "
             f"{'an' if each['invoice'] else 'no'} invoice"
         )
-    elsewhere = found[NAMED_ELSEWHERE]
-    assert isinstance(elsewhere, list)
-    if elsewhere:
-        yield f"named {counted(len(elsewhere), 'time')} beside other people's payments"
+    if found[NAMED_ELSEWHERE]:
+        yield f"named {counted(len(found[NAMED_ELSEWHERE]), 'time')} beside other people's payments"
 
 
-def _payment(database: Database, books: Books, transaction_id: str) -> dict[str, object]:
-    return {
-        "in_words": [line for line in case.tell(books, transaction_id) if line],
+# One payment ----------------------------------------------------------------------------------------------------------
+
+
+def _payment(database: Database, books: Books, person: Person, transaction_id: str) -> dict[str, Any]:
+    records: dict[str, Any] = {
         "payment": books.payment(transaction_id),
         "confirmation": books.confirmation(transaction_id),
         "invoice": books.invoice(transaction_id),
-        "callbacks": books.callbacks(transaction_id),
         "answers_of_daraja": books.answers(transaction_id),
         "audit_log": books.audit(transaction_id),
         "messages": books.sent(transaction_id),
         "request": _rows(database, "idempotency_keys", transaction_id),
         "erasures": _rows(database, "erasures", transaction_id),
     }
+    words = takewhile(lambda line: not line.startswith("Do now:"), case.tell(books, transaction_id))
+    return {
+        "in_words": [without_others(person, line) for line in words if line],
+        **{name: _shown(person, name, record) for name, record in records.items()},
+        "callbacks": [
+            {"received_at": row["received_at"], **_said(person, row)} for row in books.callbacks(transaction_id)
+        ],
+    }
 
 
-# Nobody else ----------------------------------------------------------------------------------------------------------
+def _shown(person: Person, name: str, record: Any) -> Any:
+    if record is None or isinstance(record, list):
+        return record and [_shown(person, name, row) for row in record]
+    columns = [*SHOWN[name]]
+    if person.msisdn:
+        columns += OF_THE_NUMBER.get(name, ())
+    elif str(record.get("customer_email") or "").lower() == str(person.email).lower():
+        columns += OF_THE_ADDRESS.get(name, ())
+    return {column: without_others(person, record[column]) for column in columns}
 
 
-def _without_others(person: Person, record: dict[str, object]) -> dict[str, object]:
-    """The record, in which only this person's number and addresses stand as they are."""
-    texts = list(_texts(record))
-    own = (person.msisdn or "")[3:]
-    numbers = {number for text in texts for number in _numbers(text)} - {own}
-    payment: Any = record["payment"]
-    hers = {payment["customer_email"]} if person.msisdn else {person.email}
-    addresses = {found[0] for text in texts for found in ADDRESS.finditer(text)}
-    others = addresses - {each for each in addresses if each.lower() in {str(mine).lower() for mine in hers}}
-    redaction = Redaction({number: f"{number[0]}*****{number[-3:]}" for number in numbers}, tuple(sorted(others)))
-    shown = {name: _shown(redaction, value) for name, value in record.items()}
-    callbacks: Any = record["callbacks"]
-    about_others = replace(redaction, whole_person=True)
-    of_whom = [redaction if _names(person, bytes(row["body"])) else about_others for row in callbacks]
-    return shown | {"callbacks": [_shown(each, row) for each, row in zip(of_whom, callbacks, strict=True)]}
+def _said(person: Person, row: Row) -> dict[str, Any]:
+    """What a callback says, as far as it is this person's."""
+    said = read_stored(row)
+    match said:
+        case CallbackSuccess():
+            return {
+                "result_code": "0",
+                "result_desc": without_others(person, said.description),
+                "amount": said.amount_kes,
+                "mpesa_receipt_number": said.receipt,
+                "transaction_date": said.transaction_date,
+                "phone_number": _payer(person, said.phone),
+            }
+        case CallbackFailure() | CallbackUnknownCode():
+            return {"result_code": said.code, "result_desc": without_others(person, said.description)}
+        case CallbackUnreadable():
+            return {"unreadable": said.reason}
 
 
-def _about_this_person(person: Person, callbacks: list[Row]) -> Iterator[dict[str, object]]:
+def _about_this_person(person: Person, callbacks: list[Row]) -> Iterator[dict[str, Any]]:
     """What callbacks about somebody else's payment say about this person: what they paid, or that they are named."""
-    own = (person.msisdn or "")[3:]
     named = False
     for row in callbacks:
-        body = bytes(row["body"])
-        told = read_callback(body)
-        if isinstance(told, CallbackSuccess) and own and nine_digits(told.phone or "") == own:
+        said = read_stored(row)
+        if isinstance(said, CallbackSuccess) and _msisdn(said.phone) == person.msisdn is not None:
             named = True
             yield {
                 "received_at": row["received_at"],
                 "says": "Somebody else was asked to pay, and you paid.",
-                "phone_number": told.phone,
-                "amount": told.amount_kes,
-                "mpesa_receipt_number": told.receipt,
-                "transaction_date": told.transaction_date,
+                "phone_number": said.phone,
+                "amount": said.amount_kes,
+                "mpesa_receipt_number": said.receipt,
+                "transaction_date": said.transaction_date,
             }
-        elif _names(person, body):
+        elif person.is_named_in_body(bytes(row["body"])):
             named = True
             yield {"received_at": row["received_at"], "says": ONLY_NAMED}
     if not named:
         yield {"received_at": None, "says": ONLY_NAMED}
 
 
-def _names(person: Person, body: bytes) -> bool:
-    text = body.decode("utf-8", "replace")
-    number = {person.msisdn[3:]: "*" * 9} if person.msisdn else {}
-    return Redaction(number, (person.email,) if person.email else ()).shown(text) != text
+def _payer(person: Person, phone: str | None) -> str | None:
+    """The payer's number; masked where it is not the person's, or where Safaricom masked it."""
+    number = _msisdn(phone)
+    if number is None:
+        return phone if phone and "*" in phone else None
+    return phone if number == person.msisdn else masked(number)
 
 
-def _texts(value: object) -> Iterator[str]:
-    if isinstance(value, dict):
-        for each in value.values():
-            yield from _texts(each)
-    elif isinstance(value, list):
-        for each in value:
-            yield from _texts(each)
-    elif isinstance(value, str):
-        yield value
-    elif isinstance(value, bytes | bytearray):
-        yield bytes(value).decode("utf-8", "surrogateescape")
+def _msisdn(phone: str | None) -> str | None:
+    try:
+        return read_msisdn(phone)
+    except ValueError:
+        return None
 
 
-def _numbers(text: str) -> set[str]:
-    """The last nine digits of every number that stands in a text, also at the end of an id."""
-    written = {nine_digits(found[0]) for found in _PHONE.finditer(text)} - {None}
-    told = numbers_told(text.encode("utf-8", "surrogateescape"))
-    return {str(number) for number in written} | set(_IN_AN_ID.findall(text)) | told
+def without_others(person: Person, value: Any) -> Any:
+    """A text in which only this person's number and address stand as they are."""
+    if not isinstance(value, str):
+        return value
+    numbers_hidden = _NUMBER.sub(lambda found: _number(person, found), value)
+    return _ADDRESS.sub(lambda found: _address(person, found), numbers_hidden)
 
 
-def _shown(redaction: Redaction, value: object) -> object:
-    if isinstance(value, dict):
-        return {name: _shown(redaction, each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_shown(redaction, each) for each in value]
-    if isinstance(value, str):
-        return redaction.shown(value)
-    if isinstance(value, bytes | bytearray):
-        text = bytes(value).decode("utf-8", "surrogateescape")
-        return redaction.shown(text).encode("utf-8", "surrogateescape")
-    return value
+def _number(person: Person, found: re.Match[str]) -> str:
+    digits = re.sub("[^0-9]", "", found["written"] or found["in_an_id"])
+    return found[0] if digits == person.number else masked(f"254{digits}")
+
+
+def _address(person: Person, found: re.Match[str]) -> str:
+    return found[0] if found[0].lower() == str(person.email).lower() else "…@…"
 
 
 def _rows(database: Database, table: str, transaction_id: str) -> list[Row]:
@@ -205,15 +252,6 @@ def _rows(database: Database, table: str, transaction_id: str) -> list[Row]:
         )
 
 
-def _plain(value: object) -> object:
-    """JSON has no times, sums or bytes."""
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, Decimal):
-        return str(value)
-    if isinstance(value, bytes | bytearray):
-        try:
-            return bytes(value).decode()
-        except UnicodeDecodeError:
-            return {"base64": base64.b64encode(value).decode()}
-    return str(value)
+def _plain(value: object) -> str:
+    """JSON has no times, sums or ids."""
+    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -6,12 +6,12 @@ because the rules see them together: they are erased together, or not yet.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from ops.redaction import whole_address
 from shared.database import Database, Row, Transaction
 from shared.email_address import is_email_address
 from shared.erased import ERASED_EMAIL, is_erased
@@ -72,6 +72,34 @@ class Person:
         """Whether this very payment was asked of the number, or names the address."""
         addresses = {address.lower() for address in (payment["customer_email"], payment["invoiced_to"]) if address}
         return payment["phone_number"] == self.msisdn or (self.email or "").lower() in addresses
+
+    @property
+    def number(self) -> str:
+        """The nine digits that are the same in every form of the number; empty where it is not known."""
+        return (self.msisdn or "")[3:]
+
+    def is_named_in(self, text: str) -> bool:
+        """Whether a short text holds the number, with anything between its digits, or the address."""
+        return (bool(self.number) and self.number in re.sub("[^0-9]", "", text)) or self._has_address(text)
+
+    def is_named_in_body(self, body: bytes) -> bool:
+        """Whether a message holds the number as it is, or the address."""
+        text = body.decode("utf-8", "replace")
+        return (bool(self.number) and self.number in text) or self._has_address(text)
+
+    def _has_address(self, text: str) -> bool:
+        return self.email is not None and re.search(whole_address(self.email), text, re.IGNORECASE) is not None
+
+
+def whole_address(email: str) -> str:
+    """A pattern, for Python and for PostgreSQL, of this address in a text: jane.doe@… and o'doe@… are not doe@….
+
+    What often stands before an address, like = / | < and quotes, ends what comes before it, though an address may
+    begin with it: 'doe@…' and rcpt=doe@… are hers.
+    """
+    address = re.escape(email)
+    part_of_another = rf"(?<![\w.+-])(?<!\w[!$%^~])(?:(?<!\w')|(?={address}'))"
+    return rf"{part_of_another}{address}(?![\w-]|\.\w)"
 
 
 def read_person(text: str) -> Person:
@@ -150,9 +178,9 @@ class People:
             """
             SELECT o.phone_number, o.amount, o.account_reference FROM transactions o
             WHERE o.updated_at < now() - CAST(:age AS interval)
-              AND (nullif(o.customer_email, :erased) IS NOT NULL OR o.customer_name IS NOT NULL
-                   OR o.transaction_desc IS NOT NULL
-                   OR EXISTS (SELECT FROM query_answers q WHERE q.transaction_id = o.id AND q.said <> 'erased'))
+              AND (o.customer_email <> :erased OR num_nonnulls(o.transaction_desc, o.customer_name,
+                                                               o.response_message, o.result_desc, o.watched_at) > 0
+                   OR EXISTS (SELECT FROM query_answers q WHERE q.transaction_id = o.id AND q.said IS NOT NULL))
             """,
             lambda order: all(row["last_change"] < row["now"] - age for row in order.payments),
             age=age,
@@ -165,8 +193,7 @@ class People:
             """
             SELECT o.phone_number, o.amount, o.account_reference FROM transactions o
             WHERE o.phone_number LIKE '2540%' AND EXISTS (
-                SELECT FROM callback_inbox i WHERE i.transaction_id = o.id
-                AND i.received_at > (SELECT max(e.at) FROM erasures e WHERE e.transaction_id = o.id))
+                SELECT FROM callback_inbox i WHERE i.transaction_id = o.id AND i.erased_sha256 IS NULL)
             """
         )
 
@@ -187,7 +214,6 @@ class People:
 
     def named_elsewhere(self, person: Person, but: Iterable[str]) -> list[str]:
         """Ids of other payments, or of none, with which the person's number or address is stored."""
-        number = (person.msisdn or "")[3:]
         with self._database.transaction() as tx:
             rows = tx.rows(
                 """
@@ -210,7 +236,7 @@ class People:
                 WHERE position(convert_to(:number, 'UTF8') in i.body) > 0 AND :number <> ''
                    OR encode(i.body, 'escape') ~* :address AND :address <> ''
                 """,
-                number=number,
+                number=person.number,
                 address=whole_address(person.email) if person.email else "",
             )
         return sorted({str(row["transaction_id"]) for row in rows if row["transaction_id"]} - set(but))
@@ -224,7 +250,7 @@ class People:
                 WHERE position(:number in regexp_replace(words, '[^0-9]', '', 'g')) > 0 AND :number <> ''
                    OR words ~* :address AND :address <> ''
                 """,
-                number=(person.msisdn or "")[3:],
+                number=person.number,
                 address=whole_address(person.email) if person.email else "",
             )
         return int(row["found"]) if row else 0

@@ -1,7 +1,7 @@
 """`python -m ops privacy …`: what is stored about a person, erasing it, and what need not stay.
 
     export PHONE|EMAIL                                everything stored, as one file for the person
-    erase PHONE|EMAIL --who NAME --why "…"            the person leaves the books, the money stays
+    erase PHONE|EMAIL --who NAME --why "…"            removes the person, keeps the money's record
     purge                                             what is past its time (run it daily, or by hand)
     check                                             what can be seen of encryption from here
 
@@ -16,10 +16,12 @@ from datetime import datetime
 from pathlib import Path
 
 from ops import encryption, export, retention
-from ops.erasure import By, Eraser
+from ops.erasure import TABLES, By, Eraser
 from ops.people import Order, People, Person, read_person
-from ops.session import Commands, Session, add_group, add_who, add_why
+from ops.session import Commands, Session, WrongUse, add_group, add_who, add_why
 from ops.words import counted
+from shared.database import Database, DatabaseError
+from shared.database.connection import Connection
 from shared.east_africa_time import EAT
 from shared.gateway.trail import Trail
 from shared.money import in_words
@@ -32,7 +34,7 @@ def add_commands(commands: Commands) -> None:
     take_out.add_argument("--out", type=Path, metavar="FILE", help="default: personal-data-DATE-TIME.json, here")
     take_out.set_defaults(run=_export)
 
-    erase = actions.add_parser("erase", help="a person leaves the books; the money stays")
+    erase = actions.add_parser("erase", help="removes a person, keeps the money's record")
     erase.add_argument("person", metavar="PHONE|EMAIL", type=_person)
     add_who(erase)
     add_why(erase)
@@ -66,9 +68,8 @@ def _export(session: Session, chosen: argparse.Namespace) -> int:
     try:
         export.write(found, path)
     except OSError as refused:
-        print(f"ops: {path} cannot be written: {refused.strerror}", file=sys.stderr)
-        return 2
-    for line in export.told(found):
+        raise WrongUse(f"{path} cannot be written: {refused.strerror}") from None
+    for line in export.summary(found):
         print(line)
     print(f"written to {path}: readable by you only; give it to the person, and remove it")
     return 0
@@ -84,14 +85,15 @@ def _erase(session: Session, chosen: argparse.Namespace) -> int:
     done = {transaction_id for order in orders for transaction_id in order.ids}
     unfinished = _elsewhere(people, eraser, person, done)
 
-    _tell_counts(eraser, dry_run=chosen.dry_run)
+    _print_counts(eraser, dry_run=chosen.dry_run)
     for order in waiting:
-        _tell_waiting(order)
+        _print_waiting(order)
     for transaction_id in unfinished:
         print(f"not yet: {transaction_id}, which is not theirs, names them: it is not finished")
     advice = _advice(people, person, [order for order in orders if order not in waiting])
     for line in advice:
         print(line)
+    _clean_up(session.database, eraser, dry_run=chosen.dry_run)
     if waiting or unfinished:
         print("what waits is still stored: run this again when its reason is gone")
         return 1
@@ -106,7 +108,7 @@ def _eraser(session: Session, people: People, chosen: argparse.Namespace, why: s
 
 
 def _elsewhere(people: People, eraser: Eraser, person: Person, done: set[str]) -> list[str]:
-    """Late callbacks about payments erased before, and evidence about others' payments. Returns what has to wait."""
+    """Late callbacks about payments erased before, and records about others' payments. Returns what has to wait."""
     unfinished = []
     for transaction_id in people.named_elsewhere(person, but=done):
         if transaction_id in done:
@@ -122,7 +124,7 @@ def _elsewhere(people: People, eraser: Eraser, person: Person, done: set[str]) -
     return unfinished
 
 
-def _tell_counts(eraser: Eraser, *, dry_run: bool) -> None:
+def _print_counts(eraser: Eraser, *, dry_run: bool) -> None:
     would = "would be " if dry_run else ""
     done = eraser.done
     payments = counted(done["payments"], "payment")
@@ -134,7 +136,7 @@ def _tell_counts(eraser: Eraser, *, dry_run: bool) -> None:
             print(f"  {done[table]:5}  {rows} of {table} {would}{what}")
 
 
-def _tell_waiting(order: Order) -> None:
+def _print_waiting(order: Order) -> None:
     reasons = order.not_yet or {order.ids[0]: "changed just now: run this again"}
     for transaction_id, why in reasons.items():
         row = next(each for each in order.payments if str(each["id"]) == transaction_id)
@@ -154,11 +156,42 @@ def _advice(people: People, person: Person, erased: list[Order]) -> list[str]:
     return advice
 
 
+def _clean_up(database: Database, eraser: Eraser, *, dry_run: bool) -> None:
+    """PostgreSQL keeps old versions of rows, and samples of values for its planner, until VACUUM and ANALYZE run."""
+    if dry_run or not eraser.done.total():
+        return
+    statement = f"VACUUM (ANALYZE) {', '.join(TABLES)}"
+    try:
+        if _owns_the_tables(database):  # PostgreSQL only warns whoever does not
+            connection = Connection(database.settings, connect_timeout_s=5, read_timeout_s=3600)
+            try:
+                connection.script(statement)
+            finally:
+                connection.close()
+            return
+    except DatabaseError as failed:
+        print(f"ops: {failed}", file=sys.stderr)
+    print(f"old row versions and planner statistics still hold the values. As the tables' owner, run: {statement}")
+
+
+def _owns_the_tables(database: Database) -> bool:
+    with database.transaction() as tx:
+        (row,) = tx.rows(
+            """
+            SELECT bool_and(pg_has_role(c.relowner, 'USAGE')) AS owned FROM pg_class c
+            WHERE c.relnamespace = 'public'::regnamespace AND c.relname = ANY (string_to_array(:tables, ','))
+            """,
+            tables=",".join(TABLES),
+        )
+    return bool(row["owned"])
+
+
 def _purge(session: Session, chosen: argparse.Namespace) -> int:
     people = People(session.database)
     eraser = _eraser(session, people, chosen, "past its time: see the retention table")
     for what, done, waiting in retention.purge(session.database, people, eraser, dry_run=chosen.dry_run):
         print(f"{done:7}  {what}" + (f" ({waiting} not finished yet)" if waiting else ""))
+    _clean_up(session.database, eraser, dry_run=chosen.dry_run)
     print("nothing was changed: a dry run" if chosen.dry_run else "done")
     return 0
 

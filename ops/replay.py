@@ -4,6 +4,8 @@ The audit log says in which order things were decided and on which evidence; cal
 bytes, answers to queries from their codes. A payment is folded from its order to its end by the same pure `decide`,
 among all the others, because receipts and paid twins are shared. What then differs from the books is named: bytes that
 were changed, history that was changed, or a rule that has changed since.
+
+A payment whose evidence was erased has only its audit rows: they are followed, and have to lead to where it stands.
 """
 
 from __future__ import annotations
@@ -20,7 +22,6 @@ from ops.session import Commands, Session, add_confirm_above
 from ops.words import counted
 from shared.daraja.result_codes import QUERY_FAILURES
 from shared.database import Row
-from shared.erased import as_told
 from shared.gateway.inbox import Entry
 from shared.payments import (
     NOT_PAID,
@@ -52,6 +53,8 @@ from shared.settlement import from_callback
 
 DECIDES_NOTHING = {"Order", "PersonErased", "InvoiceResent"}
 """Events that are history, but no news about the money."""
+EVIDENCE_ERASED = {("PersonErased", scope) for scope in ("person", "late_evidence", "mention")}
+NAMES_IDS = {"PushAccepted", "Confirmed", "Declined", "UnknownCode"}
 NOT_KEPT = Ids("not kept", "not kept")
 """What Daraja named a push whose ids another payment had: they could not be stored."""
 
@@ -88,13 +91,16 @@ class _Replayed:
     push_ids: Ids | None = field(default=None)
     weighed: set[str] = field(default_factory=set)
     """Callbacks that were judged, and not only put off until a query."""
+    was_erased: bool = False
 
 
 class _World:
     """All payments, and which of them share an order, a receipt or an id: asked for every decision, so kept at hand."""
 
-    def __init__(self, rows: Iterable[Row]) -> None:
+    def __init__(self, rows: Iterable[Row], erased: set[str]) -> None:
         self.payments = {str(row["id"]): _Replayed(row, _as_ordered(row), push_ids=_push_ids(row)) for row in rows}
+        for it in self.payments.values():
+            it.was_erased = it.payment.id in erased
         self._orders: dict[object, list[_Replayed]] = defaultdict(list)
         self._named: dict[tuple[str, str], set[str]] = defaultdict(set)
         for it in self.payments.values():
@@ -122,30 +128,54 @@ class _World:
 
 def replay(books: Books, confirm_above_kes: Decimal) -> tuple[int, list[Difference]]:
     """How many decisions were taken again, and every difference. Reads only."""
-    world = _World(books.all_payments())
+    history = books.whole_audit()
+    erased = {str(step["transaction_id"]) for step in history if (step["event"], step["outcome"]) in EVIDENCE_ERASED}
+    world = _World(books.all_payments(), erased)
     bodies = {str(row["id"]): bytes(row["body"]) for row in books.all_callbacks()}
     decisions = 0
     differences: list[Difference] = []
-    for step in books.whole_audit():
+    for step in history:
         if step["event"] in DECIDES_NOTHING:
             continue
         decisions += 1
-        differences += _take_again(world, bodies, step, confirm_above_kes)
+        it = world.payments[str(step["transaction_id"])]
+        again = _follow(world, it, step) if it.was_erased else _take_again(world, it, bodies, step, confirm_above_kes)
+        differences += again
     for it in world.payments.values():
         differences += _compare(it)
     return decisions, differences
 
 
-def _take_again(world: _World, bodies: dict[str, bytes], step: Row, confirm_above_kes: Decimal) -> Iterator[Difference]:
-    it = world.payments[str(step["transaction_id"])]
+def _follow(world: _World, it: _Replayed, step: Row) -> Iterator[Difference]:
+    """What an audit row says became of a payment whose evidence was erased; the others still have to see it."""
+    if step["from_status"] != it.payment.status.value:
+        yield Difference(
+            it.payment.id,
+            f"audit row {step['id']} begins at {step['from_status']}, the one before ended at {it.payment.status}",
+        )
+    after = replace(it.payment, status=Status(step["to_status"]))
+    if step["event"] in NAMES_IDS and it.row["checkout_request_id"] is not None:
+        after = replace(after, ids=Ids(it.row["merchant_request_id"], it.row["checkout_request_id"]))
+    paid = step["outcome"] in (Outcome.PAID, Outcome.PAID_LATE)
+    if step["outcome"] == Outcome.RECEIPT_FILLED or (paid and step["event"] != "QueryConfirmed"):
+        after = replace(after, receipt=it.row["mpesa_receipt_number"])
+    world.becomes(it, after)
+    if step["outcome"] == Outcome.REFUNDED:
+        world.names_money_that_went_back(it, str(step["said"]))
+    if paid:
+        it.paid_at = step["at"]
+
+
+def _take_again(
+    world: _World, it: _Replayed, bodies: dict[str, bytes], step: Row, confirm_above_kes: Decimal
+) -> Iterator[Difference]:
     event = _event(it, bodies, step)
     if event is None:
         yield Difference(
             it.payment.id, f"audit row {step['id']}: its evidence cannot be read as {step['event']} any more"
         )
         return
-    payment = replace(it.payment, ids=as_told(it.payment.ids, _ids_told(event), it.row["phone_number"]))
-    decision = decide(payment, event, _around(world, it, event, step, confirm_above_kes))
+    decision = decide(it.payment, event, _around(world, it, event, step, confirm_above_kes))
     if (decision.outcome.value, decision.status.value) != (step["outcome"], step["to_status"]):
         yield Difference(
             it.payment.id,

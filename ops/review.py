@@ -115,6 +115,6 @@ def _why_not(books: Books, transaction_id: str, status: Status, event: Event, ev
 
 def _receipt(text: str) -> str:
     receipt = text.strip().upper()
-    if not re.fullmatch(r"[A-Z0-9]{8,20}", receipt):
+    if not re.fullmatch(r"(?=.*[A-Z])[A-Z0-9]{8,20}", receipt):
         raise NotPossible(f"{text!r} is no M-Pesa receipt number: it has about ten letters and digits, like TJ3MX6CLYC")
     return receipt

@@ -7,13 +7,14 @@ import re
 from collections.abc import Iterable
 from datetime import datetime
 
-from ops.redaction import FILLING
 from shared.database import Row
 from shared.east_africa_time import EAT
 from shared.mail.mailer import one_line
 from shared.money import in_words
 from shared.phone import masked
 
+FILLING = r"[ \-.()/]{0,2}"
+"""What people write between the digits of a phone number."""
 _PHONE = re.compile(rf"(?<![0-9])(?:\+?254{FILLING}|0)?[17](?:{FILLING}[0-9]){{8}}(?![0-9])")
 
 

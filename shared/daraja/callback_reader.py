@@ -16,7 +16,15 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypeAlias
 
-from shared.daraja.fields import LONGEST_MESSAGE_BYTES, Unreadable, opaque_id, prose, read_object, result_code
+from shared.daraja.fields import (
+    LONGEST_MESSAGE_BYTES,
+    PHONE_NUMBER,
+    Unreadable,
+    opaque_id,
+    prose,
+    read_object,
+    result_code,
+)
 from shared.daraja.result_codes import CALLBACK_FAILURES
 from shared.east_africa_time import EAT
 
@@ -180,8 +188,9 @@ def _kes(value: object) -> Decimal | None:
 
 
 def _receipt(value: object) -> str | None:
+    """It is kept for ever, so what could be a phone number or an e-mail address is no receipt."""
     text = value.strip() if isinstance(value, str) else ""
-    return text if re.fullmatch(r"[!-~]{1,50}", text) else None
+    return text if re.fullmatch(r"[!-?A-~]{1,50}", text) and not PHONE_NUMBER.search(text) else None
 
 
 def _moment(value: object) -> datetime | None:

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 LONGEST_MESSAGE_BYTES = 256 * 1024
 """A callback of 2025 has 435 bytes. Longer than this is not read."""
 
-_PHONE = re.compile(r"(?<![0-9])(?:254|0)?[17][0-9]{8}(?![0-9])")
+PHONE_NUMBER = re.compile(r"(?<![0-9])(?:254|0)?[17][0-9]{8}(?![0-9])")
 
 
 class Unreadable(ValueError):
@@ -54,7 +54,7 @@ def result_code(value: object) -> str | None:
             text = value
         case _:
             return None
-    return text if re.fullmatch(r"[A-Za-z0-9_.+-]{1,50}", text) and not _PHONE.search(text) else None
+    return text if re.fullmatch(r"[A-Za-z0-9_.+-]{1,50}", text) and not PHONE_NUMBER.search(text) else None
 
 
 def opaque_id(value: object) -> str | None:
