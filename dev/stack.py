@@ -31,6 +31,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import IO, Self
 
+from dev import keeper
 from dev.ports import PortTaken, free_port, port_from_environment, require_free
 from dev.postgres import EmbeddedPostgres, PostgresFault
 from dev.terminal import Terminal
@@ -41,7 +42,6 @@ STATE = ROOT / ".lipa"
 SITE_PORT, SIMULATOR_PORT = 8888, 8890
 DATABASE = "lipa"
 READY_WITHIN_S = 90.0
-STOPPED_WITHIN_S = 20.0
 SWEEP_EVERY_S = 5.0
 
 PUBLISHED_SANDBOX_PASSKEY = "bfb279f9aa9bdbcf158e97dd71a467cd2e0c893059b10f78e6b72ada1ed2c919"
@@ -300,15 +300,7 @@ class Part:
         self.name = name
         self.log = log
         self._listener = listener
-        self._keeper = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(ROOT / "dev" / "keeper.py"), *command],
-            cwd=ROOT,
-            env=dict(env),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C in the terminal is for us
-        )
+        self._keeper = keeper.keep(command, cwd=ROOT, env=dict(env), stdout=subprocess.PIPE)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -342,16 +334,10 @@ class Part:
         return tail_of(self.log)
 
     def ask_to_end(self) -> None:
-        assert self._keeper.stdin is not None
-        with contextlib.suppress(OSError):
-            self._keeper.stdin.close()
+        keeper.ask_to_end(self._keeper)
 
     def wait_until_ended(self) -> None:
-        try:
-            self._keeper.wait(timeout=STOPPED_WITHIN_S)
-        except subprocess.TimeoutExpired:
-            self._keeper.kill()
-            self._keeper.wait()
+        keeper.end(self._keeper)
         self._reader.join(timeout=2)
 
     def _read(self) -> None:

@@ -177,7 +177,7 @@ def server_and_simulator(*, durable: bool = True) -> Iterator[tuple[EmbeddedPost
     with tempfile.TemporaryDirectory(prefix="lipa-bench-") as folder:
         os.chmod(folder, 0o755)  # noqa: S103  the server may run as another user
         with (
-            EmbeddedPostgres(Path(folder) / "postgres", port=0, durable=durable) as postgres,
+            EmbeddedPostgres(Path(folder) / "postgres", tcp=True, durable=durable) as postgres,
             Simulator(SimulatorSettings(behaviour=waits_for_ever)) as simulator,
         ):
             yield postgres, simulator

