@@ -1,4 +1,4 @@
-"""docs/proofs/README.md: its table of figures, printed from docs/proofs/figures.json.
+"""docs/proofs/README.md: its list of figures, printed from docs/proofs/figures.json.
 
 The tests write that file when they run with `--figures`; what `make mutation` and `make planted-bugs` count is entered
 by hand, under the command's name.
@@ -44,26 +44,25 @@ LABELS = {
     "make mutation": "mutants",
     "make planted-bugs": "planted bugs",
 }
-"""The rows of the table, in the order of the page: a test or a command, and what the reader calls it."""
+"""The lines of the list, in the order of the page: a test or a command, and what the reader calls it."""
 
 
 def proofs_page() -> str:
-    """The whole page, its table of figures as the file has them."""
+    """The whole page, its list of figures as the file has them."""
     page = (PROOFS / "README.md").read_text("utf-8")
-    return re.sub(r"(?s)(<!-- figures -->\n).*?(<!-- end -->)", lambda found: f"{found[1]}{_table()}{found[2]}", page)
+    return re.sub(r"(?s)(<!-- figures -->\n).*?(<!-- end -->)", lambda found: f"{found[1]}{_list()}{found[2]}", page)
 
 
-def _table() -> str:
-    """A row for each test that has figures; those of its parameters and shards stand together, equal ones once."""
+def _list() -> str:
+    """A line for each test that has figures; those of its parameters and shards stand together, equal ones once."""
     kept = json.loads((PROOFS / "figures.json").read_text("utf-8"))
     said, measured = defaultdict(list), defaultdict(set)
     for key, figure in kept.items():
         test = key if key in LABELS else re.split(r"[\[ ]", key)[0]
         said[test].append(figure["figure"])
         measured[test].add(figure["measured"])
-    rows = [
-        f"| {label} | {'; '.join(dict.fromkeys(said[test]))} | {max(measured[test])} |\n"
+    return "".join(
+        f"- **{label}**: {'; '.join(dict.fromkeys(said[test]))} ({max(measured[test])})\n"
         for test, label in LABELS.items()
         if test in said
-    ]
-    return "".join(["| attack | figures | measured |\n", "| --- | --- | --- |\n", *rows])
+    )
