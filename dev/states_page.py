@@ -113,7 +113,7 @@ def _answers() -> list[str]:
             why = decision.alerts or (decision.outcome.value,)
             found[type(event).__name__][status][became].update(why)
     lines = ["## What each event makes of each state", ""]
-    lines += ["In brackets: the alerts, or without an alert the `outcome` in the log line.", ""]
+    lines += ["In brackets: the alerts; if there is none, the `outcome` in the log line.", ""]
     for event_name, by_status in found.items():
         same: dict[str, list[str]] = defaultdict(list)
         for status, becomes in by_status.items():
