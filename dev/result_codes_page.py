@@ -33,7 +33,8 @@ REFUSALS_TOP = """\
 ## Refusals of a push
 
 Only these refuse a push, code and words together; the first line that fits counts. Any other answer that is not an
-acceptance is unclear: the payment becomes UNCERTAIN and the push is never sent again.
+acceptance is unclear: the payment becomes UNCERTAIN and the push is never sent again. The line `push refused` in the
+log of `stkpush` says what to check.
 """
 
 
@@ -61,17 +62,12 @@ def _each() -> Iterator[str]:
 
 
 def _refusals() -> Iterator[str]:
-    """The refusals of which the same is said share a line."""
     kinds = {
-        PromptOpen: "(another prompt is open)",
-        TokenDied: "(a new token, and the push is sent once more)",
-        TokenRefused: "(a new token, the push is not sent again)",
+        PromptOpen: " (another prompt is open)",
+        TokenDied: " (a new token, and the push is sent once more)",
+        TokenRefused: " (a new token; the push is not sent again)",
     }
-    same: dict[str, list[str]] = {}
-    for row in REFUSALS:
-        said = f"{row.explanation} {kinds.get(row.error, '')}".strip()
-        same.setdefault(said, []).append(f"`{row.code}` {row.words}".strip())
-    yield from (f"- {', '.join(of)}: {said}" for said, of in same.items())
+    yield from (f"- `{row.code}` {row.words or '(any other words)'}{kinds.get(row.error, '')}" for row in REFUSALS)
 
 
 def _in_order() -> list[KnownCode]:
