@@ -43,19 +43,19 @@ AGES = (timedelta(0), timedelta(minutes=2), timedelta(minutes=20), timedelta(hou
 SMALL, LARGE = Decimal(1500), Decimal(50_000)
 
 MEANINGS = {
-    Status.INITIATED: "The row is committed; the push is about to leave. Nobody has been asked for money yet.",
-    Status.PENDING: "Daraja took the push and named it. The customer is being asked.",
-    Status.UNCERTAIN: "The push may have arrived: no clear answer came, or we died on the way. Never sent again.",
-    Status.PAID: "The money is here, with evidence, a confirmation and (where there is an address) an invoice.",
-    Status.FAILED: "Daraja, or a known result code, said that it did not happen.",
+    Status.INITIATED: "The row is committed; the push has not been answered yet.",
+    Status.PENDING: "Daraja accepted the push. The customer is being asked.",
+    Status.UNCERTAIN: "No clear answer came: the push may have arrived. It is never sent again.",
+    Status.PAID: "The money is here, with evidence, a confirmation and (if there is an e-mail address) an invoice.",
+    Status.FAILED: "Daraja refused the push, or a known result code said that nobody paid.",
     Status.CANCELLED: "The customer cancelled the prompt (1032, 1031).",
-    Status.EXPIRED: "Daraja said that the prompt expired (1019). Never said by a clock of ours.",
-    Status.REVIEW: "Evidence that does not fit, or silence: a person looks. The reason is stored beside it.",
-    Status.REFUNDED: "A person gave the whole amount back.",
+    Status.EXPIRED: "Daraja said that the prompt expired (1019). Time alone never sets it.",
+    Status.REVIEW: "The evidence does not fit, or there is none: a person must look. The reason is stored beside it.",
+    Status.REFUNDED: "The whole amount went back, as an operator recorded.",
 }
 REASONS = {
     ReviewReason.SILENCE: "no terminal answer after 60 minutes, or none at all 15 minutes after an unclear push",
-    ReviewReason.UNKNOWN_CODE: "a callback with a result code that nobody has explained",
+    ReviewReason.UNKNOWN_CODE: "a callback with an unknown result code",
     ReviewReason.AMOUNT_MISMATCH: "a success of another amount than the one asked for",
     ReviewReason.INCOMPLETE_SUCCESS: "a success without amount or receipt, and no id of our own to ask about",
     ReviewReason.IDS_DISAGREE: "a callback whose ids are not the payment's",
@@ -95,13 +95,12 @@ def _diagram() -> list[str]:
 
 
 def _meanings() -> list[str]:
-    rows = [f"| {status} | `{PUBLIC[status]}` | {MEANINGS[status]} |" for status in Status]
-    return ["| stored | public | means |", "| --- | --- | --- |", *rows, ""]
+    return [*(f"- **{status}** (`{PUBLIC[status]}`): {MEANINGS[status]}" for status in Status), ""]
 
 
 def _reasons() -> list[str]:
-    rows = [f"| `{reason}` | {REASONS[reason]} |" for reason in ReviewReason]
-    return ["## Why a payment is in REVIEW", "", "| reason | |", "| --- | --- |", *rows, ""]
+    lines = [f"- `{reason}`: {REASONS[reason]}" for reason in ReviewReason]
+    return ["## Why a payment is in REVIEW", "", *lines, ""]
 
 
 def _answers() -> list[str]:
@@ -117,9 +116,9 @@ def _answers() -> list[str]:
     for event_name, by_status in found.items():
         same: dict[str, list[str]] = defaultdict(list)
         for status, becomes in by_status.items():
-            text = " · ".join(f"{became} ({', '.join(sorted(why))})" for became, why in sorted(becomes.items()))
+            text = "; ".join(f"{became} ({', '.join(sorted(why))})" for became, why in sorted(becomes.items()))
             same[text].append(status)
-        lines += [f"**{event_name}**", "", *(f"- {', '.join(of)} → {text}" for text, of in same.items()), ""]
+        lines += [f"**{event_name}**", "", *(f"- {', '.join(of)}: {text}" for text, of in same.items()), ""]
     return lines
 
 

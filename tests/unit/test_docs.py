@@ -29,3 +29,10 @@ def anchors(text: str) -> set[str]:
     outside_code = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
     headings = re.findall(r"^#+ (.+)$", outside_code, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_files_that_a_page_names_exist(page: Path) -> None:
+    folders = "db|dev|docs|netlify|ops|public|shared|simulator|tests"
+    named = re.findall(rf"`((?:{folders})/[\w./*-]+)`", page.read_text("utf-8"))
+    assert [path for path in named if not list(ROOT.glob(path.rstrip("/")))] == []
