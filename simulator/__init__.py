@@ -1,7 +1,7 @@
 """Daraja on a laptop: M-Pesa's API, the customers' phones and a mailbox, with no Safaricom account.
 
 `python -m simulator` serves it; `Simulator` runs it in a thread for tests; `SimulatorClient` speaks its control API.
-It says the literal bodies that were seen and documented, and is as unreliable as Daraja has been seen to be.
+It answers with recorded and documented bodies, and fails in the ways Daraja has been seen to fail.
 """
 
 from simulator.client import ControlError, SimulatorClient

@@ -25,7 +25,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Refusal:
-    """One row of Daraja's errors. Code and message vary independently: 500.001.1001 has at least six messages."""
+    """One of Daraja's errors. The same code has different messages: 500.001.1001 has at least six."""
 
     http_status: int
     error_code: str
@@ -118,7 +118,7 @@ def push_accepted(merchant_request_id: str, checkout_request_id: str) -> Answer:
 
 
 def query_result(merchant_request_id: str, checkout_request_id: str, code: str, description: str) -> Answer:
-    """`ResultCode` is always a string here. No receipt, amount, phone or date is ever told."""
+    """`ResultCode` is always a string here. There is no receipt, amount, phone or date."""
     body = {
         "ResponseCode": "0",
         "ResponseDescription": "The service request has been accepted successfully",
@@ -136,7 +136,7 @@ def query_still_processing(merchant_request_id: str, checkout_request_id: str) -
 
 
 def query_being_processed(checkout_request_id: str) -> Answer:
-    """An ordinary state told as HTTP 500, its requestId the CheckoutRequestID (captured 2025-04-05)."""
+    """An ordinary state as HTTP 500; its requestId is the CheckoutRequestID (captured 2025-04-05)."""
     return BEING_PROCESSED.answer(checkout_request_id)
 
 

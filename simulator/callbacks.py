@@ -1,7 +1,7 @@
 """Delivers the result of a payment to its CallBackURL: real HTTP, once, never again.
 
-No signature, no retry: an explicit 500 brought no second delivery in 31 minutes, an unreachable address none in 44
-(measured 2026-09). What is told may differ from what happened, where the script says so.
+No signature and no retry: after a 500 no second delivery came in 31 minutes, after an unreachable address none in 44
+(measured 2026-09). A script can make a callback say something else than what happened.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ HEADERS = {"User-Agent": "ReactorNetty/1.2.9", "Accept": "*/*"}
 
 
 def body(payment: Payment, result: Result, at: datetime, randomness: random.Random) -> bytes:
-    """What the callback says about `result`, written as the payment's script wants it."""
+    """The callback about `result`, in the form that the script asks for."""
     script = payment.script
     items = None
     if result.paid and script.callback_metadata != "absent":

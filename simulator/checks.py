@@ -1,4 +1,4 @@
-"""What Daraja finds wrong with a request, in its order: each function returns the refusal, or what it read.
+"""What is wrong with a request, in Daraja's order: each function returns the refusal, or what it read.
 
 The order is inferred (INF); each single refusal is documented or was seen, unless a line says otherwise.
 """
@@ -41,7 +41,7 @@ Merchants = Mapping[str, Merchant]
 
 
 def caller(method: str, authorization: str | None, tokens: Tokens) -> Refusal | None:
-    """Method, header, token: what the gateway looks at before the body."""
+    """Method, header, token: checked before the body."""
     if method != "POST":
         return method_not_allowed(method)
     scheme, _, token = (authorization or "").partition(" ")
@@ -96,7 +96,7 @@ def push(fields: Fields, merchants: Merchants, *, refuse_banned_words: bool) -> 
 
 
 def query(fields: Fields, merchants: Merchants) -> str | Refusal:
-    """The CheckoutRequestID asked about. Its form is not checked here: an unknown one has its own answers."""
+    """The CheckoutRequestID. Its form is not checked: an unknown one has its own answers."""
     refusal = _first_wrong_field(
         [
             ("BusinessShortCode", _is(_SHORTCODE, fields.get("BusinessShortCode"))),
@@ -145,7 +145,7 @@ def _is(pattern: re.Pattern[str], value: object) -> bool:
 
 
 def _is_timestamp(value: object) -> bool:
-    """Fourteen digits that are a date. The zone cannot be seen in it, and that it is checked was never proven."""
+    """Fourteen digits that are a date. That Daraja checks it was never proven."""
     text = _text(value)
     if not re.fullmatch(r"\d{14}", text):
         return False

@@ -1,6 +1,6 @@
 """A small client of the control API, for tests and the demo. Standard library only.
 
-Every `wait_…` ends by its timeout with a TimeoutError that says what was there instead.
+Every `wait_…` raises a TimeoutError that says what was there instead.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any, TypeVar
 
 Found = TypeVar("Found")
 Shown = dict[str, Any]
-"""An object of the control API, as its JSON says it (docs/simulator.md)."""
+"""A JSON object of the control API (docs/simulator.md)."""
 
 EVERY_S = 0.05
 
 
 class ControlError(Exception):
-    """The control API refused: `http_status`, and `problem` as it was told."""
+    """The control API refused: `http_status`, and `problem` as it answered."""
 
     def __init__(self, http_status: int, problem: object) -> None:
         super().__init__(f"HTTP {http_status}: {problem}")
@@ -47,11 +47,11 @@ class SimulatorClient:
         return next(one for one in self.payments() if one["checkout_request_id"] == checkout_request_id)
 
     def ledger(self) -> list[Shown]:
-        """The truth: money that moved, newest first."""
+        """Money that really moved, newest first."""
         return self._list("/control/ledger")
 
     def requests(self, path: str | None = None) -> list[Shown]:
-        """Every request Daraja got, newest first; of one path where it is given."""
+        """Every request to Daraja, or to one path of it, newest first."""
         return [one for one in self._list("/control/requests") if path is None or one["path"] == path]
 
     def mail(self) -> list[Shown]:
@@ -59,7 +59,7 @@ class SimulatorClient:
         return self._list("/control/mail")
 
     def deliveries(self) -> list[Shown]:
-        """The truth about mail: every letter that was brought, taken or not, newest first."""
+        """Every e-mail that was brought, accepted or not, newest first."""
         return self._list("/control/deliveries")
 
     def phone(self, msisdn: str) -> Shown:
@@ -98,7 +98,7 @@ class SimulatorClient:
         self._object("POST", "/control/token/kill", {})
 
     def advance(self, seconds: float) -> float | None:
-        """Let time pass in the simulator, and only there. Gives `wakes_in_s`: None on a clock that runs by itself."""
+        """Let time pass in the simulator only. Gives `wakes_in_s`; None on a clock that runs by itself."""
         wakes_in_s: float | None = self._object("POST", "/control/clock", {"advance_s": seconds})["wakes_in_s"]
         return wakes_in_s
 

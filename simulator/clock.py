@@ -1,8 +1,7 @@
-"""The simulator's time: real time plus an offset that tests move forward, or a time that stands still until moved.
+"""The simulator's clock: real time plus an offset that tests move, or a time that stands still until it is moved.
 
-Everything that waits or stamps asks this one clock, so a test can let an hour pass at once. A clock that stands still
-is for whole days in a second: `advance` goes from one sleeper to the next and lets each finish what it was waiting to
-do, so that the same seed gives the same day. Not thread-safe: it is used in the simulator's own event loop.
+Everything that waits or needs the time uses this clock. On a clock that stands still `advance` wakes one sleeper after
+the other and lets each finish, so that a day takes a second and the same seed gives the same day. Not thread-safe.
 """
 
 from __future__ import annotations
@@ -69,7 +68,7 @@ class Clock:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """A time that stands still does not go on meanwhile: for what takes real time, such as a request."""
+        """A clock that stands still does not move meanwhile: for what takes real time, such as a request."""
         self._under_way += 1
         try:
             yield
@@ -90,7 +89,7 @@ class Clock:
             raise
 
     async def _quiet(self) -> None:
-        """Until everybody who was woken sleeps again, or is done."""
+        """Wait until every woken task sleeps again or has ended."""
         while True:
             for _ in range(TURNS_UNTIL_QUIET):
                 await asyncio.sleep(0)

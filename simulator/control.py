@@ -1,10 +1,10 @@
-"""The control API, JSON both ways: what happened, what shall happen next, and the hands of who holds the phone."""
+"""The control API: what happened, what shall happen next, and answering the phone. JSON in and out."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -12,12 +12,14 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from simulator.clock import Clock
-from simulator.daraja import Daraja
+from simulator.daraja import Daraja, RequestSeen
 from simulator.faults import Fault, Faults
+from simulator.ledger import Entry
 from simulator.live import Live
-from simulator.mailbox import Delivery, Mail, Mailbox
+from simulator.mailbox import Delivery as MailDelivery
+from simulator.mailbox import Mail, Mailbox
 from simulator.mpesa import MPesa, NoPrompt
-from simulator.payments import Payment
+from simulator.payments import Delivery, Payment
 from simulator.phones import Phone, prompt_text
 from simulator.scripts import Msisdn, Outcome, Script, Scripts
 
@@ -43,7 +45,7 @@ class Advance(_Request):
 
 class Reset(_Request):
     seed: int | None = None
-    """Begin the randomness anew."""
+    """For what is drawn from now on."""
 
 
 class _Number(_Request):
@@ -107,35 +109,11 @@ class Control:
         return _json([payment_shown(payment) for payment in reversed(self.mpesa.payments.values())])
 
     async def _ledger(self, request: web.Request) -> web.Response:
-        return _json(
-            [
-                {
-                    "receipt": entry.receipt,
-                    "amount": entry.amount_kes,
-                    "phone": entry.msisdn,
-                    "shortcode": entry.shortcode,
-                    "account_reference": entry.account_reference,
-                    "at": _time(entry.at),
-                    "checkout_request_id": entry.checkout_request_id,
-                    "balance_after": entry.balance_after_kes,
-                }
-                for entry in self.mpesa.ledger.entries()
-            ]
-        )
+        renamed = {"amount_kes": "amount", "msisdn": "phone", "balance_after_kes": "balance_after"}
+        return _json([_shown(entry, renamed) for entry in self.mpesa.ledger.entries()])
 
     async def _requests(self, request: web.Request) -> web.Response:
-        return _json(
-            [
-                {
-                    "at": _time(seen.at),
-                    "method": seen.method,
-                    "path": seen.path,
-                    "http_status": seen.http_status,
-                    "error_code": seen.error_code,
-                }
-                for seen in reversed(self.daraja.requests)
-            ]
-        )
+        return _json([_shown(seen) for seen in reversed(self.daraja.requests)])
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         stream = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
@@ -220,7 +198,7 @@ class Control:
         return _json({"waiting": len(self.faults.waiting())})
 
     async def _peace(self, request: web.Request) -> web.Response:
-        """Nothing is wrong any more. What was pushed before keeps the callbacks it was going to have."""
+        """No more faults and hostility. Payments that were pushed before keep their callbacks."""
         self.faults.clear()
         self.scripts.clear()
         self.mpesa.behaviour = self.mpesa.behaviour.model_copy(update={"hostility": 0.0})
@@ -231,7 +209,7 @@ class Control:
         return _json(self.mpesa.behaviour.model_dump(mode="json"))
 
     async def _change_behaviour(self, request: web.Request) -> web.Response:
-        """What is not named stays as it is."""
+        """Only what is named changes."""
         changes = await _read_object(request)
         self.mpesa.behaviour = _valid(type(self.mpesa.behaviour), {**self.mpesa.behaviour.model_dump(), **changes})
         return _json(self.mpesa.behaviour.model_dump(mode="json"))
@@ -261,7 +239,7 @@ class Control:
         return _json(mail_shown(mail))
 
     async def _deliveries(self, request: web.Request) -> web.Response:
-        return _json([delivery_shown(delivery) for delivery in self.mailbox.deliveries()])
+        return _json([_shown(delivery) for delivery in self.mailbox.deliveries()])
 
     async def _unknown(self, request: web.Request) -> web.Response:
         raise _problem(web.HTTPNotFound, "the control API has no such address")
@@ -284,42 +262,21 @@ def payment_shown(payment: Payment) -> dict[str, object]:
         "receipt": payment.receipt,
         "pushed_at": _time(payment.pushed_at),
         "finished_at": None if payment.finished_at is None else _time(payment.finished_at),
-        "callbacks": [
-            {
-                "at": _time(delivery.at),
-                "body": delivery.body,
-                "http_status": delivery.http_status,
-                "problem": delivery.problem,
-            }
-            for delivery in payment.deliveries
-        ],
+        "callbacks": [_shown(delivery) for delivery in payment.deliveries],
     }
 
 
 def mail_shown(mail: Mail) -> dict[str, object]:
-    return {
-        "id": mail.id,
-        "via": mail.via,
-        "from": mail.sender,
-        "to": list(mail.to),
-        "reply_to": mail.reply_to,
-        "subject": mail.subject,
-        "text": mail.text,
-        "html": mail.html,
-        "headers": [list(header) for header in mail.headers],
-        "received_at": _time(mail.received_at),
-    }
+    return _shown(mail, {"sender": "from"})
 
 
-def delivery_shown(delivery: Delivery) -> dict[str, object]:
+def _shown(
+    thing: Entry | RequestSeen | Delivery | Mail | MailDelivery, renamed: Mapping[str, str] = {}
+) -> dict[str, object]:
+    """Its fields as JSON: times as text, names as the API has them."""
     return {
-        "at": _time(delivery.at),
-        "via": delivery.via,
-        "to": list(delivery.to),
-        "subject": delivery.subject,
-        "headers": [list(header) for header in delivery.headers],
-        "mail_id": delivery.mail_id,
-        "answer": delivery.answer,
+        renamed.get(name, name): _time(value) if isinstance(value, datetime) else value
+        for name, value in asdict(thing).items()
     }
 
 
@@ -347,7 +304,7 @@ async def _read(request: web.Request, model: type[Model]) -> Model:
 
 
 async def _read_object(request: web.Request) -> dict[str, Any]:
-    """Only application/json, which no other site's page can send here unasked."""
+    """Only application/json: a page of another site cannot send it without a preflight."""
     if request.content_type != "application/json":
         raise _problem(web.HTTPUnsupportedMediaType, "send application/json")
     try:

@@ -1,7 +1,4 @@
-"""Daraja's endpoints: OAuth, STK push, STK query, and "Resource not found" for everything else.
-
-Each endpoint is a story: who calls, what is wrong with it, what the script says, the answer.
-"""
+"""Daraja's endpoints: OAuth, STK push, STK query, and "Resource not found" for everything else."""
 
 from __future__ import annotations
 
@@ -53,19 +50,37 @@ _NAMED_ANSWERS: dict[PushAnswer, Refusal | Answer] = {
 
 
 @dataclass(frozen=True)
+class Dropped:
+    """No answer: the connection is closed."""
+
+
+_NAMED_SHAPES: dict[QueryShape, Refusal | Answer | Dropped] = {
+    QueryShape.DOES_NOT_EXIST: bodies.TRANSACTION_DOES_NOT_EXIST,
+    QueryShape.INVALID_CHECKOUT_REQUEST_ID: bodies.invalid("CheckoutRequestID"),
+    QueryShape.SPIKE_ARREST_429: bodies.SPIKE_ARREST,
+    QueryShape.FIREWALL_403: bodies.FIREWALL_403,
+    QueryShape.FIREWALL_503: bodies.FIREWALL_503,
+    QueryShape.SYSTEM_BUSY: bodies.SYSTEM_BUSY,
+    QueryShape.DROPPED: Dropped(),
+}
+_FAULTS: dict[Kind, Refusal | Answer | Dropped] = {
+    Kind.ERROR_500: bodies.INTERNAL_SERVER_ERROR,
+    Kind.TOO_MANY_429: bodies.SPIKE_ARREST,
+    Kind.FIREWALL_403: bodies.FIREWALL_403,
+    Kind.FIREWALL_503: bodies.FIREWALL_503,
+    Kind.DROP: Dropped(),
+}
+
+
+@dataclass(frozen=True)
 class RequestSeen:
-    """One request that reached Daraja, for tests that count them. `http_status` None: the connection was dropped."""
+    """One request that reached Daraja. `http_status` None: the connection was dropped."""
 
     at: datetime
     method: str
     path: str
     http_status: int | None
     error_code: str | None
-
-
-@dataclass(frozen=True)
-class Dropped:
-    """No answer: the connection is closed."""
 
 
 class SpikeArrest:
@@ -161,7 +176,7 @@ class Daraja:
         return self._push_answer(script, payment)
 
     def _unscripted(self) -> Script:
-        """A person decides; where this simulator is hostile, chance does. Who moves the time cannot wait for it."""
+        """Chance decides if the simulator is hostile, else a person. A push takes no time where time stands still."""
         hostility = self.mpesa.behaviour.hostility
         if not hostility:
             return Script()
@@ -183,7 +198,7 @@ class Daraja:
             case CustomAnswer() as custom:
                 return Refusal(custom.http_status, custom.error_code, custom.error_message)
         if payment is None:
-            raise AssertionError("Script promises: what is accepted reaches the phone")
+            raise AssertionError("Script makes sure that an accepted push reaches the phone")
         return bodies.push_accepted(payment.merchant_request_id, payment.checkout_request_id)
 
     async def _query(self, request: web.Request) -> Answer | Refusal | Dropped:
@@ -220,25 +235,12 @@ class Daraja:
                 return bodies.query_empty_error(200, self.ids.merchant_request_id())
             case QueryShape.EMPTY_ERROR_500:
                 return bodies.query_empty_error(500, self.ids.merchant_request_id())
-            case QueryShape.DOES_NOT_EXIST:
-                return bodies.TRANSACTION_DOES_NOT_EXIST
-            case QueryShape.INVALID_CHECKOUT_REQUEST_ID:
-                return bodies.invalid("CheckoutRequestID")
-            case QueryShape.SPIKE_ARREST_429:
-                return bodies.SPIKE_ARREST
-            case QueryShape.FIREWALL_403:
-                return bodies.FIREWALL_403
-            case QueryShape.FIREWALL_503:
-                return bodies.FIREWALL_503
-            case QueryShape.SYSTEM_BUSY:
-                return bodies.SYSTEM_BUSY
-            case QueryShape.DROPPED:
-                return Dropped()
             case QueryShape.TERMINAL:
                 result = payment.script.query_result or payment.result
                 if result is None:
                     return bodies.query_still_processing(*names)
                 return bodies.query_result(*names, str(result.code), result.desc)
+        return _NAMED_SHAPES[shape]
 
     def _true_shape(self, payment: Payment) -> QueryShape:
         """While the prompt is open either of two shapes, as seen; afterwards the outcome."""
@@ -284,22 +286,14 @@ class Daraja:
         request: web.Request,
     ) -> Answer | Refusal | Dropped:
         fault = None if where is None else self.faults.take(where)
-        match fault.kind if fault else None:
-            case Kind.ERROR_500:
-                return bodies.INTERNAL_SERVER_ERROR
-            case Kind.TOO_MANY_429:
-                return bodies.SPIKE_ARREST
-            case Kind.FIREWALL_403:
-                return bodies.FIREWALL_403
-            case Kind.FIREWALL_503:
-                return bodies.FIREWALL_503
-            case Kind.DROP:
-                return Dropped()
-            case Kind.DROP_AFTER:
-                await story(request)
-                return Dropped()
-            case Kind.SLOW if fault is not None:
-                await self.clock.sleep(fault.seconds)
+        if fault is None:
+            return await story(request)
+        if fault.kind in _FAULTS:
+            return _FAULTS[fault.kind]
+        if fault.kind is Kind.DROP_AFTER:
+            await story(request)
+            return Dropped()
+        await self.clock.sleep(fault.seconds)  # Kind.SLOW
         return await story(request)
 
 

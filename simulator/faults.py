@@ -1,7 +1,6 @@
 """Faults of a whole service, for some requests or for a while: errors, firewall pages, slowness, broken connections.
 
-What concerns one payment belongs into its script; this is for OAuth, for mail, and for whatever comes next. A letter
-has no script: its faults name whom it is for.
+Faults of one payment are in its script. Faults of one e-mail name its recipient (`to`).
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ class Kind(StrEnum):
     FIREWALL_403 = "firewall_403"
     FIREWALL_503 = "firewall_503"
     SLOW = "slow"
-    """Answered rightly, after `seconds`."""
+    """The right answer, after `seconds`."""
     DROP = "drop"
     """The connection is closed; nothing was done."""
     DROP_AFTER = "drop_after"
@@ -45,13 +44,13 @@ class Kind(StrEnum):
     SLOW_AFTER = "slow_after"
     """Mail only: done at once, and answered after `seconds`."""
     UNAUTHORIZED_401 = "unauthorized_401"
-    """Mail only: whoever sends is not known any more."""
+    """Mail only: the sender's key or login is refused."""
     REFUSED_400 = "refused_400"
-    """Mail only: this message will never be taken."""
+    """Mail only: this message is refused for good."""
     TOO_LARGE_413 = "too_large_413"
-    """Mail only: nor will this one."""
+    """Mail only: likewise."""
     GARBAGE = "garbage"
-    """Mail only: an answer that is none of the protocol's; nothing was done."""
+    """Mail only: an answer outside the protocol; nothing was done."""
 
 
 MAIL_ONLY = frozenset(
@@ -99,7 +98,7 @@ class Faults:
         self._waiting.append(Waiting(fault, fault.times, until))
 
     def take(self, where: Where, to: Sequence[str] = ()) -> Fault | None:
-        """The fault that hits this request, oldest first; of a letter with whom it is for."""
+        """The oldest fault for this request; `to`: the recipients of an e-mail."""
         addresses = {address.lower() for address in to}
         self._forget_what_is_over()
         for waiting in self._waiting:
@@ -125,7 +124,7 @@ class Faults:
 
 
 def reset(transport: asyncio.BaseTransport | None) -> None:
-    """Break the connection off as a machine does that knows nothing of it."""
+    """Send a TCP reset."""
     if isinstance(transport, asyncio.Transport):
         at_once = struct.pack("ii", 1, 0)
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)

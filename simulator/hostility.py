@@ -1,9 +1,9 @@
-"""What Safaricom was seen to do wrong, drawn by chance: a script for a push that nobody wrote one for.
+"""Faults that Safaricom has been seen to make, drawn by chance: scripts for the pushes that have none.
 
-The share of payments that meet trouble is `Behaviour.hostility`, 0 unless set. The same seed draws the same troubles.
-Each of them was seen, or is documented, unless its knob says INF (simulator/scripts.py); how often, is our choice.
-What could never be found out again without the statement is not drawn: money that moves an hour after its failure and
-is not told, a success that a query denies and no callback tells.
+`Behaviour.hostility` is the share of payments that meet a fault. The same seed draws the same faults. Each was seen or
+is documented, unless its knob says INF (simulator/scripts.py); how often it happens is our choice. Two faults that only
+the statement could show are not drawn: money that moves an hour after its failure without a callback, and a success
+that a query denies and no callback reports.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ AN_HOUR_S = 3600
 
 
 def draw(randomness: Random, hostility: float) -> Script:
-    """What happens to one payment. `hostility` is the chance of trouble with its callback; half of it with the rest."""
+    """One payment's script. `hostility` is the chance of a fault in its callback; half of it for push and queries."""
     knobs = _customer(randomness)
     if randomness.random() < hostility:
         randomness.choice(CALLBACK_TROUBLES)(randomness, knobs)
@@ -69,7 +69,7 @@ def _customer(randomness: Random) -> Knobs:
 
 
 def _spelling(randomness: Random) -> Knobs:
-    """Every way a right callback is written."""
+    """Every form of a right callback."""
     return {
         "callback_amount": randomness.choice(("1", "1", "1.0", "1.00")),
         "callback_balance": randomness.choice(("no_value", "value", "absent")),
@@ -117,7 +117,7 @@ def _unknown_code(randomness: Random, knobs: Knobs) -> None:
 
 
 def _second_thoughts(randomness: Random, knobs: Knobs) -> None:
-    """Success after 1037 or 1019; its callbacks may be missing where a query would still find it."""
+    """Success after 1037 or 1019; its callbacks may be missing."""
     expired = {"code": 1019, "desc": "Transaction has expired"}
     later_s = round(randomness.choice((30, 240, 2400)) * randomness.uniform(0.8, 1.2))
     knobs.update(outcome=randomness.choice(("ignore", expired)), after_s=20.0, paid_later_s=later_s)
@@ -142,7 +142,7 @@ def _answer_lost(randomness: Random, knobs: Knobs) -> None:
 
 
 def _unclear(randomness: Random, knobs: Knobs) -> None:
-    """It looks like a failure, and the phone rings or does not."""
+    """An error, while the phone rings or not."""
     knobs.update(push_answer=randomness.choice(UNCLEAR_ANSWERS), reaches_phone=randomness.random() < 0.5)
     if not knobs["reaches_phone"]:
         knobs["callback_before_response"] = False
@@ -168,7 +168,7 @@ def _stuck(randomness: Random, knobs: Knobs) -> None:
 
 
 def _contradicts(randomness: Random, knobs: Knobs) -> None:
-    """It denies what a callback tells, before or after it."""
+    """A query denies what the callback says."""
     if knobs.get("callback_count", 1) > 0 and knobs["outcome"] == "pay":
         knobs["query_result"] = {"code": 1032, "desc": "Request cancelled by user"}
 
@@ -179,7 +179,7 @@ def _token_dies(randomness: Random, knobs: Knobs) -> None:
 
 
 def _slow(randomness: Random, knobs: Knobs) -> None:
-    """Answers of up to 7 s were measured (130 pushes, 2025); some of these outlast a function's patience."""
+    """Answers of up to 7 s were measured (130 pushes, 2025); some of these exceed a function's time limit."""
     knobs["push_latency_s"] = round(randomness.choice((4, 7, 30)) * randomness.uniform(0.8, 1.2), 1)
 
 

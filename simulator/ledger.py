@@ -1,4 +1,4 @@
-"""The truth about money: who really paid what. Kept apart from what callbacks and queries tell."""
+"""Money that really moved, apart from what callbacks and queries say."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Entry:
 
 
 class Ledger:
-    """Only ever grows: nothing here is changed or taken back."""
+    """Entries are only added."""
 
     def __init__(self) -> None:
         self._entries: list[Entry] = []

@@ -1,4 +1,4 @@
-"""Tells open pages that something changed, so that they read it again."""
+"""Notifies open pages of changes, so that they load the data again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every e-mail that was taken here, however it came, and the ledger of all that were brought: the truth about mail."""
+"""Every e-mail that was accepted, and a ledger of every e-mail that was brought, accepted or not."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Mail:
 
 @dataclass
 class Delivery:
-    """One letter on the doorstep: whether it was taken, and whether its sender was told so."""
+    """One e-mail that was brought: whether it was accepted, and what its sender was answered."""
 
     at: datetime
     via: Literal["sendgrid", "smtp"]
@@ -32,20 +32,20 @@ class Delivery:
     subject: str
     headers: tuple[tuple[str, str], ...]
     mail_id: str | None = None
-    """It was taken: by this id it is in the mailbox."""
+    """Its id in the mailbox; None: it was not accepted."""
     answer: str | None = None
-    """What the sender was told, HTTP's or SMTP's code; None: nothing, or nothing that means anything."""
+    """The code of HTTP or SMTP that the sender got; None: no answer, or no valid one."""
 
 
 class Mailbox:
-    """Keeps the last 1,000 letters, and of the last 10,000 what became of them."""
+    """Keeps the last 1,000 e-mails and the last 10,000 deliveries."""
 
     def __init__(self) -> None:
         self._mails: list[Mail] = []
         self._deliveries: deque[Delivery] = deque(maxlen=10_000)
 
     def brought(self, delivery: Delivery) -> Delivery:
-        """The same, on the ledger; what becomes of it is written there."""
+        """Put it on the ledger; the caller adds what became of it."""
         self._deliveries.append(delivery)
         return delivery
 

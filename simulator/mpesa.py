@@ -1,7 +1,4 @@
-"""M-PESA itself: a pushed payment's life from the prompt to the money and the callbacks.
-
-The story of one payment is `_live`: prompt, decision, money, callbacks, and sometimes a second thought.
-"""
+"""M-PESA itself: what happens to a pushed payment. `_live` is the whole of it: prompt, decision, money, callbacks."""
 
 from __future__ import annotations
 
@@ -31,7 +28,7 @@ NO_SUCH_OPERATOR = Result(code="SFC_IC0003", desc="The operator does not exist."
 
 
 class NoPrompt(Exception):
-    """There is nothing to answer: no prompt is open on this phone."""
+    """No prompt is open on this phone."""
 
 
 @dataclass
@@ -57,7 +54,7 @@ class MPesa:
         return phone is not None and phone.payment is not None
 
     def accept(self, push: Push, script: Script, *, prompt_after_s: float) -> Payment:
-        """The push is taken: lock the subscriber and let the payment live. The caller answers the push."""
+        """Lock the subscriber and start the payment. The caller answers the push."""
         payment = Payment(
             push=push,
             script=script,
@@ -73,7 +70,7 @@ class MPesa:
         return payment
 
     def ask_for_the_truth(self) -> None:
-        """From now on queries about every payment so far tell what happened."""
+        """From now on queries about all payments so far answer what happened."""
         for payment in self.payments.values():
             payment.shapes_left.clear()
             payment.script = payment.script.model_copy(update={"query_stuck_s": None, "query_result": None})
@@ -96,7 +93,7 @@ class MPesa:
             return RESULTS[Outcome.NO_FUNDS]
         return RESULTS[Outcome.PAY]
 
-    # --- One payment's life ---
+    # --- One payment ---
 
     async def _live(self, payment: Payment, prompt_after_s: float) -> None:
         try:
@@ -118,7 +115,7 @@ class MPesa:
             await self._tell(payment, RESULTS[Outcome.PAY])
 
     async def _decision(self, payment: Payment) -> Result:
-        """Show the prompt and wait for a person, the script or the network's patience, whichever is first."""
+        """Show the prompt and wait for a person, the script or the timeout, whichever is first."""
         script, now = payment.script, self.clock.now()
         if script.outcome is None:
             wait_s, otherwise = self._patience_s(payment.push.msisdn), RESULTS[Outcome.IGNORE]
@@ -142,7 +139,7 @@ class MPesa:
         return min(usual_s, self.randomness.uniform(14, 30)) if msisdn == NEVER_ANSWERS else usual_s
 
     def _finish(self, payment: Payment, result: Result) -> None:
-        """The outcome becomes true: the lock is released, money moves or not, the customer gets their message."""
+        """Release the lock, move the money if paid, send the customer's message."""
         now, phone = self.clock.now(), self.phone(payment.push.msisdn)
         if phone.payment is payment:
             phone.payment = None

@@ -1,4 +1,4 @@
-"""The pages for people: what is here, the phones, the mailbox. Plain files: no inline code, nothing from outside."""
+"""The pages: start, phones, mailbox. Plain files, without inline code or anything from other sites."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAIL_HEADERS = {
     "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
     "frame-ancestors 'self'",
 }
-"""A mail brings its own styles, as in any mail program, and can do nothing else."""
+"""An e-mail may use its own styles, and nothing else."""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""One payment as Daraja holds it, from the accepted push to the last callback."""
+"""One payment, from the accepted push to the last callback."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ class Payment:
     deliveries: list[Delivery] = field(default_factory=list)
     shapes_left: list[QueryShape] = field(default_factory=list)
     decided: asyncio.Future[Result] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    """What the person did, once they did something."""
+    """What the person did."""
     told: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when the callbacks of the first outcome are out, or when there are none."""
+    """Set when the callbacks of the first outcome were sent, or there are none."""
 
     @property
     def prompt_open(self) -> bool:

@@ -1,4 +1,4 @@
-"""Virtual phones: an account balance, a message list, and at most one open prompt. Any number has a phone."""
+"""Virtual phones: a balance, messages, and at most one open prompt. Every number has a phone."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Phone:
     balance_kes: int
     last_used_at: datetime
     payment: Payment | None = None
-    """The payment that holds the subscriber's lock: from the accepted push until its outcome."""
+    """The payment that locks the subscriber, from the accepted push until its outcome."""
     messages: list[Message] = field(default_factory=list)
 
     @property
@@ -80,7 +80,7 @@ def paid_text(payment: Payment, at_eat: datetime, balance_kes: int) -> str:
 
 
 def failed_text(payment: Payment, code: str, balance_kes: int) -> str | None:
-    """What the customer reads after a failure (INF: wording). Cancelling and ignoring bring no message."""
+    """The SMS after a failure (INF: wording). There is none after cancelling and ignoring."""
     amount = f"Ksh{shillings(payment.push.amount_kes)}"
     match code:
         case "1":

@@ -1,6 +1,6 @@
-"""What a test may decide about one payment: every knob, declared once, with the default that was observed.
+"""What a test can decide about one payment. Each default was observed.
 
-A script waits until a push for its phone arrives and is then used up. An unknown knob is an error that names it.
+A script waits for the next push to its phone and is then used up. An unknown knob is an error that names it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Msisdn = Annotated[str, Field(pattern=r"^254[17]\d{8}$")]
 
 
 class Result(BaseModel):
-    """What M-PESA says became of a payment. Codes are numbers or text: 1032, "SFC_IC0003", "E3008"."""
+    """The result of a payment. Codes are numbers or text: 1032, "SFC_IC0003", "E3008"."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -48,7 +48,7 @@ RESULTS = {
 
 
 class PushAnswer(StrEnum):
-    """Every answer to a push that Daraja was seen, or says, to give instead of accepting it."""
+    """Every answer but acceptance that Daraja has given to a push, or documents."""
 
     INVALID_AMOUNT = "invalid_amount"
     INVALID_BUSINESS_SHORTCODE = "invalid_business_shortcode"
@@ -81,7 +81,7 @@ class CustomAnswer(BaseModel):
 
 
 class QueryShape(StrEnum):
-    """Every answer a query was seen to give that is not the terminal one, and `terminal` itself."""
+    """Every answer that a query has given, and `terminal` for the result."""
 
     STILL_PROCESSING = "still_processing"
     BEING_PROCESSED = "being_processed"
@@ -115,11 +115,11 @@ class Script(BaseModel):
     after_s: Seconds = 1.0
     """From the prompt to the outcome (observed: paid after 7 to 18 s, cancelled after 14 s)."""
     paid_amount: Annotated[int, Field(ge=1, le=500_000)] | None = None
-    """What really moves, where it is not what was asked."""
+    """The amount that really moves, if it is not the one that was asked for."""
     paid_later_s: Seconds | None = None
     """After a failure: the money moves all the same, so much later."""
     told_in_reverse: bool = False
-    """Where it is paid later: the success is told first, and the failure that it took back only after it."""
+    """With `paid_later_s`: the callback of the success is sent before that of the failure."""
 
     # What the push answers
     push_latency_s: Seconds | None = None
@@ -131,35 +131,35 @@ class Script(BaseModel):
     drop_response: bool = False
     """Close the connection instead of answering."""
     token_dies: bool = False
-    """Another program of the same app has just fetched a token: 404.001.03, and all the rest for the repeated push."""
+    """Another program of the app has just fetched a token: 404.001.03; the rest is for the repeated push."""
     prompt_after_s: Seconds | None = None
     """From the push to the prompt. None: with the answer."""
 
-    # What the callbacks tell
+    # What the callbacks say
     callback_count: Annotated[int, Field(ge=0, le=3)] = 1
     callback_delay_s: Seconds = 0.0
     """From the outcome to the first callback (observed: the same second)."""
     callback_spacing_s: Seconds = 0.0
     """Between copies. 0: all at the same moment."""
     callback_before_response: bool = False
-    """The callback overtakes the answer to the push."""
+    """The callback comes before the answer to the push."""
     callback_code: Literal["int", "str"] = "int"
     callback_amount: Literal["1", "1.0", "1.00"] = "1"
     """How a whole number of shillings is written."""
     callback_amount_told: Decimal | None = None
-    """An amount that is neither asked nor paid."""
+    """Another amount than was asked for or paid."""
     callback_receipt_told: str | None = None
-    """A receipt that is not the payment's own, such as another one's."""
+    """Another receipt than the payment's own."""
     callback_balance: Literal["no_value", "value", "absent"] = "no_value"
     """`{"Name":"Balance"}` without a value in 2025-10, no such item in 2026-05."""
     callback_phone: Literal["number", "text", "masked", "absent"] = "number"
-    """A full number in every capture; `254708***430` is a claim nobody showed."""
+    """A full number in every capture; nobody has shown `254708***430`."""
     callback_metadata: Literal["ordered", "shuffled", "empty", "absent"] = "ordered"
     callback_leave_out: tuple[ItemName, ...] = ()
     c2b_confirmation: bool = False
-    """Money that moved is also told as a C2B confirmation with the same receipt, before the callback."""
+    """A C2B confirmation with the same receipt is sent before the callback."""
 
-    # What the query tells
+    # What queries answer
     query: tuple[QueryShape, ...] = ()
     """One shape per query, then the truth."""
     query_latency_s: Seconds = 0.0
@@ -189,7 +189,7 @@ class Script(BaseModel):
 
 
 class Scripts:
-    """The scripts that wait for their push, in the order they were given."""
+    """The scripts that wait for a push, oldest first."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[Script, int]] = []
@@ -198,7 +198,7 @@ class Scripts:
         self._waiting.append((script, script.uses))
 
     def put_back(self, msisdn: str, script: Script) -> None:
-        """For the repetition of a push that was turned away: before all others."""
+        """For the repetition of a refused push: before all others."""
         self._waiting.insert(0, (script.model_copy(update={"phone": msisdn}), 1))
 
     def take(self, msisdn: str) -> Script | None:

@@ -131,7 +131,7 @@ class SendGrid:
     async def _answer(
         self, request: web.Request, message: dict[str, object] | None, delivery: Delivery, fault: Fault | None
     ) -> web.Response | None:
-        """None: there is none."""
+        """None: no answer."""
         match fault.kind if fault else None:
             case Kind.ERROR_500:
                 return _errors(500, [Wrong("Internal Server Error")])
@@ -221,7 +221,7 @@ def _message(body: bytes) -> dict[str, object] | None:
 
 
 def _headers(message: dict[str, object], blocks: list[dict[str, object]]) -> tuple[tuple[str, str], ...]:
-    """Those that the sender names, of the message and of each of its recipients."""
+    """The headers of the message and of each recipient."""
     named = [block["headers"] for block in [message, *blocks] if isinstance(block.get("headers"), dict)]
     return tuple((str(name), str(value)) for more in named if isinstance(more, dict) for name, value in more.items())
 
@@ -235,7 +235,7 @@ def _is_sandboxed(message: dict[str, object]) -> bool:
 
 
 def find_wrong(message: dict[str, object]) -> list[Wrong]:
-    """Everything SendGrid would complain about, all at once as it does."""
+    """All errors that SendGrid would report, at once as it does."""
     wrong = _wrong_recipients(message)
     sender = message.get("from")
     if not isinstance(sender, dict) or not sender.get("email"):

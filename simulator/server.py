@@ -1,4 +1,4 @@
-"""Puts the parts together and serves them: one event loop, one port for HTTP, one for SMTP, both on 127.0.0.1."""
+"""Serves the simulator: one event loop, one port for HTTP and one for SMTP, both on 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LARGEST_BODY = 30 * 1024 * 1024
 
 
 class World:
-    """One simulator's state and its application. Lives in one event loop."""
+    """One simulator's state and application, in one event loop."""
 
     def __init__(self, settings: SimulatorSettings) -> None:
         self.settings = settings
@@ -80,7 +80,7 @@ class World:
         return application
 
     async def reset(self, seed: int | None = None) -> None:
-        """As freshly started: nothing pushed, paid, sent or scripted. Time goes on; ids are not used again."""
+        """As freshly started, but time goes on and ids are not used again."""
         await self.background.cancel_all()
         if seed is not None:
             self.chance.seed(seed)
@@ -102,7 +102,7 @@ class World:
 
 
 class Running:
-    """A world that is being served. Use `await Running.start(...)` inside the loop it shall live in."""
+    """A world that is being served. Call `await Running.start(...)` inside its event loop."""
 
     def __init__(self, world: World, runner: web.AppRunner, port: int, mail: list[asyncio.Server]) -> None:
         self.world = world
@@ -171,7 +171,7 @@ class Simulator:
             self._thread.join()
 
     def advance(self, seconds: float) -> float | None:
-        """As `client.advance`, without the way over HTTP."""
+        """As `client.advance`, without HTTP."""
         if self._loop is None:
             raise RuntimeError("start() comes first")
         return asyncio.run_coroutine_threadsafe(self._served.world.clock.advance(seconds), self._loop).result()
@@ -228,7 +228,7 @@ class Simulator:
     def _serve(self, ready: threading.Event) -> None:
         try:
             asyncio.run(self._run(ready))
-        except BaseException as error:  # handed to whoever waits in start()
+        except BaseException as error:  # start() raises it
             self._failure = error
         finally:
             ready.set()

@@ -1,4 +1,4 @@
-"""What a simulator is told at its start: who may call it and how it behaves when no script says otherwise."""
+"""The simulator's settings: who may call it, and how it behaves without a script."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ SANDBOX = Merchant(shortcode="174379", kind=MerchantKind.PAYBILL, receives="1743
 """The one shortcode of the sandbox; "Daraja-Sandbox" is the payee seen when real money moved (2026-10-02)."""
 
 EXAMPLE_TILL = Merchant(shortcode="600000", kind=MerchantKind.TILL, receives="600584", name="Duka la Mfano")
-"""Ours: the real sandbox has no till (174379 refuses CustomerBuyGoodsOnline), so tills could not be tried otherwise."""
+"""Made up: the real sandbox has no till (174379 refuses CustomerBuyGoodsOnline)."""
 
 
 class Behaviour(BaseModel):
-    """What may be changed while it runs, through /control/behaviour. Defaults are what was observed."""
+    """Can be changed while it runs, by /control/behaviour. The defaults were observed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -54,9 +54,9 @@ class Behaviour(BaseModel):
     callback_timeout_s: Seconds = 30.0
     """INF: how long Safaricom waits for the answer to a callback is not published."""
     hostility: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """The share of payments without a script that meet trouble, drawn by chance: simulator/hostility.py."""
+    """The share of payments without a script that meet a fault: simulator/hostility.py."""
     opening_balance_kes: Annotated[int, Field(ge=0, le=500_000)] = 500_000
-    """What a phone holds when it is first seen: the most an M-PESA account may hold."""
+    """A new phone's balance: the most an M-PESA account may hold."""
 
 
 class SimulatorSettings(BaseModel):
@@ -68,10 +68,10 @@ class SimulatorSettings(BaseModel):
     smtp_certificate: Path | None = None
     """Key and certificate in one PEM file: mail is then taken inside TLS only."""
     smtp_password: str | None = None
-    """Unset: whoever comes is let in."""
+    """Unset: every login is accepted."""
     merchants: Annotated[tuple[Merchant, ...], Field(min_length=1)] = (SANDBOX, EXAMPLE_TILL)
     seed: int | None = None
-    """Same seed, same ids. Unset: different each time, so that receipts never repeat in a database that outlives us."""
+    """Same seed, same ids. Unset: different each time, so that receipts never repeat in a database that is kept."""
     time_stands_still: bool = False
-    """Time passes only by POST /control/clock, from one thing that happens to the next."""
+    """Time passes only by POST /control/clock, from one event to the next."""
     behaviour: Behaviour = Behaviour()

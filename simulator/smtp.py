@@ -24,6 +24,16 @@ from simulator.mailbox import Delivery, Mail, Mailbox
 from simulator.settings import SimulatorSettings
 
 TAKEN = "250 OK"
+FAULTS = {
+    Kind.ERROR_500: "451 4.3.0 Requested action aborted: local error in processing",
+    Kind.TOO_MANY_429: "450 4.7.1 Too many messages, slow down",
+    Kind.UNAUTHORIZED_401: "535 5.7.8 Authentication credentials invalid",
+    Kind.FIREWALL_403: "530 5.7.0 Authentication required",
+    Kind.FIREWALL_503: "421 4.3.2 Service not available",
+    Kind.REFUSED_400: "554 5.6.0 Message refused",
+    Kind.TOO_LARGE_413: "552 5.3.4 Message size exceeds fixed limit",
+    Kind.GARBAGE: "certainly no SMTP",
+}
 
 logging.getLogger("mail.log").setLevel(logging.ERROR)  # aiosmtpd warns about its own use of a deprecated attribute
 
@@ -46,23 +56,9 @@ class MailHandler:
         return answer
 
     async def _answer(self, server: SMTP, mail: Mail, delivery: Delivery, fault: Fault | None) -> str:
+        if fault is not None and fault.kind in FAULTS:
+            return FAULTS[fault.kind]
         match fault.kind if fault else None:
-            case Kind.ERROR_500:
-                return "451 4.3.0 Requested action aborted: local error in processing"
-            case Kind.TOO_MANY_429:
-                return "450 4.7.1 Too many messages, slow down"
-            case Kind.UNAUTHORIZED_401:
-                return "535 5.7.8 Authentication credentials invalid"
-            case Kind.FIREWALL_403:
-                return "530 5.7.0 Authentication required"
-            case Kind.FIREWALL_503:
-                return "421 4.3.2 Service not available"
-            case Kind.REFUSED_400:
-                return "554 5.6.0 Message refused"
-            case Kind.TOO_LARGE_413:
-                return "552 5.3.4 Message size exceeds fixed limit"
-            case Kind.GARBAGE:
-                return "certainly no SMTP"
             case Kind.DROP:
                 return _hang_up(server)
             case Kind.RESET:
@@ -105,7 +101,7 @@ class MailHandler:
 
 
 def _addresses(raw: str) -> str:
-    """As mail programs show them: split first, then decoded. (email.policy.default leaves blanks in long names.)"""
+    """As mail programs show them: split, then decoded. (email.policy.default leaves blanks in long names.)"""
     shown = []
     for name, address in getaddresses([raw]):
         decoded = str(make_header(decode_header(name)))
@@ -125,9 +121,9 @@ def _part(message: EmailMessage, kind: str) -> str | None:
 
 
 async def start(handler: MailHandler, settings: SimulatorSettings) -> list[asyncio.Server]:
-    """Without a certificate one server, in plain text; with one two: STARTTLS, which is asked for, and TLS at once.
+    """Without a certificate one server, in plain text; with one two servers: STARTTLS (required), and TLS at once.
 
-    Any user name and password is accepted and none is asked for, unless `smtp_password` is set.
+    Without `smtp_password` any login is accepted, and none is required.
     """
     loop = asyncio.get_running_loop()
     certificate = None
@@ -140,7 +136,7 @@ async def start(handler: MailHandler, settings: SimulatorSettings) -> list[async
         return AuthResult(success=password is None or given.password == password.encode(), handled=False)
 
     def connection(upgrades: ssl.SSLContext | None) -> SMTP:
-        with warnings.catch_warnings(action="ignore"):  # it does not know that TLS may have been there before it
+        with warnings.catch_warnings(action="ignore"):  # aiosmtpd does not know that the socket may be TLS already
             return SMTP(
                 handler,
                 loop=loop,

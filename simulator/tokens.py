@@ -1,4 +1,4 @@
-"""Access tokens: one is alive at a time, since each request for one invalidates the one before (Daraja portal, FAQ)."""
+"""Access tokens: a new one invalidates the one before (Daraja portal, FAQ)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Tokens:
         self._issued = 0
 
     def issue(self) -> tuple[str, bool]:
-        """A new token, and whether its lifetime is told as text this time: both forms were seen, so they alternate."""
+        """A new token, and whether `expires_in` is text this time: both forms were seen, so they alternate."""
         token = self._ids.access_token()
         self._alive = (token, self._clock.now() + LIFETIME)
         self._issued += 1
@@ -28,5 +28,5 @@ class Tokens:
         return self._alive is not None and self._alive[0] == token and self._clock.now() < self._alive[1]
 
     def kill(self) -> None:
-        """Invalidate whatever is out there, as another program's request for a token would."""
+        """Invalidate the current token, as another program's request for one would."""
         self._alive = None
