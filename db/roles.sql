@@ -53,4 +53,4 @@ GRANT UPDATE (tries, next_try_at, sent_at, last_error, dropped) ON outbox TO lip
 
 -- What is no history: keys that are released, the token, the budget, limits, what the sweep remembers.
 GRANT SELECT, INSERT, DELETE ON idempotency_keys, push_callers TO lipa_functions;
-GRANT SELECT, INSERT, UPDATE ON access_tokens, query_budget, occasions, sweeps, mail_pause TO lipa_functions;
+GRANT SELECT, INSERT, UPDATE ON access_tokens, query_budget, incidents, sweeps, mail_pause TO lipa_functions;

@@ -54,7 +54,6 @@ CREATE TABLE transactions (
 );
 
 CREATE INDEX transactions_phone_number ON transactions (phone_number, created_at);
-CREATE INDEX transactions_merchant_request_id ON transactions (merchant_request_id);
 CREATE INDEX transactions_status ON transactions (status, created_at);
 CREATE INDEX transactions_created_at ON transactions (created_at);
 CREATE INDEX transactions_mailbox
@@ -70,8 +69,10 @@ CREATE TABLE idempotency_keys (
     key            varchar(255) PRIMARY KEY,
     fingerprint    text NOT NULL,                             -- of the normalised request
     transaction_id uuid NOT NULL UNIQUE REFERENCES transactions (id),
-    created_at     timestamptz NOT NULL DEFAULT now()
+    created_at     timestamptz NOT NULL DEFAULT now()          -- the sweep deletes what is older than 30 days
 );
+
+CREATE INDEX idempotency_keys_created_at ON idempotency_keys (created_at);
 
 -- Every callback with a genuine address, byte for byte, before it is judged.
 CREATE TABLE callback_inbox (
@@ -202,7 +203,7 @@ CREATE TABLE outbox (
     anchor_id      bigint REFERENCES audit_anchors (id),
     facts          jsonb,                                     -- an alert's counts; never personal
     tells_of       bigint,                                    -- a notice: the change, by its row of audit_log
-    dropped        text CHECK (dropped IN ('no_address', 'overtaken', 'off', 'seen', 'tried_again', 'told_enough', 'never_told')),
+    dropped        text CHECK (dropped IN ('no_address', 'overtaken', 'off', 'seen', 'tried_again', 'daily_limit', 'never_told')),
     CONSTRAINT sent_is_over CHECK (sent_at IS NULL OR next_try_at IS NULL),
     CONSTRAINT dropped_is_over CHECK (dropped IS NULL OR kind = 'notice' AND sent_at IS NULL AND next_try_at IS NULL),
     CONSTRAINT a_notice_tells_of_a_change CHECK ((kind = 'notice') = (tells_of IS NOT NULL)),
@@ -224,12 +225,12 @@ CREATE TABLE mail_pause (
     until    timestamptz NOT NULL
 );
 
--- What concerns the whole shop and not one payment: told when it begins and once a day while it lasts, by one sweep only.
-CREATE TABLE occasions (
-    topic    text PRIMARY KEY,
-    since    timestamptz NOT NULL DEFAULT now(),
-    seen_at  timestamptz NOT NULL DEFAULT now(),              -- not for an hour: over, the next one is new
-    told_at  timestamptz NOT NULL DEFAULT now()
+-- Conditions of the whole shop: alerted when they begin and once a day while they last, by one sweep only.
+CREATE TABLE incidents (
+    topic      text PRIMARY KEY,
+    since      timestamptz NOT NULL DEFAULT now(),
+    seen_at    timestamptz NOT NULL DEFAULT now(),            -- not for an hour: over, the next one is new
+    alerted_at timestamptz NOT NULL DEFAULT now()
 );
 
 -- When a sweep last began, and when one last looked at the whole shop.

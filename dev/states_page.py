@@ -149,7 +149,7 @@ def every_event(payment: Payment) -> Iterator[Event]:
     yield TimePassed()
     yield OperatorPaid("UE00000004")
     yield OperatorFailed()
-    yield OperatorRefunded()
+    yield OperatorRefunded("UE00000002")
 
 
 def payments(status: Status) -> Iterator[Payment]:
@@ -172,5 +172,5 @@ def payments(status: Status) -> Iterator[Payment]:
 
 def circumstances() -> Iterator[Circumstances]:
     """Everything that may surround an event."""
-    for receipt_taken, ids_taken, twin_paid in itertools.product((False, True), repeat=3):
-        yield Circumstances(NOON, Decimal(20_000), receipt_taken, ids_taken, twin_paid)
+    for receipt_taken, ids_taken, duplicate_paid in itertools.product((False, True), repeat=3):
+        yield Circumstances(NOON, Decimal(20_000), receipt_taken, ids_taken, duplicate_paid)

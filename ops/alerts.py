@@ -39,7 +39,7 @@ def no_sweep(database: Database) -> str | None:
 def lines(database: Database) -> Iterator[str]:
     """First the open incidents, then the alerts of the last days, newest first."""
     with database.transaction() as tx:
-        incidents = tx.rows("SELECT * FROM occasions WHERE seen_at > now() - interval '1 hour' ORDER BY since")
+        incidents = tx.rows("SELECT * FROM incidents WHERE seen_at > now() - interval '1 hour' ORDER BY since")
         alerts = tx.rows(
             """
             SELECT topic, transaction_id, created_at, sent_at, next_try_at, last_error, facts FROM outbox

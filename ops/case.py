@@ -84,7 +84,7 @@ DROPPED = {
     "off": "NOTICES leaves this kind out",
     "seen": "the customer saw it on the page",
     "tried_again": "the customer had tried the same order again",
-    "told_enough": "so many failures were told to this address that day",
+    "daily_limit": "so many failures were told to this address that day",
     "never_told": "the customer had never been told that it failed, and has the invoice",
 }
 ERASED = {

@@ -20,13 +20,13 @@ from decimal import Decimal
 from ops.books import Books
 from ops.session import Commands, Session, add_confirm_above
 from ops.words import counted
+from shared.daraja.callback_reader import CallbackUnreadable, read_message
 from shared.daraja.result_codes import QUERY_FAILURES
 from shared.database import Row
-from shared.gateway.inbox import Entry
 from shared.payments import (
+    DUPLICATE_WITHIN,
     NOT_PAID,
     SETTLED,
-    TWINS_ARE_WITHIN,
     Circumstances,
     Confirmed,
     Decision,
@@ -49,7 +49,7 @@ from shared.payments import (
     UnknownCode,
     decide,
 )
-from shared.settlement import from_callback
+from shared.settlement import reported
 
 DECIDES_NOTHING = {"Order", "PersonErased", "InvoiceResent"}
 """Events that are history, but no news about the money."""
@@ -214,16 +214,16 @@ def _event(it: _Replayed, bodies: dict[str, bytes], step: Row) -> Event | None:
         case "OperatorFailed":
             return OperatorFailed()
         case "OperatorRefunded":
-            return OperatorRefunded()
-    entry = Entry(str(step["inbox_id"]), it.payment.id, bodies.get(str(step["inbox_id"]), b""))
-    news = from_callback(entry, actor="replay")
-    return news[0] if news is not None and news[1].event == step["event"] else None
+            return OperatorRefunded(said)
+    message, _ = read_message(bodies.get(str(step["inbox_id"]), b""))
+    if isinstance(message, CallbackUnreadable):
+        return None
+    report = reported(message, actor="replay")
+    return report.event if report.name == step["event"] else None
 
 
 def _around(world: _World, it: _Replayed, event: Event, step: Row, confirm_above_kes: Decimal) -> Circumstances:
-    receipt = event.receipt if isinstance(event, Confirmed | OperatorPaid) else None
-    if isinstance(event, OperatorRefunded):
-        receipt = str(step["said"])
+    receipt = event.receipt if isinstance(event, Confirmed | OperatorPaid | OperatorRefunded) else None
     ids = _ids_told(event)
     now: datetime = step["at"]
     return Circumstances(
@@ -231,10 +231,10 @@ def _around(world: _World, it: _Replayed, event: Event, step: Row, confirm_above
         confirm_above_kes=confirm_above_kes,
         receipt_taken=world.taken(it, receipt=receipt),
         ids_taken=ids == NOT_KEPT or world.taken(it, ids=ids),
-        twin_paid=any(
-            other.paid_at is not None and other.paid_at > now - TWINS_ARE_WITHIN for other in world.twins(it)
+        duplicate_paid=any(
+            other.paid_at is not None and other.paid_at > now - DUPLICATE_WITHIN for other in world.twins(it)
         ),
-        weighed_before=step["inbox_id"] is not None and str(step["inbox_id"]) in it.weighed,
+        already_judged=step["inbox_id"] is not None and str(step["inbox_id"]) in it.weighed,
     )
 
 

@@ -12,8 +12,8 @@ from ops.books import Books
 from ops.session import Commands, NotPossible, Session, add_group, add_who, add_why, transaction_id
 from ops.words import counted, print_payments
 from shared.gateway import Gateway
-from shared.gateway.cases import Evidence
-from shared.payments import OPEN, Event, OperatorFailed, OperatorPaid, OperatorRefunded, Outcome, Status
+from shared.gateway.cases import Report
+from shared.payments import OPEN, OperatorFailed, OperatorPaid, OperatorRefunded, Outcome, Status
 from shared.settlement import settle
 
 
@@ -56,12 +56,12 @@ def _act(session: Session, chosen: argparse.Namespace) -> int:
 def pay(gateway: Gateway, transaction_id: str, receipt: str, who: str, why: str) -> Status:
     """The money is on the statement under this receipt number. From REVIEW only. Raises `NotPossible`."""
     receipt = _receipt(receipt)
-    return _settle(gateway, transaction_id, OperatorPaid(receipt), _word(who, why, "OperatorPaid", receipt))
+    return _settle(gateway, transaction_id, Report(OperatorPaid(receipt), f"operator {who}", why=why))
 
 
 def fail(gateway: Gateway, transaction_id: str, who: str, why: str) -> Status:
     """No money came. From REVIEW only. Raises `NotPossible`."""
-    return _settle(gateway, transaction_id, OperatorFailed(), _word(who, why, "OperatorFailed", None))
+    return _settle(gateway, transaction_id, Report(OperatorFailed(), f"operator {who}", why=why))
 
 
 def refunded(gateway: Gateway, transaction_id: str, receipt: str, who: str, why: str) -> Status:
@@ -75,27 +75,23 @@ def refunded(gateway: Gateway, transaction_id: str, receipt: str, who: str, why:
             f"{receipt} is the receipt of the money that came in. What went back has a receipt of its own: it "
             "stands on the statement beside the reversal"
         )
-    return _settle(gateway, transaction_id, OperatorRefunded(), _word(who, why, "OperatorRefunded", receipt))
+    return _settle(gateway, transaction_id, Report(OperatorRefunded(receipt), f"operator {who}", why=why))
 
 
-def _word(who: str, why: str, event: str, receipt: str | None) -> Evidence:
-    return Evidence(actor=f"operator {who}", event=event, receipt=receipt, why=why)
-
-
-def _settle(gateway: Gateway, transaction_id: str, event: Event, evidence: Evidence) -> Status:
+def _settle(gateway: Gateway, transaction_id: str, report: Report) -> Status:
     books = Books(gateway.database)
     before = {row["id"] for row in books.audit(transaction_id)}
-    decision = settle(gateway, transaction_id, event, evidence)
+    decision = settle(gateway, transaction_id, report)
     if decision is None:
         raise NotPossible(f"there is no payment {transaction_id}; `ops case` finds one by receipt, reference or phone")
-    if decision.outcome is Outcome.NOTED and not _was_written(books, transaction_id, evidence, before):
-        raise NotPossible(_why_not(books, transaction_id, decision.status, event, evidence))
+    if decision.outcome is Outcome.NOTED and not _was_written(books, transaction_id, report, before):
+        raise NotPossible(_why_not(books, transaction_id, decision.status, report))
     return decision.status
 
 
-def _was_written(books: Books, transaction_id: str, evidence: Evidence, before: set[object]) -> bool:
+def _was_written(books: Books, transaction_id: str, report: Report, before: set[object]) -> bool:
     """The answer to COMMIT was lost, and the second try met what the first had written."""
-    word = (evidence.actor, evidence.event, evidence.receipt, evidence.why)
+    word = (report.actor, report.name, report.receipt, report.why)
     return any(
         (row["actor"], row["event"], row["said"], row["reason"]) == word and row["from_status"] != row["to_status"]
         for row in books.audit(transaction_id)
@@ -103,14 +99,14 @@ def _was_written(books: Books, transaction_id: str, evidence: Evidence, before: 
     )
 
 
-def _why_not(books: Books, transaction_id: str, status: Status, event: Event, evidence: Evidence) -> str:
+def _why_not(books: Books, transaction_id: str, status: Status, report: Report) -> str:
     see = f"see `ops case {transaction_id}`"
     if status in OPEN:
         return f"the payment is {status}: Safaricom may still answer. Silence brings it to review by itself; {see}"
-    if status is not Status.REVIEW and not (status is Status.PAID and isinstance(event, OperatorRefunded)):
+    if status is not Status.REVIEW and not (status is Status.PAID and isinstance(report.event, OperatorRefunded)):
         return f"the payment is {status} and no longer in review; {see}"
-    others = [str(row["id"]) for row in books.find(evidence.receipt or "") if str(row["id"]) != transaction_id]
-    return f"receipt {evidence.receipt} belongs to another payment: see `ops case {' or '.join(others[:2])}`"
+    others = [str(row["id"]) for row in books.find(report.receipt or "") if str(row["id"]) != transaction_id]
+    return f"receipt {report.receipt} belongs to another payment: see `ops case {' or '.join(others[:2])}`"
 
 
 def _receipt(text: str) -> str:

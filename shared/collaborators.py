@@ -1,55 +1,84 @@
-"""What the functions work with, made once a process: settings, the gateway, Daraja, the mailer.
+"""What the functions work with, made once a process: settings, gateway, Daraja, mailer, clock.
 
-Each is imported where it is made, so that a function pays at its start only for what its own story needs.
+One object is handed to whoever needs some of it; no other module makes its own. Each part is imported and made when it
+is first used, so that a function pays at its start only for what its own story needs.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING
 
+from shared import settings as environment
 from shared.gateway import Gateway
-from shared.settings import receiving, settings
 
 if TYPE_CHECKING:
     from shared.daraja.client import Daraja
     from shared.mail.mailer import Mailer
+    from shared.settings import Receiving, Settings
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Collaborators:
+    """For every function that needs the whole configuration."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], datetime] = utc_now) -> None:
+        self.settings = settings
+        self.clock = clock
+
+    @cached_property
+    def gateway(self) -> Gateway:
+        from shared.database import Database
+
+        mine = self.settings
+        return Gateway(
+            Database(mine.database.url),
+            mine.database.environment,
+            mine.callback.confirm_above_kes,
+            audit_key=mine.audit.key,
+            consumer_key=mine.daraja.consumer_key,
+        )
+
+    @cached_property
+    def daraja(self) -> Daraja:
+        from shared.daraja.client import Daraja
+
+        return Daraja(self.settings.daraja, self.gateway.tokens, clock=self.clock)
+
+    @cached_property
+    def mailer(self) -> Mailer:
+        from shared.mail.mailers import mailer_from
+
+        return mailer_from(self.settings.mail)
+
+
+@dataclass(frozen=True)
+class Receiver:
+    """For the callback function: less of the configuration can stop it, and it waits less for the database."""
+
+    settings: Receiving
+    gateway: Gateway
 
 
 @functools.cache
-def gateway() -> Gateway:
-    """For every function that needs the whole configuration. Raises `Misconfigured`."""
-    from shared.database import Database
-
-    mine = settings()
-    return Gateway(
-        Database(mine.database.url),
-        mine.database.environment,
-        mine.callback.confirm_above_kes,
-        audit_key=mine.audit.key,
-        consumer_key=mine.daraja.consumer_key,
-    )
+def collaborators() -> Collaborators:
+    """This process's own. Raises `Misconfigured`."""
+    return Collaborators(environment.settings())
 
 
 @functools.cache
-def receiving_gateway() -> Gateway:
-    """For the callback function: it asks less of the configuration and is less patient with the database."""
+def receiver() -> Receiver:
+    """This process's own. Raises `Misconfigured`."""
     from shared.database import Database
 
-    mine = receiving()
+    mine = environment.receiving()
     database = Database(mine.database.url, connect_timeout_s=2, statement_timeout_s=3, lock_timeout_s=1)
-    return Gateway(database, mine.database.environment, mine.callback.confirm_above_kes, audit_key=mine.audit.key)
-
-
-@functools.cache
-def daraja() -> Daraja:
-    from shared.daraja.client import Daraja
-
-    return Daraja(settings().daraja, gateway().tokens)
-
-
-@functools.cache
-def mailer() -> Mailer:
-    from shared.mail.mailers import mailer_from
-
-    return mailer_from(settings().mail)
+    gateway = Gateway(database, mine.database.environment, mine.callback.confirm_above_kes, audit_key=mine.audit.key)
+    return Receiver(mine, gateway)

@@ -1,4 +1,4 @@
-"""Everything that may happen to a payment, and what follows. Pure: no socket, clock or environment.
+"""Everything that may happen to a payment, and what follows: one file, so that no rule stands anywhere else. Pure.
 
 A payment is a row that exists before M-Pesa is asked. Evidence arrives about it, often twice, late or in the wrong
 order: the answer to our push, Safaricom's callback, answers to our own queries, the passing of time, an operator's
@@ -77,7 +77,7 @@ CALLBACK_CANNOT_RESOLVE = frozenset({ReviewReason.DUPLICATE_PAYMENT, ReviewReaso
 
 
 class Alert(StrEnum):
-    """What an operator is told. Each at most once a payment."""
+    """What an operator is alerted of. Each at most once a payment."""
 
     SILENCE = "silence"
     UNKNOWN_CODE = "unknown_code"
@@ -157,10 +157,10 @@ class Circumstances:
     """The event's receipt confirms another payment, or names money that went back for one."""
     ids_taken: bool = False
     """The event's ids belong to another payment."""
-    twin_paid: bool = False
+    duplicate_paid: bool = False
     """The same reference, phone and amount was paid within 24 h by another payment."""
-    weighed_before: bool = False
-    """This very callback was judged before, and not only put off until a query: judged again it is no news."""
+    already_judged: bool = False
+    """This very callback was judged before, and its outcome was more than waiting for a query."""
 
 
 # Events ---------------------------------------------------------------------------------------------------------------
@@ -203,6 +203,8 @@ class Declined:
 
     ids: Ids | None
     becomes: Status
+    may_be_taken_back: bool = False
+    """Safaricom has been seen to report a success after this code."""
 
 
 @dataclass(frozen=True)
@@ -222,11 +224,12 @@ class QueryDeclined:
     """An STK query answered with a code of the closed terminal list."""
 
     becomes: Status
+    may_be_taken_back: bool = False
 
 
 @dataclass(frozen=True)
 class TimePassed:
-    """Nothing happened; the sweep looked at the clock."""
+    """Nothing happened; the sweep compared the payment's age with the clock."""
 
 
 @dataclass(frozen=True)
@@ -243,7 +246,9 @@ class OperatorFailed:
 
 @dataclass(frozen=True)
 class OperatorRefunded:
-    """A person gave the whole amount back."""
+    """A person gave the whole amount back, under a receipt of its own."""
+
+    receipt: str
 
 
 FromCallback: TypeAlias = Confirmed | Declined | UnknownCode
@@ -264,8 +269,8 @@ Event: TypeAlias = (
 # Decisions ------------------------------------------------------------------------------------------------------------
 
 
-class Evidence(StrEnum):
-    """On whose word a payment is paid."""
+class ConfirmedBy(StrEnum):
+    """Whose evidence made a payment paid."""
 
     CALLBACK = "callback"
     QUERY = "query"
@@ -276,7 +281,7 @@ class Evidence(StrEnum):
 class Paid:
     """The confirmation to write, with the status, in one transaction. Its amount is the payment's own."""
 
-    evidence: Evidence
+    evidence: ConfirmedBy
     receipt: str | None
 
 
@@ -295,18 +300,18 @@ class Decision:
     hold_success: bool = False
     """Keep the callback's success until a query agrees, and ask at once."""
     drop_success: bool = False
-    """A person looked: the success that was held is not waited for any more."""
+    """A person decided: the held success waits for no query any more."""
 
 
 AN_INITIATED_PAYMENT_DIED_AFTER = timedelta(seconds=90)
-SILENCE_IS_TOLD_AFTER = timedelta(minutes=15)
+SILENCE_ALERTS_AFTER = timedelta(minutes=15)
 SILENCE_IS_REVIEWED_AFTER = timedelta(minutes=60)
-TWINS_ARE_WITHIN = timedelta(hours=24)
+DUPLICATE_WITHIN = timedelta(hours=24)
 
 
 def decide(payment: Payment, event: Event, around: Circumstances) -> Decision:
     """What `event` makes of `payment`. Total: every status and every event has an answer, none raises."""
-    if around.weighed_before:
+    if around.already_judged:
         return _stays(payment, Outcome.REPEATED)
     match event:
         case PushAccepted(ids):
@@ -385,13 +390,13 @@ def _confirmed(payment: Payment, event: Confirmed, around: Circumstances) -> Dec
         return _to_review(payment, ReviewReason.REUSED_RECEIPT)
     if event.amount_kes is None or event.receipt is None:
         return _ask_first(payment, ReviewReason.INCOMPLETE_SUCCESS, Alert.INCOMPLETE_SUCCESS)
-    if around.twin_paid:
+    if around.duplicate_paid:
         return _to_review(payment, ReviewReason.DUPLICATE_PAYMENT)
     if payment.review_reason in CALLBACK_CANNOT_RESOLVE:
         return _stays(payment, Outcome.NOTED)
     if payment.amount_kes > around.confirm_above_kes:
         return _ask_first(payment, ReviewReason.UNCONFIRMED_LARGE)
-    return _paid(payment, Paid(Evidence.CALLBACK, event.receipt))
+    return _paid(payment, Paid(ConfirmedBy.CALLBACK, event.receipt))
 
 
 def _confirmed_again(payment: Payment, event: Confirmed, around: Circumstances) -> Decision:
@@ -417,9 +422,9 @@ def _query_confirmed(payment: Payment, around: Circumstances) -> Decision:
         return _stays(payment, Outcome.NOTED)
     if payment.status is Status.REVIEW and payment.review_reason not in QUERY_CAN_RESOLVE:
         return _stays(payment, Outcome.NOTED)
-    if around.twin_paid:
+    if around.duplicate_paid:
         return _to_review(payment, ReviewReason.DUPLICATE_PAYMENT)
-    return _paid(payment, Paid(Evidence.QUERY, None))
+    return _paid(payment, Paid(ConfirmedBy.QUERY, None))
 
 
 def _paid(payment: Payment, paid: Paid) -> Decision:
@@ -471,10 +476,10 @@ def _time_passed(payment: Payment, around: Circumstances) -> Decision:
     held_after_failure = payment.status in NOT_PAID and payment.success_held
     if payment.status not in OPEN and not held_after_failure:
         return _stays(payment, Outcome.STILL_WAITING)
-    patience = SILENCE_IS_REVIEWED_AFTER if payment.can_be_queried else SILENCE_IS_TOLD_AFTER
+    patience = SILENCE_IS_REVIEWED_AFTER if payment.can_be_queried else SILENCE_ALERTS_AFTER
     if age >= patience and payment.status is not Status.INITIATED:
         return _to_review(payment, ReviewReason.SILENCE)
-    alerts = (Alert.SILENCE,) if age >= SILENCE_IS_TOLD_AFTER else ()
+    alerts = (Alert.SILENCE,) if age >= SILENCE_ALERTS_AFTER else ()
     if payment.status is Status.INITIATED and age >= AN_INITIATED_PAYMENT_DIED_AFTER:
         return _push_stays_unclear(payment, around, *alerts)
     return _stays(payment, Outcome.STILL_WAITING, *alerts)
@@ -486,10 +491,10 @@ def _operator(
     """A person's word counts in REVIEW, and for giving back what was paid; elsewhere it changes nothing."""
     match payment.status, event:
         case Status.REVIEW, OperatorPaid(receipt) if not around.receipt_taken:
-            return Decision(Status.PAID, Outcome.PAID, paid=Paid(Evidence.OPERATOR, receipt))
+            return Decision(Status.PAID, Outcome.PAID, paid=Paid(ConfirmedBy.OPERATOR, receipt))
         case Status.REVIEW, OperatorFailed():
             return Decision(Status.FAILED, Outcome.DECLINED, drop_success=True)
-        case ((Status.REVIEW | Status.PAID), OperatorRefunded()) if not around.receipt_taken:
+        case ((Status.REVIEW | Status.PAID), OperatorRefunded(_)) if not around.receipt_taken:
             return Decision(Status.REFUNDED, Outcome.REFUNDED)
     return _stays(payment, Outcome.NOTED)
 
@@ -523,26 +528,3 @@ def _to_review(payment: Payment, reason: ReviewReason) -> Decision:
 
 def _stays(payment: Payment, outcome: Outcome, *alerts: Alert) -> Decision:
     return Decision(payment.status, outcome, payment.review_reason, alerts=alerts)
-
-
-# When to ask ----------------------------------------------------------------------------------------------------------
-
-FIRST_QUERY_AFTER = timedelta(seconds=20)
-_PATIENCE = (
-    (timedelta(minutes=5), timedelta(seconds=60)),
-    (timedelta(minutes=15), timedelta(minutes=2)),
-    (timedelta(hours=24), timedelta(minutes=15)),
-)
-ASK_AGAIN_AFTER_FAILURE = (timedelta(minutes=5), timedelta(hours=1))
-"""Failures that Safaricom has been seen to take back are asked about again this long after they were told."""
-
-
-def next_query_at(payment: Payment, asked_at: datetime) -> datetime | None:
-    """When an open or silent payment is asked about again, after an answer that settled nothing; None: no more."""
-    age = asked_at - payment.created_at
-    return next((asked_at + wait for until, wait in _PATIENCE if age < until), None)
-
-
-def queries_after_failure(failed_at: datetime, asked_at: datetime) -> datetime | None:
-    """When a failure that may be taken back is asked about again; None: it stands."""
-    return next((failed_at + wait for wait in ASK_AGAIN_AFTER_FAILURE if failed_at + wait > asked_at), None)

@@ -1,4 +1,4 @@
-"""From evidence to settlement: each kind of news becomes an event, is decided under lock, and written whole.
+"""From evidence to settlement: a report is decided about under the payment's lock, and the decision is written whole.
 
 Everything here may be repeated: the payment is read again each time, so the same evidence twice changes it once. That
 is also how a lost answer to COMMIT is resolved: by reading.
@@ -6,35 +6,34 @@ is also how a lost answer to COMMIT is resolved: by reading.
 
 from __future__ import annotations
 
-import time
-from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from shared.daraja.callback_reader import (
+    CallbackFailure,
     CallbackIds,
     CallbackSuccess,
     CallbackUnknownCode,
     CallbackUnreadable,
     read_message,
-    receipts_seen,
 )
 from shared.daraja.result_codes import CALLBACK_FAILURES, QUERY_FAILURES
 from shared.daraja.source_addresses import Source
 from shared.database.errors import Busy, CommitUnknown, ConstraintBroken, DatabaseError
-from shared.gateway.cases import Evidence
+from shared.gateway.cases import Report
 from shared.payments import (
     Confirmed,
     Decision,
     Declined,
-    Event,
     Ids,
     Outcome,
     QueryConfirmed,
+    QueryDeclined,
     TimePassed,
     UnknownCode,
     decide,
 )
-from shared.payments import QueryDeclined as DeclinedByQuery
+from shared.retry import retry
 
 if TYPE_CHECKING:
     from shared.daraja.client import Daraja
@@ -46,24 +45,21 @@ if TYPE_CHECKING:
 TRIES = 3
 
 
-def settle(gateway: Gateway, transaction_id: str, event: Event, evidence: Evidence) -> Decision | None:
+def settle(gateway: Gateway, transaction_id: str, report: Report) -> Decision | None:
     """Decide about one payment and write the decision, in one transaction. None: there is no such payment.
 
-    A lost race is repeated with what the winner wrote. Raises what `shared.database` raises, when the third try fails.
+    After a lost race it decides again, by what the winner wrote. Raises what `shared.database` raises on the third try.
     """
-    tries_left = TRIES
-    while True:
-        tries_left -= 1
-        try:
-            with gateway.cases.open(transaction_id, evidence) as case:
-                if case is None:
-                    return None
-                decision = decide(case.payment, event, case.circumstances)
-                case.record(decision)
-            return decision
-        except (Busy, ConstraintBroken, CommitUnknown):
-            if not tries_left:
-                raise
+
+    def once() -> Decision | None:
+        with gateway.cases.open(transaction_id, report) as case:
+            if case is None:
+                return None
+            decision = decide(case.payment, report.event, case.circumstances)
+            case.record(decision)
+        return decision
+
+    return retry(once, (Busy, ConstraintBroken, CommitUnknown), tries=TRIES)
 
 
 def remember(gateway: Gateway, entry: Entry, source_address: str | None, patience_s: float = 4.0) -> Kept:
@@ -71,40 +67,33 @@ def remember(gateway: Gateway, entry: Entry, source_address: str | None, patienc
 
     Raises the last `DatabaseError`.
     """
-    give_up_at = time.monotonic() + patience_s
-    while True:
-        try:
-            return gateway.inbox.remember(entry, source_address)
-        except DatabaseError:
-            if time.monotonic() >= give_up_at:
-                raise
-            time.sleep(0.2)
+    return retry(partial(gateway.inbox.remember, entry, source_address), DatabaseError, for_s=patience_s, pause_s=0.2)
 
 
 def judge(gateway: Gateway, entry: Entry, actor: str, why: str | None = None) -> str:
     """What a callback on file makes of its payment; the outcome's name. May be repeated.
 
-    Where a person says why, it is in the audit log, also where nothing changes.
+    An operator's `why` goes into the audit log, also where nothing changes.
     """
+    message, receipts = read_message(entry.body)
     if entry.source is Source.HELD:
-        gateway.inbox.close(entry, "held", receipts_seen(entry.body))
+        gateway.inbox.close(entry, "held", receipts)
         return "held"
     if entry.source is Source.UNLISTED:
-        gateway.inbox.tell_of_unlisted(entry)
-    news = from_callback(entry, actor)
-    if news is None:
-        gateway.inbox.close(entry, "unreadable", receipts_seen(entry.body))
+        gateway.inbox.alert_of_unlisted(entry)
+    if isinstance(message, CallbackUnreadable):
+        gateway.inbox.close(entry, "unreadable", receipts)
         return "unreadable"
-    event, evidence = news
-    decision = settle(gateway, entry.transaction_id, event, replace(evidence, why=why))
+    report = reported(message, actor, inbox_id=entry.id, receipts_seen=receipts, why=why)
+    decision = settle(gateway, entry.transaction_id, report)
     if decision is None:
-        gateway.inbox.close(entry, "unknown_transaction", evidence.receipts_seen)
+        gateway.inbox.close(entry, "unknown_transaction", receipts)
         return "unknown_transaction"
     return decision.outcome.value
 
 
 def ask(gateway: Gateway, daraja: Daraja, due: QueryDue, deadline: Deadline) -> str:
-    """Ask Daraja what became of a payment. Only a known, terminal answer settles; the rest is asked again later."""
+    """Ask Daraja what became of a payment. Only a known, terminal answer settles; else it is asked again later."""
     from shared.daraja.client import NoAnswerYet, QuerySucceeded
 
     answer = daraja.query(due.checkout_request_id, deadline)
@@ -113,55 +102,61 @@ def ask(gateway: Gateway, daraja: Daraja, due: QueryDue, deadline: Deadline) -> 
             gateway.queries.throttled()
         gateway.queries.ask_again(due, answer.reason, throttled=answer.throttled)
         return "no_answer_yet"
-    event: Event
     if isinstance(answer, QuerySucceeded):
-        event = QueryConfirmed()
-        evidence = Evidence("sweep", "QueryConfirmed", result_code="0", result_desc=answer.result_desc, by_query=True)
+        report = Report(QueryConfirmed(), "sweep", result_code="0", result_desc=answer.result_desc)
     else:
         known = QUERY_FAILURES[answer.code]
-        event = DeclinedByQuery(known.becomes)
-        evidence = Evidence(
-            "sweep",
-            "QueryDeclined",
-            result_code=answer.code,
-            result_desc=answer.description,
-            may_be_taken_back=known.may_be_taken_back,
-            by_query=True,
-        )
-    decision = settle(gateway, due.payment.id, event, evidence)
+        declined = QueryDeclined(known.becomes, known.may_be_taken_back)
+        report = Report(declined, "sweep", result_code=answer.code, result_desc=answer.description)
+    decision = settle(gateway, due.payment.id, report)
     if decision is None or decision.outcome in (Outcome.REPEATED, Outcome.NOTED):
         gateway.queries.ask_again(due)
     return decision.outcome.value if decision else "unknown_transaction"
 
 
-def look_at_the_clock(gateway: Gateway, transaction_id: str) -> str:
-    """Tell a silent payment that time has passed."""
-    decision = settle(gateway, transaction_id, TimePassed(), Evidence("sweep", "TimePassed"))
+def check_age(gateway: Gateway, transaction_id: str) -> str:
+    """Decide what a silent payment's age makes of it."""
+    decision = settle(gateway, transaction_id, Report(TimePassed(), "sweep"))
     return decision.outcome.value if decision else "unknown_transaction"
 
 
-def from_callback(entry: Entry, actor: str) -> tuple[Event, Evidence] | None:
-    """Daraja's vocabulary ends here: a callback as one of our events, and what is kept of it. None: unreadable."""
-    told, receipts = read_message(entry.body)
-    if isinstance(told, CallbackUnreadable):
-        return None
-    ids = _ids(told.ids)
-    evidence = Evidence(actor, "Confirmed", inbox_id=entry.id, receipts_seen=receipts, ids=ids)
-    if isinstance(told, CallbackSuccess):
-        return Confirmed(ids, told.amount_kes, told.receipt), replace(
-            evidence,
-            receipt=told.receipt,
+def reported(
+    message: CallbackSuccess | CallbackUnknownCode | CallbackFailure,
+    actor: str,
+    *,
+    inbox_id: str | None = None,
+    receipts_seen: tuple[str, ...] = (),
+    why: str | None = None,
+) -> Report:
+    """Daraja's vocabulary ends here: a callback as one of our events, with what is kept of it."""
+    ids = _ids(message.ids)
+    if isinstance(message, CallbackSuccess):
+        return Report(
+            Confirmed(ids, message.amount_kes, message.receipt),
+            actor,
+            inbox_id=inbox_id,
+            receipts_seen=receipts_seen,
             result_code="0",
-            result_desc=told.description or None,
-            transaction_date=told.transaction_date,
-            payer=told.phone,
-            balance_kes=told.balance_kes,
+            result_desc=message.description or None,
+            transaction_date=message.transaction_date,
+            payer=message.phone,
+            balance_kes=message.balance_kes,
+            why=why,
         )
-    evidence = replace(evidence, result_code=told.code, result_desc=told.description)
-    if isinstance(told, CallbackUnknownCode):
-        return UnknownCode(ids), replace(evidence, event="UnknownCode")
-    known = CALLBACK_FAILURES[told.code]
-    return Declined(ids, known.becomes), replace(evidence, event="Declined", may_be_taken_back=known.may_be_taken_back)
+    if isinstance(message, CallbackUnknownCode):
+        event: UnknownCode | Declined = UnknownCode(ids)
+    else:
+        known = CALLBACK_FAILURES[message.code]
+        event = Declined(ids, known.becomes, known.may_be_taken_back)
+    return Report(
+        event,
+        actor,
+        inbox_id=inbox_id,
+        receipts_seen=receipts_seen,
+        result_code=message.code,
+        result_desc=message.description,
+        why=why,
+    )
 
 
 def _ids(told: CallbackIds) -> Ids | None:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from shared.collaborators import daraja, gateway
 from shared.daraja.callback_reader import receipts_seen
 from shared.database.errors import DatabaseUnavailable
 from shared.deadline import Deadline
@@ -16,10 +15,10 @@ from shared.gateway.queries import Later, QueryDue
 from shared.mail.sending import NoMailNow, mail_anchor, send_invoice, send_notice
 from shared.observability.alerts import deliver
 from shared.observability.log import failed, note, where_it_broke
-from shared.settings import settings
-from shared.settlement import ask, judge, look_at_the_clock
+from shared.settlement import ask, check_age, judge
 
 if TYPE_CHECKING:
+    from shared.collaborators import Collaborators
     from shared.gateway.inbox import Entry
 
 A_CALL_OUT_S = 8
@@ -33,15 +32,18 @@ may be a second longer on its way than the next. Production's limit is not publi
 class Sweep:
     """One shift. `done` counts what it did."""
 
-    def __init__(self, shift: Deadline) -> None:
+    def __init__(self, mine: Collaborators, shift: Deadline) -> None:
+        self._mine = mine
         self._shift = shift
-        self._gateway = gateway()
+        self._gateway = mine.gateway
+        self._look_is_due = False
         self._mail_answers = True
         self.done: dict[str, int] = {}
 
     def begin(self) -> None:
-        """Leave word that a sweep runs; say so where none had for a while."""
-        self._gateway.watch.sweep_begins()
+        """The heartbeat; an alert where no sweep had run for a while. What limits nobody any more is deleted."""
+        self._look_is_due = self._gateway.watch.sweep_begins()
+        self._gateway.admissions.forget()
 
     def judge_inbox(self) -> None:
         """Callbacks that could not be judged when they came, or whose payment has since been confirmed by a query."""
@@ -50,24 +52,23 @@ class Sweep:
                 self._attempt("judged", partial(self._judge, entry))
         self._count("dead_letters", self._gateway.inbox.bury())
 
-    def watch_the_clock(self) -> None:
-        """Payments that died before their push, or have been silent for too long; and callers to forget."""
-        self._gateway.admissions.forget_callers()
+    def check_ages(self) -> None:
+        """Payments that died before their push, or have been silent for too long."""
         for transaction_id in self._gateway.queries.silent(50):
             if self._shift.passed():
                 return
-            self._attempt("clock", partial(look_at_the_clock, self._gateway, transaction_id))
+            self._attempt("clock", partial(check_age, self._gateway, transaction_id))
 
     def watch_the_shop(self) -> None:
-        """What no single payment shows: callbacks that do not come, failures on the rise, work that waits.
+        """Every five minutes, what no single payment shows: missing callbacks, failures on the rise, stuck work.
 
-        After the outbox was sent: what waited for the sweep alone is not stuck. What is found leaves at once.
+        After the outbox was sent, so that what waited for this sweep does not count as stuck.
         """
-        if not self._shift.passed():
+        if self._look_is_due and not self._shift.passed():
             self._attempt("looking", self._look, counted=False)
 
     def anchor_history(self) -> None:
-        """Once a day: what history is by now, in one line that leaves the house."""
+        """Once a day, a digest of all history so far, to be kept outside."""
         while not self._shift.passed() and self._gateway.anchors.make():
             pass
 
@@ -75,10 +76,10 @@ class Sweep:
         """One query, or a short wait for the next slot of the shared budget. False: there is nothing more to ask."""
         if self._shift.passed():
             return False
-        found = self._gateway.queries.take(SECONDS_BETWEEN_QUERIES[settings().database.environment])
+        found = self._gateway.queries.take(SECONDS_BETWEEN_QUERIES[self._mine.settings.database.environment])
         match found:
             case QueryDue():
-                self._attempt("queries", lambda: ask(self._gateway, daraja(), found, Deadline.after(A_CALL_OUT_S)))
+                self._attempt("queries", partial(self._ask, found))
                 return True
             case Later(in_s):
                 if in_s is None or in_s >= self._shift.remaining_s():
@@ -86,21 +87,24 @@ class Sweep:
                 time.sleep(min(in_s, A_WAIT_S))
                 return True
 
+    def _ask(self, due: QueryDue) -> None:
+        ask(self._gateway, self._mine.daraja, due, Deadline.after(A_CALL_OUT_S))
+
     def send_outbox(self) -> None:
         """Alerts that wait, and mail for a few seconds: other work goes on between.
 
-        A mail server that answered nothing, or takes nothing, is left alone for the rest of the shift.
+        A mail server that did not answer, or takes nothing, is not tried again in this shift.
         """
         self._send_what_is_due()
         if given_up := self._gateway.outbox.give_up():
             self._count("given_up", given_up)
-            self._send_what_is_due()  # that it was given up
+            self._send_what_is_due()  # the alert that it was given up
 
     def _send_what_is_due(self) -> None:
         mail_until = self._shift.at_most(MAIL_AT_A_TIME_S)
         while not self._shift.passed() and (
             due := self._gateway.outbox.take(
-                mail_too=self._mail_answers and not mail_until.passed(), notices=settings().notices
+                mail_too=self._mail_answers and not mail_until.passed(), notices=self._mine.settings.notices
             )
         ):
             match due:
@@ -112,9 +116,9 @@ class Sweep:
                 case AnchorDue():
                     self._attempt("anchors", partial(self._send_anchor, due))
                 case InvoiceDue():
-                    self._attempt("invoices", partial(self._mail, partial(send_invoice, self._gateway, due)))
+                    self._attempt("invoices", partial(self._mail, partial(send_invoice, self._mine, due)))
                 case NoticeDue():
-                    self._attempt("notices", partial(self._mail, partial(send_notice, self._gateway, due)))
+                    self._attempt("notices", partial(self._mail, partial(send_notice, self._mine, due)))
 
     def _look(self) -> None:
         if self._gateway.watch.look():
@@ -123,7 +127,7 @@ class Sweep:
     def _judge(self, entry: Entry) -> None:
         try:
             judge(self._gateway, entry, actor="sweep")
-        except Exception as failure:  # whatever it was: it is on file, and a person will see the reason
+        except Exception as failure:  # whatever it was: it is on file, with the reason for a person
             self._gateway.inbox.put_back(entry, where_it_broke(failure), receipts_seen(entry.body))
             raise
 
@@ -132,7 +136,7 @@ class Sweep:
             note("anchor", anchor=due.token)
             self._gateway.outbox.sent(due)
             return
-        self._mail(lambda until: mail_anchor(self._gateway, due, until))
+        self._mail(lambda until: mail_anchor(self._mine, due, until))
 
     def _mail(self, send: Callable[[Deadline], None]) -> None:
         try:
@@ -142,13 +146,13 @@ class Sweep:
             raise
 
     def _attempt(self, what: str, work: Callable[[], object], *, counted: bool = True) -> None:
-        """What fails is logged and left to its lease; the shift goes on, unless the database cannot be reached."""
+        """A failure is logged and the work left to its lease. The shift goes on, unless the database is unavailable."""
         try:
             work()
             self._count(what, int(counted))
         except DatabaseUnavailable:
             raise
-        except Exception as failure:  # one bad piece must not hold up the others
+        except Exception as failure:  # one bad piece must not stop the others
             failed(what, failure)
             self._count(f"{what}_failed", 1)
 

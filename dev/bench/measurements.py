@@ -111,21 +111,21 @@ def edge(here: Shop) -> Iterator[Line]:
 def round_trips(here: Shop) -> Iterator[Line]:
     """Exchanges with PostgreSQL of one usual request, in a warm instance."""
     from netlify.functions import callback, invoice, status, stkpush, sweep
-    from shared.collaborators import gateway, receiving_gateway
+    from shared.collaborators import collaborators, receiver
 
     handlers = {"callback": callback, "status": status, "stkpush": stkpush, "invoice": invoice, "sweep": sweep}
     counted = []
     for work in Work:
-        own = receiving_gateway if work is Work.CALLBACK else gateway
+        own = receiver() if work is Work.CALLBACK else collaborators()
         trips = 0
         for _ in range(2):  # the first one opens the connection, fetches the token and does what is done once a day
             event = here.event(work)
-            before = own().database.round_trips
+            before = own.gateway.database.round_trips
             with quiet():
                 answer = handlers[work.function].handler(event, None)
             if answer["statusCode"] not in (200, 202):
                 raise RuntimeError(f"{work} did not answer as it should: {answer}")
-            trips = own().database.round_trips - before
+            trips = own.gateway.database.round_trips - before
         counted.append(f"{work} {trips}")
     yield Line("database round trips a request", ", ".join(counted), "callback at most 20")
 

@@ -92,6 +92,10 @@ class Shop:
             )
         return row
 
+    def row(self, transaction_id: str) -> dict[str, Any]:
+        (row,) = self._database.rows("SELECT * FROM transactions WHERE id = CAST(:id AS uuid)", id=transaction_id)
+        return row
+
     def callback(self, payment: dict[str, Any]) -> dict[str, Any]:
         """Safaricom's news that it is paid."""
         self._number += 1

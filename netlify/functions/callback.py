@@ -1,16 +1,15 @@
-"""POST /api/mpesa/callback/{transaction_id}/{token}: Safaricom tells what became of a payment.
+"""POST /api/mpesa/callback/{transaction_id}/{token}: Safaricom reports what became of a payment.
 
-Whatever happens after the bytes are committed, the answer is 200: Safaricom does not send a callback again, the sweep
-judges again. What an address that leaked can store is bounded: past that an answer is 429, and nothing is stored. This
-function calls nobody.
+Once the bytes are committed the answer is 200, whatever happens then: Safaricom does not send a callback again, and the
+sweep judges again. A leaked address can store only so much: past that the answer is 429, and nothing is stored. This
+function makes no calls out.
 """
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
-from shared.collaborators import receiving_gateway
+from shared.collaborators import receiver
 from shared.daraja.callback_address import genuine
 from shared.daraja.source_addresses import check_source
 from shared.database.errors import DatabaseError
@@ -18,8 +17,8 @@ from shared.edge import Answer, Request, answer
 from shared.gateway.inbox import Entry, Kept
 from shared.observability.log import failed
 from shared.problems import Kind, Problem
-from shared.settings import receiving
 from shared.settlement import judge, remember
+from shared.transaction_id import new_id
 
 ACCEPTED = {"ResultCode": 0, "ResultDesc": "Accepted"}
 
@@ -29,13 +28,13 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
 
 
 def receive(request: Request) -> Answer:
-    mine = receiving().callback
-    transaction_id = genuine(mine, request.path)  # forged? gone before any row is read
+    mine = receiver()
+    settings, gateway = mine.settings.callback, mine.gateway
+    transaction_id = genuine(settings, request.path)  # forged? gone before any row is read
     if transaction_id is None:
         raise Problem(Kind.NOT_FOUND)
-    gateway = receiving_gateway()
-    source = check_source(mine.ip_mode, request.caller_address)
-    entry = Entry(str(uuid.uuid4()), transaction_id, request.body, source)
+    source = check_source(settings.ip_mode, request.caller_address)
+    entry = Entry(new_id(), transaction_id, request.body, source)
     try:
         kept = remember(gateway, entry, request.caller_address)  # on file before it is judged
     except DatabaseError as failure:
@@ -44,14 +43,14 @@ def receive(request: Request) -> Answer:
         return of_a_flood(transaction_id, kept)
     try:
         outcome = judge(gateway, entry, actor="callback")  # may fail, may be repeated: it is on file
-    except Exception as failure:  # whatever it was, the money is on file and Safaricom does not send it again
+    except Exception as failure:  # whatever it was: it is on file, and Safaricom does not send it again
         failed("judging", failure, transaction_id=transaction_id, inbox_id=entry.id)
         outcome = "left_to_the_sweep"
     return Answer(200, ACCEPTED, log={"transaction_id": transaction_id, "inbox_id": entry.id, "outcome": outcome})
 
 
 def of_a_flood(transaction_id: str, kept: Kept) -> Answer:
-    """So many callbacks are on file for this payment that this one is a copy of one of them, or is not stored."""
+    """The payment's inbox is full: this callback is a copy of one on file, or it is not stored."""
     if kept is Kept.AS_A_COPY:
         return Answer(200, ACCEPTED, log={"transaction_id": transaction_id, "outcome": "copy_of_one_on_file"})
     raise Problem(Kind.INBOX_FULL, log={"transaction_id": transaction_id, "outcome": "not_stored"})

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared.collaborators import gateway
+from shared.collaborators import collaborators
 from shared.deadline import Deadline
 from shared.edge import Answer, Request, answer
 from shared.gateway.invoices import AddressErased, Customer, NoAddress, NotPaid, Requested, TooMany, TooOften
 from shared.limits import caller_digest
 from shared.mail.sending import send_now
 from shared.problems import FieldError, Kind, Problem
-from shared.settings import settings
 
 A_MAIL_S = 5
-"""What whoever asked waits for it at most: a slow mail server is the sweep's business."""
+"""How long the request waits for the mail server at most. After that the sweep sends it."""
 NONE_STORED = FieldError("customer_email", "must be an e-mail address: none is stored with this payment")
 NONE_TAKEN = FieldError("customer_email", "is not taken any more for this payment: ask the shop for the invoice")
 
@@ -29,7 +28,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         methods=("POST",),
         story=send_again,
         address=r".*/invoice",
-        origins=lambda: settings().edge.allowed_origins,
+        origins=lambda: collaborators().settings.edge.allowed_origins,
     )
 
 
@@ -38,10 +37,10 @@ def send_again(request: Request) -> Answer:
 
     wanted = read_invoice_request(request.json_object())
     transaction_id = wanted.transaction_id
-    mine = settings()
-    caller = caller_digest(request.caller_address, mine.caller_key)
-    asked_by = Customer(caller, mine.limits.address_pushes_an_hour, wanted.customer_email)
-    match gateway().invoices.send_again(transaction_id, asked_by):
+    mine = collaborators()
+    caller = caller_digest(request.caller_address, mine.settings.caller_key)
+    asked_by = Customer(caller, mine.settings.limits.address_pushes_an_hour, wanted.customer_email)
+    match mine.gateway.invoices.send_again(transaction_id, asked_by):
         case None:
             raise Problem(Kind.NOT_FOUND)
         case NotPaid():
@@ -56,7 +55,7 @@ def send_again(request: Request) -> Answer:
         case TooMany(retry_after_s):
             raise Problem(Kind.TOO_MANY_INVOICES, retry_after_s=retry_after_s)
         case Requested(outbox_id):
-            send_now(gateway(), outbox_id, Deadline.after(A_MAIL_S))
+            send_now(mine, outbox_id, Deadline.after(A_MAIL_S))
     return on_its_way(transaction_id)
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared.collaborators import gateway
+from shared.collaborators import collaborators
 from shared.edge import Answer, Request, answer
 from shared.gateway.statuses import StatusView
 from shared.observability.log import failed
 from shared.payments import PUBLIC
 from shared.problems import Kind, Problem
-from shared.settings import settings
 from shared.transaction_id import is_transaction_id
 from shared.wording import ask_again_after_s, words_for
 
@@ -22,17 +21,17 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         methods=("GET",),
         story=tell,
         address=r".*/status/[^/]+",
-        origins=lambda: settings().edge.allowed_origins,
+        origins=lambda: collaborators().settings.edge.allowed_origins,
     )
 
 
 def tell(request: Request) -> Answer:
     transaction_id = request.last_segment
-    payment = gateway().statuses.watch(transaction_id) if is_transaction_id(transaction_id) else None
+    payment = collaborators().gateway.statuses.watch(transaction_id) if is_transaction_id(transaction_id) else None
     if payment is None:
         raise Problem(Kind.NOT_FOUND)
     if payment.sweep_is_late:
-        _tell_that_no_sweep_comes()
+        _alert_that_no_sweep_runs()
     log = {"transaction_id": payment.transaction_id, "payment_status": payment.status.value}
     return Answer(200, described(payment), log=log)
 
@@ -57,11 +56,11 @@ def described(payment: StatusView) -> dict[str, object]:
     }
 
 
-def _tell_that_no_sweep_comes() -> None:
-    """It cannot say so itself; customers who wait can. Whatever becomes of that, they get their answer."""
+def _alert_that_no_sweep_runs() -> None:
+    """A sweep that does not run cannot alert; a customer's request can, and is answered whatever becomes of it."""
     from shared.observability.alerts import sweep_is_late
 
     try:
-        sweep_is_late(gateway())
-    except Exception as failure:  # another sweep or another customer will tell
-        failed("telling", failure)
+        sweep_is_late(collaborators().gateway)
+    except Exception as failure:  # another sweep or another request will alert
+        failed("alerting", failure)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared.collaborators import daraja, gateway
+from shared.collaborators import collaborators
 from shared.deadline import Deadline
 from shared.edge import Answer, Request, answer
 from shared.gateway.admissions import AboveLimit, Admitted, KeyMismatch, SeenBefore, TooMany, TooSoon
@@ -17,7 +17,6 @@ from shared.orders import read_idempotency_key
 from shared.payments import PUBLIC, Status
 from shared.problems import Kind, Problem
 from shared.pushing import push
-from shared.settings import settings
 
 IN_ALL_S = 25
 CHECK_YOUR_PHONE = "Check your phone and enter your M-Pesa PIN."
@@ -41,7 +40,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         methods=("POST",),
         story=take_payment,
         address=r".*/stkpush",
-        origins=lambda: settings().edge.allowed_origins,
+        origins=lambda: collaborators().settings.edge.allowed_origins,
     )
 
 
@@ -49,11 +48,11 @@ def take_payment(request: Request) -> Answer:
     from shared.request_bodies import read_order  # pydantic: only this function and invoice pay for it
 
     deadline = Deadline.after(IN_ALL_S)
-    mine = settings()
+    mine = collaborators()
     order = read_order(request.json_object())
     key = read_idempotency_key(request.headers.get("idempotency-key"), order)
-    caller = caller_digest(request.caller_address, mine.caller_key)
-    match gateway().admissions.admit(order, key, mine.limits, caller):
+    caller = caller_digest(request.caller_address, mine.settings.caller_key)
+    match mine.gateway.admissions.admit(order, key, mine.settings.limits, caller):
         case SeenBefore(transaction_id, status, checkout_request_id):
             return accepted(request.path, transaction_id, status, checkout_request_id)
         case KeyMismatch():
@@ -65,12 +64,12 @@ def take_payment(request: Request) -> Answer:
         case AboveLimit(limit, most_kes, wait_s):
             raise Problem(ABOVE[limit], most_kes=most_kes, retry_after_s=wait_s)
         case Admitted(transaction_id):
-            pushed = push(gateway(), daraja(), mine.callback, transaction_id, order, deadline)
+            pushed = push(mine, transaction_id, order, deadline)
             return accepted(request.path, transaction_id, pushed.status, pushed.checkout_request_id)
 
 
 def accepted(path: str, transaction_id: str, status: Status, checkout_request_id: str | None) -> Answer:
-    """The customer is being asked, or was: never that it is paid."""
+    """The customer is being asked, or was. It does not say that it is paid."""
     prefix = "/api/pay" if path.startswith("/api/pay/") else "/api/mpesa"
     body = {
         "transaction_id": transaction_id,

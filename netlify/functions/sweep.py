@@ -1,7 +1,7 @@
-"""Every minute: judge what is on file, ask about what is pending, send what waits. Harmless whoever calls it.
+"""Every minute: judge callbacks on file, query open payments, send what is due. Harmless however often it runs.
 
-Nothing is started after 18 s and no call out lasts longer than 8 s, so that the platform (30 s) never cuts it off in
-the middle. Whatever it leaves is leased to nobody for long: the next sweep goes on.
+Nothing is started after 18 s and no call out lasts longer than 8 s, so the platform's limit (30 s) never cuts it off.
+What is left over is leased for a minute at most: the next sweep goes on.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from shared.collaborators import collaborators
 from shared.deadline import Deadline
 from shared.edge import Answer, Request, answer
 from shared.observability.monitoring import monitor
@@ -19,17 +20,17 @@ STARTS_NOTHING_AFTER_S = 18
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     began = time.monotonic()
-    told = answer(event, function="sweep", methods=(), story=sweep)
+    response = answer(event, function="sweep", methods=(), story=sweep)
     if (sentry := monitor()) is not None:
-        sentry.check_in(ok=told["statusCode"] == 200, taken_s=time.monotonic() - began)
-    return told
+        sentry.check_in(ok=response["statusCode"] == 200, taken_s=time.monotonic() - began)
+    return response
 
 
 def sweep(_: Request) -> Answer:
-    shift = Sweep(Deadline.after(STARTS_NOTHING_AFTER_S))
+    shift = Sweep(collaborators(), Deadline.after(STARTS_NOTHING_AFTER_S))
     shift.begin()
     shift.judge_inbox()
-    shift.watch_the_clock()
+    shift.check_ages()
     shift.anchor_history()
     shift.send_outbox()
     shift.watch_the_shop()

@@ -47,6 +47,7 @@ from shared.certificates import verifying_context
 from shared.database.errors import CommitUnknown, DatabaseError, DatabaseUnavailable, StatementFailed, translated
 from shared.database.url import ConnectionSettings
 
+S = TypeVar("S")
 T = TypeVar("T")
 Statement: TypeAlias = tuple[str, Sequence[object]]
 """SQL with $1, $2, … and their values."""
@@ -81,11 +82,11 @@ class Connection:
         """
         if not statements:
             return []
-        return self._exchange(lambda: self._wire.execute_together(statements), committing, timeout_s)
+        return self._exchange(self._wire.execute_together, statements, committing, timeout_s)
 
     def script(self, sql: str, *, timeout_s: float | None = None) -> None:
         """Statements without parameters, as one simple query."""
-        self._exchange(lambda: self._wire.execute_simple(sql), False, timeout_s)
+        self._exchange(self._wire.execute_simple, sql, False, timeout_s)
 
     @property
     def trusted(self) -> bool:
@@ -125,7 +126,7 @@ class Connection:
         self._unanswered = True
         _hang_up(self._wire)
 
-    def _exchange(self, send: Callable[[], T], committing: bool, timeout_s: float | None) -> T:
+    def _exchange(self, send: Callable[[S], T], what: S, committing: bool, timeout_s: float | None) -> T:
         if self._unanswered:
             raise DatabaseUnavailable("Nothing was done: the connection was lost.")
         self._wire._usock.settimeout(timeout_s or self.read_timeout_s)
@@ -133,7 +134,7 @@ class Connection:
         self._unanswered = True
         self.round_trips += 1
         try:
-            answer = send()
+            answer = send(what)
         except ServerError as error:
             self._unanswered = False
             failure: DatabaseError = translated(error.args[0], committing=committing and self._wire.at_the_last)

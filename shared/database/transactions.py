@@ -105,7 +105,7 @@ class Database:
 
     def _alone(self, sql: str, params: Mapping[str, object]) -> Any:
         with self.transaction() as tx:
-            return tx.last(sql, **params)
+            return tx.last(sql, params)
 
     def close(self) -> None:
         """Closes the connection; the next transaction opens another."""
@@ -220,8 +220,8 @@ class Transaction:
         """How many rows the statement inserted, changed, deleted or returned; 0 for one that counts none."""
         return max(0, int(self._execute(sql, params).row_count))
 
-    def last(self, sql: str, /, **params: object) -> Any:
-        """The transaction's last statement: COMMIT travels with it. Returns the driver's result."""
+    def last(self, sql: str, params: Mapping[str, object]) -> Any:
+        """The transaction's last statement, with COMMIT: the driver's result."""
         self._waiting.append(_statement(sql, params))
         return self.finish()[-2]
 
@@ -284,13 +284,13 @@ NAMED_PARAMETER = re.compile(
 def numbered(sql: str) -> tuple[str, tuple[str, ...]]:
     """The statement with $1, $2, … in place of `:name`, and the names in that order."""
     names: list[str] = []
-
-    def number(found: re.Match[str]) -> str:
+    pieces, end = [], 0
+    for found in NAMED_PARAMETER.finditer(sql):
         name = found["name"]
         if name is None:
-            return found[0]
+            continue
         if name not in names:
             names.append(name)
-        return f"${names.index(name) + 1}"
-
-    return NAMED_PARAMETER.sub(number, sql), tuple(names)
+        pieces += [sql[end : found.start()], f"${names.index(name) + 1}"]
+        end = found.end()
+    return "".join([*pieces, sql[end:]]), tuple(names)

@@ -7,15 +7,15 @@ at one phone is refused without holding up another customer, and no number of in
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from shared.database.errors import CommitUnknown, ConstraintBroken, DatabaseUnavailable
-from shared.gateway.trail import READ, WRITE
+from shared.gateway.trail import READ
 from shared.limits import ASKED_FOR_EACH_PROMPT, REST_S, Limits, MoneyLimit, Scope
 from shared.payments import Status
+from shared.transaction_id import new_id
 
 if TYPE_CHECKING:
     from shared.database import Row, Transaction
@@ -86,7 +86,7 @@ class Admissions:
 
         `caller` is the digest that the caller's address is counted under.
         """
-        transaction_id = str(uuid.uuid4())
+        transaction_id = new_id()
         try:
             return self._admit(transaction_id, order, key, limits, caller)
         except ConstraintBroken as broken:
@@ -97,10 +97,11 @@ class Admissions:
         except CommitUnknown:
             return self._read_back(transaction_id, order)
 
-    def forget_callers(self) -> None:
-        """Addresses that limit nobody any more are deleted, digests though they are."""
+    def forget(self) -> None:
+        """Delete the digests of callers' addresses after an hour, and Idempotency-Keys after 30 days."""
         with self._store.transaction() as tx:
-            tx.run("DELETE FROM push_callers WHERE asked_at <= now() - interval '1 hour'")
+            tx.later("DELETE FROM push_callers WHERE asked_at <= now() - interval '1 hour'")
+            tx.later("DELETE FROM idempotency_keys WHERE created_at <= now() - interval '30 days'")
 
     def _admit(
         self, transaction_id: str, order: Order, key: IdempotencyKey | None, limits: Limits, caller: str
@@ -115,52 +116,38 @@ class Admissions:
             refusal = _refused_by_its_phone(row, order, limits)
             if refusal is not None:
                 return refusal
-            room = self._insert(tx, row, transaction_id, order, key, limits, caller)
+            room = _room(tx, order, limits, caller)
             match room["refused_by"]:
                 case None:
+                    self._insert(tx, row, transaction_id, order, key, caller)
                     return Admitted(transaction_id)
                 case "shop_day":
-                    _tell_the_operator(tx, "shop_day_limit")
+                    _alert_hourly(tx, "shop_day_limit")
                     return AboveLimit(MoneyLimit.SHOP_DAY, None, _whole(room["retry_after_s"]))
                 case scope:
                     if scope == Scope.SHOP:
-                        _tell_the_operator(tx, "shop_push_limit")
+                        _alert_hourly(tx, "shop_push_limit")
                     return TooMany(Scope(scope), _whole(room["retry_after_s"]))
 
     def _insert(
-        self,
-        tx: Transaction,
-        known: Row,
-        transaction_id: str,
-        order: Order,
-        key: IdempotencyKey | None,
-        limits: Limits,
-        caller: str,
-    ) -> Row:
-        """The row, its key and its audit row, where the shop has room for it; else who refused, and how long."""
-        (room,) = tx.rows(
-            f"""
-            WITH room AS MATERIALIZED (
-                SELECT refused_by, retry_after_s
-                FROM room_for_push(CAST(:caller AS text), CAST(:most_by_caller AS integer),
-                                   CAST(:most_in_shop AS integer), CAST(:amount AS numeric),
-                                   CAST(:most_kes AS numeric))),
-            admitted AS (
-                INSERT INTO transactions (id, phone_number, amount, account_reference, transaction_desc, customer_email,
-                                          customer_name, lang, pushed_at, audit_length, audit_head)
-                SELECT CAST(:id AS uuid), CAST(:phone AS text), CAST(:amount AS numeric), CAST(:reference AS text),
-                       CAST(:description AS text), CAST(:email AS text), CAST(:name AS text), CAST(:lang AS text),
-                       now(), CAST(:audit_length AS integer), CAST(:audit_head AS text)
-                FROM room WHERE refused_by IS NULL
-                RETURNING id),
-            remembered AS (
-                INSERT INTO idempotency_keys (key, fingerprint, transaction_id)
-                SELECT CAST(:key AS text), CAST(:fingerprint AS text), id FROM admitted
-                WHERE CAST(:key AS text) IS NOT NULL),
-            counted AS (
-                INSERT INTO push_callers (address_digest) SELECT CAST(:caller AS text) FROM admitted),
-            audited AS ({WRITE} admitted)
-            SELECT refused_by, retry_after_s FROM room
+        self, tx: Transaction, known: Row, transaction_id: str, order: Order, key: IdempotencyKey | None, caller: str
+    ) -> None:
+        """The row, its key, its caller and its audit row, with COMMIT."""
+        signed = self._trail.sign(
+            known,
+            transaction_id,
+            actor="stkpush",
+            event="Order",
+            outcome="admitted",
+            from_status=None,
+            to_status=Status.INITIATED.value,
+        )
+        tx.later(
+            """
+            INSERT INTO transactions (id, phone_number, amount, account_reference, transaction_desc, customer_email,
+                                      customer_name, lang, pushed_at, audit_length, audit_head)
+            VALUES (CAST(:id AS uuid), :phone, :amount, :reference, :description, :email, :name, :lang, now(),
+                    :audit_length, :audit_head)
             """,
             id=transaction_id,
             phone=order.msisdn,
@@ -170,23 +157,20 @@ class Admissions:
             email=order.customer_email,
             name=order.customer_name,
             lang=order.lang,
-            key=key.key if key else None,
-            fingerprint=key.fingerprint if key else None,
-            caller=caller,
-            most_by_caller=limits.address_pushes_an_hour,
-            most_in_shop=limits.shop_pushes_a_minute,
-            most_kes=limits.shop_kes_a_day,
-            **self._trail.step(
-                known,
-                transaction_id,
-                actor="stkpush",
-                event="Order",
-                outcome="admitted",
-                from_status=None,
-                to_status=Status.INITIATED.value,
-            ),
+            **signed.payment,
         )
-        return room
+        if key is not None:
+            tx.later(
+                """
+                INSERT INTO idempotency_keys (key, fingerprint, transaction_id)
+                VALUES (:key, :fingerprint, CAST(:id AS uuid))
+                """,
+                key=key.key,
+                fingerprint=key.fingerprint,
+                id=transaction_id,
+            )
+        tx.later("INSERT INTO push_callers (address_digest) VALUES (:caller)", caller=caller)
+        self._trail.write(tx, signed)
 
     def _read_back(self, transaction_id: str, order: Order) -> Admitted:
         """The answer to COMMIT was lost, and nothing was sent yet: the row says whether the payment was admitted."""
@@ -197,9 +181,26 @@ class Admissions:
         raise DatabaseUnavailable("Nothing was done: the connection was lost before the payment was admitted.")
 
 
+def _room(tx: Transaction, order: Order, limits: Limits, caller: str) -> Row:
+    """Whether the caller and the shop have room for one more push: `refused_by` and `retry_after_s`."""
+    (room,) = tx.rows(
+        """
+        SELECT refused_by, retry_after_s
+        FROM room_for_push(CAST(:caller AS text), CAST(:most_by_caller AS integer), CAST(:most_in_shop AS integer),
+                           CAST(:amount AS numeric), CAST(:most_kes AS numeric))
+        """,
+        caller=caller,
+        most_by_caller=limits.address_pushes_an_hour,
+        most_in_shop=limits.shop_pushes_a_minute,
+        amount=order.amount_kes,
+        most_kes=limits.shop_kes_a_day,
+    )
+    return room
+
+
 def _lock_phone(tx: Transaction, msisdn: str) -> None:
     """One decision about a phone at a time, until this transaction ends. Always taken before any row's lock."""
-    tx.row("SELECT pg_advisory_xact_lock(hashtextextended(CAST(:phone AS text), 0))", phone=msisdn)
+    tx.later("SELECT pg_advisory_xact_lock(hashtextextended(CAST(:phone AS text), 0))", phone=msisdn)
 
 
 def _what_is_known(tx: Transaction, order: Order, key: IdempotencyKey | None, limits: Limits) -> Row:
@@ -273,14 +274,14 @@ def _refused_by_its_phone(row: Row, order: Order, limits: Limits) -> TooSoon | T
     return None
 
 
-def _tell_the_operator(tx: Transaction, topic: str) -> None:
-    """Customers are being turned away. Told once an hour, however many are turned away at the same moment."""
-    told = """SELECT FROM outbox o WHERE o.kind = 'alert' AND o.transaction_id IS NULL AND o.topic = :topic
-                                      AND o.created_at > now() - interval '1 hour'"""
+def _alert_hourly(tx: Transaction, topic: str) -> None:
+    """Customers are being turned away. One alert an hour, however many are turned away at the same moment."""
+    earlier = """SELECT FROM outbox o WHERE o.kind = 'alert' AND o.transaction_id IS NULL AND o.topic = :topic
+                                         AND o.created_at > now() - interval '1 hour'"""
     lock = "SELECT pg_advisory_xact_lock(hashtextextended(CAST(:topic AS text), 2))"
-    if tx.rows(f"{lock} WHERE NOT EXISTS ({told})", topic=topic):
-        tx.run(
-            f"INSERT INTO outbox (kind, topic) SELECT 'alert', CAST(:topic AS text) WHERE NOT EXISTS ({told})",
+    if tx.rows(f"{lock} WHERE NOT EXISTS ({earlier})", topic=topic):
+        tx.later(
+            f"INSERT INTO outbox (kind, topic) SELECT 'alert', CAST(:topic AS text) WHERE NOT EXISTS ({earlier})",
             topic=topic,
         )
 

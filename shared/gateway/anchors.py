@@ -39,14 +39,14 @@ class Anchors:
 
     def make(self) -> bool:
         """One step towards today's anchor. True: the log is longer than that, and the next step can be made at once."""
+        if not self._store.rows(f"SELECT 1 AS due WHERE {DUE}"):
+            return False
         with self._store.transaction() as tx:
             # nobody waits for the lock: whoever has it does the work
-            (asked,) = tx.rows(
-                f"SELECT CASE WHEN {DUE} THEN pg_try_advisory_xact_lock(:family, :one) ELSE false END AS mine",
-                family=ONE_AT_A_TIME[0],
-                one=ONE_AT_A_TIME[1],
+            (lock,) = tx.rows(
+                "SELECT pg_try_advisory_xact_lock(:family, :one) AS mine", family=ONE_AT_A_TIME[0], one=ONE_AT_A_TIME[1]
             )
-            return bool(asked["mine"]) and self._step(tx)
+            return bool(lock["mine"]) and self._step(tx)
 
     def _step(self, tx: Transaction) -> bool:
         """Under the lock: another sweep may have been faster, so what is due is read once more."""

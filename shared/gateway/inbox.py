@@ -10,16 +10,17 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from shared.daraja.source_addresses import Source
+from shared.gateway.alerts import alert
 
 if TYPE_CHECKING:
-    from shared.database import Row, Transaction
+    from shared.database import Row
     from shared.gateway.store import Store
 
 MOST_TRIES = 3
 MOST_FROM_EACH = 32
-"""So many callbacks are stored for a payment from Safaricom's addresses, and so many from all others. Safaricom sends a
-few: its news, a double, a late copy, another code. More may come in at the same moment: they are counted without a
-lock, so that no callback waits for another."""
+"""Callbacks stored for one payment from Safaricom's addresses, and as many from all others. Safaricom sends a few: the
+result, a repetition, a late copy, another code. They are counted without a lock, so that no callback waits for another;
+some more may be stored when they arrive at the same moment."""
 
 
 ITS_INBOX = """
@@ -30,15 +31,15 @@ ITS_INBOX = """
 
 COUNT_A_COPY = """
     WITH payment AS (SELECT id FROM transactions WHERE id = CAST(:transaction_id AS uuid) FOR KEY SHARE SKIP LOCKED),
-    told AS (
+    alerted AS (
         INSERT INTO outbox (kind, topic, transaction_id) SELECT 'alert', 'callback_flood', id FROM payment
         ON CONFLICT (transaction_id, topic) WHERE kind = 'alert' DO NOTHING)
     UPDATE callback_inbox SET copies = copies + 1
     WHERE EXISTS (SELECT FROM payment)
       AND id = (SELECT i.id FROM callback_inbox i WHERE i.id = :id FOR UPDATE OF i SKIP LOCKED)
 """
-"""Where the payment or the row is locked it is not counted, and nobody is told: it is on file, and waits for nobody."""
-TELL_OF_A_FLOOD = """
+"""Skipped where the payment or the row is locked: the bytes are on file, and a callback must not wait."""
+ALERT_OF_A_FLOOD = """
     INSERT INTO outbox (kind, topic, transaction_id)
     SELECT 'alert', 'callback_flood', t.id
     FROM (SELECT 1) one LEFT JOIN transactions t ON t.id = CAST(:transaction_id AS uuid)
@@ -58,7 +59,7 @@ class Kept(Enum):
     AS_A_COPY = auto()
     """The payment's inbox is full, and they are on file already, byte for byte: counted there, and judged there."""
     NOT_AT_ALL = auto()
-    """The payment's inbox is full, and they are new. Somebody is told."""
+    """The payment's inbox is full, and they are new. An alert is raised."""
 
 
 @dataclass(frozen=True)
@@ -84,150 +85,141 @@ class Inbox:
         May be repeated with the same entry, also when the answer to COMMIT was lost: it is kept once.
         """
         listed = entry.source is Source.LISTED
-        with self._store.transaction() as tx:
-            stored = tx.row(
-                f"""
-                INSERT INTO callback_inbox (id, transaction_id, body, source_address, source_check, tries, next_try_at)
-                SELECT CAST(:id AS uuid), CAST(:transaction_id AS uuid), :body, :source, :source_check, 1,
-                       now() + interval '30 seconds'
-                WHERE (SELECT count(*) FROM callback_inbox i WHERE {ITS_INBOX}) < :most
-                ON CONFLICT (id) DO NOTHING RETURNING id
-                """,
-                id=entry.id,
-                transaction_id=entry.transaction_id,
-                body=entry.body,
-                source=source_address,
-                source_check=entry.source and entry.source.value,
-                listed=listed,
-                most=MOST_FROM_EACH,
-            )
-            return Kept.STORED if stored is not None else self._in_a_flood(tx, entry, listed=listed)
-
-    def _in_a_flood(self, tx: Transaction, entry: Entry, *, listed: bool) -> Kept:
-        """Nothing was stored: it is there already, or the inbox is full."""
-        rows = tx.rows(
+        stored = self._store.run(
             f"""
-            SELECT i.id, i.id = CAST(:id AS uuid) AS this FROM callback_inbox i
-            WHERE i.id = CAST(:id AS uuid) OR {ITS_INBOX} AND i.body = :body ORDER BY this DESC LIMIT 1
+            INSERT INTO callback_inbox (id, transaction_id, body, source_address, source_check, tries, next_try_at)
+            SELECT CAST(:id AS uuid), CAST(:transaction_id AS uuid), :body, :source, :source_check, 1,
+                   now() + interval '30 seconds'
+            WHERE (SELECT count(*) FROM callback_inbox i WHERE {ITS_INBOX}) < :most
+            ON CONFLICT (id) DO NOTHING
             """,
             id=entry.id,
             transaction_id=entry.transaction_id,
             body=entry.body,
+            source=source_address,
+            source_check=entry.source and entry.source.value,
             listed=listed,
+            most=MOST_FROM_EACH,
         )
-        if rows and rows[0]["this"]:
-            return Kept.STORED
-        if rows:
-            tx.run(COUNT_A_COPY, id=rows[0]["id"], transaction_id=entry.transaction_id)
+        return Kept.STORED if stored else self._in_a_flood(entry, listed=listed)
+
+    def _in_a_flood(self, entry: Entry, *, listed: bool) -> Kept:
+        """Nothing was stored: it is there already, or the inbox is full."""
+        with self._store.transaction() as tx:
+            same = tx.row(
+                f"""
+                SELECT i.id, i.id = CAST(:id AS uuid) AS this FROM callback_inbox i
+                WHERE i.id = CAST(:id AS uuid) OR {ITS_INBOX} AND i.body = :body ORDER BY this DESC LIMIT 1
+                """,
+                id=entry.id,
+                transaction_id=entry.transaction_id,
+                body=entry.body,
+                listed=listed,
+            )
+            if same is None:
+                tx.later(ALERT_OF_A_FLOOD, transaction_id=entry.transaction_id)
+                return Kept.NOT_AT_ALL
+            if same["this"]:
+                return Kept.STORED
+            tx.later(COUNT_A_COPY, id=same["id"], transaction_id=entry.transaction_id)
             return Kept.AS_A_COPY
-        tx.run(TELL_OF_A_FLOOD, transaction_id=entry.transaction_id)
-        return Kept.NOT_AT_ALL
 
     def take(self, most: int) -> list[Entry]:
         """Entries whose judgement is due, oldest first, each leased for 30 s and counted as a try."""
-        with self._store.transaction() as tx:
-            rows = tx.rows(
-                """
-                UPDATE callback_inbox i SET tries = i.tries + 1, next_try_at = now() + interval '30 seconds'
-                FROM (SELECT id FROM callback_inbox WHERE next_try_at <= now() AND tries < :most_tries
-                      ORDER BY received_at LIMIT :most FOR UPDATE SKIP LOCKED) due
-                WHERE i.id = due.id
-                RETURNING i.id, i.transaction_id, i.body, i.source_check, i.received_at
-                """,
-                most=most,
-                most_tries=MOST_TRIES,
-            )
-            return _entries(rows)
+        rows = self._store.rows(
+            """
+            UPDATE callback_inbox i SET tries = i.tries + 1, next_try_at = now() + interval '30 seconds'
+            FROM (SELECT id FROM callback_inbox WHERE next_try_at <= now() AND tries < :most_tries
+                  ORDER BY received_at LIMIT :most FOR UPDATE SKIP LOCKED) due
+            WHERE i.id = due.id
+            RETURNING i.id, i.transaction_id, i.body, i.source_check, i.received_at
+            """,
+            most=most,
+            most_tries=MOST_TRIES,
+        )
+        return _entries(rows)
 
-    def tell_of_unlisted(self, entry: Entry) -> None:
+    def alert_of_unlisted(self, entry: Entry) -> None:
         """Alert that a callback came from an address that is not Safaricom's: once an hour for each such address.
 
         After the bytes are committed and not with them: the alert refers to the payment's row, which may be locked.
         """
-        with self._store.transaction() as tx:
-            tx.run(
-                """
-                INSERT INTO outbox (kind, topic, transaction_id)
-                SELECT 'alert', 'unlisted_address', t.id
-                FROM callback_inbox i LEFT JOIN transactions t ON t.id = i.transaction_id
-                WHERE i.id = CAST(:id AS uuid) AND NOT EXISTS (
-                    SELECT FROM callback_inbox o
-                    WHERE o.source_check = 'unlisted' AND o.source_address = i.source_address AND o.id <> i.id
-                      AND o.received_at BETWEEN i.received_at - interval '1 hour' AND i.received_at)
-                ON CONFLICT (transaction_id, topic) WHERE kind = 'alert' DO NOTHING
-                """,
-                id=entry.id,
-            )
+        self._store.run(
+            """
+            INSERT INTO outbox (kind, topic, transaction_id)
+            SELECT 'alert', 'unlisted_address', t.id
+            FROM callback_inbox i LEFT JOIN transactions t ON t.id = i.transaction_id
+            WHERE i.id = CAST(:id AS uuid) AND NOT EXISTS (
+                SELECT FROM callback_inbox o
+                WHERE o.source_check = 'unlisted' AND o.source_address = i.source_address AND o.id <> i.id
+                  AND o.received_at BETWEEN i.received_at - interval '1 hour' AND i.received_at)
+            ON CONFLICT (transaction_id, topic) WHERE kind = 'alert' DO NOTHING
+            """,
+            id=entry.id,
+        )
 
     def close(self, entry: Entry, outcome: str, receipts: tuple[str, ...]) -> None:
-        """Nothing a payment could be changed by: unreadable, held, or no such payment. Somebody is told."""
+        """It changes no payment: it is unreadable, held, or there is no such payment. An alert says so."""
         with self._store.transaction() as tx:
-            tx.run(
+            tx.later(
                 """
-                WITH closed AS (
-                    UPDATE callback_inbox SET outcome = :outcome, judged_at = now(), next_try_at = NULL,
-                           receipts = string_to_array(:receipts, ' ')
-                    WHERE id = CAST(:id AS uuid) RETURNING transaction_id)
-                INSERT INTO outbox (kind, topic, transaction_id)
-                SELECT 'alert', CAST(:outcome AS text), t.id
-                FROM closed LEFT JOIN transactions t ON t.id = closed.transaction_id
-                ON CONFLICT (transaction_id, topic) WHERE kind = 'alert' DO NOTHING
+                UPDATE callback_inbox SET outcome = :outcome, judged_at = now(), next_try_at = NULL,
+                       receipts = string_to_array(:receipts, ' ')
+                WHERE id = CAST(:id AS uuid)
                 """,
                 id=entry.id,
                 outcome=outcome,
                 receipts=" ".join(receipts),
             )
+            alert(tx, outcome, entry.transaction_id)
 
     def reopen(self, entry_id: str | None, outcome: str = "dead_letter") -> list[Entry]:
-        """One entry, whatever its outcome, or all of one outcome: leased for 30 s, its tries forgotten.
+        """One entry, whatever its outcome, or all of one outcome: leased for 30 s, with new tries.
 
-        What was held for its address is not held again: a person asked for it.
+        An entry that was held because of its address is not held again: a person asked for it.
         """
-        with self._store.transaction() as tx:
-            rows = tx.rows(
-                """
-                UPDATE callback_inbox SET outcome = NULL, judged_at = NULL, tries = 1,
-                       source_check = CASE source_check WHEN 'held' THEN 'unlisted' ELSE source_check END,
-                       next_try_at = now() + interval '30 seconds'
-                WHERE CASE WHEN CAST(:id AS text) IS NULL THEN outcome = :outcome ELSE id::text = lower(:id) END
-                RETURNING id, transaction_id, body, source_check, received_at
-                """,
-                id=entry_id,
-                outcome=outcome,
-            )
-            return _entries(rows)
+        rows = self._store.rows(
+            """
+            UPDATE callback_inbox SET outcome = NULL, judged_at = NULL, tries = 1,
+                   source_check = CASE source_check WHEN 'held' THEN 'unlisted' ELSE source_check END,
+                   next_try_at = now() + interval '30 seconds'
+            WHERE CASE WHEN CAST(:id AS text) IS NULL THEN outcome = :outcome ELSE id::text = lower(:id) END
+            RETURNING id, transaction_id, body, source_check, received_at
+            """,
+            id=entry_id,
+            outcome=outcome,
+        )
+        return _entries(rows)
 
     def put_back(self, entry: Entry, error: str, receipts: tuple[str, ...]) -> None:
-        """Judging failed: say why, and what money it spoke of. Tried again when its lease is over, or a dead letter."""
-        with self._store.transaction() as tx:
-            tx.run(
-                """
-                UPDATE callback_inbox SET last_error = :error, receipts = string_to_array(:receipts, ' ')
-                WHERE id = CAST(:id AS uuid) AND outcome IS NULL
-                """,
-                id=entry.id,
-                error=error[:500],
-                receipts=" ".join(receipts),
-            )
+        """Judging failed: keep the reason and the receipts. Tried again when its lease ends, or a dead letter."""
+        self._store.run(
+            """
+            UPDATE callback_inbox SET last_error = :error, receipts = string_to_array(:receipts, ' ')
+            WHERE id = CAST(:id AS uuid) AND outcome IS NULL
+            """,
+            id=entry.id,
+            error=error[:500],
+            receipts=" ".join(receipts),
+        )
 
     def bury(self) -> int:
         """Entries that were tried three times become dead letters, with an alert. Returns how many."""
-        with self._store.transaction() as tx:
-            row = tx.row(
-                """
-                WITH dead AS (
-                    UPDATE callback_inbox SET outcome = 'dead_letter', judged_at = now(), next_try_at = NULL
-                    WHERE next_try_at <= now() AND tries >= :most_tries RETURNING transaction_id),
-                told AS (
-                    INSERT INTO outbox (kind, topic, transaction_id)
-                    SELECT DISTINCT 'alert', 'dead_letter', t.id
-                    FROM dead LEFT JOIN transactions t ON t.id = dead.transaction_id
-                    ON CONFLICT (transaction_id, topic) WHERE kind = 'alert' DO NOTHING)
-                SELECT count(*) AS dead FROM dead
-                """,
-                most_tries=MOST_TRIES,
-            )
-            return int(row["dead"]) if row else 0
+        row = self._store.row(
+            """
+            WITH dead AS (
+                UPDATE callback_inbox SET outcome = 'dead_letter', judged_at = now(), next_try_at = NULL
+                WHERE next_try_at <= now() AND tries >= :most_tries RETURNING transaction_id),
+            alerted AS (
+                INSERT INTO outbox (kind, topic, transaction_id)
+                SELECT DISTINCT 'alert', 'dead_letter', t.id
+                FROM dead LEFT JOIN transactions t ON t.id = dead.transaction_id
+                ON CONFLICT (transaction_id, topic) WHERE kind = 'alert' DO NOTHING)
+            SELECT count(*) AS dead FROM dead
+            """,
+            most_tries=MOST_TRIES,
+        )
+        return int(row["dead"]) if row else 0
 
 
 def _entries(rows: list[Row]) -> list[Entry]:

@@ -1,7 +1,7 @@
-"""An invoice once more, under its number: for whoever holds the payment's id, and for an operator who says why.
+"""An invoice sent again, under its number: for whoever holds the payment's id, and for an operator who says why.
 
-One way to queue it. Who is refused anyway is refused by one look, and holds nobody up; for certain it is decided under
-the payment's row lock and the caller's own, so that no number of requests at once exceeds a limit together.
+One way to queue it. Checked without locks first, so that refusals hold nobody up; then again under the caller's lock
+and the payment's row lock, so that requests at the same moment cannot exceed a limit together.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class AddressErased:
 
 @dataclass(frozen=True)
 class Waiting:
-    """It has not been sent or given up yet: the sweep does it."""
+    """It is still in the outbox: the sweep sends it."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,10 @@ class Invoices:
         self._trail = trail
 
     def send_again(self, transaction_id: str, asked_by: Customer | Operator) -> Requested | Refused | None:
-        """To the stored address only. `Waiting` is told to operators, `TooOften` and `TooMany` to customers. None: no
-        such payment."""
+        """To the stored address only. None: no such payment.
+
+        Operators may get `Waiting`, customers `TooOften` and `TooMany`.
+        """
         with self._store.transaction() as tx:
             payment = _look(tx, transaction_id, asked_by)
             if payment is not None and _refused(payment, asked_by) is None:
@@ -123,16 +125,15 @@ class Invoices:
 
     def given_up(self) -> list[str]:
         """The paid payments whose invoice is FAILED, oldest first."""
-        with self._store.transaction() as tx:
-            rows = tx.rows(
-                """
-                SELECT t.id FROM invoices i JOIN transactions t ON t.id = i.transaction_id
-                WHERE i.status = 'FAILED' AND t.status = 'PAID' AND i.customer_email <> :erased
-                ORDER BY i.invoice_date, t.id
-                """,
-                erased=ERASED_EMAIL,
-            )
-            return [str(row["id"]) for row in rows]
+        rows = self._store.rows(
+            """
+            SELECT t.id FROM invoices i JOIN transactions t ON t.id = i.transaction_id
+            WHERE i.status = 'FAILED' AND t.status = 'PAID' AND i.customer_email <> :erased
+            ORDER BY i.invoice_date, t.id
+            """,
+            erased=ERASED_EMAIL,
+        )
+        return [str(row["id"]) for row in rows]
 
 
 def _look(tx: Transaction, transaction_id: str, asked_by: Customer | Operator) -> Row | None:
@@ -186,34 +187,40 @@ def _refused(payment: Row, asked_by: Customer | Operator) -> Refused | None:
 def _lock(tx: Transaction, transaction_id: str, asked_by: Customer | Operator) -> None:
     """The caller's other requests wait, then everything else about this payment. Nobody takes a caller's lock later."""
     if isinstance(asked_by, Customer):
-        tx.row("SELECT pg_advisory_xact_lock(hashtextextended(CAST(:caller AS text), 3))", caller=asked_by.counted_as)
-    tx.row("SELECT id FROM transactions WHERE id = CAST(:id AS uuid) FOR UPDATE", id=transaction_id)
+        tx.later("SELECT pg_advisory_xact_lock(hashtextextended(CAST(:caller AS text), 3))", caller=asked_by.counted_as)
+    tx.later("SELECT id FROM transactions WHERE id = CAST(:id AS uuid) FOR UPDATE", id=transaction_id)
 
 
 def _queue(tx: Transaction, transaction_id: str, asked_by: Customer | Operator) -> Requested:
-    """The invoice, where it is the first; its place in the outbox; and what was given up is no longer."""
-    customer = asked_by if isinstance(asked_by, Customer) else None
-    (queued,) = tx.rows(
+    """The address, where none is stored; the invoice, where it is the first; and its row in the outbox."""
+    if isinstance(asked_by, Customer):
+        if asked_by.email is not None:
+            tx.later(
+                """
+                UPDATE transactions SET customer_email = :email
+                WHERE id = CAST(:id AS uuid) AND customer_email IS NULL
+                """,
+                id=transaction_id,
+                email=asked_by.email,
+            )
+        tx.later("INSERT INTO push_callers (address_digest) VALUES (:caller)", caller=asked_by.counted_as)
+    tx.later(
+        "UPDATE invoices SET status = 'PENDING' WHERE transaction_id = CAST(:id AS uuid) AND status = 'FAILED'",
+        id=transaction_id,
+    )
+    tx.later(
         """
-        WITH addressed AS (
-            UPDATE transactions SET customer_email = coalesce(customer_email, :email)
-            WHERE id = CAST(:id AS uuid) RETURNING id, customer_email, customer_name, phone_number, amount),
-        invoiced AS (
-            INSERT INTO invoices (transaction_id, customer_email, customer_name, customer_phone, amount)
-            SELECT id, customer_email, customer_name, phone_number, amount FROM addressed
-            WHERE NOT EXISTS (SELECT FROM invoices i WHERE i.transaction_id = addressed.id)),
-        waits_again AS (
-            UPDATE invoices i SET status = 'PENDING'
-            WHERE i.transaction_id = CAST(:id AS uuid) AND i.status = 'FAILED'),
-        counted AS (
-            INSERT INTO push_callers (address_digest)
-            SELECT CAST(:caller AS text) WHERE CAST(:caller AS text) IS NOT NULL)
-        INSERT INTO outbox (kind, topic, transaction_id) VALUES ('invoice', :topic, CAST(:id AS uuid))
-        RETURNING id
+        INSERT INTO invoices (transaction_id, customer_email, customer_name, customer_phone, amount)
+        SELECT id, customer_email, customer_name, phone_number, amount FROM transactions t
+        WHERE id = CAST(:id AS uuid) AND NOT EXISTS (SELECT FROM invoices i WHERE i.transaction_id = t.id)
         """,
         id=transaction_id,
-        topic="again" if customer else "resent",
-        email=customer and customer.email,
-        caller=customer and customer.counted_as,
+    )
+    (queued,) = tx.rows(
+        """
+        INSERT INTO outbox (kind, topic, transaction_id) VALUES ('invoice', :topic, CAST(:id AS uuid)) RETURNING id
+        """,
+        id=transaction_id,
+        topic="again" if isinstance(asked_by, Customer) else "resent",
     )
     return Requested(queued["id"])

@@ -31,7 +31,7 @@ class StatusView:
     age_s: float
     updated_at: datetime
     sweep_is_late: bool
-    """No sweep began for ten minutes, and nobody has said so within the last ten."""
+    """No sweep began for ten minutes, and no alert said so within the last ten."""
 
 
 class Statuses:
@@ -41,32 +41,31 @@ class Statuses:
         self._store = store
 
     def watch(self, transaction_id: str) -> StatusView | None:
-        """The payment, marked as watched: an open one is asked about first, a failure seen is not told by mail.
+        """The payment, marked as watched: an open one is asked about first, a failure that was seen needs no mail.
 
         None: no such payment.
         """
-        with self._store.transaction() as tx:
-            row = tx.row(
-                """
-                WITH watched AS (
-                    UPDATE transactions SET watched_at = now()
-                    WHERE id = CAST(:id AS uuid)
-                      AND (status IN ('INITIATED', 'PENDING', 'UNCERTAIN')
-                           OR status IN ('FAILED', 'CANCELLED', 'EXPIRED') AND customer_email IS NOT NULL
-                              AND failed_at > now() - interval '1 day' AND coalesce(watched_at < failed_at, true)))
-                SELECT t.id, t.status, t.amount, t.account_reference, c.mpesa_receipt_number, t.result_code,
-                       t.response_code, t.pushed_at IS NOT NULL AS pushed,
-                       t.success_held_at IS NOT NULL AS success_held,
-                       extract(epoch FROM now() - t.created_at) AS age_s, t.updated_at,
-                       coalesce((SELECT began_at FROM sweeps), (SELECT stamped_at FROM installation))
-                           <= now() - interval '10 minutes'
-                       AND NOT EXISTS (SELECT FROM occasions WHERE topic = 'sweep_stopped'
-                                         AND seen_at > now() - interval '10 minutes') AS sweep_is_late
-                FROM transactions t LEFT JOIN payment_confirmations c ON c.transaction_id = t.id
-                WHERE t.id = CAST(:id AS uuid)
-                """,
-                id=transaction_id,
-            )
+        row = self._store.row(
+            """
+            WITH watched AS (
+                UPDATE transactions SET watched_at = now()
+                WHERE id = CAST(:id AS uuid)
+                  AND (status IN ('INITIATED', 'PENDING', 'UNCERTAIN')
+                       OR status IN ('FAILED', 'CANCELLED', 'EXPIRED') AND customer_email IS NOT NULL
+                          AND failed_at > now() - interval '1 day' AND coalesce(watched_at < failed_at, true)))
+            SELECT t.id, t.status, t.amount, t.account_reference, c.mpesa_receipt_number, t.result_code,
+                   t.response_code, t.pushed_at IS NOT NULL AS pushed,
+                   t.success_held_at IS NOT NULL AS success_held,
+                   extract(epoch FROM now() - t.created_at) AS age_s, t.updated_at,
+                   coalesce((SELECT began_at FROM sweeps), (SELECT stamped_at FROM installation))
+                       <= now() - interval '10 minutes'
+                   AND NOT EXISTS (SELECT FROM incidents WHERE topic = 'sweep_stopped'
+                                     AND seen_at > now() - interval '10 minutes') AS sweep_is_late
+            FROM transactions t LEFT JOIN payment_confirmations c ON c.transaction_id = t.id
+            WHERE t.id = CAST(:id AS uuid)
+            """,
+            id=transaction_id,
+        )
         if row is None:
             return None
         return StatusView(

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from shared.database import Database, Transaction
+    from shared.database import Database, Row, Transaction
 
 
 class WrongEnvironment(Exception):
@@ -34,6 +34,25 @@ class Store:
                 self._check(tx)
             yield tx
         self._checked = True
+
+    def rows(self, sql: str, /, **params: object) -> list[Row]:
+        """A transaction of one statement that is harmless to repeat, in one round trip."""
+        if self._checked:
+            return self.database.rows(sql, **params)
+        with self.transaction() as tx:
+            return tx.rows(sql, **params)
+
+    def row(self, sql: str, /, **params: object) -> Row | None:
+        """The first of `rows`, or None."""
+        found = self.rows(sql, **params)
+        return found[0] if found else None
+
+    def run(self, sql: str, /, **params: object) -> int:
+        """A transaction of one statement, in one round trip: how many rows it changed or returned. Never repeated."""
+        if self._checked:
+            return self.database.run(sql, **params)
+        with self.transaction() as tx:
+            return tx.run(sql, **params)
 
     def _check(self, tx: Transaction) -> None:
         stamp = tx.row("SELECT environment FROM installation")

@@ -21,45 +21,40 @@ class Tokens:
 
     def read_token(self) -> str | None:
         """A token with more than 60 s left."""
-        with self._store.transaction() as tx:
-            row = tx.row(
-                "SELECT token FROM access_tokens WHERE app = :app AND expires_at > now() + interval '60 seconds'",
-                app=self._app,
-            )
+        row = self._store.row(
+            "SELECT token FROM access_tokens WHERE app = :app AND expires_at > now() + interval '60 seconds'",
+            app=self._app,
+        )
         return str(row["token"]) if row else None
 
     def lease_token(self, dead: str | None) -> bool:
         """True: the caller fetches a new one now, within 10 s. False: another does, or the stored one is not `dead`."""
-        with self._store.transaction() as tx:
-            row = tx.row(
-                """
-                INSERT INTO access_tokens (app, leased_until) VALUES (:app, now() + interval '10 seconds')
-                ON CONFLICT (app) DO UPDATE SET leased_until = excluded.leased_until
-                WHERE coalesce(access_tokens.leased_until <= now(), true)
-                  AND (coalesce(access_tokens.expires_at <= now() + interval '60 seconds', true)
-                       OR access_tokens.token = CAST(:dead AS text))
-                RETURNING app
-                """,
-                app=self._app,
-                dead=dead,
-            )
-        return row is not None
+        leased = self._store.run(
+            """
+            INSERT INTO access_tokens (app, leased_until) VALUES (:app, now() + interval '10 seconds')
+            ON CONFLICT (app) DO UPDATE SET leased_until = excluded.leased_until
+            WHERE coalesce(access_tokens.leased_until <= now(), true)
+              AND (coalesce(access_tokens.expires_at <= now() + interval '60 seconds', true)
+                   OR access_tokens.token = CAST(:dead AS text))
+            """,
+            app=self._app,
+            dead=dead,
+        )
+        return leased > 0
 
     def save_token(self, token: str, lifetime_s: int) -> None:
         """Keep it for everybody, and end the lease."""
-        with self._store.transaction() as tx:
-            tx.run(
-                """
-                UPDATE access_tokens SET token = :token, leased_until = NULL,
-                       expires_at = now() + interval '1 second' * CAST(:lifetime_s AS float8)
-                WHERE app = :app
-                """,
-                app=self._app,
-                token=token,
-                lifetime_s=lifetime_s,
-            )
+        self._store.run(
+            """
+            UPDATE access_tokens SET token = :token, leased_until = NULL,
+                   expires_at = now() + interval '1 second' * CAST(:lifetime_s AS float8)
+            WHERE app = :app
+            """,
+            app=self._app,
+            token=token,
+            lifetime_s=lifetime_s,
+        )
 
     def end_token_lease(self) -> None:
         """The fetch failed: let the next caller try."""
-        with self._store.transaction() as tx:
-            tx.run("UPDATE access_tokens SET leased_until = NULL WHERE app = :app", app=self._app)
+        self._store.run("UPDATE access_tokens SET leased_until = NULL WHERE app = :app", app=self._app)

@@ -1,11 +1,12 @@
-"""The one place that writes the audit log: each row is signed, and the payment's head goes on with it.
+"""The one place that writes the audit log: each row is signed and linked to the payment's row before it.
 
-No round trip is spent on it. What a link is made of is read with the payment (`READ`), the row is written by the same
-statement that moves the payment (`WRITE`, with the parameters of `Trail.step`).
+Signing costs no round trip. What a link is made of is read together with the payment (`READ`); the row is written with
+the change that it records.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shared.audit_chain import NOTHING_YET, AuditKey, Step, head, link
@@ -16,20 +17,7 @@ if TYPE_CHECKING:
 READ = """
     now() AS audit_at, nextval('audit_log_id_seq') AS audit_id, (SELECT stamped_at FROM installation) AS audit_since
 """
-"""Columns of the question that comes before, in the same transaction; beside them the payment's audit_length and
-audit_head, where there is a payment yet."""
-WRITE = """
-    INSERT INTO audit_log (id, at, transaction_id, actor, event, outcome, from_status, to_status, reason,
-                           inbox_id, said, place, link, link_key) OVERRIDING SYSTEM VALUE
-    SELECT CAST(:audit_id AS bigint), now(), id, CAST(:audit_actor AS text), CAST(:audit_event AS text),
-           CAST(:audit_outcome AS text), CAST(:audit_from AS text), CAST(:audit_to AS text),
-           CAST(:audit_reason AS text), CAST(:audit_inbox_id AS uuid), CAST(:audit_said AS text),
-           CAST(:audit_length AS integer), CAST(:audit_link AS text), CAST(:audit_key AS text)
-    FROM
-"""
-"""To be followed by what gives the payment's id."""
-
-
+"""Columns that the caller reads under the payment's lock, beside its audit_length and audit_head."""
 ROWS = """
     SELECT id, transaction_id, at, actor, event, outcome, from_status, to_status, reason, inbox_id, said,
            place, link, link_key
@@ -38,8 +26,16 @@ ROWS = """
 """Everything that was written, for whoever verifies it."""
 
 
+@dataclass(frozen=True)
+class Signed:
+    """One row of the audit log, ready to be written, and what it makes of the payment's own columns."""
+
+    row: dict[str, object]
+    payment: dict[str, object]
+
+
 class Trail:
-    """Signs history with the key of today."""
+    """Signs history with the current key."""
 
     def __init__(self, key: AuditKey) -> None:
         self._key = key
@@ -57,8 +53,8 @@ class Trail:
         inbox_id: str | None = None,
         said: str | None = None,
     ) -> None:
-        """One row about something that changes no status. `read` holds it and `READ`, the payment being locked."""
-        step = self.step(
+        """One row about something that changes no status. `read` has the payment's columns and `READ`."""
+        signed = self.sign(
             read,
             transaction_id,
             actor=actor,
@@ -70,18 +66,28 @@ class Trail:
             inbox_id=inbox_id,
             said=said,
         )
-        tx.run(
-            f"""
-            WITH noted AS (
-                UPDATE transactions SET audit_length = :audit_length, audit_head = :audit_head
-                WHERE id = CAST(:id AS uuid) RETURNING id)
-            {WRITE} noted
+        tx.later(
+            """
+            UPDATE transactions SET audit_length = :audit_length, audit_head = :audit_head WHERE id = CAST(:id AS uuid)
             """,
             id=transaction_id,
-            **step,
+            **signed.payment,
+        )
+        self.write(tx, signed)
+
+    def write(self, tx: Transaction, signed: Signed) -> None:
+        """The row. The caller writes `signed.payment` into the payment's row, in the same transaction."""
+        tx.later(
+            """
+            INSERT INTO audit_log (id, at, transaction_id, actor, event, outcome, from_status, to_status, reason,
+                                   inbox_id, said, place, link, link_key) OVERRIDING SYSTEM VALUE
+            VALUES (:id, :at, CAST(:transaction_id AS uuid), :actor, :event, :outcome, :from_status, :to_status,
+                    :reason, CAST(:inbox_id AS uuid), :said, :place, :link, :link_key)
+            """,
+            **signed.row,
         )
 
-    def step(
+    def sign(
         self,
         read: Row,
         transaction_id: str,
@@ -94,37 +100,25 @@ class Trail:
         reason: str | None = None,
         inbox_id: str | None = None,
         said: str | None = None,
-    ) -> dict[str, object]:
-        """The parameters of `WRITE`; `audit_length` and `audit_head` also belong on the payment."""
+    ) -> Signed:
+        """The payment's next row. A payment that is not in `read` yet gets its first."""
         before, length = read.get("audit_head") or NOTHING_YET, (read.get("audit_length") or 0) + 1
-        step = Step(
-            id=read["audit_id"],
-            transaction_id=transaction_id,
-            place=length,
-            at=read["audit_at"],
-            since=read["audit_since"],
-            actor=actor,
-            event=event,
-            outcome=outcome,
-            from_status=from_status,
-            to_status=to_status,
-            reason=reason,
-            inbox_id=inbox_id,
-            said=said,
-        )
-        signed = link(self._key, before, step)
-        return {
-            "audit_id": step.id,
-            "audit_actor": actor,
-            "audit_event": event,
-            "audit_outcome": outcome,
-            "audit_from": from_status,
-            "audit_to": to_status,
-            "audit_reason": reason,
-            "audit_inbox_id": inbox_id,
-            "audit_said": said,
-            "audit_length": length,
-            "audit_link": signed,
-            "audit_key": self._key.id,
-            "audit_head": head(self._key, transaction_id, length, signed),
+        said_of_it: dict[str, object] = {
+            "id": read["audit_id"],
+            "transaction_id": transaction_id,
+            "place": length,
+            "at": read["audit_at"],
+            "actor": actor,
+            "event": event,
+            "outcome": outcome,
+            "from_status": from_status,
+            "to_status": to_status,
+            "reason": reason,
+            "inbox_id": inbox_id,
+            "said": said,
         }
+        signature = link(self._key, before, Step(since=read["audit_since"], **said_of_it))  # type: ignore[arg-type]
+        return Signed(
+            {**said_of_it, "link": signature, "link_key": self._key.id},
+            {"audit_length": length, "audit_head": head(self._key, transaction_id, length, signature)},
+        )

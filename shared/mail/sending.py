@@ -9,15 +9,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from shared.collaborators import mailer
 from shared.observability.log import failed
-from shared.settings import settings
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from shared.collaborators import Collaborators
     from shared.deadline import Deadline
-    from shared.gateway import Gateway
     from shared.gateway.outbox import AnchorDue, InvoiceDue, MailDue, NoticeDue
     from shared.mail.letters import Kind, Letter
     from shared.mail.mailer import Email
@@ -30,47 +28,47 @@ class NoMailNow(Exception):
     """Nobody takes mail at the moment: leave the others alone for a while."""
 
 
-def send_now(gateway: Gateway, outbox_id: int, deadline: Deadline) -> None:
+def send_now(mine: Collaborators, outbox_id: int, deadline: Deadline) -> None:
     """This invoice, where nobody else has it. Whatever fails is logged, and the sweep goes on with it."""
     from shared.gateway.outbox import InvoiceDue
 
     try:
-        due = gateway.outbox.take(only=outbox_id)
+        due = mine.gateway.outbox.take(only=outbox_id)
         if isinstance(due, InvoiceDue):
-            send_invoice(gateway, due, deadline)
+            send_invoice(mine, due, deadline)
     except Exception as failure:  # the request is on file, and that is what was promised
         failed("invoices", failure)
 
 
-def send_invoice(gateway: Gateway, due: InvoiceDue, deadline: Deadline) -> None:
+def send_invoice(mine: Collaborators, due: InvoiceDue, deadline: Deadline) -> None:
     """Raises `NoMailNow`, or `MailRefused` where only this message failed; both are written down."""
     from shared.mail.letters import Kind, write
 
     letter = replace(
-        _letter(due, Kind.INVOICE, due.paid_at), invoice_number=due.invoice_number, invoice_date=due.invoice_date
+        _letter(mine, due, Kind.INVOICE, due.paid_at), invoice_number=due.invoice_number, invoice_date=due.invoice_date
     )
-    email = write(letter, gateway.watch.letter_template_breaks)
-    _send(gateway, due, email, f"{due.invoice_number}.{due.id}", deadline)
+    email = write(letter, mine.gateway.watch.letter_template_breaks)
+    _send(mine, due, email, f"{due.invoice_number}.{due.id}", deadline)
 
 
-def send_notice(gateway: Gateway, due: NoticeDue, deadline: Deadline) -> None:
+def send_notice(mine: Collaborators, due: NoticeDue, deadline: Deadline) -> None:
     """Raises as `send_invoice`."""
     from shared.mail.letters import Kind, write
 
     letter = replace(
-        _letter(due, Kind(due.topic), due.at),
+        _letter(mine, due, Kind(due.topic), due.at),
         refund_receipt=due.refund_receipt,
         refunded_kes=due.amount_kes if due.paid_at else None,
         result_code=due.result_code,
     )
-    email = write(letter, gateway.watch.letter_template_breaks)
-    _send(gateway, due, email, f"notice.{due.id}", deadline)
+    email = write(letter, mine.gateway.watch.letter_template_breaks)
+    _send(mine, due, email, f"notice.{due.id}", deadline)
 
 
-def _letter(due: InvoiceDue | NoticeDue, kind: Kind, at: datetime) -> Letter:
+def _letter(mine: Collaborators, due: InvoiceDue | NoticeDue, kind: Kind, at: datetime) -> Letter:
     from shared.mail.letters import Letter
 
-    shop, mail = settings().shop, settings().mail
+    shop, mail = mine.settings.shop, mine.settings.mail
     return Letter(
         kind=kind,
         lang=due.lang,
@@ -90,29 +88,29 @@ def _letter(due: InvoiceDue | NoticeDue, kind: Kind, at: datetime) -> Letter:
     )
 
 
-def mail_anchor(gateway: Gateway, due: AnchorDue, deadline: Deadline) -> None:
+def mail_anchor(mine: Collaborators, due: AnchorDue, deadline: Deadline) -> None:
     """To the shop itself. Raises as `send_invoice`."""
     from shared.mail.anchor_mail import render
 
-    _send(gateway, due, render(due.token, due.made_at, settings().mail.reply_to), f"anchor.{due.id}", deadline)
+    _send(mine, due, render(due.token, due.made_at, mine.settings.mail.reply_to), f"anchor.{due.id}", deadline)
 
 
-def _send(gateway: Gateway, due: MailDue, email: Email, message_id: str, deadline: Deadline) -> None:
+def _send(mine: Collaborators, due: MailDue, email: Email, message_id: str, deadline: Deadline) -> None:
     from shared.mail.mailer import MailRefused, MailStopped, MailUnanswered
 
     try:
-        mailer().send(email, deadline, message_id=message_id)
+        mine.mailer.send(email, deadline, message_id=message_id)
     except MailRefused as refusal:
-        gateway.outbox.failed(due, str(refusal), give_up=True)
+        mine.gateway.outbox.failed(due, str(refusal), give_up=True)
         raise
     except MailStopped as stopped:
-        gateway.outbox.put_back(due, str(stopped))
-        gateway.outbox.hold_mail(STOPPED_FOR_S)
-        gateway.watch.mail_stops()
+        mine.gateway.outbox.put_back(due, str(stopped))
+        mine.gateway.outbox.hold_mail(STOPPED_FOR_S)
+        mine.gateway.watch.mail_stops()
         raise NoMailNow from stopped
     except MailUnanswered as silence:
-        gateway.outbox.failed(due, str(silence))
+        mine.gateway.outbox.failed(due, str(silence))
         if silence.retry_after_s is not None:
-            gateway.outbox.hold_mail(silence.retry_after_s)
+            mine.gateway.outbox.hold_mail(silence.retry_after_s)
         raise NoMailNow from silence
-    gateway.outbox.sent(due)
+    mine.gateway.outbox.sent(due)

@@ -24,7 +24,7 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 from ops.verify import INVARIANTS, read_invariants
-from shared.collaborators import gateway
+from shared.collaborators import collaborators
 from shared.database import Row
 from shared.gateway.inbox import Entry
 from shared.mail.mailer import ID_HEADER
@@ -159,7 +159,7 @@ class Stage:
 
     def left_unjudged(self, pushed: Pushed, body: bytes) -> None:
         """A callback that is on file, acknowledged, and was not judged."""
-        gateway().inbox.remember(Entry(str(uuid.uuid4()), pushed.transaction_id, body), "127.0.0.1")
+        collaborators().gateway.inbox.remember(Entry(str(uuid.uuid4()), pushed.transaction_id, body), "127.0.0.1")
         self.already_told(pushed.checkout_request_id)
         self._acknowledged.add((pushed.transaction_id, body))
 
@@ -173,7 +173,7 @@ class Stage:
     def died_before_its_push(self) -> None:
         """An order that was committed, and no more."""
         order = self.next_order()
-        gateway().admissions.admit(
+        collaborators().gateway.admissions.admit(
             Order(str(order["phone_number"]), Decimal(str(order["amount"])), str(order["account_reference"])),
             None,
             settings().limits,

@@ -61,9 +61,8 @@ class Instance(threading.Thread):
             finally:
                 done.release()
         for collaborator in self._collaborators:
-            database = getattr(collaborator.made(), "database", None)
-            if database is not None:
-                database.close()
+            if (made := collaborator.made()) is not None:
+                made.gateway.database.close()
 
 
 def perform(job: Job) -> Any:
@@ -79,7 +78,7 @@ def ask_story(transaction_id: str) -> str:
     from shared.gateway.queries import QueryDue
     from shared.payments import Ids, Payment, Status
 
-    gateway = collaborators.gateway()
+    gateway = collaborators.collaborators().gateway
     with gateway.database.transaction() as tx:
         (row,) = tx.rows("SELECT *, now() AS now FROM transactions WHERE id = CAST(:id AS uuid)", id=transaction_id)
     payment = Payment(
@@ -91,7 +90,7 @@ def ask_story(transaction_id: str) -> str:
         success_held=row["success_held_at"] is not None,
     )
     due = QueryDue(payment, row["checkout_request_id"], row["failed_at"], row["now"])
-    return settlement.ask(gateway, collaborators.daraja(), due, Deadline.after(8))
+    return settlement.ask(gateway, collaborators.collaborators().daraja, due, Deadline.after(8))
 
 
 def judge_story(entry_id: str, transaction_id: str, body: str) -> str:
@@ -99,7 +98,7 @@ def judge_story(entry_id: str, transaction_id: str, body: str) -> str:
     from shared.gateway.inbox import Entry
 
     entry = Entry(entry_id, transaction_id, base64.b64decode(body))
-    return settlement.judge(collaborators.gateway(), entry, actor="sweep")
+    return settlement.judge(collaborators.collaborators().gateway, entry, actor="sweep")
 
 
 STORIES: dict[str, Callable[..., str]] = {"ask": ask_story, "judge": judge_story}
@@ -131,6 +130,9 @@ class Autocommitting:
         self._connected().run(sql, **params)
         return int(self._connection.row_count)
 
+    def later(self, sql: str, /, **params: object) -> None:
+        self.run(sql, **params)
+
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
@@ -150,12 +152,9 @@ def main(orders: IO[str], answers: IO[str]) -> None:
     from shared import collaborators, database, settings
 
     real_database = database.Database
-    own = [
-        OneForEachThread(getattr(collaborators, name).__wrapped__)
-        for name in ("gateway", "receiving_gateway", "daraja", "mailer")
-    ]
+    own = [OneForEachThread(getattr(collaborators, name).__wrapped__) for name in ("collaborators", "receiver")]
     # before the functions are imported, which take them by name
-    collaborators.gateway, collaborators.receiving_gateway, collaborators.daraja, collaborators.mailer = own  # type: ignore[assignment]
+    collaborators.collaborators, collaborators.receiver = own  # type: ignore[assignment]
     sys.setswitchinterval(0.0005)
     instances: list[Instance] = []
     for line in orders:

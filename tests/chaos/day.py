@@ -19,7 +19,7 @@ from random import Random
 from typing import Any
 
 from ops import review
-from shared.collaborators import gateway
+from shared.collaborators import collaborators
 from shared.database import Row
 from shared.payments import NOT_PAID, OPEN
 from simulator import bodies
@@ -345,16 +345,19 @@ class Day:
         """A person settles what is in review by the statement; then everything is paid, refunded or failed."""
         statement = {_transaction_of(one): one for one in self.safaricom.payments() if one["receipt"]}
         amounts = {entry["receipt"]: entry["amount"] for entry in self.safaricom.ledger()}
+        gateway = collaborators().gateway
         for row in self._payments():
             if row["status"] != "REVIEW":
                 continue
             found = statement.get(row["id"])
             if found is None:
-                review.fail(gateway(), row["id"], "asha", "not on the statement")
+                review.fail(gateway, row["id"], "asha", "not on the statement")
             elif row["review_reason"] == "duplicate_payment" or amounts[found["receipt"]] != row["amount"]:
-                review.refunded(gateway(), row["id"], f"REF{found['receipt']}", "asha", "on the statement")
+                review.refunded(
+                    collaborators().gateway, row["id"], f"REF{found['receipt']}", "asha", "on the statement"
+                )
             else:
-                review.pay(gateway(), row["id"], found["receipt"], "asha", "on the statement")
+                review.pay(gateway, row["id"], found["receipt"], "asha", "on the statement")
         self._invariants_hold()
         settled = {row["id"] for row in self._payments() if row["status"] in ("PAID", "REFUNDED")}
         assert settled == set(statement), "the closed books and the statement differ"

@@ -17,7 +17,6 @@ from pathlib import Path
 from random import Random
 
 RECORDED = Path(__file__).parents[1] / "contract" / "daraja_bodies" / "callbacks.json"
-AN_ID = "5f0c9a52-93f4-4c9b-8c52-0d6f3c5be001"
 TOKENS = (
     b'{"Body":{"stkCallback":{', b'"ResultCode":', b'"ResultDesc":', b'"MerchantRequestID":', b'"CheckoutRequestID":',
     b'"CallbackMetadata":{"Item":[', b'{"Name":"Amount","Value":', b'{"Name":"MpesaReceiptNumber","Value":',
@@ -56,37 +55,33 @@ def mutations(randomness: Random, times: int) -> Iterator[bytes]:
 
 
 def hold(body: bytes) -> str:
-    """Read it in every way the functions do. Raises when a promise is broken; gives what it was read as."""
+    """Read it as the functions do. Raises when a promise is broken; gives the kind of message it was read as."""
     from shared.daraja.callback_reader import CallbackSuccess, CallbackUnreadable, read_message
     from shared.daraja.result_codes import CALLBACK_FAILURES
-    from shared.gateway.inbox import Entry
-    from shared.settlement import from_callback
+    from shared.settlement import reported
 
-    told, receipts = read_message(body)
-    assert (told, receipts) == read_message(body)
+    message, receipts = read_message(body)
+    assert (message, receipts) == read_message(body)
     assert len(receipts) == len(set(receipts)) <= 20
     assert all(re.fullmatch("[!-~]{1,50}", receipt) for receipt in receipts)
-    news = from_callback(Entry("an entry", AN_ID, body), "callback")
-    assert (news is None) == isinstance(told, CallbackUnreadable)
-    if isinstance(told, CallbackUnreadable):
-        assert told.reason.isprintable()
+    if isinstance(message, CallbackUnreadable):
+        assert message.reason.isprintable()
         return "unreadable"
-    assert news is not None
-    event, evidence = news
-    for text in (told.description, evidence.result_code, evidence.result_desc, evidence.payer):
+    report = reported(message, "callback")
+    for text in (message.description, report.result_code, report.result_desc, report.payer):
         assert text is None or text.isprintable()  # no NUL and no half of a pair: PostgreSQL can store it
-    for each in (told.ids.merchant_request_id, told.ids.checkout_request_id):
+    for each in (message.ids.merchant_request_id, message.ids.checkout_request_id):
         assert each is None or re.fullmatch("[!-~]{1,255}", each)
-    assert re.search("[0-9*]{9,}", told.description) is None  # nothing that could be a phone number
-    if not isinstance(told, CallbackSuccess):
-        assert told.code != "0"
-        assert (told.code in CALLBACK_FAILURES) == (type(event).__name__ == "Declined")
-        return type(event).__name__
-    assert type(event).__name__ == "Confirmed"
-    for amount_kes in (told.amount_kes, told.balance_kes):
+    assert re.search("[0-9*]{9,}", message.description) is None  # nothing that could be a phone number
+    if not isinstance(message, CallbackSuccess):
+        assert message.code != "0"
+        assert (message.code in CALLBACK_FAILURES) == (report.name == "Declined")
+        return report.name
+    assert report.name == "Confirmed"
+    for amount_kes in (message.amount_kes, message.balance_kes):
         assert amount_kes is None or Decimal(0) <= amount_kes < 100_000_000
         assert amount_kes is None or amount_kes == round(amount_kes, 2)
-    assert told.receipt is None or told.receipt in receipts or len(receipts) == 20
+    assert message.receipt is None or message.receipt in receipts or len(receipts) == 20
     return "Confirmed"
 
 

@@ -22,7 +22,7 @@ import pytest
 from netlify.functions import invoice
 from ops.invoices import resend_given_up
 from shared import sweeping
-from shared.collaborators import gateway
+from shared.collaborators import collaborators
 from shared.database import Row
 from shared.mail.mailer import ID_HEADER
 from simulator.client import Shown
@@ -415,7 +415,7 @@ class MailStorm:
     def _an_operator_sends_what_was_given_up(self) -> None:
         """Of what was given up all can still be sent, but for what no server will ever take."""
         before = {row["id"] for row in self.shop.rows(LETTERS)}
-        assert resend_given_up(gateway(), "asha", "the mail server is well again")
+        assert resend_given_up(collaborators().gateway, "asha", "the mail server is well again")
         self._let_the_rest_arrive()
         again = [row for row in self.shop.rows(LETTERS) if row["id"] not in before]
         assert {row["has_no_address"] for row in again if not row["sent_at"]} <= {True}

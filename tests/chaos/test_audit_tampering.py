@@ -17,7 +17,6 @@ import pytest
 from ops import audit
 from shared.audit_chain import AuditKey, Step, head, link, read_step
 from shared.database import Database, Row, Transaction
-from shared.gateway.cases import Evidence
 from shared.gateway.outbox import AnchorDue
 from shared.payments import Event, OperatorRefunded, PushAccepted, PushNotSent, PushRefused, QueryConfirmed, TimePassed
 from tests.fixtures.ledger import KEY, Ledger, ids
@@ -100,17 +99,15 @@ def books(ledger: Ledger, random_seed: int) -> Iterator[Books]:
         [TimePassed()],
         [PushAccepted(ids(1))],
         [PushAccepted(ids(2)), QueryConfirmed()],
-        [PushAccepted(ids(3)), QueryConfirmed(), OperatorRefunded()],
-        [PushAccepted(ids(4)), TimePassed(), QueryConfirmed(), OperatorRefunded()],
+        [PushAccepted(ids(3)), QueryConfirmed(), OperatorRefunded("UE00000006")],
+        [PushAccepted(ids(4)), TimePassed(), QueryConfirmed(), OperatorRefunded("UE00000007")],
     ]
     for number, payment in enumerate(payments):
         if number < 4:
             ledger.age(payment, 4000)
         for event in stories[number % len(stories)] if number < len(stories) else [PushAccepted(ids(number))]:
             books.earlier.append(books.copy())
-            name = type(event).__name__
-            receipt = f"UE{number:08}" if isinstance(event, OperatorRefunded) else None
-            ledger.tell(payment, event, Evidence("a test", name, receipt=receipt, response_code="0"))
+            ledger.tell(payment, event, response_code="0")
     grow_older(books)
     assert not ledger.gateway.anchors.make()
     while not isinstance(due := ledger.gateway.outbox.take(), AnchorDue):

@@ -151,7 +151,7 @@ class Shop:
                 "outbox": ("next_try_at", "created_at"),
                 "query_budget": ("next_slot_at",),
                 "sweeps": ("began_at", "looked_at"),
-                "occasions": ("seen_at", "told_at", "since"),
+                "incidents": ("seen_at", "alerted_at", "since"),
             }.items():
                 for column in columns:
                     tx.run(f"UPDATE {table} SET {column} = {column} - interval '{minutes} minutes'")
@@ -161,7 +161,7 @@ class Shop:
         self.process.run(
             "import os; from shared import collaborators as c, settings as s\n"
             f"os.environ.update({environment!r})\n"
-            "for made in (c.gateway, c.receiving_gateway, c.daraja, c.mailer, s.settings, s.receiving,"
+            "for made in (c.collaborators, c.receiver, s.settings, s.receiving,"
             " s.monitoring): made.cache_clear()"
         )
 

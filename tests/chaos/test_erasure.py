@@ -16,7 +16,7 @@ from ops.audit import verify
 from ops.erasure import By, Eraser
 from ops.people import People, Person
 from shared import settings
-from shared.collaborators import daraja, gateway
+from shared.collaborators import collaborators
 from shared.database import Database
 from shared.deadline import Deadline
 from shared.gateway.queries import QueryDue
@@ -112,11 +112,11 @@ def everybody_is_erased(shop: Shop, phones: list[str] | tuple[str, ...]) -> tupl
 def everything_comes_to_its_end(shop: Shop) -> None:
     for _ in range(5):
         shop.age(3700)
-        while isinstance(due := gateway().queries.take(0), QueryDue):
-            ask(gateway(), daraja(), due, Deadline.after(8))
+        while isinstance(due := collaborators().gateway.queries.take(0), QueryDue):
+            ask(collaborators().gateway, collaborators().daraja, due, Deadline.after(8))
         shop.sweep()
         for row in shop.rows("SELECT id FROM transactions WHERE status = 'REVIEW'"):
-            review.fail(gateway(), str(row["id"]), "asha", "not on the statement")
+            review.fail(collaborators().gateway, str(row["id"]), "asha", "not on the statement")
         shop.rows("UPDATE callback_inbox SET outcome = 'noted' WHERE outcome = 'dead_letter' RETURNING id")
 
 

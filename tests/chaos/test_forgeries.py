@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from shared.collaborators import daraja, gateway
+from shared.collaborators import collaborators
 from shared.database import Row
 from shared.deadline import Deadline
 from shared.gateway.queries import QueryDue
-from shared.settlement import ask, look_at_the_clock
+from shared.settlement import ask, check_age
 from tests.chaos.crew import Crew, Job, callback, function
 from tests.chaos.customers import Pushed, Truth, nth_order, push
 from tests.chaos.forgeries import FORGERIES, AimsAt, Forgery, Kind, Scene, Target, failing, told
@@ -151,7 +151,7 @@ class Town:
                 assert self._shop.call("callback", "POST", target.path, raw=failing(target, "1037")).status == 200
             case "silent":
                 self._shop.rows(AN_HOUR_AGO, id=target.transaction_id)
-                assert look_at_the_clock(gateway(), target.transaction_id) == "to_review"
+                assert check_age(collaborators().gateway, target.transaction_id) == "to_review"
         return target
 
     def large(self, randomness: random.Random) -> Target:
@@ -165,8 +165,8 @@ class Town:
 
     def next_minute(self) -> None:
         """Everything that is due is asked, judged and sent."""
-        while isinstance(due := gateway().queries.take(0), QueryDue):
-            ask(gateway(), daraja(), due, Deadline.after(8))
+        while isinstance(due := collaborators().gateway.queries.take(0), QueryDue):
+            ask(collaborators().gateway, collaborators().daraja, due, Deadline.after(8))
         assert self._shop.sweep().status == 200
 
     def books(self) -> list[Row]:

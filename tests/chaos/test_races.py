@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from ops.verify import broken_invariants
-from shared.collaborators import gateway
+from shared.collaborators import collaborators
 from shared.database import Database
 from shared.gateway.admissions import Admitted
 from shared.gateway.inbox import MOST_FROM_EACH, Entry
@@ -104,7 +104,9 @@ def test_sweeps_that_run_at_once_do_each_piece_of_work_once(
         shop.age(31)
         told = [push(shop, nth_order(4 * number + which)) for which in (1, 2, 3)]
         for paid in told:
-            gateway().inbox.remember(Entry(str(uuid.uuid4()), paid.transaction_id, paid.success()), "127.0.0.1")
+            collaborators().gateway.inbox.remember(
+                Entry(str(uuid.uuid4()), paid.transaction_id, paid.success()), "127.0.0.1"
+            )
         shop.rows("UPDATE callback_inbox SET next_try_at = now() WHERE outcome IS NULL RETURNING id")
         at_once = 2 if number % 2 else 8
         sweeps += at_once
@@ -219,7 +221,7 @@ def test_two_hundred_payments_that_settle_at_once_have_invoice_numbers_without_a
 def ordered(shop: Shop, number: int) -> Pushed:
     """A payment that is about to be pushed, and already paid: the callback that tells of it overtakes the push."""
     order = Order(f"2547000000{number % 100:02}", Decimal(100 + number), f"R{number:06}", None, "alice@example.com")
-    admitted = gateway().admissions.admit(order, None, limits(NO_LIMITS), "a caller")
+    admitted = collaborators().gateway.admissions.admit(order, None, limits(NO_LIMITS), "a caller")
     assert isinstance(admitted, Admitted)
     return Pushed(
         transaction_id=admitted.transaction_id,

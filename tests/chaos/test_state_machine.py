@@ -23,7 +23,7 @@ from hypothesis.stateful import run_state_machine_as_test as run
 
 from ops import review
 from ops.session import NotPossible
-from shared.collaborators import gateway
+from shared.collaborators import collaborators
 from shared.database import Row
 from shared.gateway.inbox import Entry
 from shared.payments import NOT_PAID, OPEN, PUBLIC, Status
@@ -280,7 +280,7 @@ class AnyHistory(RuleBasedStateMachine):
         prompt = prompts[which % len(prompts)]
         code = prompt.results[-1]
         entry = Entry(str(uuid.uuid4()), prompt.transaction_id, prompt.callback(code))
-        gateway().inbox.remember(entry, "127.0.0.1")
+        collaborators().gateway.inbox.remember(entry, "127.0.0.1")
         if code == SUCCESS:
             prompt.told_plainly = True
             self.told.setdefault(prompt.transaction_id, set()).add(str(prompt.receipt))
@@ -392,24 +392,24 @@ class AnyHistory(RuleBasedStateMachine):
         prompt = self.safaricom.prompt_of(row["id"])
         if row["status"] != "REVIEW":
             with pytest.raises(NotPossible):
-                review.pay(gateway(), row["id"], "UKMXXXXXXX", "asha", "by mistake")
+                review.pay(collaborators().gateway, row["id"], "UKMXXXXXXX", "asha", "by mistake")
         elif prompt in self.undecided():
             return  # a person waits until the phone no longer rings
         elif prompt is None or not prompt.paid:
-            review.fail(gateway(), row["id"], "asha", "not on the statement")
+            review.fail(collaborators().gateway, row["id"], "asha", "not on the statement")
             self.given_up.add(row["id"])
         elif doubts or row["review_reason"] == "duplicate_payment":
-            review.refunded(gateway(), row["id"], f"R{prompt.receipt}", "asha", "sent back")
+            review.refunded(collaborators().gateway, row["id"], f"R{prompt.receipt}", "asha", "sent back")
         else:
-            review.pay(gateway(), row["id"], str(prompt.receipt), "asha", "on the statement")
+            review.pay(collaborators().gateway, row["id"], str(prompt.receipt), "asha", "on the statement")
 
     @precondition(lambda self: self.safaricom.asked)
     @rule(which=ANY)
     def a_person_has_a_callback_judged_again(self, which: int) -> None:
         entries = self.shop.rows("SELECT id::text FROM callback_inbox ORDER BY received_at DESC, id")
         if entries:
-            for entry in gateway().inbox.reopen(entries[which % len(entries)]["id"]):
-                judge(gateway(), entry, actor="operator")
+            for entry in collaborators().gateway.inbox.reopen(entries[which % len(entries)]["id"]):
+                judge(collaborators().gateway, entry, actor="operator")
 
     # What holds after every step --------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ import pytest
 
 from netlify.functions.callback import ACCEPTED
 from ops.__main__ import main as ops
-from shared.collaborators import receiving_gateway
+from shared.collaborators import receiver
 from shared.database import Database
 from shared.gateway.inbox import MOST_FROM_EACH, Entry, Kept
 from shared.settlement import remember
@@ -197,11 +197,11 @@ def test_a_flood_at_one_moment_stores_little_more(flagged: Shop) -> None:
 def test_a_callback_that_nobody_floods_costs_no_round_trip_more(flagged: Shop) -> None:
     payment = Payment(flagged)
     payment.told(b"the connection is open")
-    database = receiving_gateway().database
+    database = receiver().gateway.database
     before = database.round_trips
-    assert receiving_gateway().inbox.remember(Entry(payment.id, payment.id, b"x"), None) is Kept.STORED
+    assert receiver().gateway.inbox.remember(Entry(payment.id, payment.id, b"x"), None) is Kept.STORED
     assert database.round_trips - before <= 2
-    receiving_gateway().inbox.close(Entry(payment.id, payment.id, b"x"), "unreadable", ())
+    receiver().gateway.inbox.close(Entry(payment.id, payment.id, b"x"), "unreadable", ())
 
 
 def test_who_was_flooded_is_erased_once_a_person_looked(flagged: Shop, capsys: pytest.CaptureFixture[str]) -> None:

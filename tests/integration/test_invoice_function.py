@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from ops.limits import used
-from shared.collaborators import gateway
+from shared.collaborators import collaborators
 from shared.database import Database
 from shared.settings import settings
 from tests.fixtures.shop import CUSTOMER, Instance, Reply, Shop, forget_collaborators
@@ -120,7 +120,7 @@ def test_one_caller_asks_for_so_many_invoices_an_hour(shop: Shop, monkeypatch: p
     assert refused.headers["retry-after"] == str(refused.body["retry_after_s"])
     assert 3_500 < refused.body["retry_after_s"] <= 3_601
     assert again(shop, payments[0], caller="198.51.100.7").status == 202
-    assert used(gateway().database, settings().limits).address_pushes == len(payments)
+    assert used(collaborators().gateway.database, settings().limits).address_pushes == len(payments)
     shop.age(3_601)
     assert again(shop, payments[1]).status == 202
 

@@ -15,7 +15,7 @@ import pytest
 
 from ops.__main__ import main
 from ops.limits import Evidence, advise
-from shared.collaborators import gateway
+from shared.collaborators import collaborators
 from shared.gateway.admissions import Admitted, TooMany
 from shared.limits import Scope, caller_digest
 from shared.orders import Order
@@ -375,13 +375,13 @@ def test_a_day_ends_at_midnight_in_nairobi(shop: Shop, allow: Allow) -> None:
 def test_all_of_it_costs_no_round_trip_more_than_a_push_without_limits(shop: Shop, allow: Allow) -> None:
     allow(MAX_SHOP_KES_PER_DAY=10_000, SHOP_PUSHES_PER_MINUTE=3)
     order = Order(CUSTOMER, settings().limits.payment_kes.quantize(1) / 250, "A")
-    gateway().admissions.forget_callers()  # the connection is there, the environment checked
+    collaborators().gateway.admissions.forget()  # the connection is there, the environment checked
 
     def cost_of(to: str) -> tuple[object, int]:
-        before = gateway().database.round_trips
+        before = collaborators().gateway.database.round_trips
         asked = Order(to, order.amount_kes, order.account_reference)
-        found = gateway().admissions.admit(asked, None, settings().limits, f"caller {to}")
-        return found, gateway().database.round_trips - before
+        found = collaborators().gateway.admissions.admit(asked, None, settings().limits, f"caller {to}")
+        return found, collaborators().gateway.database.round_trips - before
 
     for number in range(3):
         admitted, round_trips = cost_of(phone(number))

@@ -166,7 +166,7 @@ def test_nobodys_mailbox_is_filled_by_orders_that_fail(shop: Shop) -> None:
         fails_with(shop, number, spellings[number % 4])
     fails_with(shop, 6, "other@example.com")
     let_minutes_pass(shop)
-    assert sorted(why or "told" for _, why in notices(shop)) == ["told"] * 4 + ["told_enough"] * 3
+    assert sorted(why or "sent" for _, why in notices(shop)) == ["daily_limit"] * 3 + ["sent"] * 4
     assert len(shop.letters()) == 4
     let_minutes_pass(shop, 24 * 60)
     fails_with(shop, 7, "victim@example.com")
@@ -338,7 +338,7 @@ def test_notices_that_are_not_told_leave_one_by_one_so_that_a_heap_of_them_outla
     for reference in ("ONE", "TWO"):
         failed(shop, account_reference=reference)
         shop.age(200)
-    outbox = collaborators.gateway().outbox
+    outbox = collaborators.collaborators().gateway.outbox
     assert isinstance(outbox.take(notices=()), Dropped)
     assert notices(shop) == [("failed", "off"), ("failed", None)]
 
@@ -390,7 +390,7 @@ def test_a_notice_that_was_sent_and_not_recorded_is_sent_again_under_its_id(
     """As when the process is killed in between: at least once, and known by its id."""
     failed(shop)
     with monkeypatch.context() as patched:
-        patched.setattr(collaborators.gateway().outbox, "sent", lambda due: 1 / 0)
+        patched.setattr(collaborators.collaborators().gateway.outbox, "sent", lambda due: 1 / 0)
         let_minutes_pass(shop)
     assert told(shop) == ["failed"]
     shop.sweep()

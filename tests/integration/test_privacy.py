@@ -794,7 +794,7 @@ def test_whoever_lacks_the_id_learns_nothing_from_a_status(shop: Shop) -> None:
     assert {reply.status for reply in replies} == {404}
     assert len({json.dumps([reply.headers, reply.body], sort_keys=True) for reply in replies}) == 1
     assert not any(private in str(replies) for private in (known, NUMBER, EMAIL, "1500"))
-    database = collaborators.gateway().database
+    database = collaborators.collaborators().gateway.database
     costs = []
     for each in (known, unknown):
         before = database.round_trips
@@ -826,7 +826,7 @@ IMPERSONAL = {
         "transactions.lang",
         "erasures.scope",
         "query_budget.app",
-        "occasions.topic",
+        "incidents.topic",
         "outbox.facts",
         "access_tokens.app",
     },

@@ -119,8 +119,8 @@ def test_what_the_functions_are_not_allowed(with_history: Shop, functions_url: s
 
 
 def test_the_handlers_run_as_this_role(with_history: Shop) -> None:
-    for made in (collaborators.gateway, collaborators.receiving_gateway):
-        with made().database.transaction() as tx:
+    for made in (collaborators.collaborators(), collaborators.receiver()):
+        with made.gateway.database.transaction() as tx:
             assert tx.row("SELECT current_user AS me, session_user AS first") == {"me": FUNCTIONS, "first": FUNCTIONS}
 
 

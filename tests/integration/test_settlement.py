@@ -1,4 +1,4 @@
-"""From evidence to settlement: what each kind of news is read as, how often it is tried, and when it is asked again."""
+"""From evidence to settlement: how each message is read, how often it is tried, and when Daraja is asked again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from shared import settlement
+from shared import retry
+from shared.daraja.callback_reader import CallbackUnreadable, read_message
 from shared.daraja.client import NoAnswerYet, QueryAnswered, QueryDeclined, QuerySucceeded
 from shared.daraja.source_addresses import Source
 from shared.database.errors import (
@@ -24,11 +25,21 @@ from shared.database.errors import (
     StatementFailed,
 )
 from shared.deadline import Deadline
-from shared.gateway.cases import Case, Evidence
+from shared.gateway.cases import Case, Report
 from shared.gateway.inbox import Entry
 from shared.gateway.queries import QueryDue
-from shared.payments import Confirmed, Declined, Ids, PushAccepted, QueryConfirmed, Status, UnknownCode
-from shared.settlement import ask, from_callback, judge, look_at_the_clock, remember, settle
+from shared.payments import (
+    Confirmed,
+    Declined,
+    Ids,
+    OperatorRefunded,
+    PushAccepted,
+    QueryConfirmed,
+    Status,
+    TimePassed,
+    UnknownCode,
+)
+from shared.settlement import ask, check_age, judge, remember, reported, settle
 from tests.fixtures.ledger import PHONES, Ledger, ids
 
 KES = Decimal(1500)
@@ -50,11 +61,11 @@ def status(ledger: Ledger, transaction_id: str) -> str:
     return str(ledger.payment(transaction_id)["status"])
 
 
-def callback(code: object = 0, told: Ids | None = OURS, **items: object) -> bytes:
-    """A callback's body; with `items` as its metadata, which are a good success's unless something else is asked."""
+def callback(code: object = 0, named: Ids | None = OURS, **items: object) -> bytes:
+    """A callback's body. `items` go over the metadata of a good success."""
     body: dict[str, Any] = {"ResultCode": code, "ResultDesc": "what Safaricom says"}
-    if told is not None:
-        body |= {"MerchantRequestID": told.merchant_request_id, "CheckoutRequestID": told.checkout_request_id}
+    if named is not None:
+        body |= {"MerchantRequestID": named.merchant_request_id, "CheckoutRequestID": named.checkout_request_id}
     if code == 0:
         usual = {
             "Amount": 1500,
@@ -62,8 +73,8 @@ def callback(code: object = 0, told: Ids | None = OURS, **items: object) -> byte
             "TransactionDate": 20260504170000,
             "PhoneNumber": 254708374149,
         }
-        named = [{"Name": name, "Value": value} for name, value in {**usual, **items}.items()]
-        body["CallbackMetadata"] = {"Item": named}
+        metadata = [{"Name": name, "Value": value} for name, value in {**usual, **items}.items()]
+        body["CallbackMetadata"] = {"Item": metadata}
     return json.dumps({"Body": {"stkCallback": body}}).encode()
 
 
@@ -98,34 +109,34 @@ def test_a_lost_race_is_repeated_twice(
 ) -> None:
     transaction_id = pushed(ledger)
     stumbles = stumbling(ledger, monkeypatch, *failures)
-    decision = settle(ledger.gateway, transaction_id, Confirmed(OURS, KES, RECEIPT), Evidence("a test", "Confirmed"))
+    decision = settle(ledger.gateway, transaction_id, Report(Confirmed(OURS, KES, RECEIPT), "a test"))
     assert stumbles.tries == len(failures) + 1
     assert decision is not None
     assert decision.status == status(ledger, transaction_id) == "PAID"
 
 
 @pytest.mark.parametrize("failure", [BUSY, BROKEN, UNKNOWN])
-def test_the_third_lost_race_is_told(ledger: Ledger, monkeypatch: pytest.MonkeyPatch, failure: DatabaseError) -> None:
+def test_the_third_lost_race_is_raised(ledger: Ledger, monkeypatch: pytest.MonkeyPatch, failure: DatabaseError) -> None:
     transaction_id = pushed(ledger)
     stumbles = stumbling(ledger, monkeypatch, failure, failure, failure)
     with pytest.raises(type(failure)):
-        look_at_the_clock(ledger.gateway, transaction_id)
+        check_age(ledger.gateway, transaction_id)
     assert stumbles.tries == 3
 
 
 @pytest.mark.parametrize("failure", [UNAVAILABLE, StatementFailed("wrong", sqlstate="42601")])
-def test_what_trying_again_cannot_help_is_told_at_once(
+def test_what_trying_again_cannot_help_is_raised_at_once(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, failure: DatabaseError
 ) -> None:
     transaction_id = pushed(ledger)
     stumbles = stumbling(ledger, monkeypatch, failure)
     with pytest.raises(type(failure)):
-        look_at_the_clock(ledger.gateway, transaction_id)
+        check_age(ledger.gateway, transaction_id)
     assert stumbles.tries == 1
 
 
 def test_a_lost_answer_to_commit_is_resolved_by_reading(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was written is written once: the second time it is old news."""
+    """What was written is written once: the second try reads it and repeats nothing."""
     transaction_id = pushed(ledger, customer_email="alice@example.com")
     really, answers_lost = ledger.gateway.cases.open, iter([True, False])
 
@@ -162,7 +173,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     ticking = Clock()
-    monkeypatch.setattr(settlement, "time", ticking)
+    monkeypatch.setattr(retry, "time", ticking)
     return ticking
 
 
@@ -216,115 +227,98 @@ def test_why_a_person_has_a_callback_judged_again_is_in_the_audit_log(ledger: Le
     assert audit == {"actor": "operator amina", "reason": "the customer called"}
 
 
-def test_a_callback_that_cannot_be_read_is_closed_with_the_receipts_in_it(ledger: Ledger) -> None:
+@pytest.mark.parametrize(
+    ("outcome", "known", "source", "body"),
+    [
+        ("unreadable", True, None, callback()[:-1]),
+        ("unknown_transaction", False, None, callback()),
+        ("held", True, Source.HELD, callback()),
+        ("held", True, Source.HELD, callback()[:-1]),
+    ],
+)
+def test_a_callback_that_settles_nothing_is_closed_with_the_receipts_in_it(
+    ledger: Ledger, outcome: str, known: bool, source: Source | None, body: bytes
+) -> None:
     transaction_id = pushed(ledger)
-    entry = ledger.on_file(transaction_id, callback()[:-1])
-    assert judge(ledger.gateway, entry, "callback") == "unreadable"
+    entry = replace(ledger.on_file(transaction_id if known else NOWHERE, body), source=source)
+    assert judge(ledger.gateway, entry, "callback") == outcome
     row = ledger.row("SELECT outcome, receipts FROM callback_inbox")
-    assert row == {"outcome": "unreadable", "receipts": [RECEIPT]}
-    assert status(ledger, transaction_id) == "PENDING"
-
-
-def test_a_callback_about_no_payment_of_ours_is_closed_with_the_receipts_in_it(ledger: Ledger) -> None:
-    entry = ledger.on_file(NOWHERE, callback())
-    assert judge(ledger.gateway, entry, "callback") == "unknown_transaction"
-    row = ledger.row("SELECT outcome, receipts FROM callback_inbox")
-    assert row == {"outcome": "unknown_transaction", "receipts": [RECEIPT]}
-
-
-def test_a_callback_that_is_held_for_its_address_is_closed_with_the_receipts_in_it(ledger: Ledger) -> None:
-    transaction_id = pushed(ledger)
-    held = replace(ledger.on_file(transaction_id, callback()), source=Source.HELD)
-    assert judge(ledger.gateway, held, "callback") == "held"
-    row = ledger.row("SELECT outcome, receipts FROM callback_inbox")
-    assert row == {"outcome": "held", "receipts": [RECEIPT]}
+    assert row == {"outcome": outcome, "receipts": [RECEIPT]}
     assert status(ledger, transaction_id) == "PENDING"
 
 
 @pytest.mark.parametrize(
     ("source", "alerts"), [(None, []), (Source.LISTED, []), (Source.UNLISTED, ["unlisted_address"])]
 )
-def test_a_callback_from_elsewhere_is_judged_and_somebody_is_told(
+def test_a_callback_from_an_unlisted_address_is_judged_and_raises_an_alert(
     ledger: Ledger, source: Source | None, alerts: list[str]
 ) -> None:
     transaction_id = pushed(ledger)
-    told = replace(ledger.on_file(transaction_id, callback()), source=source)
-    assert judge(ledger.gateway, told, "callback") == "paid"
+    entry = replace(ledger.on_file(transaction_id, callback()), source=source)
+    assert judge(ledger.gateway, entry, "callback") == "paid"
     assert [row["topic"] for row in ledger.rows("SELECT topic FROM outbox")] == alerts
 
 
-def entry(body: bytes) -> Entry:
-    return Entry("an entry", "a payment", body)
+def read(body: bytes) -> Report:
+    message, receipts = read_message(body)
+    assert not isinstance(message, CallbackUnreadable)
+    return reported(message, "callback", inbox_id="an entry", receipts_seen=receipts, why="a reason")
 
 
-def test_a_success_is_an_event_and_all_that_it_says_is_kept() -> None:
-    event, evidence = read(callback(Balance=12))
-    assert event == Confirmed(OURS, KES, RECEIPT)
-    assert evidence == Evidence(
+def test_all_that_a_success_says_is_kept() -> None:
+    assert read(callback(Balance=12)) == Report(
+        Confirmed(OURS, KES, RECEIPT),
         "callback",
-        "Confirmed",
         inbox_id="an entry",
         receipts_seen=(RECEIPT,),
-        ids=OURS,
-        receipt=RECEIPT,
         result_code="0",
         result_desc="what Safaricom says",
         transaction_date=datetime(2026, 5, 4, 14, 0, tzinfo=UTC),
         payer="254708374149",
         balance_kes=Decimal("12.00"),
+        why="a reason",
     )
-
-
-def read(body: bytes) -> tuple[object, Evidence]:
-    told = from_callback(entry(body), "callback")
-    assert told is not None
-    return told
-
-
-def test_a_success_that_says_nothing_in_words_keeps_no_words() -> None:
-    body = callback().replace(b"what Safaricom says", b"")
-    assert read(body)[1].result_desc is None
+    assert read(callback().replace(b"what Safaricom says", b"")).result_desc is None
 
 
 @pytest.mark.parametrize(
-    ("code", "becomes", "taken_back"),
-    [("1032", Status.CANCELLED, False), ("1037", Status.FAILED, True), ("1019", Status.EXPIRED, True)],
+    ("code", "event"),
+    [
+        ("1032", Declined(OURS, Status.CANCELLED)),
+        ("1037", Declined(OURS, Status.FAILED, may_be_taken_back=True)),
+        ("1019", Declined(OURS, Status.EXPIRED, may_be_taken_back=True)),
+        ("SFC_IC9999", UnknownCode(OURS)),
+        ("9" * 50, UnknownCode(OURS)),
+    ],
 )
-def test_a_known_failure_is_an_event_and_may_be_taken_back_or_not(code: str, becomes: Status, taken_back: bool) -> None:
-    event, evidence = read(callback(int(code)))
-    assert event == Declined(OURS, becomes)
-    assert evidence == Evidence(
+def test_all_that_a_failure_or_an_unknown_code_says_is_kept(code: str, event: Declined | UnknownCode) -> None:
+    assert read(callback(code)) == Report(
+        event,
         "callback",
-        "Declined",
         inbox_id="an entry",
-        ids=OURS,
         result_code=code,
         result_desc="what Safaricom says",
-        may_be_taken_back=taken_back,
+        why="a reason",
     )
-
-
-def test_a_code_that_nobody_has_explained_is_an_event_and_kept_as_it_came() -> None:
-    event, evidence = read(callback("SFC_IC9999"))
-    assert event == UnknownCode(OURS)
-    assert (evidence.event, evidence.result_code, evidence.may_be_taken_back) == ("UnknownCode", "SFC_IC9999", False)
-
-
-def test_a_code_as_long_as_any_is_kept_whole() -> None:
-    assert read(callback("9" * 50))[1].result_code == "9" * 50
-
-
-def test_what_cannot_be_read_is_no_event() -> None:
-    assert from_callback(entry(b"<html>"), "callback") is None
 
 
 @pytest.mark.parametrize("missing", ["MerchantRequestID", "CheckoutRequestID"])
 def test_a_callback_that_names_only_one_of_two_ids_names_none(missing: str) -> None:
     body = json.loads(callback())
     del body["Body"]["stkCallback"][missing]
-    event, evidence = read(json.dumps(body).encode())
-    assert event == Confirmed(None, KES, RECEIPT)
-    assert evidence.ids is None
+    report = read(json.dumps(body).encode())
+    assert (report.event, report.ids) == (Confirmed(None, KES, RECEIPT), None)
+
+
+def test_a_report_has_its_name_ids_and_receipt_from_its_event() -> None:
+    for event, name, ids_named, receipt in (
+        (Confirmed(OURS, KES, RECEIPT), "Confirmed", OURS, RECEIPT),
+        (PushAccepted(OURS), "PushAccepted", OURS, None),
+        (OperatorRefunded(RECEIPT), "OperatorRefunded", None, RECEIPT),
+        (TimePassed(), "TimePassed", None, None),
+    ):
+        report = Report(event, "a test")
+        assert (report.name, report.ids, report.receipt) == (name, ids_named, receipt)
 
 
 @pytest.mark.parametrize(
@@ -363,7 +357,7 @@ class Answers:
 
 
 def due(ledger: Ledger, transaction_id: str) -> QueryDue:
-    """The payment as the sweep takes it up, its question due and leased for a minute."""
+    """The payment as the sweep takes it, its query due and leased for a minute."""
     ledger.overwrite(
         "UPDATE transactions SET next_query_at = now() - interval '1 second' WHERE id = CAST(:id AS uuid)",
         id=transaction_id,
@@ -377,9 +371,9 @@ def due(ledger: Ledger, transaction_id: str) -> QueryDue:
 
 def asks(ledger: Ledger, about: QueryDue, answer: QueryAnswered) -> str:
     daraja = Answers(answer)
-    told = ask(ledger.gateway, daraja, about, SOON)  # type: ignore[arg-type]
+    outcome = ask(ledger.gateway, daraja, about, SOON)  # type: ignore[arg-type]
     assert daraja.asked == [(about.checkout_request_id, SOON)]
-    return told
+    return outcome
 
 
 def test_a_query_that_says_paid_pays_and_keeps_what_was_said(ledger: Ledger) -> None:
@@ -432,26 +426,25 @@ def test_no_answer_yet_settles_nothing_and_is_asked_again_by_the_schedule(ledger
 
 
 def slot_in(ledger: Ledger) -> timedelta:
-    """From the last question to the moment when anybody may ask the next."""
+    """From the last query to the moment when any instance may send the next."""
     row = ledger.row("SELECT max(b.next_slot_at) - max(t.last_query_at) AS wait FROM query_budget b, transactions t")
     wait = row["wait"]
     assert isinstance(wait, timedelta)
     return wait
 
 
-def test_too_many_questions_have_everybody_wait_a_minute(ledger: Ledger) -> None:
+def test_after_a_429_all_instances_wait_a_minute(ledger: Ledger) -> None:
     transaction_id = pushed(ledger)
-    ledger.age(transaction_id, 16 * 60)  # by the schedule it would be asked about again in a quarter of an hour
+    ledger.age(transaction_id, 16 * 60)  # the schedule alone would wait 15 minutes
     about = due(ledger, transaction_id)
     assert asks(ledger, about, NoAnswerYet("HTTP 429", throttled=True)) == "no_answer_yet"
     assert slot_in(ledger) >= timedelta(seconds=60)
     assert ledger.payment(transaction_id)["next_query_at"] == about.asked_at + timedelta(seconds=60)
 
 
-def test_a_query_that_tells_nothing_new_is_asked_again_by_the_schedule_of_a_failure(ledger: Ledger) -> None:
+def test_a_failure_that_a_query_repeats_is_asked_about_again(ledger: Ledger) -> None:
     transaction_id = pushed(ledger)
-    told = Evidence("callback", "Declined", result_code="1037", may_be_taken_back=True)
-    ledger.tell(transaction_id, Declined(OURS, Status.FAILED), told)
+    ledger.tell(transaction_id, Declined(OURS, Status.FAILED, may_be_taken_back=True), result_code="1037")
     failed_at = ledger.payment(transaction_id)["failed_at"]
     about = due(ledger, transaction_id)
     assert asks(ledger, about, QueryDeclined("1037", "no answer")) == "repeated"
@@ -459,10 +452,10 @@ def test_a_query_that_tells_nothing_new_is_asked_again_by_the_schedule_of_a_fail
 
 
 def test_a_query_that_is_only_noted_is_asked_again_by_the_schedule(ledger: Ledger) -> None:
-    """A silent payment's query says no: a person decides, and money may still come."""
+    """A query declines a silent payment: a person decides, and money may still come."""
     transaction_id = pushed(ledger)
     ledger.age(transaction_id, 3601)
-    assert look_at_the_clock(ledger.gateway, transaction_id) == "to_review"
+    assert check_age(ledger.gateway, transaction_id) == "to_review"
     about = due(ledger, transaction_id)
     assert asks(ledger, about, QueryDeclined("1032", "cancelled")) == "noted"
     assert ledger.payment(transaction_id)["next_query_at"] == about.asked_at + timedelta(minutes=15)
@@ -479,7 +472,7 @@ def test_a_query_that_contradicts_leaves_the_schedule_to_what_it_led_to(ledger: 
 def test_a_duplicate_that_a_query_uncovers_is_not_asked_about_again(ledger: Ledger) -> None:
     first = pushed(ledger, 1, phone=PHONES[0])
     ledger.age(first, 3601)
-    look_at_the_clock(ledger.gateway, first)
+    check_age(ledger.gateway, first)
     second = pushed(ledger, 2, phone=PHONES[0])
     ledger.tell(second, Confirmed(ids(2), KES, RECEIPT))
     assert asks(ledger, due(ledger, first), QuerySucceeded("processed")) == "to_review"
@@ -498,22 +491,19 @@ def test_a_query_about_a_payment_that_is_not_there_changes_nothing(ledger: Ledge
 # Time -----------------------------------------------------------------------------------------------------------------
 
 
-def test_the_clock_is_told_to_a_payment_in_the_sweeps_name(ledger: Ledger) -> None:
+def test_the_age_of_a_payment_is_checked_in_the_sweeps_name(ledger: Ledger) -> None:
     transaction_id = pushed(ledger)
-    assert look_at_the_clock(ledger.gateway, transaction_id) == "still_waiting"
+    assert check_age(ledger.gateway, transaction_id) == "still_waiting"
     ledger.age(transaction_id, 3601)
-    assert look_at_the_clock(ledger.gateway, transaction_id) == "to_review"
+    assert check_age(ledger.gateway, transaction_id) == "to_review"
     assert ledger.row("SELECT actor, event FROM audit_log WHERE to_status = 'REVIEW'") == {
         "actor": "sweep",
         "event": "TimePassed",
     }
-    assert look_at_the_clock(ledger.gateway, NOWHERE) == "unknown_transaction"
+    assert check_age(ledger.gateway, NOWHERE) == "unknown_transaction"
 
 
 def test_the_same_query_twice_pays_once(ledger: Ledger) -> None:
     transaction_id = pushed(ledger)
-    first = settle(ledger.gateway, transaction_id, QueryConfirmed(), Evidence("sweep", "QueryConfirmed", by_query=True))
-    again = settle(ledger.gateway, transaction_id, QueryConfirmed(), Evidence("sweep", "QueryConfirmed", by_query=True))
-    assert first is not None
-    assert again is not None
-    assert (first.outcome, again.outcome) == ("paid", "repeated")
+    outcomes = [ledger.tell(transaction_id, QueryConfirmed(), "sweep").outcome for _ in range(2)]
+    assert outcomes == ["paid", "repeated"]

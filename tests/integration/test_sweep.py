@@ -12,7 +12,6 @@ import pytest
 from netlify.functions import sweep as sweep_function
 from shared import collaborators, settings, sweeping
 from shared.gateway.queries import Later, QueryDue
-from shared.mail import sending
 from shared.mail.mailers import mailer_from
 from simulator import Behaviour
 from tests.fixtures.shop import CUSTOMER, Shop, admit
@@ -218,7 +217,7 @@ def test_queries_are_twelve_seconds_apart_whoever_asks(shop: Shop) -> None:
     for phone in PHONES[:2]:
         pending(shop, phone)
     shop.age(20)
-    queries = collaborators.gateway().queries
+    queries = collaborators.collaborators().gateway.queries
     assert isinstance(queries.take(12.0), QueryDue)
     later = queries.take(12.0)
     assert isinstance(later, Later)
@@ -234,7 +233,7 @@ def test_first_those_waiting_for_confirmation_then_those_watched_then_the_oldest
     shop.age(20)
     shop.status(watched)
     callback(shop, held)
-    queries = collaborators.gateway().queries
+    queries = collaborators.collaborators().gateway.queries
     order = []
     for _ in range(3):
         found = queries.take(0)
@@ -581,9 +580,9 @@ def test_a_key_that_is_refused_costs_no_invoice_a_try_and_a_person_is_told(
     for phone in PHONES[1:4]:
         checkout_id = shop.payment(pending(shop, phone, outcome="pay", callback_count=1))["checkout_request_id"]
         shop.simulator.client.wait_for_callback(checkout_id)
-    works = collaborators.mailer()
+    works = collaborators.collaborators().mailer
     revoked = mailer_from(replace(settings.settings().mail, sendgrid_api_key="SG.revoked"))
-    monkeypatch.setattr(sending, "mailer", lambda: revoked)
+    monkeypatch.setattr(collaborators.collaborators(), "mailer", revoked)
     for _ in range(5):
         done = shop.sweep().body
         assert (done.get("invoices_failed"), done.get("given_up")) == (1, None)
@@ -593,7 +592,7 @@ def test_a_key_that_is_refused_costs_no_invoice_a_try_and_a_person_is_told(
     assert [row["tries"] for row in rows] == [0, 0, 0]
     assert "SENDGRID_API_KEY" in rows[0]["last_error"]
     assert shop.row("SELECT count(*) AS n FROM outbox WHERE topic = 'mail_stopped' AND sent_at IS NOT NULL") == {"n": 1}
-    monkeypatch.setattr(sending, "mailer", lambda: works)
+    monkeypatch.setattr(collaborators.collaborators(), "mailer", works)
     assert shop.sweep().body["invoices"] == 3
     assert len(shop.letters()) == 3
 

@@ -19,10 +19,10 @@ from shared.payments import (
     TRANSITIONS,
     Circumstances,
     Confirmed,
+    ConfirmedBy,
     Decision,
     Declined,
     Event,
-    Evidence,
     Ids,
     OperatorFailed,
     OperatorPaid,
@@ -73,15 +73,15 @@ def payments(draw: st.DrawFn) -> Payment:
 
 
 def events(amount_kes: Decimal | None = None) -> st.SearchStrategy[Event]:
-    told = amounts if amount_kes is None else st.sampled_from([amount_kes, amount_kes + 1])
+    reported = amounts if amount_kes is None else st.sampled_from([amount_kes, amount_kes + 1])
     return st.one_of(
         st.builds(PushAccepted, st.sampled_from([OURS, OTHERS, MIXED])),
         st.sampled_from([PushRefused(), PushUnanswered(), PushNotSent(), QueryConfirmed(), TimePassed()]),
-        st.builds(Confirmed, ids, st.one_of(st.none(), told), receipts),
+        st.builds(Confirmed, ids, st.one_of(st.none(), reported), receipts),
         st.builds(Declined, ids, failures),
         st.builds(UnknownCode, ids),
         st.builds(QueryDeclined, failures),
-        st.sampled_from([OperatorPaid("UE00000001"), OperatorFailed(), OperatorRefunded()]),
+        st.sampled_from([OperatorPaid("UE00000001"), OperatorFailed(), OperatorRefunded("UE00000009")]),
     )
 
 
@@ -91,7 +91,7 @@ circumstances = st.builds(
     confirm_above_kes=st.just(THRESHOLD_KES),
     receipt_taken=st.booleans(),
     ids_taken=st.booleans(),
-    twin_paid=st.booleans(),
+    duplicate_paid=st.booleans(),
 )
 
 
@@ -104,7 +104,7 @@ def test_deciding_never_raises_and_never_leaves_the_table(
 
 
 @given(payments(), events(), circumstances)
-def test_what_was_paid_stays_paid_until_a_person_gives_it_back(
+def test_what_was_paid_stays_paid_until_a_person_refunds_it(
     payment: Payment, event: Event, around: Circumstances
 ) -> None:
     if payment.status in SETTLED:
@@ -125,19 +125,19 @@ def test_nobody_is_paid_without_evidence_of_the_exact_amount(
         return
     assert not around.ids_taken or not isinstance(event, Confirmed)
     match event:
-        case Confirmed(told, amount_kes, receipt):
+        case Confirmed(reported, amount_kes, receipt):
             assert amount_kes == payment.amount_kes
             assert receipt is not None
             assert receipt == decision.paid.receipt
             assert not around.receipt_taken
-            assert payment.ids is None or told == payment.ids
+            assert payment.ids is None or reported == payment.ids
             assert payment.amount_kes <= THRESHOLD_KES
-            assert not around.twin_paid
+            assert not around.duplicate_paid
         case QueryConfirmed():
             assert payment.ids is not None
             assert not payment.ids_are_learnt
             assert decision.paid.receipt is None
-            assert not around.twin_paid
+            assert not around.duplicate_paid
         case OperatorPaid(receipt):
             assert payment.status is Status.REVIEW
             assert not around.receipt_taken
@@ -152,7 +152,7 @@ def test_a_review_has_a_reason_and_nothing_else_has_one(payment: Payment, event:
 
 
 @given(payments(), events(), circumstances)
-def test_whoever_goes_to_a_person_is_announced(payment: Payment, event: Event, around: Circumstances) -> None:
+def test_a_review_raises_an_alert(payment: Payment, event: Event, around: Circumstances) -> None:
     decision = decide(payment, event, around)
     if decision.status is Status.REVIEW and payment.status is not Status.REVIEW:
         assert decision.alerts
@@ -181,16 +181,16 @@ def test_a_receipt_is_filled_in_once_and_never_replaced(payment: Payment, event:
 
 
 @dataclass(frozen=True)
-class Told:
+class SoFar:
     """A payment with what was written about it: how often it was confirmed, and by whom."""
 
     payment: Payment
     confirmations: int = 0
-    evidence: Evidence | None = None
+    evidence: ConfirmedBy | None = None
 
-    def hears(self, event: Event, at: datetime = NOON + timedelta(minutes=1)) -> Told:
+    def then(self, event: Event, at: datetime = NOON + timedelta(minutes=1)) -> SoFar:
         decision = decide(self.payment, event, Circumstances(at, THRESHOLD_KES))
-        return Told(
+        return SoFar(
             written(self.payment, decision),
             self.confirmations + (decision.paid is not None),
             decision.paid.evidence if decision.paid else self.evidence,
@@ -211,8 +211,8 @@ def written(payment: Payment, decision: Decision) -> Payment:
     )
 
 
-def ordered(amount_kes: Decimal) -> Told:
-    return Told(Payment("a payment", Status.INITIATED, amount_kes, NOON))
+def ordered(amount_kes: Decimal) -> SoFar:
+    return SoFar(Payment("a payment", Status.INITIATED, amount_kes, NOON))
 
 
 @st.composite
@@ -225,33 +225,33 @@ def histories(draw: st.DrawFn) -> tuple[Decimal, list[Event]]:
 @settings(max_examples=200)
 def test_whatever_happens_a_payment_is_confirmed_at_most_once(history: tuple[Decimal, list[Event]]) -> None:
     amount_kes, happened = history
-    told = ordered(amount_kes)
+    so_far = ordered(amount_kes)
     for event in happened:
-        told = told.hears(event)
-        assert told.confirmations == (told.payment.status is Status.PAID or told.evidence is not None)
-        assert told.confirmations <= 1
+        so_far = so_far.then(event)
+        assert so_far.confirmations == (so_far.payment.status is Status.PAID or so_far.evidence is not None)
+        assert so_far.confirmations <= 1
 
 
 @given(histories())
 @settings(max_examples=200)
 def test_a_large_amount_is_never_paid_by_a_callback_alone(history: tuple[Decimal, list[Event]]) -> None:
     amount_kes, happened = history
-    told = ordered(amount_kes)
+    so_far = ordered(amount_kes)
     for event in happened:
-        told = told.hears(event)
-    if amount_kes > THRESHOLD_KES and told.payment.status is Status.PAID:
-        assert told.evidence in (Evidence.QUERY, Evidence.OPERATOR)
+        so_far = so_far.then(event)
+    if amount_kes > THRESHOLD_KES and so_far.payment.status is Status.PAID:
+        assert so_far.evidence in (ConfirmedBy.QUERY, ConfirmedBy.OPERATOR)
 
 
 @given(histories(), st.data())
 @settings(max_examples=200)
 def test_the_same_news_again_changes_nothing_more(history: tuple[Decimal, list[Event]], data: st.DataObject) -> None:
     amount_kes, happened = history
-    told = ordered(amount_kes)
+    so_far = ordered(amount_kes)
     for event in happened:
-        told = told.hears(event)
+        so_far = so_far.then(event)
         if not isinstance(event, PushAccepted | PushRefused | PushNotSent | PushUnanswered):  # there is one push
-            assert told.hears(event) == told
+            assert so_far.then(event) == so_far
 
 
 EVIDENCE: dict[str, Event] = {
@@ -291,15 +291,17 @@ def test_callbacks_and_queries_of_one_payment_lead_to_the_same_end_in_any_order(
     """After the push was answered; Daraja cannot be asked before. Silence is an hour of it."""
     ends = set()
     for order in itertools.permutations(happened):
-        told = ordered(amount_kes).hears(EVIDENCE["accepted"])
+        so_far = ordered(amount_kes).then(EVIDENCE["accepted"])
         for name in order:
             event = EVIDENCE[name]
             if isinstance(event, Confirmed):
                 event = replace(event, amount_kes=amount_kes)
-            told = told.hears(event, NOON + timedelta(hours=2 if name == "silence" else 0))
-        if told.payment.success_held:  # what the held callback says is judged again once a query has agreed
-            told = told.hears(Confirmed(OURS, amount_kes, "UE00000001"))
-        ends.add((told.payment.status, told.payment.receipt if "confirmed" in happened else None, told.confirmations))
+            so_far = so_far.then(event, NOON + timedelta(hours=2 if name == "silence" else 0))
+        if so_far.payment.success_held:  # what the held callback says is judged again once a query has agreed
+            so_far = so_far.then(Confirmed(OURS, amount_kes, "UE00000001"))
+        ends.add(
+            (so_far.payment.status, so_far.payment.receipt if "confirmed" in happened else None, so_far.confirmations)
+        )
     assert ends == {(Status.PAID, "UE00000001" if "confirmed" in happened else None, 1)}
 
 
@@ -307,7 +309,7 @@ def test_callbacks_and_queries_of_one_payment_lead_to_the_same_end_in_any_order(
 def test_the_pushs_answer_and_the_callback_may_come_in_any_order(first: str) -> None:
     for second in {"accepted", "confirmed", "failed", "unknown code"} - {first}:
         ends = [
-            ordered(Decimal(1500)).hears(EVIDENCE[a]).hears(EVIDENCE[b]).payment
+            ordered(Decimal(1500)).then(EVIDENCE[a]).then(EVIDENCE[b]).payment
             for a, b in ((first, second), (second, first))
         ]
         if {first, second} & {"accepted", "confirmed"}:
@@ -333,7 +335,7 @@ def test_the_database_allows_exactly_the_transitions_of_the_table(database: Data
 
 def test_every_transition_of_the_table_is_reached_by_some_event() -> None:
     reached = set()
-    for status, reason, known, learnt, held, taken, twin, age in itertools.product(
+    for status, reason, known, learnt, held, taken, duplicate, age in itertools.product(
         Status,
         [None, *ReviewReason],
         (None, OURS),
@@ -346,7 +348,7 @@ def test_every_transition_of_the_table_is_reached_by_some_event() -> None:
         if (status is Status.REVIEW) != (reason is not None):
             continue
         payment = Payment("a payment", status, Decimal(1500), NOON, known, learnt, reason, None, held)
-        around = Circumstances(NOON + timedelta(seconds=age), THRESHOLD_KES, False, taken, twin)
+        around = Circumstances(NOON + timedelta(seconds=age), THRESHOLD_KES, False, taken, duplicate)
         for event in every_event(payment):
             now = decide(payment, event, around).status
             if now is not status:
