@@ -103,7 +103,7 @@ class Cases:
                 SELECT t.audit_length, t.audit_head, {READ},
                        t.id, t.status, t.amount, t.created_at, t.merchant_request_id, t.checkout_request_id,
                        t.phone_number, t.customer_email, t.customer_name, t.ids_are_learnt, t.review_reason,
-                       t.success_held_at, t.callback_received_at, c.mpesa_receipt_number,
+                       t.success_held_at, t.callback_received_at, t.next_query_at, c.mpesa_receipt_number,
                        t.status = 'REFUNDED' AND c.id IS NULL AS refunded_unpaid,
                        clock_timestamp() AS now,
                        EXISTS (SELECT FROM payment_confirmations o
@@ -135,7 +135,7 @@ class Cases:
 
 
 class Case:
-    """One payment, locked. `record` writes a decision whole; `note` writes an audit row that changes no status."""
+    """One payment, locked. `record` writes a decision whole."""
 
     def __init__(self, tx: Transaction, row: Row, report: Report, trail: Trail, confirm_above_kes: Decimal) -> None:
         self._tx = tx
@@ -168,21 +168,6 @@ class Case:
         if decision.fill_receipt is not None:
             self._fill_receipt(decision.fill_receipt)
         return True
-
-    def note(self, outcome: str) -> None:
-        """One audit row about something that changes no status. Once a case."""
-        report = self._report
-        self._trail.note(
-            self._tx,
-            self._row,
-            self.payment.id,
-            actor=report.actor,
-            event=report.name,
-            outcome=outcome,
-            reason=report.why,
-            inbox_id=report.inbox_id,
-            said=report.said,
-        )
 
     # The payment's row --------------------------------------------------------------------------------------------
 
@@ -237,7 +222,7 @@ class Case:
         if decision.status is Status.REFUNDED and decision.status is not payment.status:
             columns |= {"refunded_at": at, "refund_receipt": report.receipt}
         next_query = after_decision(payment, report.event, decision, self._row["now"])
-        if next_query is not UNCHANGED:
+        if next_query is not UNCHANGED and next_query != self._row["next_query_at"]:
             columns["next_query_at"] = next_query
         return columns
 

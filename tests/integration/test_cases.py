@@ -163,7 +163,7 @@ def test_no_other_payment_is_written(ledger: Ledger) -> None:
 @pytest.mark.parametrize(
     "event",
     [
-        pytest.param(SUCCESS, marks=pytest.mark.xfail(reason="next_query_at of a settled payment is always written")),
+        SUCCESS,
         FAILS,
         UnknownCode(OURS),
         TimePassed(),
