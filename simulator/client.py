@@ -29,7 +29,7 @@ class ControlError(Exception):
 
 
 class SimulatorClient:
-    def __init__(self, base_url: str, *, timeout_s: float = 10) -> None:
+    def __init__(self, base_url: str, *, timeout_s: float = 60) -> None:
         self.base_url = base_url.rstrip("/")
         self._timeout_s = timeout_s
         self._opener = _plain_http()
@@ -108,7 +108,7 @@ class SimulatorClient:
 
     # --- Waiting ---
 
-    def wait_for_prompt(self, msisdn: str, timeout_s: float = 10) -> Shown:
+    def wait_for_prompt(self, msisdn: str, timeout_s: float = 60) -> Shown:
         """The payment whose prompt is open on this phone."""
         return self.wait_for(
             lambda: next((one for one in self.payments() if one["phone"] == msisdn and one["prompt_open"]), None),
@@ -116,7 +116,7 @@ class SimulatorClient:
             timeout_s,
         )
 
-    def wait_for_callback(self, checkout_request_id: str, timeout_s: float = 10, *, count: int = 1) -> Shown:
+    def wait_for_callback(self, checkout_request_id: str, timeout_s: float = 60, *, count: int = 1) -> Shown:
         """The payment once `count` callbacks were sent and answered, or failed."""
 
         def told() -> Shown | None:
@@ -125,7 +125,7 @@ class SimulatorClient:
 
         return self.wait_for(told, f"{count} callback(s) for {checkout_request_id}", timeout_s)
 
-    def wait_for_mail(self, to: str, timeout_s: float = 10) -> Shown:
+    def wait_for_mail(self, to: str, timeout_s: float = 60) -> Shown:
         """The newest mail to this address."""
         return self.wait_for(
             lambda: next((one for one in self.mail() if any(to in shown for shown in one["to"])), None),

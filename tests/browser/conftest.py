@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from dev.browser import launched
 from tests.browser.customer import Customer
 from tests.browser.scripted_shop import ScriptedShop
+
+PATIENCE_MS = 60_000
+"""How long a test waits for what must come. A slow machine may take its time."""
+
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +28,7 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser) -> Iterator[Page]:
     """A phone-sized page of its own, with nothing remembered."""
     context = browser.new_context(viewport={"width": 390, "height": 844}, locale="en-KE", timezone_id="Africa/Nairobi")
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(PATIENCE_MS)
     yield context.new_page()
     context.close()
 

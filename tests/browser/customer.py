@@ -61,14 +61,24 @@ class Customer:
             self.enters("E-mail", email)
         self.presses("Pay KES 850")
 
-    def sees(self, title: str, timeout_ms: int = 15_000) -> Locator:
+    def sees(self, title: str) -> Locator:
         """The screen with this title: visible, alone, and holding the focus at its title."""
         heading = self.page.locator(".screen-title:visible")
-        expect(heading).to_have_text(title, timeout=timeout_ms)
+        expect(heading).to_have_text(title)
         return self.page.locator("[data-screen-name]:visible")
 
     def keeps_screenshots(self, name: str) -> None:
         keep_screenshots(self.page, name)
+
+    def is_stopped_by_the_browser(self) -> None:
+        """Something on the page breaks its content security policy. That policy also forbids `wait_for_function`,
+        which polls by eval; a promise is waited for without one."""
+        self.page.evaluate(
+            """() => new Promise((stopped) => {
+                const look = () => (window.violations.length ? stopped() : setTimeout(look, 20));
+                look();
+            })"""
+        )
 
     def complaints(self) -> list[str]:
         """Errors in the console, uncaught exceptions, violations of the content security policy."""

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Response, expect
 
 from shared.edge import SECURITY_HEADERS
-from tests.browser.customer import WATCH_FOR_VIOLATIONS, Customer
+from tests.browser.customer import Customer
 from tests.browser.scripted_shop import static_headers
 from tests.fixtures.site import Site
 
@@ -38,7 +38,6 @@ FUNCTIONS = [
     ("POST", "/.netlify/functions/stkpush", 422),
     ("GET", "/api/nosuch", 404),
 ]
-PATIENTLY_MS = 60_000
 
 
 @pytest.fixture
@@ -134,10 +133,10 @@ def test_a_whole_payment_breaks_no_rule_and_every_answer_on_the_way_is_safe(cust
     answers = answers_to(customer.page)
     customer.opens_the_shop()
     customer.pays_for_coffee("0700 000 047", email="wanjiku@example.com")
-    customer.sees("Check your phone", PATIENTLY_MS)
+    customer.sees("Check your phone")
     site.simulator.wait_for_prompt("254700000047")
     site.simulator.answer("254700000047", "pin")
-    customer.sees("Paid. Asante!", PATIENTLY_MS)
+    customer.sees("Paid. Asante!")
     paths = {urlsplit(answer.url).path for answer in answers}
     assert {"/", "/api/pay/stkpush"} <= paths
     assert any(path.startswith("/api/pay/status/") for path in paths)
@@ -161,10 +160,10 @@ INJECTIONS = {
 
 @pytest.mark.parametrize("what", INJECTIONS)
 def test_what_is_injected_into_the_checkout_does_nothing(page: Page, site: Site, what: str) -> None:
-    page.add_init_script(WATCH_FOR_VIOLATIONS)
-    page.goto(site.url)
+    visiting = Customer(page, site.url)
+    visiting.opens_the_shop()
     page.evaluate(f"() => {{ {INJECTIONS[what]} }}")
-    page.wait_for_function("window.violations.length > 0")
+    visiting.is_stopped_by_the_browser()
     assert page.evaluate("window.harmed") is None
 
 

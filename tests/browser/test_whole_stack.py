@@ -15,7 +15,6 @@ from tests.browser.customer import Customer, keep_screenshots
 from tests.fixtures.site import Site
 
 # netlify dev starts Python at a function's first call, and this machine may be busy
-PATIENTLY_MS = 60_000
 
 
 @pytest.fixture
@@ -38,7 +37,7 @@ def test_a_payment_goes_from_the_checkout_to_the_phone_to_its_receipt_and_invoic
     phone = _opens_the_virtual_phone(customer)
     keep_screenshots(phone, "stack-1-prompt")
     _types_the_pin(phone, "1234")
-    paid = customer.sees("Paid. Asante!", PATIENTLY_MS)
+    paid = customer.sees("Paid. Asante!")
 
     payment = _newest_payment(daraja, "254700000041")
     assert payment["amount"] == 850
@@ -61,10 +60,10 @@ def test_a_customer_without_an_address_gives_one_on_the_receipt_and_gets_the_inv
 ) -> None:
     customer.pays_for_coffee("0700 000 045")
     _types_the_pin(_opens_the_virtual_phone(customer), "1234")
-    paid = customer.sees("Paid. Asante!", PATIENTLY_MS)
+    paid = customer.sees("Paid. Asante!")
     customer.enters("Your e-mail address", "njeri@example.com")
     customer.presses("Send the invoice")
-    expect(paid).to_contain_text("The invoice is on its way", timeout=PATIENTLY_MS)
+    expect(paid).to_contain_text("The invoice is on its way")
     site.sweep()
     mail = daraja.wait_for_mail("njeri@example.com", 60)
     when = paid.locator("[data-slot='paid-at']").inner_text()
@@ -75,7 +74,7 @@ def test_a_cancelled_prompt_is_told_and_nothing_is_paid(customer: Customer, dara
     customer.pays_for_coffee("0700 000 042")
     phone = _opens_the_virtual_phone(customer)
     phone.get_by_role("button", name="Cancel", exact=True).click()
-    failed = customer.sees("Not paid", PATIENTLY_MS)
+    failed = customer.sees("Not paid")
     expect(failed).to_contain_text("cancelled")
     customer.keeps_screenshots("stack-4-cancelled")
     assert _newest_payment(daraja, "254700000042")["receipt"] is None
@@ -85,14 +84,14 @@ def test_after_a_wrong_pin_the_same_order_can_be_paid(customer: Customer, daraja
     customer.pays_for_coffee("0700 000 043")
     phone = _opens_the_virtual_phone(customer)
     _types_the_pin(phone, "0000")
-    failed = customer.sees("Not paid", PATIENTLY_MS)
+    failed = customer.sees("Not paid")
     expect(failed).to_contain_text("PIN was wrong")
     customer.keeps_screenshots("stack-5-wrong-pin")
 
     customer.presses("Try again")
-    customer.sees("Check your phone", PATIENTLY_MS)
+    customer.sees("Check your phone")
     _types_the_pin(phone, "1234")
-    customer.sees("Paid. Asante!", PATIENTLY_MS)
+    customer.sees("Paid. Asante!")
     first, second = (one for one in daraja.payments() if one["phone"] == "254700000043")
     assert first["account_reference"] == second["account_reference"]
 
@@ -101,14 +100,14 @@ def test_a_second_order_to_a_phone_with_an_open_prompt_has_to_wait(
     customer: Customer, site: Site, daraja: SimulatorClient
 ) -> None:
     customer.pays_for_coffee("0700 000 044")
-    customer.sees("Check your phone", PATIENTLY_MS)
+    customer.sees("Check your phone")
     context = customer.page.context.browser.new_context()  # type: ignore[union-attr]
     try:
         in_another_tab = Customer(context.new_page(), site.url)
         in_another_tab.opens_the_shop()
         in_another_tab.pays_for_coffee("0700 000 044")
         alert = in_another_tab.page.get_by_role("alert")
-        expect(alert).to_contain_text("Please wait before you pay again", timeout=PATIENTLY_MS)
+        expect(alert).to_contain_text("Please wait before you pay again")
         expect(in_another_tab.page.get_by_role("button", name=re.compile("Pay again in"))).to_be_disabled()
     finally:
         context.close()
@@ -116,7 +115,7 @@ def test_a_second_order_to_a_phone_with_an_open_prompt_has_to_wait(
 
 
 def _opens_the_virtual_phone(customer: Customer) -> Page:
-    waiting = customer.sees("Check your phone", PATIENTLY_MS)
+    waiting = customer.sees("Check your phone")
     customer.keeps_screenshots("stack-0-waiting")
     with customer.page.expect_popup() as opened:
         waiting.get_by_role("link", name="Open the virtual phone").click()
@@ -125,7 +124,7 @@ def _opens_the_virtual_phone(customer: Customer) -> Page:
 
 def _types_the_pin(phone: Page, pin: str) -> None:
     field = phone.get_by_label("Enter M-PESA PIN")
-    expect(field).to_be_visible(timeout=PATIENTLY_MS)
+    expect(field).to_be_visible()
     field.fill(pin)
     phone.get_by_role("button", name="OK", exact=True).click()
 

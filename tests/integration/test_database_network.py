@@ -32,7 +32,7 @@ def name(empty_database_url: str) -> str:
 
 @pytest.fixture
 def notes(proxy: Proxy, name: str) -> Iterator[Database]:
-    database = Database(proxy.url(name), statement_timeout_s=0.5)
+    database = Database(proxy.url(name), statement_timeout_s=1)
     yield database
     database.close()
 
@@ -88,7 +88,7 @@ def test_a_connection_forgotten_silently_while_we_were_frozen_is_replaced_soon(n
     proxy.forget_open_connections()
     began = time.monotonic()
     write(notes, "a")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 20
     assert read(notes) == ["a"]
     assert proxy.connections == 2
 

@@ -276,7 +276,7 @@ def test_a_lock_that_is_not_free_in_time_is_busy(url: str, bank: Database) -> No
 
 
 def test_a_statement_that_takes_too_long_is_busy(url: str) -> None:
-    database = Database(url, statement_timeout_s=0.1)
+    database = Database(url, statement_timeout_s=1)
     with pytest.raises(Busy, match="57014"), database.transaction() as tx:
         tx.rows("SELECT pg_sleep(60)")
     assert balance(database, 1) == 100
@@ -330,7 +330,7 @@ def test_the_timeouts_are_the_servers_and_end_with_the_transaction(url: str) -> 
 
 
 def test_a_frozen_function_holds_no_lock_for_long(url: str, other: Database) -> None:
-    frozen = Database(url, idle_timeout_s=0.3)
+    frozen = Database(url, idle_timeout_s=1)
     with pytest.raises(DatabaseUnavailable), frozen.transaction() as tx:
         tx.run("UPDATE accounts SET balance = 0 WHERE id = 1")
         withdraw(other, 1, 1)  # waits for the lock, and gets it when the server ends the frozen transaction
@@ -344,7 +344,7 @@ def test_a_frozen_function_holds_no_lock_for_long(url: str, other: Database) -> 
 def test_a_function_frozen_before_its_commit_learns_that_nothing_was_done(
     postgres_server: EmbeddedPostgres, url: str, other: Database, tcp: bool
 ) -> None:
-    frozen = Database(postgres_server.url(name_in(url), tcp=tcp), idle_timeout_s=0.3)
+    frozen = Database(postgres_server.url(name_in(url), tcp=tcp), idle_timeout_s=1)
     with pytest.raises(DatabaseUnavailable, match="25P03" if tcp else "Nothing was done"), frozen.transaction() as tx:
         tx.run("UPDATE accounts SET balance = 0 WHERE id = 1")
         withdraw(other, 1, 1)

@@ -28,7 +28,7 @@ def test_the_demo_pays_invoices_and_does_its_sums_while_the_usual_ports_are_take
         ports = {"PORT": str(shop.getsockname()[1]), "SIM_PORT": str(phone.getsockname()[1])}
         done = subprocess.run(
             [sys.executable, "-m", "dev.demo"],
-            cwd=ROOT, env=os.environ | ports, capture_output=True, text=True, timeout=150, check=False,
+            cwd=ROOT, env=os.environ | ports, capture_output=True, text=True, timeout=280, check=False,
         )  # fmt: skip
 
     assert done.returncode == 0, done.stdout + done.stderr
@@ -67,7 +67,7 @@ def test_two_demos_at_once_do_not_meet() -> None:
         )
         for _ in range(2)
     ]
-    ends = [process.communicate(timeout=150)[0] for process in both]
+    ends = [process.communicate(timeout=280)[0] for process in both]
 
     assert [process.returncode for process in both] == [0, 0], "\n".join(ends)
     assert not [folder for process in both for folder in (ROOT / ".lipa").glob(f"demo-{process.pid}")]

@@ -169,7 +169,7 @@ def test_a_frozen_function_goes_on_where_it_was(deployed: dict[str, DeployedFunc
 
 def test_a_hanging_deployed_function_answers_in_time_and_works_again(deployed: dict[str, DeployedFunction]) -> None:
     hang = deployed["hang"]
-    answer = hang.invoke(http_event("GET", "/api/hang"), within_s=15)
+    answer = hang.invoke(http_event("GET", "/api/hang"), within_s=60)
 
     assert answer["statusCode"] == 502
     assert answer["headers"]["content-type"] == "application/problem+json"
@@ -188,7 +188,7 @@ def test_time_that_a_frozen_machine_did_not_have_is_not_counted(deployed: dict[s
     hang.freeze()
     time.sleep(3)
     hang.thaw()
-    answer = hang.receive(15)
+    answer = hang.receive(60)
 
     assert answer["statusCode"] == 200
     assert json.loads(answer["body"])["pid"] == pid
@@ -233,11 +233,11 @@ def test_python_ends_with_its_host(built: Path, tmp_path: Path) -> None:
     file = built / ".netlify" / "functions" / "hang.zip"
     with DeployedFunction(file, tmp_path / "hang") as function:
         function.send(http_event("GET", "/api/hang"))
-        wait_until(lambda: len(function.python_processes()) == 1, 10)
+        wait_until(lambda: len(function.python_processes()) == 1)
         [python] = function.python_processes()
         function.process.kill()
 
-        wait_until(lambda: has_ended(python), 10)
+        wait_until(lambda: has_ended(python))
     make_removable(tmp_path)
 
 
