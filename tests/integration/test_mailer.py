@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,11 +12,10 @@ from dataclasses import replace
 from email import message_from_bytes
 from email.policy import default as default_policy
 from email.utils import formatdate
-from pathlib import Path
 from typing import Any
 
 import pytest
-from aiosmtpd.smtp import SMTP, AuthResult
+from aiosmtpd.smtp import SMTP
 
 from shared.deadline import Deadline
 from shared.mail import smtp
@@ -67,21 +65,6 @@ def test_smtp_is_used_where_it_is_set_and_sendgrid_otherwise() -> None:
 # What arrives ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("way", ["sendgrid", "smtp"])
-def test_a_message_arrives_whole_by_either_way(simulator: Simulator, way: str) -> None:
-    by = by_sendgrid(simulator.base_url) if way == "sendgrid" else by_smtp(f"smtp://127.0.0.1:{simulator.smtp_port}")
-    by.send(MESSAGE, soon(), "INV-2026-000001")
-    (arrived,) = simulator.client.mail()
-    assert arrived["via"] == way
-    assert "wanjiru@customer.example" in arrived["to"][0]
-    assert "Duka la Mfano" in arrived["from"]
-    assert "invoices@shop.example" in arrived["from"]
-    assert arrived["reply_to"] == "support@shop.example"
-    assert arrived["subject"] == MESSAGE.subject
-    assert arrived["text"].strip() == "Asante!"
-    assert arrived["html"].strip() == "<p>Asante!</p>"
-
-
 def test_sendgrid_gets_the_request_its_api_documents(server: ScriptedDaraja) -> None:
     server.answer(SEND, {"http_status": 202, "body": ""})
     by_sendgrid(server.base_url).send(MESSAGE, soon(), "INV-2026-000001")
@@ -99,38 +82,7 @@ def test_sendgrid_gets_the_request_its_api_documents(server: ScriptedDaraja) -> 
     assert said["tracking_settings"]["open_tracking"]["enable"] is False
 
 
-def test_a_repeat_carries_the_same_id() -> None:
-    with smtp_server() as (port, letters):
-        for _ in range(2):
-            by_smtp(f"smtp://127.0.0.1:{port}").send(MESSAGE, soon(), "INV-2026-000001")
-    assert len(letters) == 2
-    for letter in letters:
-        assert b"Message-ID: <INV-2026-000001@shop.example>" in letter
-        assert f"{ID_HEADER}: INV-2026-000001".encode() in letter
-
-
 # Nothing can be smuggled ----------------------------------------------------------------------------------------------
-
-SMUGGLED = "Wanjiru\r\nBcc: all@customer.example\r\n\r\nBody\x00\u202e"
-
-
-def test_no_name_or_subject_can_add_a_header_over_smtp() -> None:
-    with smtp_server() as (port, letters):
-        nasty = replace(MESSAGE, to_name=SMUGGLED, from_name=SMUGGLED, subject=SMUGGLED)
-        by_smtp(f"smtp://127.0.0.1:{port}").send(nasty, soon(), "INV-1")
-    head = letters[0].partition(b"\r\n\r\n")[0]
-    names = [line.partition(b":")[0].lower() for line in head.split(b"\r\n") if not line.startswith((b" ", b"\t"))]
-    assert b"bcc" not in names
-    assert b"\x00" not in head
-
-
-def test_no_name_or_subject_can_add_a_header_through_sendgrid(server: ScriptedDaraja) -> None:
-    server.answer(SEND, {"http_status": 202, "body": ""})
-    nasty = replace(MESSAGE, to_name=SMUGGLED, from_name=SMUGGLED, subject=SMUGGLED)
-    by_sendgrid(server.base_url).send(nasty, soon(), "INV-1")
-    said = server.asked_for(SEND)[0].json()
-    sent = [said["subject"], said["from"]["name"], said["personalizations"][0]["to"][0]["name"]]
-    assert sent == ["Wanjiru Bcc: all@customer.example Body"] * 3
 
 
 @pytest.mark.parametrize("to_address", ["wanjiru@customer.example", f"{'w' * 60}@customer.example"])
@@ -143,15 +95,6 @@ def test_a_name_that_mail_programs_would_decode_adds_no_recipient(to_address: st
     assert [each.addr_spec for each in letter["To"].addresses] == [to_address]
     assert "all@customer.example" in letter["To"].addresses[0].display_name
     assert "= ?utf-8?q?" in letter["Subject"]
-
-
-@pytest.mark.parametrize(
-    "address", ["", "nobody", "a@b", "a@b.example, c@d.example", "a@b.example\r\nBcc: c@d.example", "<a@b.example>"]
-)
-@pytest.mark.parametrize("url", [None, "smtp://127.0.0.1:9"])
-def test_what_is_no_address_is_refused_before_anybody_is_asked(address: str, url: str | None) -> None:
-    with pytest.raises(MailRefused):
-        mailer_from(replace(MAIL, smtp_url=url)).send(replace(MESSAGE, to_address=address), soon(), "INV-1")
 
 
 @pytest.mark.parametrize("message_id", ["", "a b", "a\r\nBcc: x", "a@b", "x" * 101])
@@ -256,13 +199,6 @@ def test_sendgrid_is_asked_without_proxies_or_redirects(
     assert simulator.client.mail() == []
 
 
-def test_no_answer_from_sendgrid_is_sent_again_later(server: ScriptedDaraja) -> None:
-    server.answer(SEND, None)
-    for base_url in (server.base_url, "http://127.0.0.1:9"):
-        with pytest.raises(MailUnanswered):
-            by_sendgrid(base_url).send(MESSAGE, soon(), "INV-1")
-
-
 def test_a_message_that_looks_like_an_api_key_is_refused_and_not_a_crash() -> None:
     """sendgrid's package looks for keys in what it sends."""
     with pytest.raises(MailRefused):
@@ -294,48 +230,12 @@ def test_five_hundreds_of_smtp_are_for_good_and_four_hundreds_are_not(
     assert "customer.example" not in str(failed.value)
 
 
-def test_starttls_with_a_certificate_and_a_password_delivers(
-    localhost_certificate: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(smtp, "tls_context", lambda: ssl.create_default_context(cafile=str(localhost_certificate)))
-    with smtp_server(certificate=localhost_certificate, password="p@ss word") as (port, letters):
-        by_smtp(f"smtp://shop:p%40ss%20word@127.0.0.1:{port}").send(MESSAGE, soon(), "INV-1")
-    assert len(letters) == 1
-
-
-def test_tls_from_the_first_byte_delivers(localhost_certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(smtp, "tls_context", lambda: ssl.create_default_context(cafile=str(localhost_certificate)))
-    with smtp_server(certificate=localhost_certificate, at_once=True) as (port, letters):
-        by_smtp(f"smtps://127.0.0.1:{port}").send(MESSAGE, soon(), "INV-1")
-    assert len(letters) == 1
-
-
-@pytest.mark.parametrize("at_once", [False, True])
-def test_a_mail_server_nobody_vouches_for_gets_neither_password_nor_message(
-    localhost_certificate: Path, at_once: bool
-) -> None:
-    with smtp_server(certificate=localhost_certificate, at_once=at_once) as (port, letters):
-        url = f"{'smtps' if at_once else 'smtp'}://shop:secret@127.0.0.1:{port}"
-        with pytest.raises(MailStopped, match="certificate"):
-            by_smtp(url).send(MESSAGE, soon(), "INV-1")
-    assert letters == []
-
-
 def test_a_server_elsewhere_without_starttls_gets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """This machine stands in for another: no name is exempt here."""
     monkeypatch.setattr(smtp, "LOOPBACK", frozenset())
     with smtp_server() as (port, letters), pytest.raises(MailStopped, match="STARTTLS"):
         by_smtp(f"smtp://127.0.0.1:{port}").send(MESSAGE, soon(), "INV-1")
     assert letters == []
-
-
-def test_a_wrong_password_stops_all_mail(localhost_certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(smtp, "tls_context", lambda: ssl.create_default_context(cafile=str(localhost_certificate)))
-    with (
-        smtp_server(certificate=localhost_certificate, password="right") as (port, _),
-        pytest.raises(MailStopped, match="SMTP_URL"),
-    ):
-        by_smtp(f"smtp://shop:wrong@127.0.0.1:{port}").send(MESSAGE, soon(), "INV-1")
 
 
 def silent(connection: socket.socket, over: threading.Event) -> None:
@@ -389,13 +289,7 @@ def server() -> Iterator[ScriptedDaraja]:
 
 
 @contextmanager
-def smtp_server(
-    *,
-    replies: dict[str, str] | None = None,
-    certificate: Path | None = None,
-    at_once: bool = False,
-    password: str | None = None,
-) -> Iterator[tuple[int, list[bytes]]]:
+def smtp_server(*, replies: dict[str, str] | None = None) -> Iterator[tuple[int, list[bytes]]]:
     """A real SMTP server: its port, and the letters it took."""
     letters: list[bytes] = []
     refusals = replies or {}
@@ -414,27 +308,9 @@ def smtp_server(
                 letters.append(envelope.content)
             return refusals.get("DATA", "250 OK")
 
-    context = None
-    if certificate:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
-    options: dict[str, Any] = {}
-    if context and not at_once:
-        options.update(tls_context=context, require_starttls=True)
-    if password:
-
-        def authenticator(_server: Any, _session: Any, _envelope: Any, _mechanism: str, given: Any) -> AuthResult:
-            return AuthResult(success=given.password == password.encode(), handled=False)
-
-        options.update(authenticator=authenticator, auth_required=True)
     loop = asyncio.new_event_loop()
     served = loop.run_until_complete(
-        loop.create_server(
-            lambda: SMTP(Handler(), hostname="mail.example", loop=loop, **options),
-            "127.0.0.1",
-            0,
-            ssl=context if at_once else None,
-        )
+        loop.create_server(lambda: SMTP(Handler(), hostname="mail.example", loop=loop), "127.0.0.1", 0)
     )
     serving = threading.Thread(target=loop.run_forever, daemon=True)
     serving.start()
@@ -445,10 +321,3 @@ def smtp_server(
         serving.join(5)
         served.close()
         loop.close()
-
-
-@pytest.fixture(scope="module")
-def localhost_certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from tests.fixtures.certificates import self_signed
-
-    return self_signed(tmp_path_factory.mktemp("tls"))

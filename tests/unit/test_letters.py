@@ -1,10 +1,11 @@
-"""Letters of every kind in both languages: what each says, what none gives away, what no customer can make of one."""
+"""Letters of every kind in both languages: what each says, what none reveals, what no customer can make of one."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -64,7 +65,7 @@ def test_page_and_text_both_say_what_happened_to_which_payment(kind: Kind, lang:
     ):  # fmt: skip
         assert shown in email.text
         assert shown in Page(email.html).text
-    assert email.to_address == "wanjiru@customer.example"
+    assert (email.to_address, email.to_name) == ("wanjiru@customer.example", "Wanjiru Example")
     assert email.from_name == "Duka la Mfano"
     assert "Duka la Mfano" in email.subject
     assert "KES 1,500" in email.subject
@@ -156,6 +157,69 @@ def test_a_template_can_say_what_the_documentation_lists() -> None:
     assert [name for name in (*values(USUAL), "subject") if f"`{name}`" not in page] == []
 
 
+# The invoice ----------------------------------------------------------------------------------------------------------
+
+NOT_A_TAX_INVOICE = "This is a payment receipt, not a KRA eTIMS tax invoice."
+UNPRINTABLE = "<script>alert(1)</script>\"'&\r\nTotal paid: KES 0\u202e\x00"
+
+
+@pytest.mark.parametrize(
+    ("lang", "subject"),
+    [
+        ("en", "Invoice INV-2026-000042 from Duka la Mfano: KES 1,500, paid"),
+        ("sw", "Ankara INV-2026-000042 kutoka Duka la Mfano: umelipa KES 1,500"),
+    ],
+)
+def test_the_subject_of_an_invoice_says_what_it_is(lang: Lang, subject: str) -> None:
+    assert written(replace(USUAL, lang=lang)).subject == subject
+
+
+@pytest.mark.parametrize(("lang", "pin"), [("en", "KRA PIN P000000000A"), ("sw", "PIN ya KRA P000000000A")])
+def test_an_invoice_has_the_shops_pin(lang: Lang, pin: str) -> None:
+    email = written(replace(USUAL, lang=lang))
+    assert pin in email.text
+    assert pin in Page(email.html).text
+
+
+@pytest.mark.parametrize(("lang", "follows"), [("en", "M-Pesa receipt to follow"), ("sw", "itafuata")])
+def test_a_receipt_that_is_not_known_yet_follows(lang: Lang, follows: str) -> None:
+    email = written(replace(USUAL, lang=lang, receipt=None))
+    assert follows in " ".join(email.text.replace(":", "").split())
+    assert follows in Page(email.html).text
+
+
+def test_large_and_small_amounts_are_written_as_people_write_them() -> None:
+    assert "KES 250,000" in written(replace(USUAL, amount_kes=Decimal(250_000))).text
+    assert "KES 1\n" in written(replace(USUAL, amount_kes=Decimal(1))).text
+
+
+def test_the_invoice_has_its_own_date_beside_the_payments() -> None:
+    """A payment that settled late is invoiced when it settled."""
+    email = written(replace(USUAL, invoice_date=datetime(2026, 11, 30, 9, 0, tzinfo=UTC)))
+    assert re.search(r"^Date: +30 November 2026$", email.text, re.MULTILINE)
+    assert re.search(r"^Paid: +23 November 2026, 01:29 EAT$", email.text, re.MULTILINE)
+
+
+def test_the_invoice_and_the_paid_page_say_in_the_same_words_what_they_are_not() -> None:
+    page = (Path(__file__).parents[2] / "public" / "index.html").read_text(encoding="utf-8")
+    assert NOT_A_TAX_INVOICE in page
+    assert NOT_A_TAX_INVOICE in written(USUAL).text
+
+
+def test_no_setting_or_number_of_an_invoice_can_become_markup_or_a_line() -> None:
+    email = written(
+        replace(
+            USUAL, shop_name=UNPRINTABLE, shop_address=UNPRINTABLE, receipt=UNPRINTABLE, invoice_number=UNPRINTABLE,
+            reply_to=UNPRINTABLE,
+        )
+    )  # fmt: skip
+    plain, page = Page(written(USUAL).html), Page(email.html)
+    assert page.elements == plain.elements
+    assert "<script>alert(1)</script>" in page.text
+    assert not re.search(r"[\u202e\x00]|\nTotal paid: KES 0", email.html + email.text)
+    assert "\n" not in email.subject
+
+
 # Why a payment failed -------------------------------------------------------------------------------------------------
 
 
@@ -165,7 +229,7 @@ def test_every_known_failing_code_has_its_words_in_both_languages() -> None:
 
 @pytest.mark.parametrize("lang", LANGS)
 @pytest.mark.parametrize("code", sorted(CALLBACK_FAILURES))
-def test_a_failed_payment_is_told_why_and_what_to_do(code: str, lang: Lang) -> None:
+def test_a_failure_says_why_and_what_to_do(code: str, lang: Lang) -> None:
     why = reason(code, lang)
     email = written(replace(USUAL, kind=Kind.FAILED, lang=lang, result_code=code))
     for shown in (why.message, why.next_step):
@@ -184,7 +248,7 @@ def test_the_same_reason_in_english_is_one_in_swahili(lang: Lang) -> None:
 
 
 @pytest.mark.parametrize("lang", LANGS)
-def test_nobody_is_promised_that_no_money_left_where_it_may_have(lang: Lang) -> None:
+def test_no_letter_says_that_no_money_left_where_it_may_have(lang: Lang) -> None:
     promise = {"en": "No money has left", "sw": "Hakuna pesa zilizotoka"}[lang]
     for code, known in CALLBACK_FAILURES.items():
         email = written(replace(USUAL, kind=Kind.FAILED, lang=lang, result_code=code))
@@ -195,11 +259,11 @@ def test_nobody_is_promised_that_no_money_left_where_it_may_have(lang: Lang) -> 
 
 
 @pytest.mark.parametrize("lang", LANGS)
-def test_a_code_that_nobody_has_explained_is_told_in_general(lang: Lang) -> None:
+def test_an_unknown_code_has_a_general_reason(lang: Lang) -> None:
     assert reason("4711", lang) == reason(None, lang) == NOT_TAKEN[lang]
 
 
-# What none gives away, and what nobody makes of one -------------------------------------------------------------------
+# What none reveals, and what nobody can make of one -------------------------------------------------------------------
 
 
 @every_letter
@@ -212,7 +276,7 @@ def test_the_whole_phone_number_is_nowhere_and_no_address_but_the_shops(kind: Ki
 
 
 @pytest.mark.parametrize("personal", ["customer_name", "customer_email", "customer_phone", "description"])
-def test_a_letter_in_a_traceback_gives_nobody_away(personal: str) -> None:
+def test_the_repr_of_a_letter_has_no_personal_data(personal: str) -> None:
     assert getattr(USUAL, personal)[3:] not in repr(USUAL)
 
 
@@ -284,7 +348,7 @@ def test_whatever_was_typed_is_shown_as_text(kind: Kind, lang: Lang, text: str) 
         ("N" * 300, "N" * 99 + "…"),
     ],
 )
-def test_what_was_typed_stays_what_it_was_where_it_does_no_harm(text: str | None, shown: str) -> None:
+def test_what_was_typed_changes_only_where_it_could_be_a_link_or_mislead(text: str | None, shown: str) -> None:
     assert typed(text) == shown
 
 
