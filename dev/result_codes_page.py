@@ -21,6 +21,7 @@ A code is text (`SFC_IC0003`), and only known codes settle a payment:
   "callback and query" do: the others might be about the query itself.
 - `4999`, `500.001.1001`, 429, HTML and any other answer to a query mean that there is no answer yet.
 - Any other code sends the payment to review.
+- The customer's words are in `shared/daraja/result_codes.py`, in Swahili in `shared/mail/reasons.py`.
 - "Asked again" means after 5 minutes and after 1 hour, because the cause passes or Safaricom has taken the code back.
 
 Evidence: OFF, the table of result codes on Safaricom's portal (2025-12-28), or the page that is named; OBS, captured;
@@ -44,20 +45,11 @@ def result_codes_page() -> str:
 
 
 def _each() -> Iterator[str]:
-    advice: dict[str, list[str]] = {}
     for known in _in_order():
         where = "callback and query" if known.code in QUERY_FAILURES else "callback only"
         again = ", asked again" if known.may_be_taken_back else ""
-        advice.setdefault(known.next_action, []).append(f"`{known.code}`")
-        yield f"### {known.code}"
-        yield ""
-        yield f"{known.becomes.value}, {where}{again}. {known.evidence.replace(THE_TABLE, 'OFF')}."
-        yield f"- Customer: {known.message}"
-        yield f"- Shop: {known.operator_note}"
-        yield ""
-    yield "## What the customer is advised to do"
-    yield ""
-    yield from (f"- {', '.join(codes)}: {next_action}" for next_action, codes in advice.items())
+        evidence = known.evidence.replace(THE_TABLE, "OFF")
+        yield f"- **{known.code}** {known.becomes.value}, {where}{again}. {known.operator_note} [{evidence}]"
     yield ""
 
 

@@ -1,46 +1,8 @@
-"""docs/states.md, printed from the code: `decide` is asked about every status, event and circumstance."""
+"""docs/states.md, printed from shared/payments.py: the diagram, and what each status means."""
 
 from __future__ import annotations
 
-import itertools
-from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
-
-from shared.payments import (
-    NOT_PAID,
-    OPEN,
-    PUBLIC,
-    SETTLED,
-    TRANSITIONS,
-    Circumstances,
-    Confirmed,
-    Decision,
-    Declined,
-    Event,
-    Ids,
-    OperatorFailed,
-    OperatorPaid,
-    OperatorRefunded,
-    Payment,
-    PushAccepted,
-    PushNotSent,
-    PushRefused,
-    PushUnanswered,
-    QueryConfirmed,
-    QueryDeclined,
-    ReviewReason,
-    Status,
-    TimePassed,
-    UnknownCode,
-    decide,
-)
-
-NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
-AGES = (timedelta(0), timedelta(minutes=2), timedelta(minutes=20), timedelta(hours=2))
-SMALL, LARGE = Decimal(1500), Decimal(50_000)
+from shared.payments import PUBLIC, TRANSITIONS, ReviewReason, Status
 
 MEANINGS = {
     Status.INITIATED: "The row is committed; the push has not been answered yet.",
@@ -68,7 +30,7 @@ REASONS = {
 
 def states_page() -> str:
     """The whole page, as Markdown."""
-    return "\n".join([*_top(), *_diagram(), *_meanings(), *_reasons(), *_answers()]) + "\n"
+    return "\n".join([*_top(), *_diagram(), *_meanings(), *_reasons()]) + "\n"
 
 
 def _top() -> list[str]:
@@ -101,76 +63,3 @@ def _meanings() -> list[str]:
 def _reasons() -> list[str]:
     lines = [f"- `{reason}`: {REASONS[reason]}" for reason in ReviewReason]
     return ["## Why a payment is in REVIEW", "", *lines, ""]
-
-
-def _answers() -> list[str]:
-    """What each event makes of each status; statuses of which it makes the same share a line."""
-    found: dict[str, dict[Status, dict[str, set[str]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(set)))
-    for status in Status:
-        for event, decision in decisions(status):
-            became = "stays" if decision.status is status else decision.status.value
-            why = decision.alerts or (decision.outcome.value,)
-            found[type(event).__name__][status][became].update(why)
-    lines = ["## What each event makes of each state", ""]
-    lines += ["In brackets: the alerts; if there is none, the `outcome` in the log line.", ""]
-    for event_name, by_status in found.items():
-        same: dict[str, list[str]] = defaultdict(list)
-        for status, becomes in by_status.items():
-            text = "; ".join(f"{became} ({', '.join(sorted(why))})" for became, why in sorted(becomes.items()))
-            same[text].append(status)
-        lines += [f"**{event_name}**", "", *(f"- {', '.join(of)}: {text}" for text, of in same.items()), ""]
-    return lines
-
-
-def decisions(status: Status) -> Iterator[tuple[Event, Decision]]:
-    """Every decision about payments of this status, over all that it can depend on."""
-    for payment, around in itertools.product(payments(status), circumstances()):
-        for event in every_event(payment):
-            yield event, decide(payment, event, around)
-
-
-def every_event(payment: Payment) -> Iterator[Event]:
-    """One of each event, fitting `payment` where it can fit: enough to draw every arrow."""
-    ids = payment.ids or Ids("0000-0000-0000-00001", "ws_CO_1")
-    yield PushAccepted(ids)
-    yield PushAccepted(Ids("0000-0000-0000-00002", "ws_CO_2"))
-    yield PushRefused()
-    yield PushNotSent()
-    yield PushUnanswered()
-    yield Confirmed(ids, payment.amount_kes, "UE00000001")
-    yield Confirmed(ids, payment.amount_kes + 1, "UE00000002")
-    yield Confirmed(ids, None, None)
-    yield Confirmed(None, payment.amount_kes, "UE00000003")
-    for becomes in (Status.FAILED, Status.CANCELLED, Status.EXPIRED):
-        yield Declined(ids, becomes)
-        yield QueryDeclined(becomes)
-    yield UnknownCode(ids)
-    yield QueryConfirmed()
-    yield TimePassed()
-    yield OperatorPaid("UE00000004")
-    yield OperatorFailed()
-    yield OperatorRefunded("UE00000002")
-
-
-def payments(status: Status) -> Iterator[Payment]:
-    """Every kind of payment that can have this status."""
-    ids = Ids("0000-0000-0000-00001", "ws_CO_1")
-    reasons = tuple(ReviewReason) if status is Status.REVIEW else (None,)
-    receipts = ("UE00000001", None) if status in SETTLED else (None,)
-    known_ids = [(ids, False)] if status is Status.PENDING else [(None, False), (ids, True)]
-    if status in NOT_PAID | SETTLED | {Status.REVIEW}:
-        known_ids.append((ids, False))
-    held = (False, True) if status in OPEN | NOT_PAID else (False,)
-    for (its_ids, learnt), reason, receipt, success_held, amount, age in itertools.product(
-        known_ids, reasons, receipts, held, (SMALL, LARGE), AGES
-    ):
-        payment = Payment("a", status, amount, NOON - age, its_ids, learnt, reason, receipt, success_held)
-        yield payment
-        if status is Status.REFUNDED and receipt is None:
-            yield replace(payment, refunded_unpaid=True)
-
-
-def circumstances() -> Iterator[Circumstances]:
-    """Everything that may surround an event."""
-    for receipt_taken, ids_taken, duplicate_paid in itertools.product((False, True), repeat=3):
-        yield Circumstances(NOON, Decimal(20_000), receipt_taken, ids_taken, duplicate_paid)

@@ -12,7 +12,6 @@ from decimal import Decimal
 
 import pytest
 
-from dev.states_page import every_event
 from shared.payments import (
     AN_INITIATED_PAYMENT_DIED_AFTER,
     CALLBACK_CANNOT_RESOLVE,
@@ -49,6 +48,7 @@ from shared.payments import (
     UnknownCode,
     decide,
 )
+from tests.fixtures.events import every_event
 
 NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 KES = Decimal(1500)

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dev.states_page import every_event
 from shared.database import Database
 from shared.payments import (
     NOT_PAID,
@@ -40,6 +39,7 @@ from shared.payments import (
     UnknownCode,
     decide,
 )
+from tests.fixtures.events import every_event
 
 NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 THRESHOLD_KES = Decimal(20_000)
