@@ -877,7 +877,7 @@ def test_every_column_that_can_hold_words_is_erased_purged_or_impersonal(shop: S
 def test_the_page_about_privacy_tells_what_the_code_does() -> None:
     page = (Path(__file__).parents[2] / "docs" / "privacy.md").read_text(encoding="utf-8")
     for rule in retention.RULES:
-        assert f"| {rule.what} | {rule.where} | {rule.why} | {rule.kept} |" in page
+        assert f"- **{rule.what}** ({rule.where}): {rule.why}. Kept: {rule.kept}." in page
     assert retention.THE_BOOKS.days // 365 == 7
     assert f"{retention.A_COMPLAINT.days} days" in page
     assert f"within {RECENT_H} hours" in page
