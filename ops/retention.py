@@ -74,7 +74,7 @@ RULES = (
     Rule(
         "when the customer last looked",
         "transactions",
-        "who is watched is asked about first; what was seen is not mailed",
+        "to ask first about payments whose customer waits; to send no notice of what the page showed",
         "30 days",
         table="transactions",
         condition="watched_at < now() - CAST(:age AS interval) "
