@@ -1,10 +1,10 @@
 /**
  * The three calls to the payment functions.
  *
- * What matters to a payment is whether an answer is definite:
- *   Problem   the functions said no. This attempt is over.
- *   NoAnswer  nobody can say whether the request arrived (no network, a timeout, a broken gateway).
- *             Ask again with the same Idempotency-Key, never with a new one.
+ * An answer is definite or not:
+ *   Problem   the functions refused. This attempt is over.
+ *   NoAnswer  the request may have arrived or not (no network, a timeout, a broken gateway).
+ *             Send it again with the same Idempotency-Key, never with a new one.
  */
 
 const PUSH_URL = "/api/pay/stkpush";
@@ -13,11 +13,11 @@ const PUSH_TIMEOUT_MS = 40_000;
 const STATUS_TIMEOUT_MS = 12_000;
 const INVOICE_TIMEOUT_MS = 20_000;
 
-/** Server errors that promise that nothing was sent to the phone. Every other 5xx is no answer. */
+/** Server errors after which nothing was sent to the phone. Every other 5xx is no answer. */
 const DEFINITE_SERVER_ERRORS = new Set(["daraja_rejected", "unavailable", "misconfigured"]);
-/** The functions' own refusals to be asked so often; a 429 of anybody else says nothing about this request. */
+/** Limits of the functions. Any other 429 comes from in front of them and says nothing about this request. */
 const DEFINITE_REFUSALS = new Set(["too_soon", "too_many", "too_often"]);
-/** Client errors that say nothing about this request: asked too slowly, too early, or too often. */
+/** Client errors that say nothing about this request: too slow, too early, too often. */
 const INDEFINITE_CLIENT_ERRORS = new Set([408, 425, 429]);
 
 /** An RFC 9457 problem: `status`, `code`, `detail`, `errors` [{field, detail}], `retryAfterS`. */
@@ -48,20 +48,20 @@ export async function requestPush(order, idempotencyKey) {
   });
   if (response.ok && body.status_url) {
     const { transaction_id: transactionId, status_url: statusUrl, poll_after_s: pollAfterS = 3 } = body;
-    // without Daraja's own id nobody knows yet whether the prompt went out
+    // without Daraja's id it is not known yet whether the prompt went out
     return { transactionId, statusUrl, pollAfterS, isUnclear: body.checkout_request_id === null };
   }
   throw refusal(response, body);
 }
 
-/** The payment as it stands: `status`, `amount`, `message`, `mpesa_receipt_number`?, `next_action`?, `retry_after_s`? */
+/** The payment now: `status`, `amount`, `message`, `mpesa_receipt_number`?, `next_action`?, `retry_after_s`? */
 export async function readStatus(statusUrl) {
   const { response, body } = await call(statusUrl, STATUS_TIMEOUT_MS, {});
   if (response.ok && body.status) return body;
   throw refusal(response, body);
 }
 
-/** Asks for the invoice of a paid payment. The shop takes the address only where it has none yet. */
+/** Asks for the invoice of a paid payment. The shop stores the address only if it has none yet. */
 export async function requestInvoice(transactionId, email) {
   const { response, body } = await call(INVOICE_URL, INVOICE_TIMEOUT_MS, {
     method: "POST",
@@ -97,7 +97,7 @@ function refusal(response, body) {
   return definite ? new Problem(status, body, retryAfterS) : new NoAnswer(`HTTP ${status}`, retryAfterS);
 }
 
-/** The JSON object in `text`; an empty one where there is none (an HTML page, a cut answer). */
+/** The JSON object in `text`; an empty one if there is none (an HTML page, a cut answer). */
 function readJson(text) {
   try {
     const value = JSON.parse(text);

@@ -1,5 +1,5 @@
 /**
- * One attempt to pay: what was asked, under which Idempotency-Key, and where its status can be read.
+ * One attempt to pay: the request, its Idempotency-Key, and where its status can be read.
  *
  * It is kept before the request leaves, so that a reload repeats the same attempt instead of making a second one.
  * The key is new for each attempt and the same for every repetition of it.

@@ -5,9 +5,9 @@
  *             ↓         ↓
  *       unreachable   stopped (no answer after five minutes; the customer can look again)
  *
- * Promises: one Idempotency-Key per attempt, used again for every repetition of it; a reload continues the same attempt;
- * nothing is called failed that the server did not call failed; a failed payment that turns out paid shows as paid; a new
- * attempt begins only at the customer's word, and after the earlier one has been asked about once more.
+ * An attempt has one Idempotency-Key, also when it is repeated or continued after a reload. Only the server says that a
+ * payment failed; if it is paid after all, the page shows that. A new attempt begins only when the customer asks for it,
+ * after the status of the earlier one was read once more.
  */
 
 import { NoAnswer, Problem, readStatus, requestPush } from "./api.js";
@@ -25,9 +25,9 @@ import { Screens } from "./screens.js";
 const PATIENCE_MS = 5 * 60_000;
 const OFFER_HELP_AFTER_S = 30;
 const LONGEST_PAUSE_S = 60;
-/** Longer waits are told, not counted down. */
+/** A longer wait is named, not counted down. */
 const HOLDS_AT_MOST_S = 15 * 60;
-/** How often an answer that may still change is looked at: a receipt that follows, a late success. */
+/** How often an answer that may still change is read again: a receipt that follows, a late success. */
 const SETTLING_PAUSE_S = { paid: 10, under_review: 15, failed: 20 };
 
 export class Checkout {
@@ -124,7 +124,7 @@ export class Checkout {
 
   // What happens ----------------------------------------------------------------------------------------------------
 
-  /** Sends the request until somebody answers it. Only a definite answer ends the attempt. */
+  /** Sends the request until it has a definite answer. */
   async #send() {
     const run = this.#begin();
     const attempt = this.#attempt;
@@ -151,7 +151,7 @@ export class Checkout {
     }
   }
 
-  /** Waits on the "cannot reach" screen. An old request is sent only at the customer's word: its prompt would surprise. */
+  /** Waits on the "cannot reach" screen. An old request is sent only if the customer asks: its prompt would surprise. */
   async #holdUnreachable(seconds) {
     this.#screens.show("unreachable");
     const again = Date.now() + seconds * 1000;
@@ -168,8 +168,8 @@ export class Checkout {
   }
 
   /**
-   * Asks for the status until there is nothing more to learn or another run begins. When patience ends it asks only
-   * when the customer returns to the page.
+   * Asks for the status until it is final or another run begins. After five minutes it asks only when the customer
+   * returns to the page.
    */
   async #follow(firstPauseS) {
     const run = this.#begin();
@@ -186,7 +186,7 @@ export class Checkout {
     }
   }
 
-  /** {status} as the server tells it, {missing: true}, or neither when there was no answer. */
+  /** {status} as the server says, {missing: true}, or neither when there was no answer. */
   async #ask() {
     try {
       return { status: await readStatus(this.#attempt.statusUrl) };
@@ -285,7 +285,7 @@ export class Checkout {
     pointToVirtualPhone(order.phone_number);
   }
 
-  /** Whatever ran before finds another number and ends. */
+  /** Ends the run before this one: it finds another number. */
   #begin() {
     this.#run += 1;
     this.#pause.wake();

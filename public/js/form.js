@@ -1,5 +1,5 @@
 /**
- * The checkout form: reads it, shows what is wrong with it, and holds the button while a payment has to wait.
+ * The checkout form: reads it, shows its errors, and disables the button while a payment has to wait.
  *
  * Inputs are found by `name`, the same names as in the API, so an error of the server finds its field.
  */
@@ -18,7 +18,7 @@ export class CheckoutForm {
   #readyLabel = "Pay";
   #holdTimer = null;
 
-  /** `root` holds the form and, for the own amount, may hold fields outside the form. */
+  /** `root` contains the form, and perhaps fields outside of it (the customer's own amount). */
   constructor(root) {
     this.#root = root;
     this.#form = root.querySelector('[data-slot="form"]');
@@ -37,7 +37,7 @@ export class CheckoutForm {
     });
   }
 
-  /** The API's JSON body for this basket, or null after showing what has to be corrected. */
+  /** The API's JSON body for this basket; null after showing the errors. */
   read({ amount, reference, description }) {
     const value = (name) => this.#field(name).value.trim();
     const phone = readPhone(value("phone_number"));
@@ -61,7 +61,7 @@ export class CheckoutForm {
     return order;
   }
 
-  /** Puts an earlier order's details back, where the customer has not typed others. */
+  /** Restores an earlier order's details in the fields that are empty. */
   fill(order) {
     for (const name of ["phone_number", "customer_name", "customer_email"]) {
       const field = this.#field(name);
@@ -95,7 +95,7 @@ export class CheckoutForm {
     if (!this.#holdTimer) this.#button.textContent = this.#readyLabel;
   }
 
-  /** Keeps the button shut for `seconds` and counts them down on it. Another phone number need not wait. */
+  /** Disables the button for `seconds` and counts them down on it. Another phone number need not wait. */
   hold(seconds) {
     this.#release();
     const until = Date.now() + seconds * 1000;
@@ -148,7 +148,7 @@ export class CheckoutForm {
   }
 }
 
-/** Whether it looks like an e-mail address; whether it is one, the server says. */
+/** Whether it looks like an e-mail address. The server decides. */
 export function isEmail(text) {
   return EMAIL.test(text);
 }

@@ -1,9 +1,9 @@
 /**
  * The paid page's question for an e-mail address, where the order had none.
  *
- * The shop takes one address for a payment and keeps to it, so this page asks until the shop has said yes, and remembers
- * that across a reload: `attempt.invoice` is "asked" after the yes, and "unclear" while nobody knows whether a request
- * arrived. The address itself is neither stored here nor shown again.
+ * The shop stores one address for a payment. This page asks until the shop has accepted one, and remembers that across a
+ * reload: `attempt.invoice` is "asked" afterwards, and "unclear" while a request has no answer. The address itself is
+ * neither stored here nor shown again.
  */
 
 import { NoAnswer, Problem, requestInvoice } from "./api.js";
@@ -31,7 +31,7 @@ export class InvoiceRequest {
   #sending = null;
   #onNotPaid;
 
-  /** `onNotPaid()`: the shop says that there is nothing to invoice, so the payment's status has changed. */
+  /** `onNotPaid()`: the payment is not paid any more, so its status must be read again. */
   constructor(screens, onNotPaid) {
     this.#screens = screens;
     this.#onNotPaid = onNotPaid;
@@ -44,7 +44,7 @@ export class InvoiceRequest {
     });
   }
 
-  /** Begins with another payment: what was typed or said for the last one is gone. */
+  /** Begins with another payment: empties the form and the note. */
   take(attempt) {
     this.#attempt = attempt;
     this.#field.value = "";
@@ -75,7 +75,7 @@ export class InvoiceRequest {
     if (attempt === this.#attempt) this.#tell(said, before);
   }
 
-  /** `said`: nothing after a yes, else the refusal or the silence. */
+  /** `said`: nothing if the shop accepted; else the refusal, or that there was no answer. */
   #tell(said, before) {
     if (!said) {
       this.#mark("asked");

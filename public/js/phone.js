@@ -1,6 +1,6 @@
 /**
- * Phone numbers: every Kenyan way of writing one, one way of sending it, one way of showing it.
- * Only the shape is checked. Whether it is an M-Pesa line is for Safaricom to say.
+ * Phone numbers: read in every Kenyan form, sent in one form, shown in one form.
+ * Only the form is checked. Safaricom knows whether it is an M-Pesa line.
  */
 
 const FILLING = /[\s\-.()]/g;
@@ -12,7 +12,7 @@ export function readPhone(text) {
   return found ? `254${found[1]}` : null;
 }
 
-/** "254712345678" → "0712 ••• 678": enough to recognise, too little to read over a shoulder. */
+/** "254712345678" → "0712 ••• 678": enough to recognise it. */
 export function maskPhone(msisdn) {
   return `0${msisdn.slice(3, 6)} ••• ${msisdn.slice(-3)}`;
 }

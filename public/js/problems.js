@@ -43,10 +43,10 @@ const WORDS = {
   },
 };
 
-/** Refusals that say themselves, in the customer's words, which limit it is and what to do. */
+/** Refusals whose `detail` already tells the customer which limit it is and what to do. */
 const TELL_THEMSELVES = new Set(["too_many", "above_limit"]);
 
-/** {title, text, errors} for a Problem. The server's own faults name its settings: they are not for customers. */
+/** {title, text, errors} for a Problem. Errors of the server name its settings, so customers do not see them. */
 export function wordsFor(problem) {
   const errors = problem.status < 500 ? problem.errors : [];
   const words = WORDS[errors.length > 0 ? "invalid" : problem.code] ?? WORDS.other;

@@ -1,8 +1,8 @@
 /**
- * What the paid page's receipt says, row by row: the same as the e-mailed invoice, as far as this page knows it.
+ * The rows of the paid page's receipt: those of the e-mailed invoice, as far as this page knows them.
  *
- * The time is the status answer's `updated_at`, which moves with the status alone: of a paid payment it is when it was
- * paid, also after its M-Pesa receipt number came later. It is told in Nairobi's time, wherever the customer is.
+ * The time is the status answer's `updated_at`, which changes only with the status: for a paid payment, when it was paid,
+ * also if its receipt number came later. It is shown in Nairobi's time.
  */
 
 import { formatKes } from "./money.js";
@@ -22,7 +22,7 @@ export function receiptOf(status, order) {
   };
 }
 
-/** "2026-11-22T22:29:59Z" → "23 November 2026, 01:29 EAT". What is no time → "". */
+/** "2026-11-22T22:29:59Z" → "23 November 2026, 01:29 EAT". Anything else → "". */
 function inNairobi(instant) {
   const moment = new Date(instant ?? "");
   return Number.isNaN(moment.getTime()) ? "" : `${DAY.format(moment)}, ${MINUTE.format(moment)} EAT`;

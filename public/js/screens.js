@@ -33,7 +33,7 @@ export class Screens {
     else window.scrollTo(0, 0);
   }
 
-  /** Writes texts into every blank of that name. What is empty is hidden, with its data-row; live regions excepted. */
+  /** Writes texts into the blanks. Empty ones are hidden with their data-row, except live regions. */
   fill(texts) {
     for (const [name, text] of Object.entries(texts)) {
       for (const blank of this.#root.querySelectorAll(`[data-slot="${name}"]`)) {

@@ -1,6 +1,6 @@
 /**
- * Who the shop is, for the receipt, the privacy notice and the refund policy. Write your own details here; what is
- * empty is left out, or shows the page's own words instead.
+ * Your shop's details for the receipt, the privacy notice and the refund policy. An empty detail is left out, or the
+ * page shows its own words.
  */
 
 export const SHOP = {

@@ -53,7 +53,7 @@ function start() {
   checkout.resume();
 }
 
-/** Puts the link's order in the basket's place, once: what the customer changes afterwards survives a reload. */
+/** Fills the order from the link, once: what the customer changes afterwards survives a reload. */
 function takePaymentLink() {
   const query = new URLSearchParams(location.search);
   const reference = query.get("reference");
@@ -90,7 +90,7 @@ function describe() {
   return chosen.map(({ id, name }) => (quantities[id] > 1 ? `${quantities[id]} × ${name}` : name)).join(", ").slice(0, LONGEST_DESCRIPTION);
 }
 
-/** The same for every attempt to pay this order, so that the shop can see a double payment. */
+/** The same for every attempt to pay this order: double payments are found by it. */
 function orderReference() {
   const reference = kept(REFERENCE) ?? Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => LETTERS[byte % LETTERS.length]).join("");
   keep(REFERENCE, reference);
@@ -112,7 +112,7 @@ function line(name, amount) {
   return item;
 }
 
-/** Buttons for less and more; they come with the script, because without it they could do nothing. */
+/** The buttons for less and more. They are made here because they need this script. */
 function addStepper(card) {
   const { product, name } = card.dataset;
   const change = (by) => {

@@ -1,4 +1,4 @@
-/** Values that survive a reload of this tab. Where the browser keeps nothing, they live as long as the page. */
+/** Values that survive a reload of this tab; if the browser stores nothing, they last as long as the page. */
 
 const inMemory = new Map();
 
@@ -8,7 +8,7 @@ export function keep(name, value) {
   try {
     sessionStorage.setItem(name, text);
   } catch {
-    // storage is off or full: the copy in memory serves until the page is left
+    // storage is off or full: the copy in memory lasts as long as the page
   }
 }
 

@@ -1,7 +1,7 @@
 /**
  * Keeps words like M-Pesa and e-mail on one line: a phone's browser breaks lines at their hyphen otherwise.
  *
- * The words stay as they are, to be read aloud, searched and copied; whatever a script writes later is looked through too.
+ * The text stays the same for screen readers, search and copying. Text that a script writes later is covered too.
  * Without JavaScript they break. Needs `.whole` of styles.css.
  */
 

@@ -76,7 +76,7 @@ export const clock = (at) => new Date(at).toLocaleTimeString("en-GB", { timeZone
 export const exact = (at) => new Date(at).toLocaleTimeString("en-GB", { timeZone: EAT });
 export const day = (at) => new Date(at).toLocaleDateString("en-GB", { timeZone: EAT, weekday: "long", day: "numeric", month: "long" });
 
-/* A payment's state in a word, a colour and what the shop was told. */
+/* A payment's state: a word, a colour and what its callbacks said. */
 export function outcome(payment) {
   if (payment.state === "prompt") {
     return { word: payment.prompt_open ? "on the phone" : "on its way", tone: "wait", told: "the shop waits" };

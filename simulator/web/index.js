@@ -1,4 +1,4 @@
-// The start page: what was paid and told, and trouble by one click.
+// The start page: payments, their callbacks, and faults by one click.
 
 import { ask, exact, live, local, make, outcome, shillings } from "./common.js";
 

@@ -1,8 +1,8 @@
 'use strict'
 
 // CORS of the bridge's own answers, so that a page of an allowed origin can read them. The same rules as the handlers
-// have: an origin is allowed when it is, as a text, one of those that a variable of the environment names; where one of
-// them is no origin, nobody is. Where the function is not one of those with CORS, nothing is said about it.
+// have: an origin is allowed if it is exactly one of those in a variable of the environment. If one of these is not an
+// origin, none is allowed. A function without CORS gets no CORS headers.
 
 const ORIGIN = /^https?:\/\/[^/?#@\s]+$/i
 
@@ -21,8 +21,8 @@ function corsHeaders(cors, event, environment = process.env) {
 }
 
 /**
- * What a browser that asks beforehand is told while the function cannot answer: go on, and read why it cannot. A refusal
- * here would show the page nothing but a failed connection. null: this is no such question of an allowed origin.
+ * The answer to a preflight while the function cannot answer: allowed, so that the page can read the 502. After a refusal
+ * it would see a failed connection only. null: this is no preflight of an allowed origin.
  */
 function preflight(cors, event, environment = process.env) {
   const allowed = corsHeaders(cors, event, environment)

@@ -8,7 +8,7 @@ const path = require('node:path')
 
 const { Pool } = require('./pool.js')
 
-// Left to this side for saying so when Python has used up the platform's time.
+// Time that is left here to answer when Python has used up the platform's.
 const MARGIN_MS = 1500
 
 // Where certificate authorities are kept: Amazon Linux, Debian. The bundled Python looks where its builder kept them.
@@ -22,7 +22,7 @@ const CERTIFICATES = ['/etc/pki/tls/certs/ca-bundle.crt', '/etc/ssl/certs/ca-cer
  * @param {string} options.python the interpreter in the unpacked zip
  * @param {string} options.packages the folder of the packages in the unpacked zip
  * @param {number} options.timeoutMs
- * @param {string | null} options.commit what was built: Netlify tells only the build (COMMIT_REF)
+ * @param {string | null} options.commit the commit that was built: Netlify sets COMMIT_REF for the build only
  * @param {object | null} options.cors see cors.js
  */
 function deployed(options) {

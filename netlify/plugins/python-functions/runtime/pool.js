@@ -1,13 +1,13 @@
 'use strict'
 
-// The Python processes of one function: how many there are, which one gets the next event, and what a caller is told
-// when one dies, hangs or does not start.
+// The Python processes of one function: how many there are, which one gets the next event, and what is answered when
+// one dies, hangs or does not start.
 //
 // Promises:
 // - every event gets exactly one answer, before its limit, counted from its arrival (also while it waits for a process);
-// - a handler gets an event at most once: whatever happens to it then is the answer, it is never repeated;
+// - a handler gets an event at most once: it is never repeated, whatever happens;
 // - never more than `maxWorkers` processes take events (those that finish their last event after a reload come on top);
-// - a process that hangs is ended with SIGKILL, and the next event gets another one.
+// - a process that hangs is killed (SIGKILL), and the next event gets another one.
 
 const { randomUUID } = require('node:crypto')
 
@@ -67,12 +67,12 @@ class Pool {
     })
   }
 
-  /** Starts a process before the first event, where none is there. */
+  /** Starts a process before the first event, if there is none. */
   warm() {
     if (this.workers.size === 0) this.#start()
   }
 
-  /** Replaces the code: processes finish their event and are ended, later events get new processes. */
+  /** After a change of the code: processes finish their event and end; later events get new processes. */
   reload() {
     for (const worker of [...this.workers]) {
       worker.retired = true
@@ -135,7 +135,7 @@ class Pool {
       'lambda-runtime-invoked-function-arn': context.functionArn || `arn:aws:lambda:local:0:function:${this.options.name}`,
     }
     const clientContext = context.clientContext && JSON.stringify(context.clientContext)
-    // A header holds visible ASCII only, and Node throws at anything else. Both are the platform's, and are.
+    // A header may hold visible ASCII only, else Node throws. Both values come from the platform and do.
     for (const [name, value] of [
       ['lambda-runtime-trace-id', process.env._X_AMZN_TRACE_ID],
       ['lambda-runtime-client-context', clientContext],
@@ -191,14 +191,14 @@ class Pool {
 
   #didNotComeUp(worker, why, shown) {
     if (this.waiting.length === 0 || [...this.workers].some((other) => !other.retired)) {
-      // Those that wait are served by the others. Starting the next one right away could fail for ever, at full speed.
+      // The other processes serve the waiting events. Starting one again at once could fail in an endless loop.
       this.#log('function_unavailable', why)
       return
     }
     const waiting = this.waiting
     this.waiting = []
     for (const request of waiting) {
-      // Killed, rather than broken: these events have not been given to anybody, so they wait for another process, once.
+      // It was killed, not broken. These events were given to no handler, so they wait for another process, once.
       if (!worker.initError && why.signal && request.mayWaitForAnother) {
         request.mayWaitForAnother = false
         this.waiting.push(request)

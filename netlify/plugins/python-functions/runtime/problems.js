@@ -28,7 +28,7 @@ const PROBLEMS = {
   },
 }
 
-// The same as of every answer that Python gives: shared/edge.py.
+// The same headers as in every answer of Python: shared/edge.py.
 const SECURITY_HEADERS = {
   'cache-control': 'no-store',
   'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
@@ -42,7 +42,7 @@ const SECURITY_HEADERS = {
 
 /**
  * @param {string} code
- * @param {string} [shown] what only a developer sees, in place of the detail
+ * @param {string} [shown] shown to a developer in place of the detail
  * @param {object} [asked] `event`, and the function's `cors`: see cors.js
  * @returns {{statusCode: number, headers: Record<string, string>, body: string}}
  */

@@ -7,7 +7,7 @@
 // that fails is posted to `…/runtime/init/error`. This file is the other side of that conversation, on a loopback port
 // of its own, for one process and one event at a time.
 //
-// States: starting → idle ⇄ busy, and from each of them (leaving →) dead. `pool.js` decides what a worker does; this file only says what happened.
+// States: starting → idle ⇄ busy, and from each of them (leaving →) dead. `pool.js` decides what a worker does; this file reports what happened.
 
 const { spawn } = require('node:child_process')
 const { EventEmitter } = require('node:events')
@@ -18,7 +18,7 @@ const API = '/2018-06-01/runtime'
 const MAX_ANSWER_BYTES = 6 * 1024 * 1024 // Lambda's limit for a synchronous answer
 const TAIL_CHARACTERS = 2000
 
-// What the platform tells its Node runtime through the environment, and awslambdaric would take as meant for itself.
+// Variables that the platform sets for its Node runtime. awslambdaric would use them too.
 const NOT_FOR_PYTHON = [
   '_LAMBDA_TELEMETRY_LOG_FD',
   'AWS_LAMBDA_INITIALIZATION_TYPE',
@@ -40,7 +40,7 @@ class Worker extends EventEmitter {
    * @param {string} options.root the site's root: working directory and first place to import from
    * @param {string} [options.packages] last place to import from, where the interpreter has no packages of its own
    * @param {Record<string, string | null>} [options.env] set on top of this process's environment; null unsets
-   * @param {boolean} [options.showErrors] Python tells exceptions with their messages, and not only type and places
+   * @param {boolean} [options.showErrors] exceptions are reported with their messages, not only by type and places
    * @param {(text: string, stream: 'stdout' | 'stderr') => void} options.output takes what Python prints
    */
   constructor(options) {
@@ -85,7 +85,7 @@ class Worker extends EventEmitter {
     poll.end(payload)
   }
 
-  /** Ends the process at once. Nothing gentler would reach one that hangs. */
+  /** Kills the process: a process that hangs does not react to anything else. */
   kill() {
     if (this.state === 'dead') return
     this.process?.kill('SIGKILL')
@@ -102,7 +102,7 @@ class Worker extends EventEmitter {
       AWS_LAMBDA_FUNCTION_NAME: name,
       LAMBDA_TASK_ROOT: root,
       _HANDLER: handler,
-      // A .pyc is taken as current when its source has the same size and the same second: two quick edits can have.
+      // Python takes a .pyc as current if its source has the same size and second: two quick edits can have that.
       PYTHONDONTWRITEBYTECODE: '1',
       TZ: ':UTC', // as on Lambda
       ...env,
@@ -146,7 +146,7 @@ class Worker extends EventEmitter {
   }
 
   #serve(request, response) {
-    // Only awslambdaric speaks to this port. A web page that guesses it does not get past its own headers.
+    // Only awslambdaric speaks to this port: a web page that guesses it is refused by its own headers.
     if (request.headers.host !== this.address || request.headers.origin || request.headers['sec-fetch-mode']) {
       response.writeHead(403).end()
       return
@@ -179,7 +179,7 @@ class Worker extends EventEmitter {
     this.poll = response
     response.on('close', () => {
       if (this.poll !== response) return
-      // It hung up without an event: it is ending. `exit` will say why.
+      // It closed the connection without an event: it is ending. `exit` will report why.
       this.poll = null
       this.state = 'leaving'
       this.process.kill('SIGKILL')
