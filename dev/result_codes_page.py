@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from shared.daraja.answers import REFUSALS, PromptOpen, TokenDied, TokenRefused
+from shared.daraja.answers import PromptOpen, TokenDied, TokenRefused
+from shared.daraja.error_codes import REFUSALS
 from shared.daraja.result_codes import CALLBACK_FAILURES, QUERY_FAILURES, KnownCode
 
 THE_TABLE = "OFF Daraja portal, M-Pesa Express, result codes (2025-12-28)"
 TOP = """\
 # Result codes
 
-Printed from `shared/daraja/result_codes.py` and `shared/daraja/answers.py` by `python -m dev.print_docs`; a test keeps
-it so.
+Printed from `shared/daraja/result_codes.py` and `shared/daraja/error_codes.py` by `python -m dev.print_docs`; a test
+keeps it so.
 
 A code is text (`SFC_IC0003`), and only known codes settle a payment:
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ops.books import Books
-from shared.daraja.answers import REFUSALS
+from shared.daraja.error_codes import find_refusal
 from shared.daraja.result_codes import describe
 from shared.database import Row
 from shared.payments import NOT_PAID, ReviewReason, Status
@@ -101,12 +101,9 @@ def _deliver(books: Books, payment: Row) -> str:
 
 
 def _order_again(payment: Row) -> str:
-    for refusal in REFUSALS:
-        if (
-            refusal.code == payment["response_code"]
-            and refusal.words.casefold() in (payment["response_message"] or "").casefold()
-        ):
-            return refusal.explanation
+    refusal = find_refusal(payment["response_code"] or "", payment["response_message"] or "")
+    if refusal is not None:
+        return refusal.explanation
     known = describe(payment["result_code"]) if payment["result_code"] else None
     if known is not None and known.may_be_taken_back:
         return (

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from shared.daraja.answers import PromptOpen, Rejected, Unanswered, Unavailable
 from shared.daraja.callback_address import callback_url
 from shared.database.errors import DatabaseError
 from shared.deadline import Deadline
@@ -36,7 +37,7 @@ def push(mine: Collaborators, transaction_id: str, order: Order, deadline: Deadl
 
     Raises a `Problem` where no prompt went out: 502 `daraja_rejected`, 409 `prompt_open`, 503 `unavailable`.
     """
-    from shared.daraja.client import PromptOpen, PushRequest, Rejected, Unanswered, Unavailable
+    from shared.daraja.client import PushRequest
 
     request = PushRequest(
         msisdn=order.msisdn,

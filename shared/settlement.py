@@ -94,7 +94,7 @@ def judge(gateway: Gateway, entry: Entry, actor: str, why: str | None = None) ->
 
 def ask(gateway: Gateway, daraja: Daraja, due: QueryDue, deadline: Deadline) -> str:
     """Ask Daraja what became of a payment. Only a known, terminal answer settles; else it is asked again later."""
-    from shared.daraja.client import NoAnswerYet, QuerySucceeded
+    from shared.daraja.answers import NoAnswerYet, QuerySucceeded  # a cold callback does not ask
 
     answer = daraja.query(due.checkout_request_id, deadline)
     if isinstance(answer, NoAnswerYet):

@@ -6,14 +6,16 @@ It is never logged. (Daraja portal, Authorization FAQ: "each request invalidates
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import time
 from collections.abc import Iterator
 from typing import Protocol
 
-from shared.calls_out import Request, Unanswered, Unavailable, exchange
-from shared.daraja.answers import Token, read_token
+import requests
+
+from shared.daraja.answer_reader import read_token
+from shared.daraja.answers import Token, Unanswered, Unavailable
+from shared.daraja.transport import send
 from shared.deadline import Deadline
 from shared.settings import DarajaSettings
 
@@ -82,14 +84,13 @@ class AccessTokens:
         return token.value
 
     def _fetch(self, deadline: Deadline) -> Token:
-        identity = f"{self._settings.consumer_key}:{self._settings.consumer_secret}"
-        request = Request(
+        request = requests.Request(
             "GET",
             f"{self._settings.base_url}/oauth/v1/generate?grant_type=client_credentials",
-            {"Authorization": "Basic " + base64.b64encode(identity.encode()).decode(), "Accept": "application/json"},
+            auth=(self._settings.consumer_key, self._settings.consumer_secret),
         )
         try:
-            return read_token(exchange(request, deadline))
+            return read_token(send(request, deadline))
         except Unanswered as silent:  # asking for a token again does no harm
             raise Unavailable(f"Daraja's OAuth gave no answer ({silent})") from silent
 

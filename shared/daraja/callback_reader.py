@@ -16,15 +16,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypeAlias
 
-from shared.daraja.fields import (
-    LONGEST_MESSAGE_BYTES,
-    PHONE_NUMBER,
-    Unreadable,
-    opaque_id,
-    prose,
-    read_object,
-    result_code,
-)
+from shared.daraja.fields import ID, LONGEST_MESSAGE_BYTES, PHONE_NUMBER, Unreadable, prose, read_object, result_code
 from shared.daraja.result_codes import CALLBACK_FAILURES
 from shared.east_africa_time import EAT
 
@@ -145,9 +137,9 @@ def _id(callback: dict[str, Any], name: str) -> str | None:
     value = callback.get(name)
     if value is None or value == "":
         return None
-    if opaque_id(value) is None:
+    if not isinstance(value, str) or not re.fullmatch(ID, value):
         raise Unreadable(f"{name} is not an id")
-    return opaque_id(value)
+    return value
 
 
 def _items(callback: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,9 @@ from typing import Any, NoReturn
 LONGEST_MESSAGE_BYTES = 256 * 1024
 """A callback of 2025 has 435 bytes. Longer than this is not read."""
 
+ID = r"^[!-~]{1,255}$"
+"""An id of Daraja's: it can be stored and compared, and means nothing to us."""
+
 PHONE_NUMBER = re.compile(r"(?<![0-9])(?:254|0)?[17][0-9]{8}(?![0-9])")
 
 
@@ -55,11 +58,6 @@ def result_code(value: object) -> str | None:
         case _:
             return None
     return text if re.fullmatch(r"[A-Za-z0-9_.+-]{1,50}", text) and not PHONE_NUMBER.search(text) else None
-
-
-def opaque_id(value: object) -> str | None:
-    """An id of Daraja's that can be stored and compared: 1 to 255 visible ASCII characters."""
-    return value if isinstance(value, str) and re.fullmatch(r"[!-~]{1,255}", value) else None
 
 
 def prose(value: object) -> str:

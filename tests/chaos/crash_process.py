@@ -20,14 +20,13 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import IO, Any, NoReturn
 from urllib.parse import urlsplit
 
 from pg8000.exceptions import InterfaceError
 
-from shared import calls_out
 from shared.database import connection as database_connection
 
 FAILS_BEFORE = "fails before"
@@ -88,7 +87,7 @@ def die() -> NoReturn:
 def watch_database(points: Points) -> None:
     log_in = database_connection._log_in
     wire = database_connection._Wire
-    originals = {name: getattr(wire, name) for name in ("execute_simple", "execute_at_once")}
+    originals = {name: getattr(wire, name) for name in ("execute_simple", "execute_together")}
 
     def watched_log_in(settings: Any, timeout_s: float) -> Any:
         how = points.reached("LOGIN")
@@ -103,13 +102,13 @@ def watch_database(points: Points) -> None:
         return opened
 
     def watched(execute: Callable[..., Any]) -> Callable[..., Any]:
-        def run(self: Any, sql: str, *values: object) -> Any:
-            how = points.reached(in_short(sql))
+        def run(self: Any, statements: str | Sequence[tuple[str, object]]) -> Any:
+            how = points.reached(in_short(statements))
             if how in (FAILS_BEFORE, LOST_ON_THE_WAY):
                 self._usock.shutdown(socket.SHUT_RDWR)
             if how == LOST_ON_THE_WAY:
                 raise InterfaceError("network error")
-            context = execute(self, sql, *values)
+            context = execute(self, statements)
             if how == KILLED_AFTER:
                 die()
             if how == FAILS_AFTER:
@@ -124,50 +123,46 @@ def watch_database(points: Points) -> None:
         setattr(wire, name, watched(execute))
 
 
-def in_short(sql: str) -> str:
-    words = " ".join(sql.split())
-    return "BEGIN" if words.startswith("BEGIN ") else words[:60]
+def in_short(statements: str | Sequence[tuple[str, object]]) -> str:
+    """A trip that ends with COMMIT is one; any other goes by its first statement."""
+    trip = [statements] if isinstance(statements, str) else [sql for sql, _ in statements]
+    trip = [" ".join(sql.split()) for sql in trip]
+    return "COMMIT" if trip[-1] == "COMMIT" else "BEGIN" if trip[0].startswith("BEGIN ") else trip[0][:60]
 
 
-def watch_calls_out(points: Points) -> None:
-    attempt = calls_out._Attempt
-    make, run, read = attempt.__init__, attempt.run, calls_out._read
-    about: dict[int, tuple[str, str]] = {}
-    after: dict[int, str] = {}
+def watch_http(points: Points) -> None:
+    """Every HTTP client of ours ends in http.client: `requests`, and the one of the sendgrid package."""
+    connection: Any = http.client.HTTPConnection
+    begin, end_of_head = connection.putrequest, connection.endheaders
+    send, response = connection.send, connection.getresponse
 
-    def watched_make(self: Any, request: Any, *rest: Any) -> None:
-        make(self, request, *rest)
-        about[id(self)] = request.method, urlsplit(request.url).path
+    def watched_begin(self: Any, method: str, url: str, *rest: Any, **options: Any) -> None:
+        self.operation = f"HTTP {method} {urlsplit(url).path}"
+        begin(self, method, url, *rest, **options)
 
-    def watched_run(self: Any) -> None:
-        how = points.reached("HTTP " + " ".join(about[id(self)]))
-        if how == FAILS_BEFORE:
-            self._connection.connect = fails(ConnectionRefusedError())
-        elif how == LOST_ON_THE_WAY:
-            self._connection.endheaders = fails(ConnectionResetError())
-        elif how is not None:
-            after[id(self._connection)] = how
-        run(self)
+    def watched_end_of_head(self: Any, *rest: Any, **options: Any) -> None:
+        self.how = points.reached(self.operation)
+        if self.how == FAILS_BEFORE:
+            raise ConnectionRefusedError
+        end_of_head(self, *rest, **options)
 
-    def watched_read(connection: Any) -> Any:
-        how = after.get(id(connection))
+    def watched_send(self: Any, data: Any) -> None:
+        if self.how == LOST_ON_THE_WAY:
+            raise ConnectionAbortedError
+        send(self, data)
+
+    def watched_response(self: Any) -> Any:
         try:
-            answer = read(connection)
+            answer = response(self)
         finally:
-            if how == KILLED_AFTER:
+            if self.how == KILLED_AFTER:
                 die()
-        if how == FAILS_AFTER:
+        if self.how == FAILS_AFTER:
             raise http.client.RemoteDisconnected("")
         return answer
 
-    attempt.__init__, attempt.run, calls_out._read = watched_make, watched_run, watched_read  # type: ignore[method-assign,assignment]
-
-
-def fails(error: Exception) -> Callable[..., NoReturn]:
-    def instead(*_: object) -> NoReturn:
-        raise error
-
-    return instead
+    connection.putrequest, connection.endheaders = watched_begin, watched_end_of_head
+    connection.send, connection.getresponse = watched_send, watched_response
 
 
 def watch_letters(fault: dict[str, Any], tell: Callable[[str], None]) -> None:
@@ -219,7 +214,7 @@ def play(order: dict[str, Any], told: int) -> None:
         watch_letters(fault, lambda letter: tell("operation", letter))
     else:
         watch_database(points)
-        watch_calls_out(points)
+        watch_http(points)
     *before, last = order["requests"]
     for request in before:
         handle(request)

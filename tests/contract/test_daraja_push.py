@@ -10,16 +10,8 @@ from typing import Any
 
 import pytest
 
-from shared.daraja.client import (
-    Accepted,
-    Daraja,
-    PromptOpen,
-    PushRequest,
-    Rejected,
-    Unanswered,
-    Unavailable,
-    transaction_desc,
-)
+from shared.daraja.answers import Accepted, PromptOpen, Rejected, Unanswered, Unavailable
+from shared.daraja.client import Daraja, PushRequest, transaction_desc
 from shared.deadline import Deadline
 from tests.contract.scripted_daraja import (
     OAUTH,

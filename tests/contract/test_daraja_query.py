@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from shared.daraja.client import Daraja, NoAnswerYet, QueryDeclined, QuerySucceeded
+from shared.daraja.answers import NoAnswerYet, QueryDeclined, QuerySucceeded
+from shared.daraja.client import Daraja
 from shared.deadline import Deadline
 from tests.contract.scripted_daraja import OAUTH, QUERY, ScriptedDaraja, SharedStore, recorded, scripted_daraja
 

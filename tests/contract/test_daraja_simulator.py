@@ -6,17 +6,9 @@ from decimal import Decimal
 
 import pytest
 
+from shared.daraja.answers import NoAnswerYet, PromptOpen, QueryDeclined, QuerySucceeded, Rejected, Unanswered
 from shared.daraja.callback_reader import CallbackFailure, CallbackSuccess, read_callback
-from shared.daraja.client import (
-    Daraja,
-    NoAnswerYet,
-    PromptOpen,
-    PushRequest,
-    QueryDeclined,
-    QuerySucceeded,
-    Rejected,
-    Unanswered,
-)
+from shared.daraja.client import Daraja, PushRequest
 from shared.deadline import Deadline
 from shared.settings import DarajaSettings
 from simulator import SANDBOX_PASSKEY, Simulator

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from shared import retry
+from shared.daraja.answers import NoAnswerYet, QueryAnswered, QueryDeclined, QuerySucceeded
 from shared.daraja.callback_reader import CallbackUnreadable, read_message
-from shared.daraja.client import NoAnswerYet, QueryAnswered, QueryDeclined, QuerySucceeded
 from shared.daraja.source_addresses import Source
 from shared.database.errors import (
     Busy,

@@ -90,5 +90,5 @@ def test_reading_callbacks_loads_nothing_but_the_standard_library() -> None:
 
 
 def test_calling_daraja_loads_no_mail_and_no_database() -> None:
-    third_party = {"sendgrid", "requests", "urllib3", "pg8000", "smtplib", "certifi"}
+    third_party = {"sendgrid", "python_http_client", "pg8000", "smtplib"}
     assert not third_party & modules_loaded_by("import shared.daraja.client")
