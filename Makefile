@@ -39,7 +39,7 @@ demo: setup
 	@$(PYTHON) -m dev.demo
 
 dev: setup
-	@$(PYTHON) -m dev.stack
+	@$(PYTHON) -m dev.make_dev
 
 letters: setup
 	@$(PYTHON) -m ops letters show .lipa/letters

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from dev.browser import NoPicture, picture
+from dev.make_dev import Stopped, stop_on_signals
 from dev.ports import PortTaken, free_port, is_taken, port_from_environment
 from dev.stack import (
     DIRECT,
@@ -39,9 +40,7 @@ from dev.stack import (
     STATE,
     LocalStack,
     StackFault,
-    Stopped,
     shown,
-    stop_on_signals,
 )
 from dev.system_packages import fetch_browser
 from shared.database import Database, Row

@@ -20,7 +20,12 @@ from dev.ports import free_port
 from dev.postgres import EmbeddedPostgres
 from dev.stack import DATABASE, ROOT
 
-MAKE_DEV = "import sys, pathlib; from dev import stack; stack.STATE = pathlib.Path(sys.argv[1]); sys.exit(stack.main())"
+MAKE_DEV = """
+import sys, pathlib
+from dev import make_dev
+make_dev.STATE = pathlib.Path(sys.argv.pop())
+sys.exit(make_dev.main())
+"""
 WITH_A_STAND_IN = """
 import sys
 from dev import stack

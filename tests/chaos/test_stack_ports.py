@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from dev import stack
+from dev import make_dev, stack
+from dev.make_dev import limits_from_environment, own_folder, readable
 from dev.ports import PortTaken, free_port, is_taken, port_from_environment, require_free
-from dev.stack import FolderBusy, LocalStack, StackFault, limits_from_environment, own_folder, stack_of
-from dev.terminal import readable
+from dev.stack import FolderBusy, LocalStack, StackFault, locked
 from shared.settings import Settings
 from tests.fixtures.site import Site
 
@@ -47,7 +47,7 @@ def test_nothing_is_started_where_a_port_is_taken(tmp_path: Path, taken_port: in
         pass
 
     assert not (tmp_path / "state" / "postgres").exists()
-    assert stack_of(tmp_path / "state") is None
+    locked(tmp_path / "state", {})  # free
 
 
 @pytest.mark.parametrize("text", ["abc", "80", "70000", "-1", "88 88"])
@@ -67,7 +67,7 @@ def test_a_second_stack_of_a_folder_is_told_where_the_first_one_is(site: Site) -
 
 def test_a_second_stack_on_another_port_gets_a_folder_of_its_own(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     state = site.stack.state
-    monkeypatch.setattr(stack, "STATE", state)
+    monkeypatch.setattr(make_dev, "STATE", state)
 
     assert own_folder(site.stack.port) == state
     assert own_folder(9000) == state / "dev-9000"
@@ -125,7 +125,7 @@ def test_a_database_that_cannot_be_migrated_is_told_and_nothing_is_left(tmp_path
     with pytest.raises(StackFault, match="could not be brought up to date"):
         LocalStack(tmp_path, settings={"MPESA_ENV": "nowhere"}).start()
 
-    assert stack_of(tmp_path) is None
+    locked(tmp_path, {})  # free
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ import shlex
 import subprocess
 import sys
 
-from dev.stack import ROOT, for_the_operator
+from dev.make_dev import for_the_operator
+from dev.stack import ROOT
 from tests.fixtures.site import Site
 
 
