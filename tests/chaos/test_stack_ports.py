@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -145,6 +146,16 @@ def test_limits_are_out_of_the_developers_way_unless_asked_for(tmp_path: Path, m
     assert pushes_an_hour("on") == 10
     with pytest.raises(StackFault, match="LIMITS must be on or off, not 'yes'"):
         pushes_an_hour("yes")
+
+
+def test_help_is_printed_and_nothing_started() -> None:
+    asked = subprocess.run(
+        [sys.executable, "-m", "dev.make_dev", "--help"], cwd=stack.ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert asked.returncode == 0
+    assert "SIM_PORT" in asked.stdout
+    assert "Starting" not in asked.stdout
 
 
 # What `make dev` shows ------------------------------------------------------------------------------------------------

@@ -15,12 +15,13 @@ import pytest
 
 from dev import system_packages
 from dev.browser import NoPicture, picture
-from dev.demo import Demo, DemoFailed, Page
+from dev.demo import Demo, DemoFailed
+from dev.demo_page import Page
 from dev.stack import ROOT
 from tests.fixtures.site import Site
 
 
-def test_the_demo_pays_invoices_and_does_its_sums_while_the_usual_ports_are_taken() -> None:
+def test_the_demo_pays_and_invoices_while_the_usual_ports_are_taken() -> None:
     with socket.socket() as shop, socket.socket() as phone:
         for somebody in (shop, phone):
             somebody.bind(("127.0.0.1", 0))
@@ -127,11 +128,11 @@ def test_the_demo_fails_when_mpesa_does_not_take_the_push(
     assert '"unavailable"' in capsys.readouterr().out
 
 
-def test_the_demo_fails_when_a_sum_is_not_right(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_demo_fails_when_a_check_fails(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     demo = Demo(site.stack, Page(colour=False), tmp_path / "invoice.png")
     site.simulator.script(phone=demo.phone, paid_amount=1400, callback_amount_told="1500")
 
-    with pytest.raises(DemoFailed, match="The sums are not right"):
+    with pytest.raises(DemoFailed, match="Something is not right"):
         demo.run()
 
     assert "✗ KES 1,500 moved, once" in capsys.readouterr().out
