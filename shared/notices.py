@@ -27,7 +27,7 @@ class Notice(StrEnum):
     """The money went back."""
 
 
-class Dropped(StrEnum):
+class DropReason(StrEnum):
     """Why a notice is not sent."""
 
     NO_ADDRESS = "no_address"
@@ -50,7 +50,7 @@ FAILED_SEEN = "failed_seen"
 """A setting: failures are sent also where the page showed them."""
 KINDS = (Notice.FAILED, FAILED_SEEN, Notice.PAID_LATE, Notice.UNDER_REVIEW, Notice.REFUNDED)
 """The values that NOTICES may list."""
-TOLD_BY_DEFAULT = frozenset(KINDS) - {FAILED_SEEN}
+SENT_BY_DEFAULT = frozenset(KINDS) - {FAILED_SEEN}
 A_FAILURE_WAITS_S = 60.0
 """A notice of a failure is held back, so that the page can show it first."""
 MOST_FAILURES_A_DAY = 3
@@ -79,24 +79,24 @@ class NoticeFacts:
     """A notice of this payment's failure was sent or tried."""
 
 
-def reason_to_drop(facts: NoticeFacts, enabled: Collection[str]) -> Dropped | None:
+def reason_to_drop(facts: NoticeFacts, enabled: Collection[str]) -> DropReason | None:
     """Why this notice is not sent; None: send it. `enabled` is the setting NOTICES."""
     failed = facts.notice is Notice.FAILED
     if not facts.address_stored:
-        return Dropped.NO_ADDRESS
+        return DropReason.NO_ADDRESS
     if facts.overtaken or (failed and facts.success_held):
-        return Dropped.OVERTAKEN
+        return DropReason.OVERTAKEN
     if facts.notice not in enabled:
-        return Dropped.OFF
+        return DropReason.OFF
     if failed and facts.failure_seen and FAILED_SEEN not in enabled:
-        return Dropped.SEEN
+        return DropReason.SEEN
     if failed and not facts.after_review:
         if facts.tried_again:
-            return Dropped.TRIED_AGAIN
+            return DropReason.TRIED_AGAIN
         if facts.failures_today >= MOST_FAILURES_A_DAY:
-            return Dropped.DAILY_LIMIT
+            return DropReason.DAILY_LIMIT
     if facts.notice is Notice.PAID_LATE and not (facts.failure_seen or facts.failure_notice_left):
-        return Dropped.NEVER_TOLD
+        return DropReason.NEVER_TOLD
     return None
 
 

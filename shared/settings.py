@@ -23,7 +23,7 @@ from shared.daraja.source_addresses import IpMode
 from shared.email_address import is_email_address
 from shared.limits import Limits
 from shared.money import LARGEST_DAY_KES, LARGEST_KES, SMALLEST_KES
-from shared.notices import FAILED_SEEN, KINDS, TOLD_BY_DEFAULT, Notice
+from shared.notices import FAILED_SEEN, KINDS, SENT_BY_DEFAULT, Notice
 from shared.settings_reader import (
     LONG_SECRET,
     PLAIN,
@@ -400,7 +400,7 @@ def _notices(reader: Reader) -> frozenset[str]:
         "NOTICES",
         f"off, or notices separated by commas: {', '.join(KINDS)}",
         lambda value: value == "off" or (bool(separated(value)) and set(separated(value)) <= set(KINDS)),
-        ",".join(TOLD_BY_DEFAULT),
+        ",".join(SENT_BY_DEFAULT),
     )
     named = frozenset(separated(text)) - {"off"}
     return named | ({Notice.FAILED} if FAILED_SEEN in named else set())

@@ -12,7 +12,7 @@ from shared.database.errors import DatabaseUnavailable
 from shared.deadline import Deadline
 from shared.gateway.outbox import AlertDue, AnchorDue, Dropped, InvoiceDue, NoticeDue
 from shared.gateway.queries import Later, QueryDue
-from shared.mail.sending import NoMailNow, mail_anchor, send_invoice, send_notice
+from shared.mail.sending import NoMailNow, mail_anchor, send_letter
 from shared.observability.alerts import deliver
 from shared.observability.log import failed, note, where_it_broke
 from shared.settlement import ask, check_age, judge
@@ -116,9 +116,9 @@ class Sweep:
                 case AnchorDue():
                     self._attempt("anchors", partial(self._send_anchor, due))
                 case InvoiceDue():
-                    self._attempt("invoices", partial(self._mail, partial(send_invoice, self._mine, due)))
+                    self._attempt("invoices", partial(self._mail, partial(send_letter, self._mine, due)))
                 case NoticeDue():
-                    self._attempt("notices", partial(self._mail, partial(send_notice, self._mine, due)))
+                    self._attempt("notices", partial(self._mail, partial(send_letter, self._mine, due)))
 
     def _look(self) -> None:
         if self._gateway.watch.look():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from shared.audit_chain import Anchor
 from shared.erased import ERASED_EMAIL
 from shared.language import Lang
-from shared.notices import TOLD_BY_DEFAULT, Notice, NoticeFacts, reason_to_drop
+from shared.notices import SENT_BY_DEFAULT, Notice, NoticeFacts, reason_to_drop
 
 if TYPE_CHECKING:
     from shared.database import Row
@@ -139,7 +139,7 @@ class Outbox:
         self._store = store
 
     def take(
-        self, *, mail_too: bool = True, notices: Collection[str] = TOLD_BY_DEFAULT, only: int | None = None
+        self, *, mail_too: bool = True, notices: Collection[str] = SENT_BY_DEFAULT, only: int | None = None
     ) -> Due | Dropped | None:
         """What is due, or `only` this where it is: leased for a minute and counted as a try; the next waits longer.
 

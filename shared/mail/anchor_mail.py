@@ -1,4 +1,4 @@
-"""The e-mail that takes a day's anchor out of the house, to the shop's own address. Pure: text in, text out."""
+"""The daily e-mail to the shop with the anchor of its audit log. Pure: text in, text out."""
 
 from __future__ import annotations
 
@@ -9,16 +9,14 @@ from shared.east_africa_time import EAT
 from shared.mail.mailer import Email
 
 TEXT = """\
-Keep this message. It holds one line about your payments:
+Keep this message: you need do nothing else. It comes once a day.
 
 {token}
 
-It stands for every entry in the history of every payment until midnight of {day}. Should anybody ever change, remove or
-restore anything of that history, this line no longer fits. To compare:
+This line is a digest of the history of all your payments until midnight of {day}. If anybody ever changes, removes or
+restores a part of that history, the line no longer matches. To compare:
 
 python -m ops audit verify --anchor {token}
-
-Nothing has happened, and nothing is to be done: such a message comes once a day.
 """
 
 

@@ -1,7 +1,7 @@
-"""Letters out of the outbox: each was leased and counted as a try before, and what became of it is written at once.
+"""Sends what the outbox has leased, and records the result at once.
 
-Only what is wrong with the message itself ends it. What is wrong with the shop's account or the mail server is no try:
-all mail waits, a person is told, and nothing is lost. The same for every sender: the sweep, and whoever cannot wait.
+A fault of the message ends that message. A fault of the shop's account or of the mail server does not count as a try:
+all mail waits and an alert is raised, whoever sends.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from shared.gateway.outbox import InvoiceDue
 from shared.observability.log import failed
 
 if TYPE_CHECKING:
@@ -16,56 +17,51 @@ if TYPE_CHECKING:
 
     from shared.collaborators import Collaborators
     from shared.deadline import Deadline
-    from shared.gateway.outbox import AnchorDue, InvoiceDue, MailDue, NoticeDue
+    from shared.gateway.outbox import AnchorDue, LetterDue, MailDue, NoticeDue
     from shared.mail.letters import Kind, Letter
     from shared.mail.mailer import Email
 
 STOPPED_FOR_S = 300.0
-"""Until one message is tried again: soon enough for whoever has just put it right, too rarely to have us locked out."""
+"""Until one message is tried again: soon after a repair, and too rarely for the server to lock us out."""
 
 
 class NoMailNow(Exception):
-    """Nobody takes mail at the moment: leave the others alone for a while."""
+    """No mail is accepted at the moment: try no other message for a while."""
 
 
 def send_now(mine: Collaborators, outbox_id: int, deadline: Deadline) -> None:
-    """This invoice, where nobody else has it. Whatever fails is logged, and the sweep goes on with it."""
-    from shared.gateway.outbox import InvoiceDue
-
+    """Send this invoice, where no other sender has it. A failure is logged; the sweep sends it later."""
     try:
         due = mine.gateway.outbox.take(only=outbox_id)
         if isinstance(due, InvoiceDue):
-            send_invoice(mine, due, deadline)
-    except Exception as failure:  # the request is on file, and that is what was promised
+            send_letter(mine, due, deadline)
+    except Exception as failure:  # the row in the outbox is what was promised
         failed("invoices", failure)
 
 
-def send_invoice(mine: Collaborators, due: InvoiceDue, deadline: Deadline) -> None:
-    """Raises `NoMailNow`, or `MailRefused` where only this message failed; both are written down."""
+def send_letter(mine: Collaborators, due: InvoiceDue | NoticeDue, deadline: Deadline) -> None:
+    """Raises `NoMailNow`, or `MailRefused` where only this message failed. Both are recorded."""
     from shared.mail.letters import Kind, write
 
-    letter = replace(
-        _letter(mine, due, Kind.INVOICE, due.paid_at), invoice_number=due.invoice_number, invoice_date=due.invoice_date
-    )
-    email = write(letter, mine.gateway.watch.letter_template_breaks)
-    _send(mine, due, email, f"{due.invoice_number}.{due.id}", deadline)
+    if isinstance(due, InvoiceDue):
+        message_id = f"{due.invoice_number}.{due.id}"
+        letter = replace(
+            _letter(mine, due, Kind.INVOICE, due.paid_at),
+            invoice_number=due.invoice_number,
+            invoice_date=due.invoice_date,
+        )
+    else:
+        message_id = f"notice.{due.id}"
+        letter = replace(
+            _letter(mine, due, Kind(due.topic), due.at),
+            refund_receipt=due.refund_receipt,
+            refunded_kes=due.amount_kes if due.paid_at else None,
+            result_code=due.result_code,
+        )
+    _send(mine, due, write(letter, mine.gateway.watch.letter_template_breaks), message_id, deadline)
 
 
-def send_notice(mine: Collaborators, due: NoticeDue, deadline: Deadline) -> None:
-    """Raises as `send_invoice`."""
-    from shared.mail.letters import Kind, write
-
-    letter = replace(
-        _letter(mine, due, Kind(due.topic), due.at),
-        refund_receipt=due.refund_receipt,
-        refunded_kes=due.amount_kes if due.paid_at else None,
-        result_code=due.result_code,
-    )
-    email = write(letter, mine.gateway.watch.letter_template_breaks)
-    _send(mine, due, email, f"notice.{due.id}", deadline)
-
-
-def _letter(mine: Collaborators, due: InvoiceDue | NoticeDue, kind: Kind, at: datetime) -> Letter:
+def _letter(mine: Collaborators, due: LetterDue, kind: Kind, at: datetime) -> Letter:
     from shared.mail.letters import Letter
 
     shop, mail = mine.settings.shop, mine.settings.mail
@@ -89,7 +85,7 @@ def _letter(mine: Collaborators, due: InvoiceDue | NoticeDue, kind: Kind, at: da
 
 
 def mail_anchor(mine: Collaborators, due: AnchorDue, deadline: Deadline) -> None:
-    """To the shop itself. Raises as `send_invoice`."""
+    """To the shop itself. Raises as `send_letter`."""
     from shared.mail.anchor_mail import render
 
     _send(mine, due, render(due.token, due.made_at, mine.settings.mail.reply_to), f"anchor.{due.id}", deadline)
