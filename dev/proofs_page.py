@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 PROOFS = Path(__file__).parent.parent / "docs" / "proofs"
@@ -61,8 +61,11 @@ def _list() -> str:
         test = key if key in LABELS else re.split(r"[\[ ]", key)[0]
         said[test].append(figure["figure"])
         measured[test].add(figure["measured"])
-    return "".join(
-        f"- **{label}**: {'; '.join(dict.fromkeys(said[test]))} ({max(measured[test])})\n"
-        for test, label in LABELS.items()
-        if test in said
-    )
+    usual = Counter(max(dates) for dates in measured.values()).most_common(1)[0][0]
+    lines = [f"Measured on {usual}, if no other date is named.\n\n"]
+    for test, label in LABELS.items():
+        if test in said:
+            date = max(measured[test])
+            also = "" if date == usual else f" ({date})"
+            lines.append(f"- **{label}**: {'; '.join(dict.fromkeys(said[test]))}{also}\n")
+    return "".join(lines)
