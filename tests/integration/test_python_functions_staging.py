@@ -22,7 +22,7 @@ VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     monkeypatch.syspath_prepend(str(PLUGIN / "build"))
     yield importlib.import_module("stage")
-    for name in ("stage", "linked_libraries"):
+    for name in ("stage", "interpreters", "linked_libraries"):
         sys.modules.pop(name, None)
 
 

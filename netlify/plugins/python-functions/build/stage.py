@@ -4,34 +4,42 @@ Promises:
 
 - packages are exactly those of the requirements file, checked against its hashes, as wheels that run on Amazon Linux
   2023, whatever this machine has;
-- a build that would not run there is never made silently: when it is for deploying, it fails with a sentence that says
-  what to do; otherwise (no network, another kind of machine) it bundles the interpreter it runs under and says loudly,
-  here and in a marker file, that it is not for deploying;
+- a build for deploying that would not run there fails and says what to do. Any other build (no network, another kind of
+  machine) may bundle its own interpreter; it says so, here and in a marker file;
 - an interrupted run leaves nothing that a later one would take for complete.
 
-Called by the plugin (index.js) with one JSON argument; leaves what it did in ``staged.json``. Standard library only.
+The plugin (index.js) calls it with one JSON argument and reads the result from ``staged.json``. Standard library only.
 """
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import importlib.metadata
 import json
 import os
 import platform
 import re
 import shutil
-import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import linked_libraries
+from interpreters import (
+    CannotBuild,
+    Interpreter,
+    NotDeployable,
+    describe,
+    digest,
+    last_line,
+    pip_of,
+    relocatable,
+    run,
+    say,
+)
 
 NEWEST_GLIBC = 34  # 2.34: Amazon Linux 2023, on which Netlify's functions run
 NEWEST_MANYLINUX = 28
@@ -47,120 +55,6 @@ NOT_NEEDED_PATTERNS = re.compile(r"(config-\d.*|.*\.(a|o|h|pyi|exe)|(_tkinter|_t
 # Of the packages, besides their tests: type stubs and sources of C extensions.
 NOT_NEEDED_IN_PACKAGES = re.compile(r".*\.(pyi|h|hpp|c|cc|cpp|pyx|pxd|a|o)$")
 TOOLS = {"pip", "setuptools", "wheel", "pkg_resources", "_distutils_hack"}
-
-
-class CannotBuild(Exception):
-    """The build cannot go on; the message says why and what to do."""
-
-
-class NotDeployable(Exception):
-    """What was found here would not run on Netlify; the message says why."""
-
-
-@dataclass(frozen=True)
-class Interpreter:
-    """An installed CPython, as it described itself."""
-
-    executable: Path
-    base_executable: Path
-    stdlib: Path
-    library: str
-    library_folders: tuple[Path, ...]
-    version: str  # "3.13"
-    full_version: str
-
-    @property
-    def name(self) -> str:
-        return f"CPython {self.full_version}"
-
-
-DESCRIBE = """
-import json, os, sys, sysconfig
-print(json.dumps({
-    "executable": sys.executable, "base_executable": os.path.realpath(getattr(sys, "_base_executable", sys.executable)),
-    "stdlib": sysconfig.get_path("stdlib"),
-    "library": sysconfig.get_config_var("INSTSONAME") or "",
-    "library_folders": [sys.base_prefix + "/lib", sysconfig.get_config_var("LIBDIR") or "/usr/lib"],
-    "version": "%d.%d" % sys.version_info[:2], "full_version": sys.version.split()[0],
-    "implementation": sys.implementation.name,
-}))
-"""
-
-
-def describe(executable: Path) -> Interpreter:
-    """What the interpreter at `executable` says of itself. Raises `NotDeployable` where it is no working CPython."""
-    answer = run([executable, "-I", "-c", DESCRIBE])
-    try:
-        said: dict[str, Any] = json.loads(answer.stdout)
-    except ValueError:
-        raise NotDeployable(f"{executable} does not run as a Python interpreter") from None
-    if said["implementation"] != "cpython":
-        raise NotDeployable(f"{executable} is not CPython")
-    return Interpreter(
-        executable=Path(said["executable"]),
-        base_executable=Path(said["base_executable"]),
-        stdlib=Path(said["stdlib"]),
-        library=said["library"],
-        library_folders=tuple(Path(folder) for folder in said["library_folders"]),
-        version=said["version"],
-        full_version=said["full_version"],
-    )
-
-
-# ---- Which CPython ---------------------------------------------------------------------------------------------------
-
-
-def relocatable(order: dict[str, Any], wanted: str) -> Interpreter:
-    """A CPython that runs from any folder of any Linux with an old enough glibc: python-build-standalone."""
-    if sys.platform != "linux" or platform.machine() != "x86_64":
-        raise NotDeployable(f"this machine ({sys.platform}, {platform.machine()}) is no Linux x86_64, as Netlify's are")
-    found = describe(executable_in(Path(order["runtime"])) if order["runtime"] else through_uv(order, wanted))
-    if found.version != wanted:
-        raise NotDeployable(f"{found.executable} is {found.name}, not {wanted}")
-    return found
-
-
-def executable_in(tree: Path) -> Path:
-    executables = [tree / "bin/python3", tree / "python/bin/python3"]
-    for executable in executables:
-        if executable.exists():
-            return executable
-    raise NotDeployable(f"there is no bin/python3 in {tree}")
-
-
-def through_uv(order: dict[str, Any], wanted: str) -> Path:
-    """Python's path, found or installed by uv, which knows the checksums of python-build-standalone's releases."""
-    uv = find_uv(order)
-    # A developer without network should not wait.
-    patience = {} if order["for_deploying"] else {"UV_HTTP_RETRIES": "0"}
-    find = [*uv, "python", "find", "--no-project", "--system", "--managed-python", wanted]
-    found = run(find)
-    if found.returncode != 0:
-        say(f"installing a relocatable CPython {wanted} with uv")
-        install = run([*uv, "python", "install", "--no-bin", wanted], environment=patience | os.environ)
-        if install.returncode != 0:
-            raise NotDeployable(f"`uv python install {wanted}` failed ({last_line(install.stderr)})")
-        found = run(find)
-    if found.returncode != 0:
-        raise NotDeployable(f"uv does not find the CPython {wanted} that it installed ({last_line(found.stderr)})")
-    return Path(found.stdout.strip())
-
-
-def find_uv(order: dict[str, Any]) -> list[str]:
-    on_path = shutil.which("uv")
-    if on_path:
-        return [on_path]
-    if run([sys.executable, "-m", "uv", "--version"]).returncode == 0:
-        return [sys.executable, "-m", "uv"]
-    pinned = Path(__file__).with_name("uv-requirements.txt")
-    tools = Path(order["state"]) / f"uv-{digest(pinned.read_bytes())}"
-    if not (tools / "bin/uv").exists():
-        say("installing uv")
-        options = ["--quiet", "--require-hashes", "--only-binary=:all:", "--target", str(tools), "-r", str(pinned)]
-        pip = run([*pip_of(sys.executable), "install", *options])
-        if pip.returncode != 0:
-            raise NotDeployable(f"uv could not be installed ({last_line(pip.stderr)})")
-    return [str(tools / "bin/uv")]
 
 
 # ---- The Python tree -------------------------------------------------------------------------------------------------
@@ -193,7 +87,7 @@ def python_tree(order: dict[str, Any], interpreter: Interpreter, deployable: boo
 
 
 def copy_interpreter(interpreter: Interpreter, tree: Path) -> None:
-    """CPython without what no function uses, in the layout that it finds itself in, wherever it lies."""
+    """CPython without what no function uses, in a layout that works in any folder."""
     binary = tree / "bin" / f"python{interpreter.version}"
     binary.parent.mkdir(parents=True)
     shutil.copy2(interpreter.base_executable, binary)
@@ -270,7 +164,7 @@ def prune_packages(packages: Path) -> None:
 
 
 def check_libraries(tree: Path, deployable: bool) -> None:
-    """That everything in the tree loads on Amazon Linux 2023: no newer glibc, no library that is not there."""
+    """Checks that everything in the tree loads on Amazon Linux 2023: no newer glibc, no missing library."""
     binaries = [file for file in files_below(tree) if linked_libraries.is_elf(file)]
     present = linked_libraries.ON_AMAZON_LINUX | {file.name for file in binaries}
     problems = []
@@ -289,7 +183,7 @@ def check_libraries(tree: Path, deployable: bool) -> None:
 
 
 def compile_tree(tree: Path, folder: Path, version: str) -> None:
-    """Compiles all modules once. Unchecked: the deployed file system is read-only, and its times mean nothing."""
+    """Compiles all modules. Unchecked: the deployed file system is read-only, and its file times mean nothing."""
     options = ["-qq", "-j", "2", "--invalidation-mode", "unchecked-hash", "-s", str(folder)]
     # A file that is no valid Python (a template, a module for another version) stays uncompiled: smoke_test decides.
     run([tree / "bin" / f"python{version}", "-I", "-m", "compileall", *options, str(folder)], environment=bare(tree))
@@ -385,38 +279,8 @@ def stage(order: dict[str, Any]) -> None:
         new.rename(state / "staged.json")
 
 
-def pip_of(executable: str) -> list[str]:
-    """pip under that interpreter: it judges environment markers by the interpreter it runs under."""
-    for candidate in (executable, sys.executable):
-        if run([candidate, "-m", "pip", "--version"]).returncode == 0:
-            return [candidate, "-m", "pip"]
-    raise CannotBuild(f"{sys.executable} has no pip: install it with `{sys.executable} -m ensurepip`.")
-
-
-def run(command: Sequence[str | Path], environment: Mapping[str, str] = os.environ) -> subprocess.CompletedProcess[str]:
-    """Runs a program to its end, whatever its exit code; one that cannot be started has 127."""
-    try:
-        return subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
-    except OSError as error:
-        return subprocess.CompletedProcess(command, 127, "", str(error))
-
-
 def files_below(folder: Path) -> Iterator[Path]:
     return (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink())
-
-
-def digest(*parts: bytes) -> str:
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
-
-
-def last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1].rstrip(".") if lines else "it did not say why"
-
-
-def say(text: str) -> None:
-    sys.stdout.write(f"python-functions: {text}\n")
-    sys.stdout.flush()
 
 
 def shout(text: str) -> None:
