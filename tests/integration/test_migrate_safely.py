@@ -57,11 +57,6 @@ def shops(database: Database) -> list[int]:
         return [row["id"] for row in tx.rows("SELECT id FROM shops ORDER BY id")]
 
 
-def netlify_names(database: Database) -> list[str]:
-    with database.transaction() as tx:
-        return [row["name"] for row in tx.rows("SELECT name FROM netlify.migrations ORDER BY name")]
-
-
 def test_running_twice_applies_once(each_postgres: EmbeddedPostgres, folder: Path) -> None:
     with fresh_database(each_postgres) as name:
         database = Database(each_postgres.url(name))
@@ -134,7 +129,7 @@ def test_an_applied_file_that_was_changed_is_refused(empty: Database, folder: Pa
 def test_a_database_ahead_of_the_checkout_is_refused(empty: Database, folder: Path) -> None:
     migrate(empty, read_migrations(folder))
     (folder / "0002_rules.sql").unlink()
-    with pytest.raises(MigrationRefused, match=r"0002_rules.*update the checkout"):
+    with pytest.raises(MigrationRefused, match=r"0002_rules.*use the checkout that applied it"):
         migrate(empty, read_migrations(folder))
 
 
@@ -155,8 +150,8 @@ def test_a_file_that_comes_late_with_an_early_number_is_refused(empty: Database,
         ("shops.sql", "NNNN_name"),
         ("0003-shops.sql", "NNNN_name"),
         ("0003_shops.txt", "NNNN_name"),
-        ("0002_other.sql", "number 2 is taken by 0002_"),
-        ("00003_other.sql", "as many digits"),
+        ("003_shops.sql", "NNNN_name"),
+        ("0002_other.sql", "its number is taken by 0002_other"),
     ],
 )
 def test_a_name_that_netlify_would_not_take_is_refused(folder: Path, name: str, says: str) -> None:
@@ -165,14 +160,7 @@ def test_a_name_that_netlify_would_not_take_is_refused(folder: Path, name: str, 
         read_migrations(folder)
 
 
-def test_numbers_that_sort_otherwise_than_they_count_are_refused(folder: Path) -> None:
-    (folder / "3_shops.sql").write_text("SELECT 1")
-    (folder / "10_shops.sql").write_text("SELECT 1")
-    with pytest.raises(MigrationRefused, match="as many digits"):
-        read_migrations(folder)
-
-
-@pytest.mark.parametrize("sql", ["BEGIN; SELECT 1; COMMIT", "SELECT 1;\nROLLBACK;", "/* x */ start transaction;"])
+@pytest.mark.parametrize("sql", ["BEGIN; SELECT 1; COMMIT", "SELECT 1;\nROLLBACK;", "  start transaction;"])
 def test_a_file_that_ends_its_own_transaction_is_refused(folder: Path, sql: str) -> None:
     (folder / "0003_wrong.sql").write_text(sql)
     with pytest.raises(MigrationRefused, match="take BEGIN and COMMIT out"):
@@ -196,23 +184,15 @@ def test_what_netlify_applied_is_not_applied_again(empty: Database, folder: Path
         migrate(empty, read_migrations(folder))
 
 
-def test_what_we_applied_is_told_to_netlify(empty: Database, folder: Path) -> None:
+def test_what_we_applied_is_in_netlifys_record(empty: Database, folder: Path) -> None:
+    """Read back by the statement that @netlify/database-dev sends to see what is applied."""
     with empty.transaction() as tx:
         tx.script(NETLIFYS_RECORD)
-    migrate(empty, read_migrations(folder))
-    assert netlify_names(empty) == ["0001_shops", "0002_rules"]
+    names = migrate(empty, read_migrations(folder))
     assert migrate(empty, read_migrations(folder)) == []
-
-
-def test_netlifys_own_code_finds_nothing_left_to_apply(empty: Database) -> None:
-    """Netlify's statement for what is applied, as @netlify/database-dev sends it."""
-    with empty.transaction() as tx:
-        tx.script(NETLIFYS_RECORD)
-    migrate(empty, read_migrations())
-    names = [migration.name for migration in read_migrations()]
     with empty.transaction() as tx:
         found = tx.rows("SELECT name FROM netlify.migrations WHERE name = ANY(CAST(:names AS text[]))", names=names)
-    assert sorted(row["name"] for row in found) == names
+    assert sorted(row["name"] for row in found) == names == ["0001_shops", "0002_rules"]
 
 
 # The command ----------------------------------------------------------------------------------------------------------
@@ -279,9 +259,9 @@ def test_what_is_wrong_with_the_environment_is_said_in_a_sentence(
     environ: dict[str, str], code: int, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([], environ) == code
-    told = capsys.readouterr().err
-    assert says in told
-    assert "s3cret" not in told
+    printed = capsys.readouterr().err
+    assert says in printed
+    assert "s3cret" not in printed
 
 
 def test_the_command_runs_from_the_shell() -> None:
