@@ -57,13 +57,13 @@ def do_now(books: Books, payment: Row) -> Advice:
     if payment["status"] == Status.REVIEW.value:
         sentences.append("Then one of these:")
         commands += [(f'python -m ops review {what.format(id=transaction_id)} --why "…"', when) for what, when in THEN]
-    for entry in books.callbacks(transaction_id):
+    for entry in books.rows("callback_inbox", transaction_id):
         if entry["outcome"] in WAITING:
             sentences.append(WAITING[entry["outcome"]])
             commands.append((f"python -m ops inbox retry {entry['id']}", "judge that callback"))
         if entry["outcome"] == "unreadable":
             sentences.append("A callback cannot be read. If it names a receipt, look in the portal what that paid for.")
-    invoice = books.invoice(transaction_id)
+    invoice = books.row("invoices", transaction_id)
     if invoice is not None and invoice["status"] == "FAILED":
         sentences.append("The invoice could not be sent: POST /api/pay/invoice sends it again.")
     return Advice(tuple(dict.fromkeys(sentences)), tuple(commands))
@@ -84,7 +84,7 @@ def _deliver(books: Books, payment: Row) -> str:
     transaction_id = str(payment["id"])
     doubts = [
         step
-        for step in books.audit(transaction_id)
+        for step in books.rows("audit_log", transaction_id)
         if step["outcome"] == "contradicts" and step["to_status"] == Status.PAID.value
     ]
     if doubts:
@@ -94,7 +94,7 @@ def _deliver(books: Books, payment: Row) -> str:
         advice = (
             "Deliver, or refund if the goods are gone: it was paid after the customer had been told that it failed."
         )
-    confirmation = books.confirmation(transaction_id)
+    confirmation = books.row("payment_confirmations", transaction_id)
     if confirmation is not None and confirmation["mpesa_receipt_number"] is None:
         advice += " The receipt number is missing until a callback or the statement brings it."
     return advice

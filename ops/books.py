@@ -11,6 +11,10 @@ NAMED = """
 """
 
 
+ORDER = {"callback_inbox": "received_at", "idempotency_keys": "key"}
+"""What a table's rows are ordered by, where it is not their id."""
+
+
 class Books:
     """The database, as the operator's commands see it."""
 
@@ -76,40 +80,15 @@ class Books:
         )
         return {str(row["receipt"]).upper() for row in rows}
 
-    def payment(self, transaction_id: str) -> Row | None:
-        rows = self._rows("SELECT * FROM transactions WHERE id = CAST(:id AS uuid)", id=transaction_id)
+    def rows(self, table: str, transaction_id: str) -> list[Row]:
+        """What a table holds about one payment, in order."""
+        key, order = ("id" if table == "transactions" else "transaction_id"), ORDER.get(table, "id")
+        return self._rows(f"SELECT * FROM {table} WHERE {key} = CAST(:id AS uuid) ORDER BY {order}", id=transaction_id)
+
+    def row(self, table: str, transaction_id: str) -> Row | None:
+        """The same of a table that has one row for a payment."""
+        rows = self.rows(table, transaction_id)
         return rows[0] if rows else None
-
-    def confirmation(self, transaction_id: str) -> Row | None:
-        rows = self._rows(
-            "SELECT * FROM payment_confirmations WHERE transaction_id = CAST(:id AS uuid)", id=transaction_id
-        )
-        return rows[0] if rows else None
-
-    def invoice(self, transaction_id: str) -> Row | None:
-        rows = self._rows("SELECT * FROM invoices WHERE transaction_id = CAST(:id AS uuid)", id=transaction_id)
-        return rows[0] if rows else None
-
-    def audit(self, transaction_id: str) -> list[Row]:
-        return self._rows(
-            "SELECT * FROM audit_log WHERE transaction_id = CAST(:id AS uuid) ORDER BY id", id=transaction_id
-        )
-
-    def callbacks(self, transaction_id: str) -> list[Row]:
-        return self._rows(
-            "SELECT * FROM callback_inbox WHERE transaction_id = CAST(:id AS uuid) ORDER BY received_at",
-            id=transaction_id,
-        )
-
-    def answers(self, transaction_id: str) -> list[Row]:
-        return self._rows(
-            "SELECT * FROM query_answers WHERE transaction_id = CAST(:id AS uuid) ORDER BY id", id=transaction_id
-        )
-
-    def sent(self, transaction_id: str) -> list[Row]:
-        return self._rows(
-            "SELECT * FROM outbox WHERE transaction_id = CAST(:id AS uuid) ORDER BY id", id=transaction_id
-        )
 
     def all_payments(self) -> list[Row]:
         return self._rows(

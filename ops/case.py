@@ -131,7 +131,7 @@ class Moment:
 
 def tell(books: Books, transaction_id: str) -> Iterator[str]:
     """The story, line by line. Phone numbers are masked; the case belongs to the shop's own people."""
-    payment = books.payment(transaction_id)
+    payment = books.row("transactions", transaction_id)
     if payment is None:
         yield f"There is no payment {transaction_id}."
         return
@@ -179,15 +179,15 @@ def _wrapped(begins: str, text: str) -> Iterator[str]:
 
 def _moments(books: Books, payment: Row) -> Iterator[Moment]:
     transaction_id = str(payment["id"])
-    audit = books.audit(transaction_id)
+    audit = books.rows("audit_log", transaction_id)
     judged: set[object] = set()
     for row in audit:
         yield _decided(row, payment, again=row["inbox_id"] in judged)
         judged.add(row["inbox_id"])
-    for row in books.callbacks(transaction_id):
+    for row in books.rows("callback_inbox", transaction_id):
         yield _called_back(row, judged=row["id"] in judged)
-    yield from _asked(books.answers(transaction_id), audit)
-    for row in books.sent(transaction_id):
+    yield from _asked(books.rows("query_answers", transaction_id), audit)
+    for row in books.rows("outbox", transaction_id):
         yield _left(row)
 
 
@@ -311,14 +311,14 @@ def _notice(row: Row) -> Moment:
 
 
 def _confirmation(books: Books, payment: Row) -> Iterator[str]:
-    confirmation = books.confirmation(str(payment["id"]))
+    confirmation = books.row("payment_confirmations", str(payment["id"]))
     if confirmation is not None:
         word = {"callback": "Safaricom's callback", "query": "Safaricom's answer", "operator": "a person"}
         receipt = confirmation["mpesa_receipt_number"] or "missing"
         yield f"Confirmed by {word[confirmation['evidence']]}: {in_words(confirmation['amount'])}, receipt {receipt}."
     if payment["refund_receipt"]:
         yield f"It went back under receipt {payment['refund_receipt']}."
-    invoice = books.invoice(str(payment["id"]))
+    invoice = books.row("invoices", str(payment["id"]))
     if invoice is not None:
         yield f"Invoice {invoice['invoice_number']}: {invoice['status']}."
 

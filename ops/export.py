@@ -45,6 +45,14 @@ NOT_IN_IT = (
 )
 NAMED_ELSEWHERE = "named_by_evidence_about_other_payments"
 ONLY_NAMED = "It names you, and says nothing more about you."
+ONE_EACH = {"payment": "transactions", "confirmation": "payment_confirmations", "invoice": "invoices"}
+SEVERAL = {
+    "answers_of_daraja": "query_answers",
+    "audit_log": "audit_log",
+    "messages": "outbox",
+    "request": "idempotency_keys",
+    "erasures": "erasures",
+}
 SHOWN: dict[str, tuple[str, ...]] = {
     "payment": (
         *("id", "amount", "account_reference", "status", "review_reason", "response_code", "response_message"),
@@ -99,11 +107,11 @@ def collect(database: Database, person: Person) -> dict[str, Any]:
         "not_in_this_file": NOT_IN_IT,
         "about": person.msisdn or person.email,
         "written_at": datetime.now(UTC),
-        "payments": [_payment(database, books, person, str(row["id"])) for row in theirs],
+        "payments": [_payment(books, person, str(row["id"])) for row in theirs],
         NAMED_ELSEWHERE: [
             said
             for each in people.named_elsewhere(person, but=other_attempts)
-            for said in _about_this_person(person, books.callbacks(each))
+            for said in _about_this_person(person, books.rows("callback_inbox", each))
         ],
         "audit_rows_whose_reason_names_you": people.in_the_audit_log(person),
     }
@@ -139,30 +147,25 @@ def summary(found: dict[str, Any]) -> Iterator[str]:
 # One payment ----------------------------------------------------------------------------------------------------------
 
 
-def _payment(database: Database, books: Books, person: Person, transaction_id: str) -> dict[str, Any]:
-    records: dict[str, Any] = {
-        "payment": books.payment(transaction_id),
-        "confirmation": books.confirmation(transaction_id),
-        "invoice": books.invoice(transaction_id),
-        "answers_of_daraja": books.answers(transaction_id),
-        "audit_log": books.audit(transaction_id),
-        "messages": books.sent(transaction_id),
-        "request": _rows(database, "idempotency_keys", transaction_id),
-        "erasures": _rows(database, "erasures", transaction_id),
-    }
+def _payment(books: Books, person: Person, transaction_id: str) -> dict[str, Any]:
     words = takewhile(lambda line: not line.startswith("Do now:"), case.tell(books, transaction_id))
     return {
         "in_words": [without_others(person, line) for line in words if line],
-        **{name: _shown(person, name, record) for name, record in records.items()},
+        **{name: _shown(person, name, books.row(table, transaction_id)) for name, table in ONE_EACH.items()},
+        **{
+            name: [_shown(person, name, row) for row in books.rows(table, transaction_id)]
+            for name, table in SEVERAL.items()
+        },
         "callbacks": [
-            {"received_at": row["received_at"], **_said(person, row)} for row in books.callbacks(transaction_id)
+            {"received_at": row["received_at"], **_said(person, row)}
+            for row in books.rows("callback_inbox", transaction_id)
         ],
     }
 
 
-def _shown(person: Person, name: str, record: Any) -> Any:
-    if record is None or isinstance(record, list):
-        return record and [_shown(person, name, row) for row in record]
+def _shown(person: Person, name: str, record: Row | None) -> dict[str, Any] | None:
+    if record is None:
+        return None
     columns = [*SHOWN[name]]
     if person.msisdn:
         columns += OF_THE_NUMBER.get(name, ())
@@ -242,14 +245,6 @@ def _number(person: Person, found: re.Match[str]) -> str:
 
 def _address(person: Person, found: re.Match[str]) -> str:
     return found[0] if found[0].lower() == str(person.email).lower() else "…@…"
-
-
-def _rows(database: Database, table: str, transaction_id: str) -> list[Row]:
-    with database.transaction() as tx:
-        return tx.rows(
-            f"SELECT * FROM {table} WHERE transaction_id = CAST(:id AS uuid)",  # noqa: S608  # one of two names above
-            id=transaction_id,
-        )
 
 
 def _plain(value: object) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ops.session import Commands, Session
 from ops.words import counted
-from shared.database import Database
+from shared.database import Database, Row
 from shared.limits import Limits
 from shared.money import LARGEST_DAY_KES, LARGEST_KES, in_words
 from shared.settings import limits as limits_of
@@ -48,7 +48,7 @@ class Used:
     phone_kes: Decimal
     shop_kes: Decimal
     phone_pushes: int
-    phones_at_their_last_prompt: int
+    phones_resting: int
     address_pushes: int
     shop_pushes: int
 
@@ -154,15 +154,7 @@ def used(database: Database, limits: Limits) -> Used:
             """,
             unanswered=limits.phone_unanswered_in_a_row,
         )
-    return Used(
-        payment_kes=row["payment_kes"],
-        phone_kes=row["phone_kes"],
-        shop_kes=row["shop_kes"],
-        phone_pushes=row["phone_pushes"],
-        phones_at_their_last_prompt=row["phones_resting"],
-        address_pushes=row["address_pushes"],
-        shop_pushes=row["shop_pushes"],
-    )
+    return Used(**_numbers(row))
 
 
 def evidence(database: Database) -> Evidence:
@@ -200,8 +192,12 @@ def evidence(database: Database) -> Evidence:
             does_not_fit=" ".join(DOES_NOT_FIT),
         )
     day = row.pop("largest_day")
-    found: dict[str, Any] = {name: value if name.endswith("_kes") else int(value) for name, value in row.items()}
-    return Evidence(**found, largest_day=date.fromisoformat(day) if day else None)
+    return Evidence(**_numbers(row), largest_day=date.fromisoformat(day) if day else None)
+
+
+def _numbers(row: Row) -> dict[str, Any]:
+    """Sums stay Decimal, counts are int."""
+    return {name: value if name.endswith("_kes") else int(value) for name, value in row.items()}
 
 
 MIDNIGHT = "(date_trunc('day', now() AT TIME ZONE 'Africa/Nairobi') AT TIME ZONE 'Africa/Nairobi')"
@@ -220,7 +216,7 @@ def tell(limits: Limits, now: Used, seen: Evidence) -> Iterator[str]:
     yield _line(
         "PHONE_UNANSWERED_PUSHES",
         str(limits.phone_unanswered_in_a_row),
-        f"{counted(now.phones_at_their_last_prompt, 'phone has', 'phones have')} left so many prompts unanswered",
+        f"{counted(now.phones_resting, 'phone has', 'phones have')} left so many prompts unanswered",
     )
     yield _count("ADDRESS_PUSHES_PER_HOUR", limits.address_pushes_an_hour, now.address_pushes, "the busiest address")
     yield _count("SHOP_PUSHES_PER_MINUTE", limits.shop_pushes_a_minute, now.shop_pushes, "today's busiest minute")

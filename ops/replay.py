@@ -53,6 +53,14 @@ from shared.settlement import reported
 
 DECIDES_NOTHING = {"Order", "PersonErased", "InvoiceResent"}
 """Events that are history, but no news about the money."""
+SAYS_NO_MORE: dict[str, Event] = {
+    type(event).__name__: event
+    for event in (
+        *(PushRefused(), PushNotSent(), PushUnanswered(), TimePassed()),
+        *(QueryConfirmed(), OperatorFailed()),
+    )
+}
+"""Events of which the audit row's name says everything."""
 EVIDENCE_ERASED = {("PersonErased", scope) for scope in ("person", "late_evidence", "mention")}
 NAMES_IDS = {"PushAccepted", "Confirmed", "Declined", "UnknownCode"}
 NOT_KEPT = Ids("not kept", "not kept")
@@ -197,24 +205,14 @@ def _event(it: _Replayed, bodies: dict[str, bytes], step: Row) -> Event | None:
     match step["event"]:
         case "PushAccepted":
             return PushAccepted(it.push_ids or NOT_KEPT)
-        case "PushRefused":
-            return PushRefused()
-        case "PushNotSent":
-            return PushNotSent()
-        case "PushUnanswered":
-            return PushUnanswered()
-        case "TimePassed":
-            return TimePassed()
-        case "QueryConfirmed":
-            return QueryConfirmed()
         case "QueryDeclined":
             return QueryDeclined(QUERY_FAILURES[said].becomes) if said in QUERY_FAILURES else None
         case "OperatorPaid":
             return OperatorPaid(said)
-        case "OperatorFailed":
-            return OperatorFailed()
         case "OperatorRefunded":
             return OperatorRefunded(said)
+        case event if event in SAYS_NO_MORE:
+            return SAYS_NO_MORE[event]
     message, _ = read_message(bodies.get(str(step["inbox_id"]), b""))
     if isinstance(message, CallbackUnreadable):
         return None

@@ -1,7 +1,6 @@
-"""What is kept, why, and for how long: the rules as data, and the purge that applies them.
+"""For how long personal data are kept, and the purge of what is past its time. docs/privacy.md says why, row by row.
 
-docs/privacy.md prints the same table, held equal by a test. Rows of payments, callbacks and the audit log are never
-deleted: after the time of the books a payment loses its person, and what is left is about nobody.
+Rows of payments, callbacks and the audit log are never deleted: after its time a payment loses its person.
 """
 
 from __future__ import annotations
@@ -29,105 +28,59 @@ NOT_OPEN = (
 
 @dataclass(frozen=True)
 class Rule:
-    """One line of the table."""
+    """Rows that need not stay. `what` is the row's first column in the table of docs/privacy.md."""
 
     what: str
-    where: str
-    why: str
-    kept: str
-    table: str = ""
-    condition: str = ""
+    table: str
+    age: timedelta
+    condition: str
     """Of rows that are purged; `:age` is how long they are kept."""
     change: str = ""
     """What becomes of a row; empty: it is deleted."""
-    age: timedelta = timedelta()
 
 
 RULES = (
     Rule(
-        "phone number, Daraja's ids, callbacks, of payments that took money",
-        "transactions, callback_inbox, payment_confirmations, invoices",
-        "books and tax records: the statement, a refund, an audit",
-        "7 years after the last change, then without the person for ever",
-    ),
-    Rule(
-        "the same, of payments that came to nothing",
-        "transactions, callback_inbox",
-        "complaints, money that comes late",
-        "400 days after the last change, then without the person",
-    ),
-    Rule(
-        "e-mail address, name, description, words of Daraja's answers",
-        "transactions, invoices, query_answers",
-        "to send the invoice, also again, and notices; to answer a complaint",
-        "400 days after the last change",
-    ),
-    Rule(
         "Idempotency-Key and fingerprint of the request",
         "idempotency_keys",
-        "the same request never makes a second payment",
-        "30 days",
-        table="idempotency_keys",
-        condition=f"created_at < now() - CAST(:age AS interval) AND {NOT_OPEN}",
-        age=A_RETRY,
+        A_RETRY,
+        f"created_at < now() - CAST(:age AS interval) AND {NOT_OPEN}",
     ),
     Rule(
         "when the customer last looked",
         "transactions",
-        "to ask first about payments whose customer waits; to send no notice of what the page showed",
-        "30 days",
-        table="transactions",
-        condition="watched_at < now() - CAST(:age AS interval) "
-        "AND status NOT IN ('INITIATED', 'PENDING', 'UNCERTAIN', 'REVIEW')",
+        A_RETRY,
+        "watched_at < now() - CAST(:age AS interval) AND status NOT IN ('INITIATED', 'PENDING', 'UNCERTAIN', 'REVIEW')",
         change="watched_at = NULL",
-        age=A_RETRY,
     ),
     Rule(
         "network address a callback came from",
         "callback_inbox",
-        "to tell Safaricom from a forger",
-        "400 days",
-        table="callback_inbox",
-        condition="source_address IS NOT NULL AND received_at < now() - CAST(:age AS interval) "
+        A_COMPLAINT,
+        "source_address IS NOT NULL AND received_at < now() - CAST(:age AS interval) "
         f"AND outcome NOT IN ('dead_letter', 'held') AND {NOT_OPEN}",
         change="source_address = NULL",
-        age=A_COMPLAINT,
     ),
     Rule(
         "why a message was not sent",
         "outbox",
-        "to repair it",
-        "400 days",
-        table="outbox",
-        condition="last_error IS NOT NULL AND next_try_at IS NULL AND created_at < now() - CAST(:age AS interval) "
+        A_COMPLAINT,
+        "last_error IS NOT NULL AND next_try_at IS NULL AND created_at < now() - CAST(:age AS interval) "
         f"AND {NOT_OPEN}",
         change="last_error = NULL",
-        age=A_COMPLAINT,
     ),
     Rule(
         "digest of a caller's network address",
         "push_callers",
-        "limits on prompts and invoices",
-        "an hour, by the sweep; a day at most",
-        table="push_callers",
-        condition="asked_at < now() - CAST(:age AS interval)",
-        age=A_DAY,
+        A_DAY,
+        "asked_at < now() - CAST(:age AS interval)",
     ),
     Rule(
         "access token for Daraja",
         "access_tokens",
-        "one token for all instances",
-        "an hour; a day at most",
-        table="access_tokens",
-        condition="token IS NOT NULL AND expires_at < now() - CAST(:age AS interval)",
+        A_DAY,
+        "token IS NOT NULL AND expires_at < now() - CAST(:age AS interval)",
         change="token = NULL",
-        age=A_DAY,
-    ),
-    Rule(
-        "amounts, receipts, dates, states, references, the audit log, the record of erasures",
-        "all tables",
-        "they name nobody once the person is erased; books without gaps",
-        "for ever",
     ),
 )
 
@@ -139,8 +92,7 @@ def purge(database: Database, people: People, eraser: Eraser, *, dry_run: bool) 
     yield "persons of payments past their time", *_each(people.orders_past(THE_BOOKS, A_COMPLAINT), eraser.person)
     yield "contacts past their time", *_each(people.orders_with_contacts_past(A_COMPLAINT), eraser.contact)
     for rule in RULES:
-        if rule.table:
-            yield rule.what, _purge_rows(database, rule, dry_run=dry_run), 0
+        yield rule.what, _purge_rows(database, rule, dry_run=dry_run), 0
 
 
 def _each(orders: list[Order], erase: Callable[[Order], bool]) -> tuple[int, int]:

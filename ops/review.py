@@ -80,7 +80,7 @@ def refunded(gateway: Gateway, transaction_id: str, receipt: str, who: str, why:
 
 def _settle(gateway: Gateway, transaction_id: str, report: Report) -> Status:
     books = Books(gateway.database)
-    before = {row["id"] for row in books.audit(transaction_id)}
+    before = {row["id"] for row in books.rows("audit_log", transaction_id)}
     decision = settle(gateway, transaction_id, report)
     if decision is None:
         raise NotPossible(f"there is no payment {transaction_id}; `ops case` finds one by receipt, reference or phone")
@@ -94,7 +94,7 @@ def _was_written(books: Books, transaction_id: str, report: Report, before: set[
     word = (report.actor, report.name, report.receipt, report.why)
     return any(
         (row["actor"], row["event"], row["said"], row["reason"]) == word and row["from_status"] != row["to_status"]
-        for row in books.audit(transaction_id)
+        for row in books.rows("audit_log", transaction_id)
         if row["id"] not in before
     )
 
