@@ -41,9 +41,8 @@ class Sweep:
         self.done: dict[str, int] = {}
 
     def begin(self) -> None:
-        """The heartbeat; an alert where no sweep had run for a while. What limits nobody any more is deleted."""
+        """The heartbeat; an alert where no sweep had run for a while."""
         self._look_is_due = self._gateway.watch.sweep_begins()
-        self._gateway.admissions.forget()
 
     def judge_inbox(self) -> None:
         """Callbacks that could not be judged when they came, or whose payment has since been confirmed by a query."""

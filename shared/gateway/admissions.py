@@ -97,12 +97,6 @@ class Admissions:
         except CommitUnknown:
             return self._read_back(transaction_id, order)
 
-    def forget(self) -> None:
-        """Delete the digests of callers' addresses after an hour, and Idempotency-Keys after 30 days."""
-        with self._store.transaction() as tx:
-            tx.later("DELETE FROM push_callers WHERE asked_at <= now() - interval '1 hour'")
-            tx.later("DELETE FROM idempotency_keys WHERE created_at <= now() - interval '30 days'")
-
     def _admit(
         self, transaction_id: str, order: Order, key: IdempotencyKey | None, limits: Limits, caller: str
     ) -> Admission:

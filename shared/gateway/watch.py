@@ -116,7 +116,8 @@ class Watch:
     def sweep_begins(self) -> bool:
         """Remember that a sweep runs; after ten minutes without one, alert that it had stopped.
 
-        True: the last look at the whole shop is five minutes old, and this sweep is to look.
+        True: the last look at the whole shop is five minutes old, and this sweep is to look. Then the digests of
+        callers' addresses are deleted after an hour, and Idempotency-Keys after 30 days.
         """
         with self._store.transaction() as tx:
             (began,) = tx.rows(
@@ -135,6 +136,9 @@ class Watch:
                 FROM (SELECT 1) one LEFT JOIN before ON true
                 """
             )
+            if began["look_is_due"]:  # with COMMIT, so this costs no round trip
+                tx.later("DELETE FROM push_callers WHERE asked_at <= now() - interval '1 hour'")
+                tx.later("DELETE FROM idempotency_keys WHERE created_at <= now() - interval '30 days'")
             if began["stopped_for_min"] is not None:
                 incident(tx, SWEEP_STOPPED, {"minutes": began["stopped_for_min"], "runs_again": True})
         return bool(began["look_is_due"])
