@@ -242,7 +242,7 @@ def test_an_address_is_never_stored_and_its_digest_goes_when_it_limits_no_more(s
     shop.age(3590)
     shop.sweep()
     assert len(shop.rows("SELECT id FROM push_callers")) == 2
-    shop.age(11)
+    shop.age(300)  # until the next look at the whole shop
     shop.sweep()
     assert shop.rows("SELECT id FROM push_callers") == []
 
