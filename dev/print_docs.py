@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,7 +47,7 @@ REASONS = {
     ReviewReason.UNCONFIRMED_LARGE: "a large success (CONFIRM_ABOVE_KES) without an id of our own to ask about",
     ReviewReason.CONTRADICTION: "a callback said paid, a query said failed",
 }
-THE_TABLE = "OFF Daraja portal, M-Pesa Express, result codes (2025-12-28)"
+EVIDENCE = re.compile(r"OFF for other APIs|OFF for Account Balance|OFF|OBS|COM")
 RESULT_CODES_TOP = """\
 # Result codes
 
@@ -63,8 +64,8 @@ A code is text (`SFC_IC0003`), and only known codes settle a payment:
 - The customer's words are in `shared/daraja/result_codes.py`, in Swahili in `shared/mail/reasons.py`.
 - "Asked again" means after 5 minutes and after 1 hour, because the cause passes or Safaricom has taken the code back.
 
-Evidence: OFF, the table of result codes on Safaricom's portal (2025-12-28), or the page that is named; OBS, captured;
-COM, said by the community. What we rely on without proof is in [unverified.md](unverified.md).
+Evidence: OFF, Safaricom's portal (2025-12-28); OBS, captured; COM, said by the community. The code names each source.
+What we rely on without proof is in [unverified.md](unverified.md).
 
 ## Codes
 """
@@ -95,7 +96,7 @@ def result_codes_page() -> str:
         known = CALLBACK_FAILURES[code]
         where = "callback and query" if code in QUERY_FAILURES else "callback only"
         again = ", asked again" if known.may_be_taken_back else ""
-        evidence = known.evidence.replace(THE_TABLE, "OFF")
+        evidence = ", ".join(dict.fromkeys(EVIDENCE.findall(known.evidence)))
         codes.append(f"- **{code}** {known.becomes.value}, {where}{again}. {known.operator_note} [{evidence}]")
     kinds = {
         PromptOpen: " (another prompt is open)",
