@@ -1,11 +1,14 @@
-"""Every link between our own pages leads to a page, and to a heading that this page has."""
+"""Links between our own pages lead to a heading that exists; files and commands that a page names exist too."""
 
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+from ops.__main__ import main
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("netlify/plugins/**/*.md")])
@@ -36,3 +39,24 @@ def test_the_files_that_a_page_names_exist(page: Path) -> None:
     folders = "db|dev|docs|netlify|ops|public|shared|simulator|tests"
     named = re.findall(rf"`((?:{folders})/[\w./*-]+)`", page.read_text("utf-8"))
     assert [path for path in named if not list(ROOT.glob(path.rstrip("/")))] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_commands_that_a_page_names_exist(page: Path) -> None:
+    text = page.read_text("utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    assert [
+        name for name in re.findall(r"(?:`|^    |; )make ([a-z-]+)", text, re.MULTILINE) if name not in targets
+    ] == []
+    modules = set(re.findall(r"python -m ((?:db|dev|ops|simulator)[\w.]*)", text))
+    assert [name for name in modules if find_spec(name) is None] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_operators_commands_that_a_page_names_exist(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    named = re.findall(r"(?:`|python -m )ops ([a-z-]+)(?: ([a-z]+))?", page.read_text("utf-8"))
+    for command, action in set(named):
+        for words in ([command], [command, action] if action else [command]):
+            with pytest.raises(SystemExit) as ended:
+                main([*words, "--help"], {})
+            assert ended.value.code == 0, (words, capsys.readouterr().err)
