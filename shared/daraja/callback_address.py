@@ -24,7 +24,7 @@ _TAIL = re.compile(f"/({TRANSACTION_ID})/({TOKEN})", re.ASCII)
 
 
 def callback_url(settings: CallbackSettings, transaction_id: str) -> str:
-    """Where Safaricom is told to call back about this payment."""
+    """The address for Safaricom's callback about this payment."""
     return f"{settings.url}/{transaction_id}/{_token(settings.secrets[0], transaction_id)}"
 
 

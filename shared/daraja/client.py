@@ -30,7 +30,7 @@ A_PUSH_TAKES_S = 3.0
 
 @dataclass(frozen=True, slots=True)
 class PushRequest:
-    """What to ask, and whom. Daraja knows whole shillings, 254…, at most 12 letters and digits of reference."""
+    """What is asked for. Daraja knows whole shillings, 254…, and at most 12 letters and digits of reference."""
 
     msisdn: str
     amount_kes: Decimal

@@ -40,7 +40,7 @@ class Source(StrEnum):
     LISTED = "listed"
     """One of Safaricom's addresses."""
     UNLISTED = "unlisted"
-    """Another one: judged, and somebody is told."""
+    """Another one: judged, with an alert."""
     HELD = "held"
     """Another one, where only Safaricom's are believed: kept, and judged when a person says so."""
 

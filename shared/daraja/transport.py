@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import logging
 import socket
 import ssl
 import threading
@@ -33,8 +32,6 @@ CONNECT_TIMEOUT_S = 5
 
 tls_context = functools.cache(verifying_context)
 """Made once a process: loading the authorities takes longer than a handshake."""
-
-logging.getLogger("urllib3").setLevel(logging.CRITICAL)  # it would log what it cannot parse past our own log
 
 
 @dataclass(frozen=True, slots=True)

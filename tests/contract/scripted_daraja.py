@@ -78,7 +78,7 @@ class ScriptedDaraja:
 
 @contextmanager
 def scripted_daraja() -> Iterator[ScriptedDaraja]:
-    """The server, on a free port. Gives a new token to whoever asks, unless told otherwise."""
+    """The server, on a free port. Gives a new token to whoever asks, unless it has a script for that."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

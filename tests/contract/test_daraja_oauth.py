@@ -95,7 +95,7 @@ def test_a_token_renewed_by_another_instance_is_not_renewed_again(server: Script
     assert server.asked == []
 
 
-def test_an_instance_that_never_finishes_holds_the_others_up_for_a_bounded_time(server: ScriptedDaraja) -> None:
+def test_others_wait_a_bounded_time_for_an_instance_that_never_finishes(server: ScriptedDaraja) -> None:
     store = SharedStore()
     store.leased = True
     with pytest.raises(Unavailable):

@@ -184,7 +184,7 @@ def test_the_one_repeat_may_be_unclear_too_and_then_it_is(server: ScriptedDaraja
     assert len(server.asked_for(PUSH)) == 2
 
 
-def test_a_token_refused_in_other_words_is_renewed_for_the_next_push_but_this_one_is_not_repeated(
+def test_a_token_refused_in_other_words_is_renewed_and_the_push_not_repeated(
     server: ScriptedDaraja,
 ) -> None:
     in_other_words = "Error Occurred - Invalid Access Token - c9SQxWWhmdVRlyh0zh8gZDTkubVF"

@@ -53,12 +53,12 @@ def test_each_way_of_not_paying_is_called_back_and_queried_alike(
     simulator.client.wait_for_prompt(PHONE)
     simulator.client.answer(PHONE, action)
     simulator.client.advance(120)
-    told = read_callback(receiver.wait()[0].body)
-    assert isinstance(told, CallbackFailure)
-    assert told.code == code
-    assert told.ids.checkout_request_id == accepted.checkout_request_id
+    callback = read_callback(receiver.wait()[0].body)
+    assert isinstance(callback, CallbackFailure)
+    assert callback.code == code
+    assert callback.ids.checkout_request_id == accepted.checkout_request_id
     simulator.client.advance(120)
-    assert daraja.query(accepted.checkout_request_id, soon()) == QueryDeclined(code, told.description)
+    assert daraja.query(accepted.checkout_request_id, soon()) == QueryDeclined(code, callback.description)
 
 
 def test_a_payment_is_called_back_and_queried_as_paid(simulator: Simulator, receiver: CallbackReceiver) -> None:
@@ -66,11 +66,11 @@ def test_a_payment_is_called_back_and_queried_as_paid(simulator: Simulator, rece
     accepted = daraja.push(request(receiver), soon())
     simulator.client.wait_for_prompt(PHONE)
     simulator.client.answer(PHONE, "pin")
-    told = read_callback(receiver.wait()[0].body)
-    assert isinstance(told, CallbackSuccess)
-    assert told.amount_kes == 1500
-    assert told.receipt
-    assert told.ids.merchant_request_id == accepted.merchant_request_id
+    callback = read_callback(receiver.wait()[0].body)
+    assert isinstance(callback, CallbackSuccess)
+    assert callback.amount_kes == 1500
+    assert callback.receipt
+    assert callback.ids.merchant_request_id == accepted.merchant_request_id
     simulator.client.advance(120)
     assert isinstance(daraja.query(accepted.checkout_request_id, soon()), QuerySucceeded)
 
@@ -125,7 +125,7 @@ def test_every_unclear_answer_to_a_push_is_unanswered(
         Daraja(settings(simulator), SharedStore()).push(request(receiver), soon())
 
 
-def test_too_many_queries_are_told_as_such(simulator: Simulator, receiver: CallbackReceiver) -> None:
+def test_too_many_queries_are_throttled(simulator: Simulator, receiver: CallbackReceiver) -> None:
     daraja = Daraja(settings(simulator), SharedStore())
     accepted = daraja.push(request(receiver), soon())
     simulator.client.fault("query", "too_many_429")

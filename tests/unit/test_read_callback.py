@@ -515,7 +515,7 @@ def test_whatever_stands_in_an_item_what_is_read_can_be_stored(value: Any, name:
 
 @pytest.mark.parametrize("cut", [0, 40])
 def test_the_receipt_of_a_c2b_confirmation_is_seen_too(cut: int) -> None:
-    """Where a shop has C2B addresses too, the same money is told twice (Daraja portal, Customer To Business)."""
+    """Where a shop has C2B addresses too, the same money is reported twice (Daraja portal, Customer To Business)."""
     sample = (
         b'{"TransactionType":"Pay Bill","TransID":"RKL51ZDR4F","TransTime":"20231121121325","TransAmount":"5.00",'
         b'"BusinessShortCode":"600966","BillRefNumber":"Sample","MSISDN":"2547 ***** 126","FirstName":"NICHOLAS"}'
