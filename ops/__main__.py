@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import io
 import os
 import sys
@@ -100,11 +101,15 @@ class _Output(io.TextIOBase):
     def _may_close(self) -> Iterator[None]:
         try:
             yield
-        except BrokenPipeError:
+        except OSError as closed:
+            if closed.errno not in (errno.EPIPE, errno.EINVAL):  # EINVAL is what Windows says
+                raise
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
 
 if __name__ == "__main__":
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # Windows would write its old code page into a file
     with contextlib.redirect_stdout(_Output(sys.stdout)):
         code = main(sys.argv[1:], os.environ)
         sys.stdout.flush()

@@ -341,6 +341,8 @@ def _left(deadline: float) -> float:
 
 def _socket(settings: ConnectionSettings, deadline: float) -> socket.socket:
     if settings.socket_path is not None:
+        if not hasattr(socket, "AF_UNIX"):
+            raise _LoginRefused("this system has no Unix sockets: name the database's host in DATABASE_URL")
         addresses: list[Any] = [(socket.AF_UNIX, socket.SOCK_STREAM, 0, "", settings.socket_path)]
     else:
         addresses = _addresses(settings.host, settings.port, deadline)
@@ -354,7 +356,7 @@ def _socket(settings: ConnectionSettings, deadline: float) -> socket.socket:
             sock.close()
             failure = error
             continue
-        if family != socket.AF_UNIX:
+        if settings.socket_path is None:
             _keep_alive(sock)
         return sock
     raise failure
