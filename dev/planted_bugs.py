@@ -74,12 +74,13 @@ def main() -> int:
     asked = parser.parse_args()
     bugs = [bug(patch) for patch in sorted(PATCHES.glob("*.patch"))]
     chosen = [each for each in bugs if not asked.words or any(word in each.patch.name for word in asked.words)]
-    missed = 0
+    missed, healthy = 0, set[tuple[str, ...]]()
     for each in chosen:
         with tempfile.TemporaryDirectory(prefix="lipa-planted-bug-") as folder:
             tree = copied_tree(Path(folder))
-            if outcome(each, tree) == FAILED:
+            if each.noticed_by not in healthy and outcome(each, tree) == FAILED:
                 raise SystemExit(f"the tests of {each.patch.name} fail without the bug")
+            healthy.add(each.noticed_by)
             apply(each, tree)
             caught = outcome(each, tree) == FAILED and outcome(each, tree) == FAILED
         missed += not caught
