@@ -73,7 +73,7 @@ What we rely on without proof is in [unverified.md](unverified.md).
 REFUSALS_TOP = """\
 ## Refusals of a push
 
-Only these refuse a push, code and words together; the first line that fits counts. Any other answer that is not an
+Only these codes and words refuse a push; the first words that fit count. Any other answer that is not an
 acceptance is unclear: the payment becomes UNCERTAIN and the push is never sent again. The line `push refused` in the
 log of `stkpush` says what to check.
 """
@@ -103,8 +103,11 @@ def result_codes_page() -> str:
         TokenDied: " (a new token, and the push is sent once more)",
         TokenRefused: " (a new token; the push is not sent again)",
     }
-    refusals = [f"- `{row.code}` {row.words or '(any other words)'}{kinds.get(row.error, '')}" for row in REFUSALS]
-    return "\n".join([RESULT_CODES_TOP, *codes, "", REFUSALS_TOP, *refusals, ""])
+    refusals: dict[str, list[str]] = {}
+    for row in REFUSALS:
+        refusals.setdefault(row.code, []).append(f"{row.words or 'any other words'}{kinds.get(row.error, '')}")
+    lines = [f"- `{code}`: {', '.join(words)}".replace(": any other", ": any") for code, words in refusals.items()]
+    return "\n".join([RESULT_CODES_TOP, *codes, "", REFUSALS_TOP, *lines, ""])
 
 
 PAGES: dict[str, Callable[[], str]] = {
