@@ -448,7 +448,7 @@ def test_nothing_private_leaves_whatever_happens(shop: Shop, figure: Figure, rou
     assert len(shop.sentry.errors()) >= 5
     assert len(shop.sentry.alerts()) >= 10
     assert {answer["statusCode"] for answer in answers} >= {200, 202, 400, 404, 405, 413, 415, 422, 500, 502, 503}
-    assert b"urllib3 said something" in channels["stderr"], "libraries were heard"
+    assert b"pg8000 said something" in channels["stderr"], "libraries were heard"
     seen = sightings(shop.private(), channels)
     figure(
         f"{len(seen)} appearances of {len(shop.private())} values in {len(answers)} answers, {len(lines)} log lines, "

@@ -222,9 +222,7 @@ def test_an_address_is_taken_as_it_is(way: Way, address: str) -> None:
         "a@" + "b" * 300 + ".example",
     ],
 )
-def test_an_address_that_not_every_server_takes_is_refused_for_good_before_anybody_is_asked(
-    way: Way, address: str
-) -> None:
+def test_an_address_that_not_every_server_takes_is_refused_without_a_call(way: Way, address: str) -> None:
     way.fault("error_500")
     with pytest.raises(MailRefused) as refused:
         way.send(replace(MESSAGE, to_address=address))
@@ -278,9 +276,7 @@ def test_wrong_credentials_stop_all_mail(way: Way) -> None:
     assert way.letters() == []
 
 
-def test_a_certificate_nobody_vouches_for_stops_all_mail(
-    way: Way, certificate: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_untrusted_certificate_stops_all_mail(way: Way, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(smtp, "tls_context", ssl.create_default_context)
     with Impostor(certificate) as port:
         own = way.simulator.smtp_port if way.name == "starttls" else port
@@ -289,7 +285,7 @@ def test_a_certificate_nobody_vouches_for_stops_all_mail(
     assert way.letters() == []
 
 
-def test_nobody_there_is_no_answer(way: Way) -> None:
+def test_a_refused_connection_is_no_answer(way: Way) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     with pytest.raises(MailUnanswered):

@@ -220,7 +220,7 @@ def test_an_impossible_fault_is_named(simulator: Simulator, where: str, more: di
     assert named in str(refused.value)
 
 
-def test_every_letter_that_was_brought_is_on_the_ledger_with_what_its_sender_was_told(simulator: Simulator) -> None:
+def test_every_letter_is_on_the_ledger_with_the_answer_its_sender_got(simulator: Simulator) -> None:
     letter = {**DATA["message"], "headers": {"X-Id": "INV-1.7"}}
     for kind in ("error_500", "refused_400", "garbage", "drop", "reset", "drop_after"):
         simulator.client.fault("mail", kind)

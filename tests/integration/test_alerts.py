@@ -165,7 +165,7 @@ def test_failures_beyond_what_the_shop_is_used_to(
     assert books.look() == (["failure_rate"] if alerts else [])
 
 
-def test_pushes_that_nobody_takes(books: Books) -> None:
+def test_pushes_that_are_never_accepted(books: Books) -> None:
     books.payments(1, "PAID", minutes_ago=90)
     books.payments(2, "FAILED", accepted=False)
     assert books.look() == []
@@ -200,7 +200,7 @@ def test_work_that_stays_where_it_is(books: Books) -> None:
     assert books.outbox("work_stuck") == [{"payments": 1, "callbacks": 0, "messages": 0, "reminder": False}]
 
 
-def test_what_waits_for_a_person_is_told_again_every_day(books: Books) -> None:
+def test_work_for_a_person_alerts_again_every_day(books: Books) -> None:
     books.payments(2, "REVIEW", minutes_ago=23 * 60)
     assert books.look() == []
     books.payments(2, "REVIEW", minutes_ago=25 * 60)
@@ -213,7 +213,7 @@ def test_what_waits_for_a_person_is_told_again_every_day(books: Books) -> None:
     assert [facts["reminder"] for facts in books.outbox("review_waiting")] == [False, True]
 
 
-def test_dead_letters_that_nobody_looks_at(books: Books) -> None:
+def test_dead_letters_that_wait_for_a_day(books: Books) -> None:
     books.run(
         """
         INSERT INTO callback_inbox (transaction_id, body, outcome, next_try_at, judged_at)
@@ -226,7 +226,7 @@ def test_dead_letters_that_nobody_looks_at(books: Books) -> None:
 # Once ----------------------------------------------------------------------------------------------------------------
 
 
-def test_an_occasion_is_told_once_and_again_when_it_comes_back(books: Books) -> None:
+def test_an_incident_alerts_once_and_again_when_it_comes_back(books: Books) -> None:
     books.unsent_invoices(3)
     assert [books.look() for _ in range(3)] == [["mail_failing"], [], []]
     books.age(minutes=61)  # nobody saw it for an hour: that was the end of it
@@ -240,7 +240,7 @@ def test_one_sweep_in_five_minutes_looks_at_the_whole_shop(books: Books) -> None
         assert [books.watch.sweep_begins() for _ in range(3)] == [True, False, False]
 
 
-def test_sweeps_that_overlap_tell_once(books: Books) -> None:
+def test_sweeps_that_overlap_alert_once(books: Books) -> None:
     books.unsent_invoices(3)
     sweeps = [Books(books.url) for _ in range(8)]
     for _ in range(3):
@@ -267,7 +267,7 @@ def test_the_first_sweep_after_a_gap_says_so(books: Books) -> None:
     assert books.outbox("sweep_stopped") == [{"minutes": 47, "runs_again": True, "reminder": False}]
 
 
-def test_customers_notice_that_no_sweep_comes_and_it_is_told_once(shop: Shop) -> None:
+def test_status_notices_that_no_sweep_runs_and_alerts_once(shop: Shop) -> None:
     transaction_id = shop.pay().body["transaction_id"]
     shop.sweep()
     shop.age(9 * 60)
@@ -290,14 +290,14 @@ def test_customers_notice_that_no_sweep_comes_and_it_is_told_once(shop: Shop) ->
     assert '"runs_again":false' in told[0]
 
 
-def test_a_shop_whose_sweep_never_ran_is_told_so(shop: Shop) -> None:
+def test_a_shop_whose_sweep_never_ran_gets_the_alert(shop: Shop) -> None:
     transaction_id = shop.pay().body["transaction_id"]
     shop.age(11 * 60)
     assert shop.status(transaction_id).status == 200
     assert "'alert': 'sweep_stopped'" in "\n".join(shop.logged)
 
 
-def test_telling_that_no_sweep_comes_costs_no_customer_their_answer(
+def test_an_alert_that_no_sweep_runs_costs_no_customer_their_answer(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     transaction_id = shop.pay().body["transaction_id"]

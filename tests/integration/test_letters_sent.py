@@ -39,9 +39,7 @@ def test_customers_get_the_shops_own_letter(shop: Shop, own: Path) -> None:
     assert "Jumla uliyolipa" in letter["html"]
 
 
-def test_a_template_with_an_error_stops_no_letter_and_the_operator_is_told_once_and_then_daily(
-    shop: Shop, own: Path
-) -> None:
+def test_a_template_with_an_error_stops_no_letter_and_alerts_once_a_day(shop: Shop, own: Path) -> None:
     (own / "sw" / "invoice.txt").write_text("Subject: Asante\n\n{{ amuont }}", "utf-8")
     for phone in (CUSTOMER, OTHER_CUSTOMER):
         pays(shop, phone)

@@ -83,7 +83,7 @@ def the_shop_tells(shop: Shop, monkeypatch: pytest.MonkeyPatch, kinds: str) -> N
 # A failure ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_failure_is_told_to_who_left_the_page_before_it_came(shop: Shop) -> None:
+def test_a_failure_is_sent_to_customers_who_left_the_page_before_it(shop: Shop) -> None:
     transaction_id = asked(shop)
     shop.status(transaction_id)
     shop.age(1)
@@ -99,14 +99,14 @@ def test_a_failure_is_told_to_who_left_the_page_before_it_came(shop: Shop) -> No
     assert "708374149" not in mail["text"] + mail["html"]
 
 
-def test_a_failure_that_the_customer_saw_on_the_page_is_not_told(shop: Shop) -> None:
+def test_a_failure_that_the_page_showed_is_not_sent(shop: Shop) -> None:
     transaction_id = failed(shop)
     assert shop.status(transaction_id).body["status"] == "failed"
     let_minutes_pass(shop)
     assert (told(shop), notices(shop)) == ([], [("failed", "seen")])
 
 
-def test_a_look_at_a_failure_is_noted_once_and_only_where_somebody_could_be_told(shop: Shop) -> None:
+def test_a_look_at_a_failure_is_stored_once_and_only_with_an_address(shop: Shop) -> None:
     told, untold = failed(shop), failed(shop, customer_email=None, account_reference="OTHER", amount=700)
     seen = []
     for _ in range(2):
@@ -117,7 +117,7 @@ def test_a_look_at_a_failure_is_noted_once_and_only_where_somebody_could_be_told
     assert shop.payment(untold)["watched_at"] is None
 
 
-def test_a_shop_may_have_it_told_all_the_same(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shop_may_send_failures_that_the_page_showed(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     the_shop_tells(shop, monkeypatch, "failed_seen")
     transaction_id = failed(shop)
     shop.status(transaction_id)
@@ -125,7 +125,7 @@ def test_a_shop_may_have_it_told_all_the_same(shop: Shop, monkeypatch: pytest.Mo
     assert told(shop) == ["failed"]
 
 
-def test_a_failure_is_not_told_to_who_tried_the_same_order_again(shop: Shop) -> None:
+def test_a_failure_is_not_sent_after_the_same_order_was_tried_again(shop: Shop) -> None:
     failed(shop)
     shop.age(130)
     again = asked(shop)
@@ -134,7 +134,7 @@ def test_a_failure_is_not_told_to_who_tried_the_same_order_again(shop: Shop) -> 
     assert (told(shop), notices(shop)) == (["invoice"], [("failed", "tried_again")])
 
 
-def test_who_was_told_of_a_review_hears_how_it_ended_also_after_trying_again(shop: Shop) -> None:
+def test_the_end_of_a_review_is_sent_also_after_trying_again(shop: Shop) -> None:
     transaction_id = asked(shop)
     safaricom_says(shop, transaction_id, UNEXPLAINED)
     let_minutes_pass(shop, 20)
@@ -144,7 +144,7 @@ def test_who_was_told_of_a_review_hears_how_it_ended_also_after_trying_again(sho
     assert told(shop) == ["under_review", "failed", "failed"]
 
 
-def test_another_order_of_the_same_customer_keeps_no_failure_from_being_told(shop: Shop) -> None:
+def test_another_order_of_the_same_customer_stops_no_notice(shop: Shop) -> None:
     failed(shop)
     safaricom_says(shop, asked(shop, account_reference="OTHER", amount=700))
     let_minutes_pass(shop)
@@ -159,7 +159,7 @@ def fails_with(shop: Shop, number: int, address: str) -> None:
     safaricom_says(shop, str(reply.body["transaction_id"]), FAILS)
 
 
-def test_nobodys_mailbox_is_filled_by_orders_that_fail(shop: Shop) -> None:
+def test_one_mailbox_gets_three_notices_of_failures_a_day(shop: Shop) -> None:
     """Whoever rings phones with somebody else's address typed in, also in the ways that reach the same mailbox."""
     spellings = ("victim@example.com", "Victim@Example.com", "vic.tim@example.com", "victim+1@example.com")
     for number in range(6):
@@ -174,14 +174,14 @@ def test_nobodys_mailbox_is_filled_by_orders_that_fail(shop: Shop) -> None:
     assert len(shop.letters()) == 5
 
 
-def test_a_push_that_never_rang_is_not_told_its_answer_said_so(shop: Shop) -> None:
+def test_a_refused_push_causes_no_notice(shop: Shop) -> None:
     shop.simulator.client.script(CUSTOMER, push_answer="wrong_credentials")
     assert shop.pay().status == 502
     let_minutes_pass(shop)
     assert (shop.letters(), notices(shop)) == ([], [])
 
 
-def test_however_often_safaricom_says_it_it_is_told_once(shop: Shop) -> None:
+def test_a_repeated_callback_causes_one_notice(shop: Shop) -> None:
     transaction_id = failed(shop)
     for _ in range(3):
         safaricom_says(shop, transaction_id, FAILS)
@@ -193,7 +193,7 @@ def test_however_often_safaricom_says_it_it_is_told_once(shop: Shop) -> None:
 # Paid after all -------------------------------------------------------------------------------------------------------
 
 
-def test_a_failure_that_is_paid_before_anybody_was_told_is_told_by_the_invoice_alone(shop: Shop) -> None:
+def test_a_failure_that_is_paid_before_its_notice_left_gets_the_invoice_alone(shop: Shop) -> None:
     transaction_id = failed(shop)
     safaricom_says(shop, transaction_id)
     let_minutes_pass(shop)
@@ -202,7 +202,7 @@ def test_a_failure_that_is_paid_before_anybody_was_told_is_told_by_the_invoice_a
     assert notices(shop) == [("failed", "overtaken"), ("paid_late", "never_told")]
 
 
-def test_no_failure_is_told_while_a_success_waits_for_its_query(shop: Shop) -> None:
+def test_no_failure_is_sent_while_a_success_waits_for_its_query(shop: Shop) -> None:
     transaction_id = asked(shop, amount=25_000)
     safaricom_says(shop, transaction_id, CANCELLED)
     safaricom_says(shop, transaction_id)
@@ -215,7 +215,7 @@ def test_no_failure_is_told_while_a_success_waits_for_its_query(shop: Shop) -> N
     assert told(shop) == ["under_review"]
 
 
-def test_who_is_told_by_a_person_that_it_failed_is_given_no_older_reason(shop: Shop) -> None:
+def test_a_failure_by_an_operator_names_no_older_reason(shop: Shop) -> None:
     transaction_id = failed(shop)
     safaricom_says(shop, transaction_id, Amount=7)
     review(shop, "fail", transaction_id)
@@ -225,7 +225,7 @@ def test_who_is_told_by_a_person_that_it_failed_is_given_no_older_reason(shop: S
     assert "did not respond" not in mail["text"]
 
 
-def test_who_was_told_of_the_failure_is_told_that_it_was_paid_after_the_invoice(shop: Shop) -> None:
+def test_paid_late_is_sent_after_the_invoice_where_the_failure_was_sent(shop: Shop) -> None:
     transaction_id = failed(shop)
     let_minutes_pass(shop)
     safaricom_says(shop, transaction_id)
@@ -233,7 +233,7 @@ def test_who_was_told_of_the_failure_is_told_that_it_was_paid_after_the_invoice(
     assert told(shop) == ["failed", "invoice", "paid_late"]
 
 
-def test_who_saw_the_failure_on_the_page_is_told_that_it_was_paid(shop: Shop) -> None:
+def test_paid_late_is_sent_where_the_page_showed_the_failure(shop: Shop) -> None:
     transaction_id = failed(shop)
     shop.status(transaction_id)
     safaricom_says(shop, transaction_id)
@@ -252,7 +252,7 @@ def test_a_payment_that_never_failed_has_its_invoice_and_no_notice(shop: Shop) -
 # People look ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_review_is_told_at_once_and_how_it_ended(shop: Shop) -> None:
+def test_a_review_is_sent_at_once_and_so_is_its_end(shop: Shop) -> None:
     transaction_id = asked(shop)
     safaricom_says(shop, transaction_id, UNEXPLAINED)
     shop.status(transaction_id)
@@ -263,7 +263,7 @@ def test_a_review_is_told_at_once_and_how_it_ended(shop: Shop) -> None:
     assert told(shop) == ["under_review", "failed"]
 
 
-def test_a_failure_that_went_to_review_and_failed_again_is_told_each_time(shop: Shop) -> None:
+def test_a_failure_that_went_to_review_and_failed_again_is_sent_each_time(shop: Shop) -> None:
     """The customer was told that a person looks: how that ended is no repetition."""
     transaction_id = failed(shop)
     let_minutes_pass(shop)
@@ -274,7 +274,7 @@ def test_a_failure_that_went_to_review_and_failed_again_is_told_each_time(shop: 
     assert told(shop) == ["failed", "under_review", "failed"]
 
 
-def test_a_review_that_ends_before_it_was_told_is_not_told(shop: Shop) -> None:
+def test_a_review_that_ends_before_its_notice_left_is_not_sent(shop: Shop) -> None:
     transaction_id = asked(shop)
     safaricom_says(shop, transaction_id, UNEXPLAINED)
     safaricom_says(shop, transaction_id)
@@ -282,7 +282,7 @@ def test_a_review_that_ends_before_it_was_told_is_not_told(shop: Shop) -> None:
     assert (told(shop), notices(shop)) == (["invoice"], [("under_review", "overtaken")])
 
 
-def test_a_refund_is_told_with_its_receipt(shop: Shop) -> None:
+def test_a_refund_is_sent_with_its_receipt(shop: Shop) -> None:
     transaction_id = asked(shop)
     safaricom_says(shop, transaction_id)
     let_minutes_pass(shop)
@@ -320,7 +320,7 @@ ALL = ["failed", "invoice", "paid_late", "refunded", "under_review"]
 
 
 @pytest.mark.parametrize("off", ["failed", "paid_late", "refunded", "under_review"])
-def test_a_shop_turns_each_kind_off(shop: Shop, monkeypatch: pytest.MonkeyPatch, off: str) -> None:
+def test_a_shop_switches_each_kind_off(shop: Shop, monkeypatch: pytest.MonkeyPatch, off: str) -> None:
     the_shop_tells(shop, monkeypatch, ",".join(each for each in ALL if each not in (off, "invoice")))
     goes_through_all(shop)
     without = {off, "paid_late"} if off == "failed" else {off}  # nobody was told that it had failed
@@ -328,13 +328,13 @@ def test_a_shop_turns_each_kind_off(shop: Shop, monkeypatch: pytest.MonkeyPatch,
     assert (off, "off") in notices(shop)
 
 
-def test_a_shop_turns_all_off_and_invoices_go_on(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shop_switches_all_off_and_invoices_go_on(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     the_shop_tells(shop, monkeypatch, "off")
     goes_through_all(shop)
     assert told(shop) == ["invoice"]
 
 
-def test_notices_that_are_not_told_leave_one_by_one_so_that_a_heap_of_them_outlasts_no_sweep(shop: Shop) -> None:
+def test_dropped_notices_are_taken_one_by_one_so_that_many_outlast_no_sweep(shop: Shop) -> None:
     for reference in ("ONE", "TWO"):
         failed(shop, account_reference=reference)
         shop.age(200)
@@ -343,7 +343,7 @@ def test_notices_that_are_not_told_leave_one_by_one_so_that_a_heap_of_them_outla
     assert notices(shop) == [("failed", "off"), ("failed", None)]
 
 
-def test_who_left_no_address_is_told_nothing(shop: Shop) -> None:
+def test_without_an_address_no_notice_is_sent(shop: Shop) -> None:
     transaction_id = failed(shop, customer_email=None)
     safaricom_says(shop, transaction_id)
     review(shop, "refunded", transaction_id, "--receipt", "UE9RF00001")
@@ -356,7 +356,7 @@ def erase(shop: Shop) -> int:
     return main(says, {**os.environ, "DATABASE_URL": shop.database_url})
 
 
-def test_erasing_an_address_waits_for_no_notice_and_nothing_is_told_any_more(shop: Shop) -> None:
+def test_an_address_is_erased_while_a_notice_waits_and_the_notice_is_dropped(shop: Shop) -> None:
     safaricom_says(shop, asked(shop), CANCELLED)
     shop.age(49 * 3600)
     assert erase(shop) == 0
@@ -364,7 +364,7 @@ def test_erasing_an_address_waits_for_no_notice_and_nothing_is_told_any_more(sho
     assert (shop.letters(), notices(shop)) == ([], [("failed", "no_address")])
 
 
-def test_a_refund_to_an_erased_customer_is_told_to_nobody(shop: Shop) -> None:
+def test_a_refund_to_an_erased_customer_is_not_sent(shop: Shop) -> None:
     transaction_id = asked(shop)
     safaricom_says(shop, transaction_id)
     shop.sweep()
@@ -402,7 +402,7 @@ def test_a_notice_that_was_sent_and_not_recorded_is_sent_again_under_its_id(
     assert dict(first["headers"])[ID_HEADER] == dict(second["headers"])[ID_HEADER]
 
 
-def test_a_notice_that_fails_three_times_is_given_up_and_a_person_is_told(
+def test_a_notice_that_fails_three_times_is_given_up_with_an_alert(
     shop: Shop, capsys: pytest.CaptureFixture[str]
 ) -> None:
     transaction_id = failed(shop)
@@ -429,7 +429,7 @@ def test_mail_that_is_queued_during_a_pause_waits_for_its_end_and_costs_no_try(s
     assert told(shop) == ["invoice", "failed"]
 
 
-def test_mail_that_keeps_a_pause_is_not_stuck(shop: Shop) -> None:
+def test_mail_that_waits_for_a_pause_is_not_stuck(shop: Shop) -> None:
     failed(shop)
     shop.simulator.client.fault("mail", "too_many_429", seconds=3000)
     let_minutes_pass(shop)
@@ -438,7 +438,7 @@ def test_mail_that_keeps_a_pause_is_not_stuck(shop: Shop) -> None:
     assert shop.row("SELECT count(*) AS n FROM outbox WHERE topic = 'work_stuck'") == {"n": 0}
 
 
-def test_a_case_says_what_the_customer_was_told_and_why_not(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_case_shows_each_notice_and_why_one_was_not_sent(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     transaction_id = failed(shop)
     shop.status(transaction_id)
     let_minutes_pass(shop)

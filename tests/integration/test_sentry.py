@@ -40,7 +40,7 @@ def fail_once(shop: Shop, monkeypatch: pytest.MonkeyPatch, number: int = 1) -> t
     return told.transaction_id, reply.status
 
 
-def test_an_error_is_told_with_its_type_and_place_and_never_with_its_message(
+def test_an_error_is_reported_with_type_and_place_and_without_its_message(
     sentry: SentrySink, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     transaction_id, answered = fail_once(shop, monkeypatch)
@@ -124,7 +124,7 @@ def test_whatever_the_sdk_may_gather_only_listed_fields_in_listed_forms_leave() 
     }
 
 
-def test_the_same_error_is_told_once_a_minute_by_each_process(
+def test_each_process_reports_the_same_error_once_a_minute(
     sentry: SentrySink, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in (1, 2, 3):
@@ -146,9 +146,7 @@ def test_an_alert_is_an_issue_of_its_own_that_says_what_to_do(sentry: SentrySink
     assert len(sentry.alerts()) == 1
 
 
-def test_an_alert_that_sentry_does_not_take_is_told_again_and_its_log_line_is_not(
-    sentry: SentrySink, shop: Shop
-) -> None:
+def test_an_alert_that_sentry_does_not_take_is_retried_without_a_second_line(sentry: SentrySink, shop: Shop) -> None:
     sentry.status = 503
     told = push(shop, nth_order(1))
     shop.call("callback", "POST", told.path, raw=told.success().replace(b":101}", b":102}"))
@@ -291,7 +289,7 @@ def in_a_fresh_process(function: str, event: dict[str, Any]) -> tuple[int, bool]
     return status, loaded
 
 
-def test_a_callback_that_settles_never_imports_what_tells_of_errors(sentry: SentrySink, shop: Shop) -> None:
+def test_a_callback_that_settles_never_imports_the_sdk(sentry: SentrySink, shop: Shop) -> None:
     told = push(shop, nth_order(1))
     event = {"httpMethod": "POST", "path": told.path, "headers": {}, "body": told.success().decode()}
     assert in_a_fresh_process("callback", event) == (200, False)
@@ -305,7 +303,7 @@ def test_without_a_dsn_nothing_imports_the_sdk_whatever_breaks(shop: Shop, monke
     assert in_a_fresh_process("sweep", event) == (503, False)
 
 
-def test_what_is_told_is_sent_before_the_function_answers(sentry: SentrySink, shop: Shop) -> None:
+def test_reports_are_sent_before_the_function_answers(sentry: SentrySink, shop: Shop) -> None:
     """It may be frozen right after: a process of its own, and everything has arrived when it has answered."""
     told = push(shop, nth_order(1))
     shop.call("callback", "POST", told.path, raw=told.success().replace(b":101}", b":102}"))

@@ -178,7 +178,7 @@ WRONG_TEXT: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_page_with_an_error_stops_no_letter_and_is_told(shop: Shop, built_in: Email, name: str) -> None:
+def test_an_html_with_an_error_stops_no_letter_and_is_reported(shop: Shop, built_in: Email, name: str) -> None:
     content, where = WRONG[name]
     shop.has("en/invoice.html", content)
     began = time.monotonic()
@@ -188,7 +188,7 @@ def test_a_page_with_an_error_stops_no_letter_and_is_told(shop: Shop, built_in: 
 
 
 @pytest.mark.parametrize("name", WRONG_TEXT)
-def test_a_text_with_an_error_stops_no_letter_and_is_told(shop: Shop, built_in: Email, name: str) -> None:
+def test_a_text_with_an_error_stops_no_letter_and_is_reported(shop: Shop, built_in: Email, name: str) -> None:
     content, where = WRONG_TEXT[name]
     shop.has("en/invoice.txt", content)
     assert shop.writes() == built_in
@@ -247,7 +247,7 @@ def test_html_is_escaped_also_by_a_layout_or_macro_of_a_text(shop: Shop) -> None
         assert "<b>" not in html
 
 
-def test_what_is_told_may_stand_in_the_log(shop: Shop) -> None:
+def test_what_is_reported_may_be_logged(shop: Shop) -> None:
     for content, _ in WRONG.values():
         shop.has("en/invoice.html", content)
         shop.writes()
@@ -265,7 +265,7 @@ def test_every_template_has_a_name_that_may_stand_in_the_log() -> None:
     assert [name for name in FILES if not is_safe("template", name)] == []
 
 
-def test_the_layout_that_breaks_a_letter_is_the_one_that_is_told(shop: Shop, built_in: Email) -> None:
+def test_the_layout_that_breaks_a_letter_is_the_file_that_is_reported(shop: Shop, built_in: Email) -> None:
     shop.has("en/layout.html", '{% extends "layout.html" %}\n{% block footer %}{{ adress }}{% endblock %}')
     assert shop.writes() == built_in
     assert shop.told == [("en/layout.html", "line 2: an unknown name")]

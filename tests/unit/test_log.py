@@ -69,11 +69,11 @@ def test_a_listed_field_in_its_form_is_written(name: str, value: object) -> None
         ("outcome", "paid\n"),
     ],
 )
-def test_any_other_is_withheld_and_only_its_name_is_told(name: str, value: object) -> None:
+def test_any_other_field_is_withheld_and_only_its_name_is_written(name: str, value: object) -> None:
     assert safe_fields({name: value}) == {"withheld": [name]}
 
 
-def test_a_name_that_is_a_value_is_not_told_either() -> None:
+def test_a_name_that_is_a_value_is_not_written_either() -> None:
     assert safe_fields({PHONE: 1, EMAIL: "x"}) == {"withheld": ["unnamed", "unnamed"]}
 
 
@@ -92,7 +92,7 @@ def test_a_line_with_a_field_that_is_not_listed_goes_without_it(caplog: pytest.L
     assert EMAIL not in told
 
 
-def test_an_exception_is_told_by_type_place_and_cause_and_by_no_value() -> None:
+def test_an_exception_is_written_as_type_place_and_cause_without_values() -> None:
     def outer() -> None:
         try:
             raise KeyError(PHONE)
@@ -154,7 +154,7 @@ def said(says: str, first: str) -> str:
 
 
 @pytest.mark.parametrize("what", SAYS)
-def test_whatever_others_say_only_who_and_where_is_written(what: str) -> None:
+def test_of_what_libraries_log_only_who_and_where_is_written(what: str) -> None:
     told = said(SAYS[what], "keep_others_quiet()")
     assert told.strip(), "it is said that something was"
     assert PHONE not in told
@@ -179,7 +179,7 @@ def test_an_exception_that_nobody_caught_is_a_line_like_any_other() -> None:
     assert json.loads(line)["failure"].startswith("ValueError at threading.py:")
 
 
-def test_hooks_that_somebody_else_has_set_stay() -> None:
+def test_hooks_that_are_set_already_stay() -> None:
     told = said(
         "import sys\nprint(sys.excepthook is mine)",
         "import sys\nmine = lambda *_: None\nsys.excepthook = mine\nkeep_others_quiet()",

@@ -67,7 +67,7 @@ def test_the_shops_tax_pin_is_shown_as_kra_writes_it() -> None:
     assert read(GUIDE, SHOP_KRA_PIN=" a123456789z ").shop.tax_pin == "A123456789Z"
 
 
-def test_customers_get_all_notices_but_of_failures_they_saw_unless_the_shop_says_otherwise() -> None:
+def test_notices_are_all_but_seen_failures_unless_the_shop_lists_others() -> None:
     assert read(GUIDE).notices == {"failed", "paid_late", "under_review", "refunded"}
     assert read(GUIDE, NOTICES="off").notices == set()
     assert read(GUIDE, NOTICES=" refunded, under_review,").notices == {"refunded", "under_review"}
@@ -81,7 +81,7 @@ def test_each_of_the_ten_is_named_when_it_is_missing(name: str, empty: str | Non
     assert named(environ) == [name]
 
 
-def test_all_that_is_missing_is_told_at_once() -> None:
+def test_all_missing_variables_are_named_at_once() -> None:
     assert set(named({})) == set(GUIDE)
 
 
@@ -221,7 +221,7 @@ def test_tills_have_a_party_b_of_their_own() -> None:
     assert (daraja.transaction_type, daraja.party_b, daraja.shortcode) == ("CustomerBuyGoodsOnline", "600584", "174379")
 
 
-def test_the_callback_secret_is_derived_where_none_is_set_and_changes_with_either_credential() -> None:
+def test_a_callback_secret_that_is_not_set_is_derived_from_both_credentials() -> None:
     derived = read(GUIDE).callback.secrets
     assert derived == (derived_callback_secret(GUIDE["MPESA_PASSKEY"], GUIDE["MPESA_CONSUMER_SECRET"]),)
     assert read(GUIDE, MPESA_CONSUMER_SECRET="another-secret").callback.secrets != derived
