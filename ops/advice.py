@@ -18,7 +18,7 @@ NOW = {
 }
 REVIEW_NOW = {
     ReviewReason.SILENCE: "Look for the reference and the amount in the M-Pesa organisation portal.",
-    ReviewReason.UNKNOWN_CODE: "Look in the portal whether money came; tell the code to Safaricom's support.",
+    ReviewReason.UNKNOWN_CODE: "Look in the portal whether money came; send the code to Safaricom's support.",
     ReviewReason.AMOUNT_MISMATCH: "Compare with the portal: how much came? Agree with the customer, or refund.",
     ReviewReason.INCOMPLETE_SUCCESS: "Look in the portal for the receipt of this amount and reference.",
     ReviewReason.IDS_DISAGREE: "A callback named another push. Look in the portal which payment the money belongs to.",
@@ -91,9 +91,7 @@ def _deliver(books: Books, payment: Row) -> str:
         return "Before you deliver, compare with the portal: a later message does not fit (above, with its alert)."
     advice = "Deliver."
     if payment["paid_late"]:
-        advice = (
-            "Deliver, or refund if the goods are gone: it was paid after the customer had been told that it failed."
-        )
+        advice = "Deliver, or refund if the goods are gone: the customer had seen that it failed, and then it was paid."
     confirmation = books.row("payment_confirmations", transaction_id)
     if confirmation is not None and confirmation["mpesa_receipt_number"] is None:
         advice += " The receipt number is missing until a callback or the statement brings it."

@@ -84,8 +84,8 @@ DROPPED = {
     "off": "NOTICES leaves this kind out",
     "seen": "the customer saw it on the page",
     "tried_again": "the customer had tried the same order again",
-    "daily_limit": "so many failures were told to this address that day",
-    "never_told": "the customer had never been told that it failed, and has the invoice",
+    "daily_limit": "this address had its notices of failures for that day",
+    "never_told": "the customer never heard that it failed, and has the invoice",
 }
 ERASED = {
     "person": "whoever paid, or was asked to",
@@ -113,14 +113,14 @@ def _case(session: Session, chosen: argparse.Namespace) -> int:
         print(f"{len(found)} payments; `ops case TX` shows one:")
         print_payments(found)
         return 0
-    for line in tell(session.books, str(found[0]["id"])):
+    for line in lines(session.books, str(found[0]["id"])):
         print(line)
     return 0
 
 
 @dataclass(frozen=True)
 class Moment:
-    """One thing that happened. `means` is told under it; `about` says which evidence it is, or judges."""
+    """One thing that happened, and what that means. `about` and `judges` name the evidence that it is, or judges."""
 
     at: datetime
     what: str
@@ -129,8 +129,8 @@ class Moment:
     judges: str = ""
 
 
-def tell(books: Books, transaction_id: str) -> Iterator[str]:
-    """The story, line by line. Phone numbers are masked; the case belongs to the shop's own people."""
+def lines(books: Books, transaction_id: str) -> Iterator[str]:
+    """Everything that happened, in order, and what to do now: for the shop's own people. Phone numbers are masked."""
     payment = books.row("transactions", transaction_id)
     if payment is None:
         yield f"There is no payment {transaction_id}."
@@ -142,7 +142,7 @@ def tell(books: Books, transaction_id: str) -> Iterator[str]:
         f"asked of {masked(payment['phone_number'])}. Times are East Africa Time."
     )
     yield ""
-    yield from _told(sorted(_moments(books, payment), key=lambda moment: moment.at))
+    yield from _in_order(sorted(_moments(books, payment), key=lambda moment: moment.at))
     yield ""
     yield f"It is {status}; the customer reads “{PUBLIC[status]}”."
     yield from _confirmation(books, payment)
@@ -152,8 +152,8 @@ def tell(books: Books, transaction_id: str) -> Iterator[str]:
         yield f"  {command}   # {when}"
 
 
-def _told(moments: list[Moment]) -> Iterator[str]:
-    """A judgement stands under its evidence where nothing came between them, and says what was judged where it did."""
+def _in_order(moments: list[Moment]) -> Iterator[str]:
+    """A decision stands under its evidence. Where something came between them, it says what was judged."""
     before = ""
     for moment in moments:
         if moment.judges and moment.judges == before:
@@ -253,15 +253,15 @@ def _not_judged(row: Row) -> str:
     return MEANS.get(row["outcome"]) or str(row["outcome"])
 
 
-def _said(told: CallbackRead) -> str:
-    match told:
+def _said(message: CallbackRead) -> str:
+    match message:
         case CallbackSuccess():
-            amount = in_words(told.amount_kes) if told.amount_kes is not None else "no amount"
-            return f"0, success: {amount}, receipt {told.receipt or 'missing'}."
+            amount = in_words(message.amount_kes) if message.amount_kes is not None else "no amount"
+            return f"0, success: {amount}, receipt {message.receipt or 'missing'}."
         case CallbackFailure() | CallbackUnknownCode():
-            return _code(told.code, told.description)
+            return _code(message.code, message.description)
         case CallbackUnreadable():
-            return f"something unreadable ({told.reason})."
+            return f"something unreadable ({message.reason})."
 
 
 def _asked(answers: list[Row], audit: list[Row]) -> Iterator[Moment]:
@@ -290,8 +290,8 @@ def _unanswered(silent: list[Row]) -> Iterator[Moment]:
 
 def _left(row: Row) -> Moment:
     if row["kind"] == "alert":
-        told = f"{row['topic']}: {TOPICS.get(row['topic'], UNKNOWN).says}"
-        return Moment(row["created_at"], ("Alert " if row["sent_at"] else "Alert, not sent yet, ") + told)
+        alert = "Alert" if row["sent_at"] else "Alert, not sent yet,"
+        return Moment(row["created_at"], f"{alert} {row['topic']}: {TOPICS.get(row['topic'], UNKNOWN).says}")
     if row["kind"] == "notice":
         return _notice(row)
     if row["sent_at"]:

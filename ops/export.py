@@ -29,8 +29,8 @@ from shared.east_africa_time import EAT
 from shared.phone import masked, read_msisdn
 
 WHAT_IT_IS = (
-    "Everything this shop's payment system has stored about the person asked for. `in_words` tells each payment in "
-    "plain words; what follows it are the records themselves. Times are in UTC, amounts in Kenya shillings."
+    "Everything this shop's payment system has stored about the person asked for. `in_words` is each payment in "
+    "plain words; what follows are the records themselves. Times are in UTC, amounts in Kenya shillings."
 )
 NOT_IN_IT = (
     "Names, e-mail addresses and descriptions, where this file was asked for by phone number: whoever ordered typed "
@@ -148,7 +148,7 @@ def summary(found: dict[str, Any]) -> Iterator[str]:
 
 
 def _payment(books: Books, person: Person, transaction_id: str) -> dict[str, Any]:
-    words = takewhile(lambda line: not line.startswith("Do now:"), case.tell(books, transaction_id))
+    words = takewhile(lambda line: not line.startswith("Do now:"), case.lines(books, transaction_id))
     return {
         "in_words": [without_others(person, line) for line in words if line],
         **{name: _shown(person, name, books.row(table, transaction_id)) for name, table in ONE_EACH.items()},

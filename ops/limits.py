@@ -35,7 +35,7 @@ def add_commands(commands: Commands) -> None:
 
 def _limits(session: Session, _: argparse.Namespace) -> int:
     allowed = limits_of(session.environ)
-    for line in tell(allowed, used(session.database, allowed), evidence(session.database)):
+    for line in lines(allowed, used(session.database, allowed), evidence(session.database)):
         print(line)
     return 0
 
@@ -166,7 +166,7 @@ def evidence(database: Database) -> Evidence:
                 WHERE created_at >= {MIDNIGHT} - CAST(:days AS integer) * interval '1 day' AND pushed_at IS NOT NULL),
             counting AS (SELECT amount, phone_number, day FROM lately WHERE {COUNTS}),
             days AS (SELECT day, sum(amount) AS kes FROM counting GROUP BY day),
-            told AS (
+            alerts AS (
                 SELECT topic, transaction_id FROM outbox
                 WHERE kind = 'alert' AND created_at >= {MIDNIGHT} - CAST(:days AS integer) * interval '1 day')
             SELECT (SELECT coalesce(floor(extract(epoch FROM now() - min(created_at)) / 86400), 0)
@@ -179,9 +179,9 @@ def evidence(database: Database) -> Evidence:
                    (SELECT count(*) FROM transactions WHERE status = 'REVIEW') AS reviews_open,
                    (SELECT count(*) FROM callback_inbox
                     WHERE outcome IN ('dead_letter', 'unreadable', 'unknown_transaction')) AS unjudged,
-                   (SELECT count(DISTINCT transaction_id) FROM told
+                   (SELECT count(DISTINCT transaction_id) FROM alerts
                     WHERE topic = ANY (string_to_array(:does_not_fit, ' '))) AS does_not_fit,
-                   (SELECT count(*) FROM told WHERE topic IN ('shop_push_limit', 'shop_day_limit')) AS turned_away,
+                   (SELECT count(*) FROM alerts WHERE topic IN ('shop_push_limit', 'shop_day_limit')) AS turned_away,
                    (SELECT coalesce(max(amount), 0) FROM counting) AS largest_kes,
                    (SELECT coalesce(max(sum), 0) FROM (
                         SELECT sum(amount) FROM counting GROUP BY phone_number, day) p) AS largest_of_a_phone_kes,
@@ -204,7 +204,7 @@ MIDNIGHT = "(date_trunc('day', now() AT TIME ZONE 'Africa/Nairobi') AT TIME ZONE
 COUNTS = "status NOT IN ('FAILED', 'CANCELLED', 'EXPIRED')"
 
 
-def tell(limits: Limits, now: Used, seen: Evidence) -> Iterator[str]:
+def lines(limits: Limits, now: Used, seen: Evidence) -> Iterator[str]:
     """Line by line, as an operator reads it."""
     yield "Money, and how much of each limit is used today (since midnight in Nairobi)"
     yield _sum("MAX_PAYMENT_KES", limits.payment_kes, now.payment_kes, "the largest payment")

@@ -217,7 +217,7 @@ class People:
         with self._database.transaction() as tx:
             rows = tx.rows(
                 """
-                WITH told AS (
+                WITH texts AS (
                     SELECT i.transaction_id, i.last_error AS words FROM callback_inbox i
                     UNION ALL SELECT t.id, concat_ws(' ', t.phone_number, t.merchant_request_id, t.checkout_request_id,
                         t.account_reference, t.transaction_desc, t.customer_name, t.customer_email, t.response_message,
@@ -228,7 +228,7 @@ class People:
                         concat_ws(' ', v.customer_phone, v.customer_name, v.customer_email) FROM invoices v
                     UNION ALL SELECT q.transaction_id, q.said FROM query_answers q
                     UNION ALL SELECT o.transaction_id, o.last_error FROM outbox o)
-                SELECT transaction_id FROM told
+                SELECT transaction_id FROM texts
                 WHERE position(:number in regexp_replace(words, '[^0-9]', '', 'g')) > 0 AND :number <> ''
                    OR words ~* :address AND :address <> ''
                 UNION

@@ -52,7 +52,7 @@ from shared.payments import (
 from shared.settlement import reported
 
 DECIDES_NOTHING = {"Order", "PersonErased", "InvoiceResent"}
-"""Events that are history, but no news about the money."""
+"""Events that decide nothing about the money."""
 SAYS_NO_MORE: dict[str, Event] = {
     type(event).__name__: event
     for event in (
@@ -97,7 +97,7 @@ class _Replayed:
     payment: Payment
     paid_at: datetime | None = None
     push_ids: Ids | None = field(default=None)
-    weighed: set[str] = field(default_factory=set)
+    judged: set[str] = field(default_factory=set)
     """Callbacks that were judged, and not only put off until a query."""
     was_erased: bool = False
 
@@ -191,7 +191,7 @@ def _take_again(
             f"now it gives {decision.outcome}, {decision.status}",
         )
     if decision.outcome is not Outcome.WAITS_FOR_QUERY:
-        it.weighed.add(str(step["inbox_id"]))
+        it.judged.add(str(step["inbox_id"]))
     world.becomes(it, _after(it, decision))
     if decision.status is Status.REFUNDED and isinstance(event, OperatorRefunded):
         world.names_money_that_went_back(it, str(step["said"]))
@@ -232,7 +232,7 @@ def _around(world: _World, it: _Replayed, event: Event, step: Row, confirm_above
         duplicate_paid=any(
             other.paid_at is not None and other.paid_at > now - DUPLICATE_WITHIN for other in world.twins(it)
         ),
-        already_judged=step["inbox_id"] is not None and str(step["inbox_id"]) in it.weighed,
+        already_judged=step["inbox_id"] is not None and str(step["inbox_id"]) in it.judged,
     )
 
 

@@ -223,7 +223,7 @@ def test_addresses_that_only_look_alike_stay_whole_and_are_nobodys_erasure(shop:
     assert [str(row["transaction_id"]) for row in erased] == [mine]
 
 
-def test_an_address_with_a_rare_character_is_not_found_in_words_as_somebody_elses(shop: Shop) -> None:
+def test_words_about_an_address_that_looks_alike_stay(shop: Shop) -> None:
     """A mail server's words about o'alice@… are no mention of alice@…, and stay as they are."""
     words = {OTHER: f"550 <o'{EMAIL}>: no such user", "254722111111": f"550 '{EMAIL}' is full"}
     theirs = {}
@@ -573,32 +573,29 @@ def test_erasing_beside_live_callbacks_loses_nothing(shop: Shop) -> None:
 
 # What the schema allows -----------------------------------------------------------------------------------------------
 
-FORBIDDEN = {
-    "a callback": "UPDATE callback_inbox SET body = 'x'",
-    "an answer": "UPDATE query_answers SET said = 'x'",
-    "the number of a payment": "UPDATE transactions SET phone_number = '254012345678'",
-}
+ERASES = """
+    INSERT INTO erasures (transaction_id, scope, who, why) VALUES (CAST(:id AS uuid), 'person', 'a', 'b') RETURNING id
+"""
 
 
-@pytest.mark.parametrize("change", FORBIDDEN.values(), ids=FORBIDDEN)
-@pytest.mark.parametrize("erased_before", [False, True])
-def test_evidence_changes_only_in_the_transaction_that_says_it_erases(
-    shop: Shop, change: str, erased_before: bool
-) -> None:
+def test_evidence_changes_only_in_the_transaction_that_erases(shop: Shop) -> None:
     transaction_id = settled(shop)
     shop.rows(
         "INSERT INTO query_answers (transaction_id, said, outcome) VALUES (CAST(:id AS uuid), 'y', 'no_answer_yet') "
         "RETURNING id",
         id=transaction_id,
     )
-    if erased_before:
-        shop.rows(
-            "INSERT INTO erasures (transaction_id, scope, who, why) VALUES (CAST(:id AS uuid), 'person', 'a', 'b') "
-            "RETURNING id",
-            id=transaction_id,
-        )
-    with pytest.raises(ConstraintBroken):
-        shop.rows(change)
+    for erased_before in (False, True):
+        if erased_before:
+            shop.rows(ERASES, id=transaction_id)
+        for change in (
+            "UPDATE callback_inbox SET body = 'x'",
+            "UPDATE callback_inbox SET erased_sha256 = 'x'",
+            "UPDATE query_answers SET said = 'x'",
+            "UPDATE transactions SET phone_number = '254012345678'",
+        ):
+            with pytest.raises(ConstraintBroken):
+                shop.rows(change)
 
 
 def test_an_erasure_allows_its_own_payment_and_no_more_than_the_personal_values(shop: Shop) -> None:
@@ -615,10 +612,7 @@ def test_an_erasure_allows_its_own_payment_and_no_more_than_the_personal_values(
     for change in refused:
         database = Database(shop.database_url)
         with pytest.raises(ConstraintBroken), database.transaction() as tx:
-            tx.run(
-                "INSERT INTO erasures (transaction_id, scope, who, why) VALUES (CAST(:id AS uuid), 'person', 'a', 'b')",
-                id=erased,
-            )
+            tx.run(ERASES, id=erased)
             tx.run(change)
         database.close()
 
@@ -692,9 +686,7 @@ def exported(shop: Shop, person: str, tmp_path: Path) -> tuple[dict[str, Any], s
     return json.loads(file.read_text()), file.read_text()
 
 
-def test_evidence_about_somebody_elses_payment_tells_a_person_what_they_paid_and_no_more(
-    shop: Shop, tmp_path: Path
-) -> None:
+def test_of_somebody_elses_payment_a_person_sees_what_they_paid_and_no_more(shop: Shop, tmp_path: Path) -> None:
     """Bob was asked, and Alice paid: she learns what she paid, and not whose payment it was."""
     bob = {"customer_email": "bob@example.com", "customer_name": "Bob"}
     bobs = settled(shop, UNREACHABLE, phone_number=OTHER, account_reference="BOBS", **bob)
