@@ -1,23 +1,23 @@
-# Lipa's commands. Each one sets up first what it needs; when all is there, that takes a blink.
+# Lipa's commands. Each one does its own set-up first, which takes a moment when everything is there.
 # Needed on the machine: Python 3.11 or later, and make (GNU make 3.81 or later).
 
 PYTHON3 := $(firstword $(foreach name,python3 python3.13 python3.12 python3.14 python3.11 python,$(shell command -v $(name) 2>/dev/null)))
 PYTHON := .venv/bin/python
 PIN := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" $(UPGRADE)
 MADE := .venv node_modules .lipa .netlify .pytest_cache .mypy_cache .ruff_cache .hypothesis
-# Three processes, each file in one of them (tests/fixtures/schedule.py): on two cores too, because tests wait a lot.
+# Three processes, each file in one of them (tests/fixtures/schedule.py): also on two cores, because tests wait a lot.
 IN_THREE := --numprocesses 3 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo dev letters test soak mutation planted-bugs check format bench build verify migrate lock clean system
 
 help:
-	@echo "make demo     take one payment all the way, and tell what happens on the way"
+	@echo "make demo     take one payment all the way, and print each step"
 	@echo "make dev      the shop, the virtual phone and the mailbox, left running (PORT=8888, SIM_PORT=8890, LIMITS=on)"
 	@echo "make letters  every letter that customers get, as files"
 	@echo "make test     every test (TESTS=tests/unit runs a part)"
 	@echo "make soak     the long form of the tests that have one (hours)"
-	@echo "make mutation, make planted-bugs   break the code, and see the tests notice (half an hour each)"
+	@echo "make mutation, make planted-bugs   break the code, and count what the tests notice (half an hour each)"
 	@echo "make check    formatting, types, tests"
 	@echo "make format   let ruff format and repair the code"
 	@echo "make bench    the measurements, as ratios"

@@ -1,4 +1,4 @@
-"""Ports on this machine: which are free, who holds one that is not."""
+"""Ports on this machine: which are free, and which program has one that is not."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ import os
 import secrets
 import socket
 
+import psutil
+
 BELOW_THE_EPHEMERAL = range(10_240, 32_000)
 """Linux gives ports from 32768 on to outgoing connections, macOS and Windows from 49152 on."""
 
 
 class PortTaken(Exception):
-    """A server cannot have its port; the message says who holds it and what to do."""
+    """A server cannot have its port; the message says why and what to do."""
 
 
 def free_port() -> int:
-    """One that stays free until its server is up: below those that systems give to outgoing connections."""
+    """One that stays free until its server is up: not one that the system gives to outgoing connections."""
     while True:
         port = secrets.choice(BELOW_THE_EPHEMERAL)
         if not is_taken(port):
@@ -24,51 +26,44 @@ def free_port() -> int:
 
 
 def is_taken(port: int) -> bool:
-    """Whether somebody listens on this port, under any of this machine's own addresses."""
+    """Whether a program listens on this port, on any of this machine's own addresses."""
     for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
-        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_STREAM) as probe:
+        with contextlib.suppress(OSError), socket.socket(family) as probe:
             probe.settimeout(1)
             if probe.connect_ex((address, port)) == 0:
                 return True
-    try:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
             probe.bind(("127.0.0.1", port))
-    except OSError:
-        return True
+        except OSError:
+            return True
     return False
 
 
-def holder(port: int) -> str | None:
-    """The program that listens on this port, as far as this machine tells us."""
-    import psutil
-
+def holder(port: int) -> str:
+    """The program that listens on this port, as ` by NAME (process N)`; empty where the system does not say."""
     with contextlib.suppress(psutil.Error, OSError, RuntimeError):
         for connection in psutil.net_connections("tcp"):
-            listens = connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port
-            if listens and connection.pid:
+            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
                 program = os.path.basename(psutil.Process(connection.pid).exe())
-                return f"{program} (process {connection.pid})"
-    return None
+                return f" by {program} (process {connection.pid})"
+    return ""
 
 
 def require_free(port: int, variable: str, purpose: str) -> None:
-    """Raises PortTaken with a sentence that says what to do."""
-    if not is_taken(port):
-        return
-    who = holder(port)
-    other = port + 1
-    while is_taken(other) and other < 65535:
-        other += 1
-    raise PortTaken(
-        f"Port {port}, meant for {purpose}, is taken{f' by {who}' if who else ''}. "
-        f"Stop that program, or choose another port: {variable}={other} make dev"
-    )
+    """Raises PortTaken with the holder's name and another port."""
+    if is_taken(port):
+        other = next(candidate for candidate in range(port + 1, 65536) if not is_taken(candidate))
+        raise PortTaken(
+            f"Port {port}, meant for {purpose}, is taken{holder(port)}. "
+            f"Stop that program, or choose another port: {variable}={other} make dev"
+        )
 
 
 def port_from_environment(variable: str, default: int) -> int:
     """The port that the environment names. Raises PortTaken where it is no port that we may have."""
     text = os.environ.get(variable, "").strip() or str(default)
     if not text.isdecimal() or not 1024 <= int(text) <= 65535:
-        raise PortTaken(f"{variable} must hold a port number from 1024 to 65535.")
+        raise PortTaken(f"{variable} must be a port number from 1024 to 65535.")
     return int(text)

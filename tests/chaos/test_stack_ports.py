@@ -1,4 +1,4 @@
-"""Ports and folders: what is taken is told before anything starts, and two stacks do not harm each other."""
+"""Ports and folders: what is taken is reported before anything starts, and two stacks do not harm each other."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def taken_port() -> Iterator[int]:
         yield somebody.getsockname()[1]
 
 
-def test_a_taken_port_is_told_with_its_holder_and_what_to_do(taken_port: int) -> None:
-    with pytest.raises(PortTaken) as told:
+def test_a_taken_port_is_reported_with_its_holder_and_another_port(taken_port: int) -> None:
+    with pytest.raises(PortTaken) as refused:
         require_free(taken_port, "PORT", "the shop")
 
-    sentence = str(told.value)
+    sentence = str(refused.value)
     assert (
         f"Port {taken_port}, meant for the shop, is taken by {os.path.basename(os.path.realpath(sys.executable))}"
         in sentence
@@ -55,11 +55,11 @@ def test_nothing_is_started_where_a_port_is_taken(tmp_path: Path, taken_port: in
 def test_what_is_no_port_is_refused_by_name(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIM_PORT", text)
 
-    with pytest.raises(PortTaken, match="SIM_PORT must hold a port number"):
+    with pytest.raises(PortTaken, match="SIM_PORT must be a port number"):
         port_from_environment("SIM_PORT", 8890)
 
 
-def test_a_second_stack_of_a_folder_is_told_where_the_first_one_is(site: Site) -> None:
+def test_a_second_stack_of_a_folder_is_refused_with_the_address_of_the_first(site: Site) -> None:
     with pytest.raises(FolderBusy, match=rf"running already: {site.url}/ \(process {os.getpid()}\)"):
         LocalStack(site.stack.state).start()
 
@@ -122,14 +122,14 @@ def test_settings_of_the_developers_own_shell_do_not_reach_the_functions(
     assert settings.mail.smtp_url is None
 
 
-def test_a_database_that_cannot_be_migrated_is_told_and_nothing_is_left(tmp_path: Path) -> None:
+def test_a_database_that_cannot_be_migrated_is_reported_and_nothing_is_left(tmp_path: Path) -> None:
     with pytest.raises(StackFault, match="could not be brought up to date"):
         LocalStack(tmp_path, settings={"MPESA_ENV": "nowhere"}).start()
 
     locked(tmp_path, {})  # free
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "no folder").touch()
 
     with pytest.raises(StackFault, match=r"Nothing can be written into .*no folder/state \(Not a directory\)"):

@@ -1,4 +1,4 @@
-"""`make demo`: it succeeds beside whatever holds the usual ports, hides the number, shows the invoice, and fails when
+"""`make demo`: it succeeds beside whatever has the usual ports, hides the number, shows the invoice, and fails when
 the payment does."""
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def test_two_demos_at_once_do_not_meet() -> None:
 
     assert [process.returncode for process in both] == [0, 0], "\n".join(ends)
     assert not [folder for process in both for folder in (ROOT / ".lipa").glob(f"demo-{process.pid}")]
-    pictures = {ROOT / shown for told in ends for shown in re.findall(r"\.lipa/\S+\.png", told)}
+    pictures = {ROOT / shown for printed in ends for shown in re.findall(r"\.lipa/\S+\.png", printed)}
     assert len(pictures) == 2
     for png in pictures:
         assert size(png)[0] == 1280

@@ -124,7 +124,7 @@ def test_fifty_requests_at_once_are_all_answered_by_a_few_processes(dev: Netlify
     assert len([process for process in dev.python_processes() if "misbehave" in " ".join(process.cmdline())]) <= 3
 
 
-def test_an_entry_is_written_only_where_it_changes_since_another_netlify_dev_may_be_loading_it(tmp_path: Path) -> None:
+def test_an_entry_is_written_only_where_it_changes_while_another_may_load_it(tmp_path: Path) -> None:
     def entry_with(line: str) -> int:
         code = "require(process.argv[1]).writeEntries(process.argv[2], {hello: [process.argv[3]]})"
         node = ROOT / ".venv" / "bin" / "node"
