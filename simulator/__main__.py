@@ -73,7 +73,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         "--hostility",
         type=float,
         default=usual.hostility,
-        help="share of payments, 0 to 1, that customers decide by themselves and that meet trouble (%(default)s)",
+        help="share of payments, 0 to 1, that customers decide by themselves and that meet a fault (%(default)s)",
     )
     return parser.parse_args(arguments)
 
