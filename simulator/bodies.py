@@ -156,22 +156,22 @@ def callback(
     items: Sequence[dict[str, object]] | None,
 ) -> bytes:
     """The body POSTed to the CallBackURL; a failure (`items` None) has no CallbackMetadata at all."""
-    told: dict[str, object] = {
+    body: dict[str, object] = {
         "MerchantRequestID": merchant_request_id,
         "CheckoutRequestID": checkout_request_id,
         "ResultCode": result_code,
         "ResultDesc": result_description,
     }
     if items is not None:
-        told["CallbackMetadata"] = {"Item": list(items)}
-    return encode({"Body": {"stkCallback": told}}).encode()
+        body["CallbackMetadata"] = {"Item": list(items)}
+    return encode({"Body": {"stkCallback": body}}).encode()
 
 
 def c2b_confirmation(
     receipt: str, time_eat: str, amount: str, shortcode: str, bill_reference: str, balance: str, msisdn: str
 ) -> bytes:
     """The body of a C2B confirmation, version 2, its number masked (Daraja portal, Customer To Business)."""
-    told: dict[str, object] = {
+    body: dict[str, object] = {
         "TransactionType": "Pay Bill",
         "TransID": receipt,
         "TransTime": time_eat,
@@ -186,7 +186,7 @@ def c2b_confirmation(
         "MiddleName": "",
         "LastName": "",
     }
-    return encode(told).encode()
+    return encode(body).encode()
 
 
 def encode(value: object) -> str:

@@ -50,7 +50,7 @@ def c2b_body(payment: Payment, at: datetime) -> bytes:
 
 def _items(payment: Payment, at: datetime) -> list[dict[str, object]]:
     script = payment.script
-    told: dict[str, object] = {
+    values: dict[str, object] = {
         "Amount": _amount(payment),
         "MpesaReceiptNumber": script.callback_receipt_told or payment.receipt,
         "Balance": None if payment.balance_after_kes is None else Decimal(f"{payment.balance_after_kes}.00"),
@@ -63,7 +63,7 @@ def _items(payment: Payment, at: datetime) -> list[dict[str, object]]:
     if script.callback_phone == "absent":
         left_out.add("PhoneNumber")
     items: list[dict[str, object]] = []
-    for name, value in told.items():
+    for name, value in values.items():
         if name in left_out:
             continue
         if name == "Balance" and script.callback_balance == "no_value":

@@ -80,7 +80,7 @@ class SimulatorClient:
         return self._list("/control/faults")
 
     def make_peace(self) -> None:
-        """No more faults, scripts or hostility, and queries tell the truth; callbacks under way stay as they are."""
+        """No more faults, scripts or hostility, and queries say the truth; callbacks under way are sent as planned."""
         self._object("POST", "/control/peace", {})
 
     def behave(self, **changes: object) -> None:
@@ -119,11 +119,11 @@ class SimulatorClient:
     def wait_for_callback(self, checkout_request_id: str, timeout_s: float = 60, *, count: int = 1) -> Shown:
         """The payment once `count` callbacks were sent and answered, or failed."""
 
-        def told() -> Shown | None:
+        def called_back() -> Shown | None:
             payment = self.payment(checkout_request_id)
             return payment if len(payment["callbacks"]) >= count else None
 
-        return self.wait_for(told, f"{count} callback(s) for {checkout_request_id}", timeout_s)
+        return self.wait_for(called_back, f"{count} callback(s) for {checkout_request_id}", timeout_s)
 
     def wait_for_mail(self, to: str, timeout_s: float = 60) -> Shown:
         """The newest mail to this address."""

@@ -170,7 +170,7 @@ class Daraja:
         if script.sends_prompt:
             payment = self.mpesa.accept(push, script, prompt_after_s=self._prompt_after_s(script, latency_s))
         if payment is not None and script.callback_before_response:
-            await payment.told.wait()
+            await payment.callbacks_sent.wait()
         else:
             await self.clock.sleep(latency_s)
         return self._push_answer(script, payment)
@@ -261,15 +261,15 @@ class Daraja:
     ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def handle(request: web.Request) -> web.StreamResponse:
             at = self.clock.now()
-            told = await self._with_faults(where, story, request)
-            answer = told.answer(self.ids.merchant_request_id()) if isinstance(told, Refusal) else told
+            result = await self._with_faults(where, story, request)
+            answer = result.answer(self.ids.merchant_request_id()) if isinstance(result, Refusal) else result
             self.requests.append(
                 RequestSeen(
                     at=at,
                     method=request.method,
                     path=request.path,
                     http_status=None if isinstance(answer, Dropped) else answer.http_status,
-                    error_code=told.error_code if isinstance(told, Refusal) else None,
+                    error_code=result.error_code if isinstance(result, Refusal) else None,
                 )
             )
             if isinstance(answer, Dropped):

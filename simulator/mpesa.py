@@ -104,7 +104,7 @@ class MPesa:
                 await self._think_again(payment)
             await self._tell(payment, result)
         finally:
-            payment.told.set()
+            payment.callbacks_sent.set()
         if not payment.script.told_in_reverse and not result.paid:
             await self._think_again(payment)
 

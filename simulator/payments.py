@@ -52,7 +52,7 @@ class Payment:
     shapes_left: list[QueryShape] = field(default_factory=list)
     decided: asyncio.Future[Result] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     """What the person did."""
-    told: asyncio.Event = field(default_factory=asyncio.Event)
+    callbacks_sent: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the callbacks of the first outcome were sent, or there are none."""
 
     @property

@@ -11,7 +11,7 @@ const NAIROBI = { timeZone: "Africa/Nairobi" };
 const DAY = new Intl.DateTimeFormat("en-GB", { ...NAIROBI, day: "numeric", month: "long", year: "numeric" });
 const MINUTE = new Intl.DateTimeFormat("en-GB", { ...NAIROBI, hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 
-/** {blank: text} for a paid payment as the server tells it and the order as this page sent it. "" is left out. */
+/** {blank: text} for a paid payment, from the status answer and the order that this page sent. "" is left out. */
 export function receiptOf(status, order) {
   return {
     customer: order.customer_name ?? "",
