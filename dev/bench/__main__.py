@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from dev.bench.against import compare
-from dev.bench.measurements import bridge, cold_starts, edge, round_trips, settlement, sizes
+from dev.bench.measurements import bridge, cold_starts, far_away, full_books, round_trips, sizes
 from dev.bench.shop import shop
 from dev.bench.unpacked_functions import unpacked_functions
 from dev.build import netlify_build
@@ -28,8 +28,8 @@ def main(arguments: list[str]) -> int:
         return 0
     with shop() as here, unpacked_functions() as built:
         os.environ.update(here.environment)  # for the handlers that run in this process
-        lines = [*cold_starts(here, built), *bridge(built), *edge(here)]
-        lines += [*round_trips(here), *settlement(here), *sizes(built)]
+        lines = [*cold_starts(here, built), *bridge(built), *round_trips(here), *far_away(here, built)]
+        lines += [*full_books(built, options.payments), *sizes(built)]
     table = ["| what | measured | target |", "| --- | --- | --- |"]
     table += [f"| {line.what} | {line.measured} | {line.target} |" for line in lines]
     print("\n".join(table))
@@ -41,7 +41,10 @@ def main(arguments: list[str]) -> int:
 def _options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m dev.bench", description="What the functions cost, as ratios.")
     parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
-    parser.add_argument("--against", metavar="REV", help="compare the callback with that of an earlier revision")
+    parser.add_argument("--payments", type=int, default=100_000, help="in the full books (100000)")
+    parser.add_argument(
+        "--against", metavar="REV", help="compare callback and stkpush with those of an earlier revision"
+    )
     return parser.parse_args(arguments)
 
 

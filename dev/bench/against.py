@@ -1,4 +1,4 @@
-"""The callback of this checkout beside that of an earlier revision, measured in turn in one run.
+"""Callback and push of this checkout beside those of an earlier revision, measured in turn in one run.
 
 The earlier revision is built from a temporary clone by its own build, and its database is made by its own migrations.
 Both are driven only from outside: unpacked zips, HTTP events, the same simulator. Nothing of the earlier code is
@@ -12,7 +12,6 @@ import os
 import random
 import statistics
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -44,7 +43,7 @@ class Revision:
         self._simulator = simulator
         self._number = 0
         migrate = subprocess.run(
-            [sys.executable, "-m", "db.migrate"],
+            [checkout / ".venv" / "bin" / "python", "-m", "db.migrate"],
             check=False,
             cwd=checkout,
             env={**os.environ, **self.environment},
@@ -67,9 +66,17 @@ class Revision:
         path = urlsplit(payment["callback_url"]).path
         return paid(path, {**payment, "phone_number": payment["phone"]}, f"UKB{self._number:07}")
 
-    def cold_ms(self) -> float:
+    def cold_callback_ms(self) -> float:
         """A cold instance, to the answer to its first callback."""
         return self.zips.cold_start_ms("callback", self.pushed(), self.environment)
+
+    def cold_push_ms(self) -> float:
+        """A cold instance, to the answer to its first push."""
+        self._number += 1
+        event = http_event("POST", "/api/pay/stkpush", order(f"2547000{self._number:05}", f"BENCH{self._number}"), JSON)
+        taken_ms = self.zips.cold_start_ms("stkpush", event, self.environment)
+        self._simulator.client.reset()
+        return taken_ms
 
     @contextlib.contextmanager
     def warm(self) -> Iterator[Callable[[], float]]:
@@ -91,10 +98,10 @@ class Revision:
 
 
 def compare(revision: str) -> None:
-    """Prints what the callback costs here, and as a ratio of what it cost then."""
+    """Prints what each costs here, and as a ratio of what it cost then."""
     with earlier(revision) as (name, checkout, zips), unpacked_functions(zips) as then, unpacked_functions(ZIPS) as now:
         with server_and_simulator(durable=False) as (postgres, simulator):
-            print(f"The callback of this checkout beside that of {name}\n")
+            print(f"This checkout beside {name}\n")
             for what, pairs in measured(postgres, simulator, checkout, then, now):
                 print(f"{what:<58} {ratio(pairs)}")
         for what, sizes in (("then", then.sizes), ("now", now.sizes)):
@@ -114,7 +121,9 @@ def measured(
             opened.callback(side.close)
             sides.append(side)
         ours, theirs = sides
-        yield "cold start to the first answer", in_turn(ours.cold_ms, theirs.cold_ms, COLD_PAIRS)[2:]  # from the disk
+        for what in ("cold_callback_ms", "cold_push_ms"):
+            pairs = in_turn(getattr(ours, what), getattr(theirs, what), COLD_PAIRS)
+            yield what.replace("_ms", " start to the first answer").replace("_", " "), pairs[2:]  # the first: the disk
         with ours.warm() as our_callback, theirs.warm() as their_callback:
             yield (
                 "callback with settlement, warm, through the bridge",
@@ -155,14 +164,13 @@ def earlier(revision: str) -> Iterator[tuple[str, Path, Path]]:
         checkout = Path(folder) / "then"
         said_by(["git", "clone", "--quiet", "--no-checkout", str(ROOT), str(checkout)], ROOT)
         said_by(["git", "checkout", "--quiet", "--detach", name], checkout)
-        for made in (".venv", "node_modules"):  # its pinned packages have to be ours: its build says so where not
-            (checkout / made).symlink_to((ROOT / made).resolve())
-        said_by([sys.executable, "-m", "dev.build"], checkout)
+        said_by(["make", "setup"], checkout)  # its pinned packages need not be ours
+        said_by([".venv/bin/python", "-m", "dev.build"], checkout)
         yield name, checkout, checkout / ".netlify" / "functions"
 
 
 def said_by(command: list[str], folder: Path) -> str:
-    done = subprocess.run(command, check=False, cwd=folder, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, check=False, cwd=folder, capture_output=True, text=True, timeout=900)
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout[-4000:]}{done.stderr[-4000:]}")
     return done.stdout.strip()

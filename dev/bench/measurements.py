@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from time import perf_counter
 from typing import Any
 
-from dev.bench.plain_driver import PlainDriver, Recording
-from dev.bench.shop import Shop, Work, quiet
+from dev.bench.distance import Distance
+from dev.bench.shop import Shop, Work, quiet, shop
 from dev.bench.unpacked_functions import UnpackedFunctions
 from dev.deployed_function import http_event
 
@@ -67,47 +67,6 @@ def bridge(built: UnpackedFunctions) -> Iterator[Line]:
     )
 
 
-def edge(here: Shop) -> Iterator[Line]:
-    """What the edge adds to a story: reading the event, checks, headers, JSON and the canonical log line."""
-    from netlify.functions import callback, status
-    from shared.edge import Request
-
-    def through(work: Work, handler: Callable[[dict[str, Any], None], dict[str, Any]]) -> float:
-        event = here.event(work)
-        began = perf_counter()
-        answer = handler(event, None)
-        taken_ms = (perf_counter() - began) * 1000
-        if answer["statusCode"] != 200:
-            raise RuntimeError(f"{work} did not answer as it should: {answer}")
-        return taken_ms
-
-    def alone(work: Work, story: Callable[[Request], object]) -> float:
-        event = here.event(work)
-        body = str(event["body"] or "").encode()
-        request = Request(event["httpMethod"], event["path"], event["headers"], body)
-        began = perf_counter()
-        story(request)
-        return (perf_counter() - began) * 1000
-
-    for work, handler, story in (
-        (Work.STATUS, status.handler, status.tell),
-        (Work.CALLBACK, callback.handler, callback.receive),
-    ):
-        with_edge, without = [], []
-        with quiet():
-            through(work, handler)  # opens the connection
-            for _ in range(SETTLEMENTS // 2):  # in both orders: the second of two finds things warm
-                with_edge.append(through(work, handler))
-                without += [alone(work, story), alone(work, story)]
-                with_edge.append(through(work, handler))
-        ours, bare = statistics.median(with_edge), statistics.median(without)
-        yield Line(
-            f"{in_code(work)} through the edge, warm, beside its story alone",
-            f"{ours:.2f} ms = **{ours / bare:.2f}** of {bare:.2f} ms",
-            "",
-        )
-
-
 def round_trips(here: Shop) -> Iterator[Line]:
     """Exchanges with PostgreSQL of one usual request, in a warm instance."""
     from netlify.functions import callback, invoice, status, stkpush, sweep
@@ -127,40 +86,43 @@ def round_trips(here: Shop) -> Iterator[Line]:
                 raise RuntimeError(f"{work} did not answer as it should: {answer}")
             trips = own.gateway.database.round_trips - before
         counted.append(f"{work} {trips}")
-    yield Line("database round trips a request", ", ".join(counted), "callback at most 20")
+    yield Line("database round trips a request", ", ".join(counted), "callback 5, stkpush 7, status 2, empty sweep 10")
 
 
-def settlement(here: Shop) -> Iterator[Line]:
-    """A callback with its settlement, beside the same statements sent by pg8000 alone."""
-    from netlify.functions import callback
+def far_away(here: Shop, built: UnpackedFunctions) -> Iterator[Line]:
+    """A warm request where the database is 100 ms away, as Frankfurt is from Nairobi."""
+    for work in (Work.CALLBACK, Work.STKPUSH, Work.STATUS):
+        with (
+            Distance(here.environment["DATABASE_URL"]) as url,
+            built.start(work.function, {**here.environment, "DATABASE_URL": url}) as instance,
+        ):
+            taken = [_answered(instance.timed(here.event(work))) for _ in range(10)]
+        yield Line(f"{in_code(work)}, warm, database 100 ms away", f"{statistics.median(taken[2:]):.0f} ms", "")
 
-    ours, alone = [], []
-    direct = PlainDriver(here.environment["DATABASE_URL"])
-    sent = Recording()
-    model = here.payment()
-    model_event = here.callback(model)
-    with sent, quiet():
-        callback.handler(model_event, None)
-    for _ in range(SETTLEMENTS):
-        event = here.event(Work.CALLBACK)
-        with quiet():
-            began = perf_counter()
-            answer = callback.handler(event, None)
-            ours.append((perf_counter() - began) * 1000)
-        if answer["statusCode"] != 200:
-            raise RuntimeError(f"the callback was not taken: {answer}")
-        payment = here.payment()
-        script = sent.about(model, model_event, payment, here.callback(payment))
-        began = perf_counter()
-        direct.run(script)
-        alone.append((perf_counter() - began) * 1000)
-    direct.close()
-    mine, plain = statistics.median(ours), statistics.median(alone)
-    yield Line(
-        "`callback` with settlement, warm, beside its SQL sent by pg8000 alone",
-        f"{mine:.2f} ms = **{mine / plain:.2f}** of its {plain:.2f} ms",
-        "at most 1.5",
-    )
+
+def full_books(built: UnpackedFunctions, payments: int) -> Iterator[Line]:
+    """A warm request on books with so many payments, beside one on empty books, in turn."""
+    with shop() as full, shop() as empty, contextlib.ExitStack() as opened:
+        full.fill(payments)
+        for work in (Work.CALLBACK, Work.STKPUSH, Work.STATUS):
+            ours, bare = (opened.enter_context(built.start(work.function, each.environment)) for each in (full, empty))
+            pairs = [
+                (_answered(ours.timed(full.event(work))), _answered(bare.timed(empty.event(work))))
+                for _ in range(SETTLEMENTS)
+            ]
+            of_full, of_empty = (statistics.median(pair[side] for pair in pairs[20:]) for side in (0, 1))
+            yield Line(
+                f"{in_code(work)}, warm, p50 on books with {payments:,} payments",
+                f"{of_full:.2f} ms = **{of_full / of_empty:.2f}** of {of_empty:.2f} ms on empty books",
+                "at most 1.1",
+            )
+
+
+def _answered(timed: tuple[dict[str, Any], float]) -> float:
+    answer, taken_ms = timed
+    if answer["statusCode"] not in (200, 202):
+        raise RuntimeError(f"a function did not answer as it should: {answer}")
+    return taken_ms
 
 
 def sizes(built: UnpackedFunctions) -> Iterator[Line]:

@@ -18,9 +18,39 @@ from dev.stack import ONE_PERSON_IS_EVERYBODY
 from shared.daraja.callback_address import callback_url
 from shared.database import Database
 from shared.settings import Receiving
+from shared.transaction_id import new_id
 from simulator import Behaviour, Simulator, SimulatorSettings
 
 JSON = {"content-type": "application/json"}
+
+
+FILLING = """
+    CREATE TEMPORARY TABLE past ON COMMIT DROP AS
+    SELECT n, at, (left(id, 8) || '-' || substr(id, 9, 4) || '-7' || substr(id, 13, 3) || '-a' || substr(id, 16, 3)
+                   || '-' || right(id, 12))::uuid AS id
+    FROM (SELECT n, at, lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || md5(n::text) AS id
+          FROM (SELECT n, now() - interval '1 year' * (:payments - n + 1) / :payments AS at
+                FROM generate_series(1, :payments) n) numbered) made;
+    INSERT INTO transactions (id, merchant_request_id, checkout_request_id, phone_number, amount, account_reference,
+                              customer_email, status, created_at, updated_at, pushed_at, paid_at, callback_received_at,
+                              audit_length, audit_head)
+    SELECT id, 'fill-' || n, 'ws_CO_fill' || n, '2547' || lpad((n % 100000)::text, 8, '0'), 100, 'FILL' || n,
+           'c' || n || '@example.com', 'PAID', at, at, at, at, at, 3, 'filled' FROM past;
+    INSERT INTO idempotency_keys (key, fingerprint, transaction_id, created_at)
+    SELECT 'key-' || n, md5(n::text), id, at FROM past WHERE at > now() - interval '30 days';
+    INSERT INTO callback_inbox (transaction_id, received_at, body, outcome, receipts, tries, next_try_at, judged_at)
+    SELECT id, at, convert_to(repeat('x', 500), 'UTF8'), 'paid', ARRAY['F' || lpad(n::text, 9, '0')], 1, NULL, at
+    FROM past;
+    INSERT INTO payment_confirmations (transaction_id, evidence, amount, mpesa_receipt_number, received_at)
+    SELECT id, 'callback', 100, 'F' || lpad(n::text, 9, '0'), at FROM past;
+    INSERT INTO invoices (transaction_id, customer_email, amount, invoice_number, invoice_date, status, sent_at)
+    SELECT id, 'c' || n || '@example.com', 100, 'FILL-' || n, at, 'SENT', at FROM past;
+    INSERT INTO audit_log (at, transaction_id, actor, event, outcome, to_status, place, link, link_key)
+    SELECT at, id, 'bench', 'Order', 'admitted', 'PAID', place, repeat('a', 64), 'bench'
+    FROM past, generate_series(1, 3) place;
+    INSERT INTO outbox (kind, topic, transaction_id, created_at, tries, next_try_at, sent_at)
+    SELECT 'invoice', 'settled', id, at, 1, NULL, at FROM past
+"""
 
 
 class Work(StrEnum):
@@ -75,10 +105,10 @@ class Shop:
             (row,) = tx.rows(
                 """
                 WITH made AS (
-                    INSERT INTO transactions (phone_number, amount, account_reference, customer_email, status,
+                    INSERT INTO transactions (id, phone_number, amount, account_reference, customer_email, status,
                                               pushed_at, checkout_request_id, merchant_request_id,
                                               audit_length, audit_head)
-                    VALUES (:phone, 10, :reference, 'bench@example.com', 'PENDING',
+                    VALUES (CAST(:id AS uuid), :phone, 10, :reference, 'bench@example.com', 'PENDING',
                             now(), :checkout, :merchant, 1, 'bench')
                     RETURNING *),
                 audited AS (
@@ -86,6 +116,7 @@ class Shop:
                     SELECT id, 'bench', 'Order', 'admitted', 'PENDING', 1, 'bench', 'bench' FROM made)
                 SELECT * FROM made
                 """,
+                id=new_id(),
                 phone=f"2547000{self._number:05}",
                 reference=f"BENCH{self._number}",
                 **ids,
@@ -101,6 +132,17 @@ class Shop:
         self._number += 1
         path = "/" + callback_url(self._callback, str(payment["id"])).split("/", 3)[3]
         return paid(path, payment, f"UKB{self._number:07}")
+
+    def fill(self, payments: int) -> None:
+        """Paid payments of the last year, with all the rows that each has, in keys that grow with time."""
+        with self._database.transaction() as tx:
+            tx.script("SET LOCAL statement_timeout = 0; SET LOCAL session_replication_role = 'replica'")
+            tx.script(FILLING.replace(":payments", str(payments)))
+        self._database.close()
+        database = Database(self.environment["DATABASE_URL"], statement_timeout_s=0)
+        with database.transaction() as tx:
+            tx.script("ANALYZE")
+        database.close()
 
     def _paid(self) -> dict[str, Any]:
         """A payment that has just been paid: its invoice waits."""
