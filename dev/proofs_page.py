@@ -24,7 +24,7 @@ LABELS = {
     "test_a_hundred_pushes_with_one_key_for_two_phones_are_one_push": "race: 100 pushes, one key, two phones",
     "test_a_hundred_pushes_with_a_hundred_keys_for_one_phone_and_amount_are_one_push": "race: 100 pushes, 100 keys",
     "test_both_attempts_of_a_retried_order_that_succeed_at_once_pay_once": "race: both attempts of an order",
-    "test_two_hundred_payments_that_settle_at_once_have_invoice_numbers_without_a_gap": "race: 200 invoices",
+    "test_two_hundred_payments_at_once_have_invoice_numbers_without_a_gap": "race: 200 invoices",
     "test_32_clients_share_two_sessions_and_break_nothing": "pooler",
     "test_the_same_work_in_autocommit_breaks_the_books": "pooler: the control, which must break",
     "test_a_phone_that_is_pushed_from_everywhere_rings_no_more_often_than_allowed": "flood at one phone",

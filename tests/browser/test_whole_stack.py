@@ -55,7 +55,7 @@ def test_a_payment_goes_from_the_checkout_to_the_phone_to_its_receipt_and_invoic
     keep_screenshots(opened.value, "stack-3-mailbox")
 
 
-def test_a_customer_without_an_address_gives_one_on_the_receipt_and_gets_the_invoice(
+def test_a_customer_gives_an_address_on_the_receipt_and_gets_the_invoice(
     customer: Customer, site: Site, daraja: SimulatorClient
 ) -> None:
     customer.pays_for_coffee("0700 000 045")

@@ -19,6 +19,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 
 
 @dataclass(frozen=True)
@@ -429,52 +430,6 @@ def too_small_an_amount(scene: Scene) -> Forgery:
 
 
 @forgery(AimsAt.OPEN, address_leaked=True)
-def a_negative_amount(scene: Scene) -> Forgery:
-    """Below zero, nothing, or nothing with a sign."""
-    amount = scene.target.amount
-    told_amount = scene.one_of(f"-{amount}", f"-{amount}.00", "0", "-0", "-0.0", "0.00", "-1", f"-{amount}e0", "-1e50")
-    return Forgery(scene.target.path, told(scene.target, scene, amount=told_amount))
-
-
-@forgery(AimsAt.OPEN, address_leaked=True)
-def a_fraction_of_a_shilling_off(scene: Scene) -> Forgery:
-    """What rounds, truncates or floats to the right amount."""
-    amount = scene.target.amount
-    told_amount = scene.one_of(
-        f"{amount}.5",
-        f"{amount}.01",
-        f"{amount}.001",
-        f"{amount}.0000000000000000000000001",
-        f"{amount}.4999999999999999999999",
-        f"{amount - 1}.99",
-        f"{amount - 1}.999999999999999999999999",
-        f"{amount - 1}.995",
-        f"{amount}.{scene.randomness.randrange(1, 99):02}",
-    )
-    return Forgery(scene.target.path, told(scene.target, scene, amount=told_amount))
-
-
-@forgery(AimsAt.OPEN, address_leaked=True)
-def not_a_number(scene: Scene) -> Forgery:
-    """NaN and the infinities, which equal nothing or everything, depending on who compares."""
-    told_amount = scene.one_of(
-        "NaN",
-        "-NaN",
-        "nan",
-        "Infinity",
-        "-Infinity",
-        "inf",
-        '"NaN"',
-        '"Infinity"',
-        "1e400",
-        "-1e400",
-        "1e999999999",
-        "sNaN",
-    )
-    return Forgery(scene.target.path, told(scene.target, scene, amount=told_amount))
-
-
-@forgery(AimsAt.OPEN, address_leaked=True)
 def a_huge_number(scene: Scene) -> Forgery:
     """Integers and exponents that overflow a column, a float, or Python's own limit of digits."""
     amount = scene.target.amount
@@ -495,30 +450,6 @@ def a_huge_number(scene: Scene) -> Forgery:
 
 
 @forgery(AimsAt.OPEN, address_leaked=True)
-def an_amount_as_text(scene: Scene) -> Forgery:
-    """The right amount, as anything but a JSON number."""
-    amount = scene.target.amount
-    told_amount = scene.one_of(
-        f'"{amount}"',
-        f'"{amount}.00"',
-        f'" {amount} "',
-        f'"KES {amount}"',
-        f'"{amount:,}"',
-        f'"0{amount}"',
-        f'"{amount}\\u0000"',
-        f"[{amount}]",
-        f'{{"Value":{amount}}}',
-        "true",
-        "null",
-        "[]",
-        "{}",
-        f'["{amount}"]',
-        f'"{hex(amount)}"',
-    )
-    return Forgery(scene.target.path, told(scene.target, scene, amount=told_amount))
-
-
-@forgery(AimsAt.OPEN, address_leaked=True)
 def two_amounts(scene: Scene) -> Forgery:
     """The right amount and another one; the first or the last of two could win."""
     amount, wrong = scene.target.amount, scene.randomness.randrange(1, scene.target.amount)
@@ -529,44 +460,60 @@ def two_amounts(scene: Scene) -> Forgery:
     return Forgery(scene.target.path, told(scene.target, scene, items=items))
 
 
+# With the address: one value, spelled in another way ------------------------------------------------------------------
+
+SPELLINGS: dict[str, tuple[str, str, str]] = {
+    "a_negative_amount": (
+        "Below zero, nothing, or nothing with a sign.",
+        "amount",
+        "-AMOUNT | -AMOUNT.00 | 0 | -0 | -0.0 | 0.00 | -1 | -AMOUNTe0 | -1e50",
+    ),
+    "a_fraction_of_a_shilling_off": (
+        "What rounds, truncates or floats to the right amount.",
+        "amount",
+        "AMOUNT.5 | AMOUNT.01 | AMOUNT.001 | AMOUNT.0000000000000000000000001 | AMOUNT.4999999999999999999999"
+        " | LESS.99 | LESS.999999999999999999999999 | LESS.995 | AMOUNT.07 | AMOUNT.93",
+    ),
+    "not_a_number": (
+        "NaN and the infinities, which equal nothing or everything, depending on who compares.",
+        "amount",
+        'NaN | -NaN | nan | Infinity | -Infinity | inf | "NaN" | "Infinity" | 1e400 | -1e400 | 1e999999999 | sNaN',
+    ),
+    "an_amount_as_text": (
+        "The right amount, as anything but a JSON number.",
+        "amount",
+        r'"AMOUNT" | "AMOUNT.00" | " AMOUNT " | "KES AMOUNT" | "0AMOUNT" | "AMOUNT\u0000" | [AMOUNT] | {"Value":AMOUNT}'
+        ' | true | null | [] | {} | ["AMOUNT"] | "0xAMOUNT" | "AMOUNT,00"',
+    ),
+    "a_result_code_that_is_almost_zero": (
+        "What is false, empty, or equal to zero where types are not told apart.",
+        "code",
+        r'false | "" | "00" | 0.0 | 0.00 | -0.0 | 0e0 | 0E5 | [0] | [] | {} | null | " 0" | "0 " | "0\n" | "0\u0000"'
+        r' | "+0" | "-0" | "0x0" | "0.0" | "false" | "null" | "O" | "\u0660" | "\uff10" | {"code":0} | ["0"] | true'
+        " | 000",
+    ),
+    "no_receipt": (
+        "Success without a receipt, with an empty one, or with something that is none.",
+        "receipt",
+        r'null | "" | "   " | 0 | true | [] | {} | "\u0000" | ["UKM1234567"] | "UKM 12345" | "\u2603"',
+    ),
+}
+"""A class of forgeries: what is tried, the part of the body, and its values as JSON."""
+
+
+def spelled(part: str, values: list[str], scene: Scene) -> Forgery:
+    amount = scene.target.amount
+    value = scene.one_of(*values).replace("AMOUNT", str(amount)).replace("LESS", str(amount - 1))
+    # the moment differs from one forgery to the next, and so does everything that is not forged
+    moment = f',"Moment":{scene.randomness.getrandbits(40)}'
+    return Forgery(scene.target.path, told(scene.target, scene, **{part: value}, more=moment))
+
+
+for _name, (_, _part, _values) in SPELLINGS.items():
+    FORGERIES.append(Kind(_name, partial(spelled, _part, _values.split(" | ")), AimsAt.OPEN, address_leaked=True))
+
+
 # With the address: whether it was paid --------------------------------------------------------------------------------
-
-
-@forgery(AimsAt.OPEN, address_leaked=True)
-def a_result_code_that_is_almost_zero(scene: Scene) -> Forgery:
-    """What is false, empty, or equal to zero where types are not told apart."""
-    code = scene.one_of(
-        "false",
-        '""',
-        '"00"',
-        "0.0",
-        "0.00",
-        "-0.0",
-        "0e0",
-        "0E5",
-        "[0]",
-        "[]",
-        "{}",
-        "null",
-        '" 0"',
-        '"0 "',
-        '"0\\n"',
-        '"0\\u0000"',
-        '"+0"',
-        '"-0"',
-        '"0x0"',
-        '"0.0"',
-        '"false"',
-        '"null"',
-        '"O"',
-        '"\\u0660"',
-        '"\\uff10"',
-        '{"code":0}',
-        '["0"]',
-        "true",
-        "000",
-    )
-    return Forgery(scene.target.path, told(scene.target, scene, code=code))
 
 
 @forgery(AimsAt.OPEN, address_leaked=True)
@@ -595,27 +542,6 @@ def a_reused_receipt(scene: Scene) -> Forgery:
     used = scene.other.receipt or ""
     receipt = scene.one_of(quoted(used), quoted(used), quoted(f" {used}"), quoted(f"{used} "), quoted(f"\t{used}\r\n"))
     return Forgery(scene.target.path, told(scene.target, scene, receipt=receipt))
-
-
-@forgery(AimsAt.OPEN, address_leaked=True)
-def no_receipt(scene: Scene) -> Forgery:
-    """Success without a receipt, with an empty one, or with something that is none."""
-    receipt = scene.one_of(
-        "null",
-        '""',
-        '"   "',
-        "0",
-        "true",
-        "[]",
-        "{}",
-        '"\\u0000"',
-        f'["{scene.receipt()}"]',
-        '"UKM 12345"',
-        '"\\u2603"',
-    )
-    amount = f'{{"Name":"Amount","Value":{scene.target.amount}}}'
-    nothing = told(scene.target, scene, items=amount)
-    return Forgery(scene.target.path, scene.randomness.choice([told(scene.target, scene, receipt=receipt), nothing]))
 
 
 # With the address: what kind of message -------------------------------------------------------------------------------
@@ -695,6 +621,7 @@ def metadata_of_another_form(scene: Scene) -> Forgery:
         f'{{"Name":["Amount"],"Value":{amount}}},{{"Name":{{}},"Value":{receipt}}}',
         f'"Amount",{amount},"MpesaReceiptNumber",{receipt}',
         f"null,{amount},{receipt}",
+        f'{{"Name":"Amount","Value":{amount}}}',
         "",
     )
     return Forgery(scene.target.path, told(scene.target, scene, items=items))

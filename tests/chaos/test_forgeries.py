@@ -79,7 +79,7 @@ def test_forgeries_with_the_address_that_race_the_real_callback_lose_no_money(
     assert set(raced.became) <= {"PAID", "REVIEW"}
 
 
-def test_who_holds_the_address_and_knows_everything_else_is_believed_below_the_threshold_only(shop: Shop) -> None:
+def test_a_perfect_forgery_is_believed_below_the_threshold_only(shop: Shop) -> None:
     """By design, since Daraja signs nothing: such a forgery is word for word what Safaricom would send."""
     town = Town(shop)
     believed, doubted = town.accepted(random.Random(1)), town.large(random.Random(1))

@@ -97,7 +97,7 @@ def test_a_module_that_hangs_while_it_is_imported_is_ended_too(dev: NetlifyDev) 
     assert dev.get("/api/hang?not=1").status == 200
 
 
-def test_a_killed_supervisor_leaves_nothing_not_even_what_hangs_and_is_started_again(dev: NetlifyDev) -> None:
+def test_a_killed_supervisor_leaves_nothing_and_is_started_again(dev: NetlifyDev) -> None:
     dev.get("/api/hello")
     children = {process.pid for process in dev.python_processes()}
     [supervisor] = dev.supervisors()

@@ -198,7 +198,7 @@ def test_both_attempts_of_a_retried_order_that_succeed_at_once_pay_once(
     figure(f"{how_many} rounds: one attempt paid, the other in review with its receipt")
 
 
-def test_two_hundred_payments_that_settle_at_once_have_invoice_numbers_without_a_gap(
+def test_two_hundred_payments_at_once_have_invoice_numbers_without_a_gap(
     shop: Shop, crew: Crew, rounds: Rounds, figure: Figure
 ) -> None:
     """Half of them are told twice. All wait for the one row of the year."""

@@ -59,7 +59,7 @@ def test_a_callback_has_the_captured_headers(caller: DarajaCaller, receiver: Cal
     }
 
 
-def test_the_receipt_begins_with_its_date_and_the_transaction_date_is_the_time_in_nairobi(
+def test_the_receipt_begins_with_its_date_and_the_time_is_nairobis(
     caller: DarajaCaller, receiver: CallbackReceiver
 ) -> None:
     payment = paid(caller)
@@ -84,7 +84,7 @@ def test_a_callback_is_sent_once_and_never_again(
     assert told.count(payment["checkout_request_id"]) == 1
 
 
-def test_an_address_that_nobody_answers_is_noted_and_the_money_has_moved_all_the_same(simulator: Simulator) -> None:
+def test_the_money_has_moved_also_where_nobody_answers_the_callback(simulator: Simulator) -> None:
     caller = DarajaCaller(simulator, "http://127.0.0.1:9/callback")
     payment = paid(caller)
     assert payment["callbacks"][0]["http_status"] is None

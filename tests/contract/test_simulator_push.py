@@ -199,7 +199,7 @@ def test_the_answer_can_be_lost_after_the_push_was_accepted(caller: DarajaCaller
     caller.simulator.client.wait_for_prompt(PHONE)
 
 
-def test_a_token_can_die_just_before_one_push_and_the_repetition_meets_the_rest_of_the_script(
+def test_a_token_can_die_just_before_a_push_and_the_script_goes_on(
     caller: DarajaCaller,
 ) -> None:
     caller.simulator.client.script(None, "cancel", after_s=0, callback_count=0, token_dies=True)

@@ -612,7 +612,7 @@ def written_by_a_newer_version(shop: Shop, transaction_id: str) -> None:
         write_history(tx, transaction_id, "Tomorrow", "to_review", "REVIEW", "PENDING")
 
 
-def test_a_callback_whose_judgement_fails_is_answered_200_and_after_three_tries_given_to_a_person(shop: Shop) -> None:
+def test_a_callback_that_cannot_be_judged_goes_to_a_person_after_three_tries(shop: Shop) -> None:
     payment, other = Pending(shop), Pending(shop, phone_number="254722000000")
     written_by_a_newer_version(shop, payment.id)
     assert payment.told().status == 200

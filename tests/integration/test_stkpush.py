@@ -55,7 +55,7 @@ def test_under_the_other_prefix_the_status_is_there_too(shop: Shop) -> None:
     assert reply.body["status_url"] == f"/api/pay/status/{reply.body['transaction_id']}"
 
 
-def test_daraja_is_asked_for_what_was_ordered_and_calls_back_an_address_of_this_payment(shop: Shop) -> None:
+def test_daraja_gets_the_order_and_this_payments_callback_address(shop: Shop) -> None:
     transaction_id = accepted(shop.pay(transaction_desc="Two kiondos & a mat", amount="1500"))
     (pushed,) = shop.simulator.client.payments()
     assert (pushed["phone"], pushed["amount"], pushed["account_reference"]) == (CUSTOMER, 1500, "INV00042")
@@ -341,7 +341,7 @@ def test_without_a_database_nothing_is_sent(shop: Shop, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("answer", ["system_busy", "internal_server_error", "firewall_403", "firewall_503", "dropped"])
-def test_an_unclear_answer_is_pending_and_never_pushed_again_and_a_later_callback_pays(shop: Shop, answer: str) -> None:
+def test_an_unclear_answer_is_never_pushed_again_and_a_callback_pays(shop: Shop, answer: str) -> None:
     how: dict[str, object] = {"drop_response": True} if answer == "dropped" else {"push_answer": answer}
     shop.simulator.client.script(CUSTOMER, "pay", after_s=0.3, reaches_phone=True, **how)
     reply = shop.pay(key="order-42")
@@ -358,7 +358,7 @@ def test_an_unclear_answer_is_pending_and_never_pushed_again_and_a_later_callbac
     assert pushes(shop) == 1
 
 
-def test_a_function_that_dies_between_row_and_answer_leaves_a_payment_that_its_callback_pays(shop: Shop) -> None:
+def test_a_payment_whose_function_died_is_paid_by_its_callback(shop: Shop) -> None:
     shop.simulator.client.script(CUSTOMER, "pay", after_s=0.2, push_latency_s=10, prompt_after_s=0)
     dying = shop.another_instance()
     with ThreadPoolExecutor() as pool:
@@ -376,7 +376,7 @@ def test_a_function_that_dies_between_row_and_answer_leaves_a_payment_that_its_c
 # One token for all ----------------------------------------------------------------------------------------------------
 
 
-def test_a_token_that_another_instance_invalidated_is_renewed_once_and_the_push_repeated_once(shop: Shop) -> None:
+def test_an_invalidated_token_is_renewed_once_and_the_push_repeated_once(shop: Shop) -> None:
     accepted(shop.pay())
     shop.simulator.client.kill_token()
     accepted(shop.pay(phone_number=OTHER_CUSTOMER))

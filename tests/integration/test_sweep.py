@@ -254,7 +254,7 @@ def test_a_429_holds_up_all_queries_for_a_minute(shop: Shop) -> None:
     assert asked(shop) == 1
 
 
-def test_a_question_that_was_one_too_many_is_asked_again_after_that_minute_however_old_the_payment(
+def test_a_throttled_query_is_asked_again_after_a_minute(
     unhurried: Shop,
 ) -> None:
     shop = unhurried
@@ -323,7 +323,7 @@ def test_a_query_that_contradicts_a_large_success_sends_it_to_a_person(unhurried
     assert shop.rows("SELECT id FROM invoices") == []
 
 
-def test_a_large_success_after_a_failure_tells_the_customer_not_to_pay_again_and_is_then_paid_late(
+def test_a_large_success_after_a_failure_is_held_and_then_paid_late(
     unhurried: Shop,
 ) -> None:
     shop = unhurried
@@ -339,7 +339,7 @@ def test_a_large_success_after_a_failure_tells_the_customer_not_to_pay_again_and
     assert shop.alerts(transaction_id) == {"late_payment"}
 
 
-def test_a_large_success_after_a_failure_that_no_query_confirms_goes_to_a_person_and_may_still_be_paid(
+def test_a_large_success_after_a_failure_that_no_query_confirms_is_reviewed(
     unhurried: Shop,
 ) -> None:
     shop = unhurried
@@ -393,7 +393,7 @@ def test_a_success_without_metadata_is_paid_by_the_query(unhurried: Shop) -> Non
 # Silence --------------------------------------------------------------------------------------------------------------
 
 
-def test_fifteen_minutes_of_silence_are_told_and_sixty_are_reviewed_and_it_is_still_asked_about(
+def test_silence_alerts_after_15_minutes_and_is_reviewed_after_60(
     unhurried: Shop,
 ) -> None:
     shop = unhurried
@@ -464,7 +464,7 @@ def test_a_payment_that_died_while_no_sweep_ran_is_soon_with_a_person(shop: Shop
 # Failures that Safaricom takes back -----------------------------------------------------------------------------------
 
 
-def test_a_failure_that_may_be_taken_back_is_asked_about_after_five_minutes_and_an_hour(unhurried: Shop) -> None:
+def test_a_failure_that_may_be_taken_back_is_queried_twice_more(unhurried: Shop) -> None:
     shop = unhurried
     transaction_id = pending(shop, outcome="ignore", callback_count=1)
     shop.simulator.client.wait_for_callback(shop.payment(transaction_id)["checkout_request_id"])

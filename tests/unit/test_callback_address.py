@@ -42,7 +42,7 @@ def test_both_public_prefixes_and_a_shops_own_are_known_whichever_is_configured(
     assert genuine(settings(), path(prefix="/pesa/callback")) is None
 
 
-def test_an_address_written_with_the_previous_secret_still_works_and_an_older_one_does_not() -> None:
+def test_the_previous_secrets_addresses_work_and_older_ones_do_not() -> None:
     ours = settings(TODAY, BEFORE)
     assert genuine(ours, path(secret=BEFORE)) == ID
     assert genuine(ours, path(secret=LONG_AGO)) is None
