@@ -119,14 +119,8 @@ def head(key: AuditKey, transaction_id: str, length: int, last_link: str) -> str
 
 def canonical(*parts: str | int | None) -> bytes:
     """One text for one meaning: no two lists of parts give the same bytes."""
-    return b"".join(_part(part) for part in parts)
-
-
-def _part(part: str | int | None) -> bytes:
-    if part is None:
-        return b"-"
-    text = str(part).encode()
-    return b"%d:%b" % (len(text), text)
+    texts = [None if part is None else str(part).encode() for part in parts]
+    return b"".join([b"-" if text is None else b"%d:%b" % (len(text), text) for text in texts])
 
 
 # Anchors --------------------------------------------------------------------------------------------------------------

@@ -54,10 +54,11 @@ class Reader:
 
     def text(self, name: str, holds: str, form: Form = ".*", default: str | None = None) -> str:
         """`default` where it is not set; without a default it must be."""
-        value = self.get(name)
+        value = self._variables.get(name, "").strip()
         if not value and default is not None:
             return default
-        if not value or not _has(form, value):
+        matches = re.fullmatch(form, value) if isinstance(form, str) else form(value)
+        if not value or not matches:
             self.problem(name, holds)
             return ""
         return value
@@ -92,10 +93,6 @@ class Reader:
         if self._problems:
             raise Misconfigured(list(self._problems.values()))
         return value
-
-
-def _has(form: Form, value: str) -> bool:
-    return bool(re.fullmatch(form, value)) if isinstance(form, str) else form(value)
 
 
 # What a value must look like ------------------------------------------------------------------------------------------

@@ -64,7 +64,7 @@ def prose(value: object) -> str:
     """Daraja's words for people: printable, not too long, without whatever could be a phone number or a token."""
     if not isinstance(value, str):
         return ""
-    printable = "".join(character if character.isprintable() else " " for character in value[:300])
+    printable = "".join([character if character.isprintable() else " " for character in value[:300]])
     return re.sub(r"[0-9*]{9,}|[A-Za-z0-9_]{24,}", "…", printable).strip()
 
 

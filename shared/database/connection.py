@@ -203,37 +203,30 @@ class _Wire(CoreConnection):  # type: ignore[misc]  # pg8000 has no types
     def execute_simple(self, statement: str) -> Context:
         context = Context(statement)
         self.send_QUERY(statement)
-        self._leave()
+        self._sock.flush()
         self.handle_messages(context)
         return context
 
     def execute_together(self, statements: Sequence[Statement]) -> list[Context]:
         """Parse, Bind, Describe and Execute for each, then one Sync."""
-        bound = [(sql.encode() + NULL_BYTE, self._encoded(values)) for sql, values in statements]
+        try:
+            bound = [(sql.encode(), make_params(self.py_types, values)) for sql, values in statements]
+            for _, params in bound:
+                for param in params:
+                    _ = param is None or param.encode()
+        except Exception as error:
+            raise _NotSent(f"A value cannot be sent to the database ({type(error).__name__}).") from None
         for statement, params in bound:
-            self._send_message(PARSE, NULL_BYTE + statement + H_pack(0))
+            self._send_message(PARSE, NULL_BYTE + statement + NULL_BYTE + H_pack(0))
             self.send_BIND(NULL_BYTE, params)
             self._send_message(DESCRIBE, PORTAL + NULL_BYTE)
             self.send_EXECUTE()
         self._sock.write(SYNC_MSG)
-        self._leave()
-        return self._answers([Context(sql) for sql, _ in statements])
-
-    def _encoded(self, values: Sequence[object]) -> list[str | None]:
-        try:
-            params: list[str | None] = make_params(self.py_types, values)
-            for param in params:
-                if param is not None:
-                    param.encode()
-        except Exception as error:
-            raise _NotSent(f"A value cannot be sent to the database ({type(error).__name__}).") from None
-        return params
-
-    def _leave(self) -> None:
         try:
             self._sock.flush()
         except (BrokenPipeError, ConnectionResetError):
             raise _ConnectionGone from None
+        return self._answers([Context(sql) for sql, _ in statements])
 
     def _answers(self, contexts: list[Context]) -> list[Context]:
         """Each statement's answer ends with CommandComplete; the whole ends with ReadyForQuery."""

@@ -174,7 +174,7 @@ class Case:
     def _move(self, columns: Mapping[str, object]) -> bool:
         """Compare-and-swap on the status. By the primary key alone: with old statistics PostgreSQL would otherwise
         search the index on status."""
-        setting = ", ".join(f"{column} = :{column}" for column in columns)
+        setting = ", ".join([f"{column} = :{column}" for column in columns])
         return bool(
             self._tx.run(
                 f"UPDATE transactions SET {setting} WHERE id = CAST(:id AS uuid) AND status || '' = :was",

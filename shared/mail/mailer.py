@@ -58,8 +58,9 @@ class Mailer(ABC):
 
 def one_line(text: str, longest: int = 200) -> str:
     """Text as one printable line: it cannot end a mail header or change the direction of writing."""
-    visible = "".join(character if character.isprintable() else " " for character in text)
-    return " ".join(visible.split())[:longest]
+    if not text.isprintable():
+        text = "".join([character if character.isprintable() else " " for character in text])
+    return " ".join(text.split())[:longest]
 
 
 def in_a_header(text: str) -> str:
