@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -60,3 +61,9 @@ def test_the_operators_commands_that_a_page_names_exist(page: Path, capsys: pyte
             with pytest.raises(SystemExit) as ended:
                 main([*words, "--help"], {})
             assert ended.value.code == 0, (words, capsys.readouterr().err)
+
+
+def test_the_changelog_has_the_version_of_this_tree() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+    releases = re.findall(r"^## (\S+?),? ", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    assert releases[:1] == [version]
