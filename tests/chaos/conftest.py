@@ -40,8 +40,8 @@ def running_crew() -> Iterator[Crew]:
 @pytest.fixture
 def crew(shop: Shop, running_crew: Crew) -> Iterator[Crew]:
     """At work for this test's shop; what the instances log is searched as all the shop's logs are."""
-    before = len(running_crew.told())
+    running_crew.new_log()
     running_crew.work_for(os.environ)
     yield running_crew
     running_crew.work_for({})
-    shop.logged.append(running_crew.told()[before:])
+    shop.logged.append(running_crew.new_log())

@@ -10,16 +10,12 @@ from __future__ import annotations
 import base64
 import json
 import os
-import subprocess
-import sys
-import tempfile
 import uuid
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
-from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
@@ -34,9 +30,9 @@ from tests.chaos.crash_process import FAILS_AFTER, FAILS_BEFORE, KILLED_AFTER, K
 from tests.chaos.crew import Job
 from tests.chaos.customers import Pushed, nth_order, push
 from tests.chaos.virtual_time import MOMENTS
+from tests.fixtures.line_process import LineProcess
 from tests.fixtures.shop import Reply, Shop, forget_collaborators, replayed_differently, wrongly_signed
 
-ROOT = Path(__file__).parents[2]
 FAULTS = (FAILS_BEFORE, FAILS_AFTER, KILLED_BEFORE, KILLED_AFTER)
 FAULTS_OF_NO_RETURN = (*FAULTS, LOST_ON_THE_WAY)
 """Of an HTTP request and of COMMIT, after which nobody can tell by the silence whether it happened."""
@@ -73,43 +69,22 @@ class Instances:
     """Function instances, each in a process of its own for as long as its requests take."""
 
     def __init__(self) -> None:
-        self._log = tempfile.TemporaryFile("a+")  # noqa: SIM115  closed with the process
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.chaos.crash_process"],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-        )
-        self._read = 0
+        self._process = LineProcess("-m", "tests.chaos.crash_process")
 
     def play(self, requests: Sequence[Job], fault: Fault | None) -> Played:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
         order = {"environment": dict(os.environ), "requests": list(requests), "fault": fault and vars(fault)}
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        assert line, f"the process of the instances has died: {self.told()[-2000:]}"
-        done = json.loads(line)
+        done = self._process.ask(order)
         answer = done["answer"]
-        assert (answer is None) == done["killed"], f"no answer, and not killed: {self.told()[-2000:]}"
+        assert (answer is None) == done["killed"], f"no answer, and not killed: {self.new_log()[-2000:]}"
         reply = Reply(answer["statusCode"], answer["headers"], json.loads(answer["body"] or "{}")) if answer else None
         return Played(done["operations"], reply, done["killed"])
 
-    def told(self) -> str:
+    def new_log(self) -> str:
         """What the instances have logged since this was asked last."""
-        self._log.seek(self._read)
-        told = self._log.read()
-        self._read = self._log.tell()
-        return told
+        return self._process.new_log()
 
     def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(timeout=30)
-        self._log.close()
+        self._process.close()
 
 
 class Stage:
@@ -202,7 +177,7 @@ class Stage:
     def play(self, requests: Sequence[Job], fault: Fault | None = None) -> Played:
         """The last of the requests is the one that may go wrong."""
         played = self._instances.play(requests, fault)
-        self._log.write(self._instances.told())
+        self._log.write(self._instances.new_log())
         for number, request in enumerate(requests):
             self._remember_what_was_said(request, played.reply if number == len(requests) - 1 else None)
         return played

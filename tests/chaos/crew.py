@@ -12,21 +12,17 @@ from __future__ import annotations
 import base64
 import json
 import random
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeAlias
 
+from tests.fixtures.line_process import LineProcess
 from tests.fixtures.shop import ORDER, Reply
 
 Job: TypeAlias = dict[str, Any]
 
 PROCESSES = 4
 TO_GET_READY_S = 0.1
-ROOT = Path(__file__).parents[2]
 
 
 # What an instance may be asked ----------------------------------------------------------------------------------------
@@ -93,18 +89,7 @@ class Crew:
     """Some processes of 50 instances each, started once and used by one test after the other."""
 
     def __init__(self) -> None:
-        self._log = tempfile.TemporaryFile("a+")  # noqa: SIM115  closed with the crew
-        self._processes = [
-            subprocess.Popen(
-                [sys.executable, "-m", "tests.chaos.crew_process"],
-                cwd=ROOT,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._log,
-                text=True,
-            )
-            for _ in range(PROCESSES)
-        ]
+        self._processes = [LineProcess("-m", "tests.chaos.crew_process") for _ in range(PROCESSES)]
 
     def work_for(self, environment: Mapping[str, str], *, autocommit: bool = False) -> None:
         """Every instance forgets what it knew and begins anew, in this environment.
@@ -127,31 +112,18 @@ class Crew:
         done = self._all([{"jobs": share} for share in shares])
         return [_result(done[number % PROCESSES][number // PROCESSES]) for number in range(len(jobs))]
 
-    def told(self) -> str:
-        """All that the instances have logged so far."""
-        self._log.seek(0)
-        return self._log.read()
+    def new_log(self) -> str:
+        """What the instances have logged since this was asked last."""
+        return "".join(process.new_log() for process in self._processes)
 
     def close(self) -> None:
         for process in self._processes:
-            assert process.stdin is not None
-            process.stdin.close()
-        for process in self._processes:
-            process.wait(timeout=30)
-        self._log.close()
+            process.close()
 
     def _all(self, messages: Sequence[Job]) -> list[Any]:
         for process, message in zip(self._processes, messages, strict=True):
-            assert process.stdin is not None
-            process.stdin.write(json.dumps(message) + "\n")
-            process.stdin.flush()
-        answers = []
-        for process in self._processes:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            assert line, f"a process of the crew has died: {self.told()[-2000:]}"
-            answers.append(json.loads(line))
-        return answers
+            process.begin(message)
+        return [process.answer() for process in self._processes]
 
 
 def _result(done: Any) -> Any:

@@ -295,7 +295,7 @@ class MailStorm:
     def _play(self, request: dict[str, Any], fault: LetterFault) -> None:
         """In a process of its own, which ends with that letter in hand, where it comes so far."""
         played = self._instances.play([request], fault)
-        self.shop.logged.append(self._instances.told())
+        self.shop.logged.append(self._instances.new_log())
         if played.killed:
             self.came.kills[fault.how] += 1
             self._killed[played.operations[-1]][fault.how] += 1
