@@ -1,4 +1,4 @@
-"""`make build`: the deployable functions, by the real `netlify build`, and how large they came out.
+"""`make build`: the deployable functions, by the real `netlify build`, and their sizes.
 
 One zip per function in `.netlify/functions`. What is in them is decided by netlify/plugins/python-functions. Without
 network it bundles this machine's Python, and says so at the end: such zips are for looking at and for tests.
@@ -40,15 +40,9 @@ class BuiltFunction:
 def copy_site(to: Path) -> None:
     """What a deploy is made of, in place of what was there; what builds keep (`.netlify`) stays."""
     to.mkdir(parents=True, exist_ok=True)
-    for old in to.iterdir():
-        if old.name == ".netlify":
-            continue
-        if old.is_dir():
-            shutil.rmtree(old)
-        else:
-            old.unlink()
     for name in SITE:
         if (ROOT / name).is_dir():
+            shutil.rmtree(to / name, ignore_errors=True)
             shutil.copytree(ROOT / name, to / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy2(ROOT / name, to / name)
@@ -87,11 +81,7 @@ def main() -> int:
     for function in functions:
         print(f"{function.name:12}{function.zip_mb:7.1f} MB{function.unpacked_mb:9.1f} MB")
     print(f"in {os.path.relpath(ZIPS)}")
-    too_large = [
-        function.name
-        for function in functions
-        if function.zip_mb > LARGEST_ZIP_MB or function.unpacked_mb > LARGEST_UNPACKED_MB
-    ]
+    too_large = [one.name for one in functions if one.zip_mb > LARGEST_ZIP_MB or one.unpacked_mb > LARGEST_UNPACKED_MB]
     if too_large:
         print(f"\nLarger than {LARGEST_ZIP_MB} MB packed or {LARGEST_UNPACKED_MB} MB unpacked: {', '.join(too_large)}")
         return 1

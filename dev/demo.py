@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
 import json
 import os
 import secrets
@@ -21,7 +20,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ from dev.browser import NoPicture, picture
 from dev.demo_page import Page, folded, stored
 from dev.make_dev import Stopped, stop_on_signals
 from dev.ports import PortTaken, free_port, is_taken, port_from_environment
-from dev.stack import DIRECT, ROOT, SIMULATOR_PORT, SITE_PORT, STATE, LocalStack, StackFault, shown
+from dev.stack import DIRECT, ROOT, SIMULATOR_PORT, SITE_PORT, STATE, LocalStack, StackFault, locked, shown
 from dev.system_packages import fetch_browser
 from shared.database import Database, Row
 from simulator.client import Shown, SimulatorClient
@@ -245,28 +244,18 @@ class Demo:
 # The stack it runs on -------------------------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def own_stack() -> Iterator[tuple[LocalStack, Path]]:
-    """A stack with an empty database, not started yet, and where the invoice's picture goes.
+def own_stack() -> LocalStack:
+    """A stack with an empty database, not started yet: in a folder of its own, whose logs stay.
 
-    It has the folder `.lipa/demo`, whose logs stay, and the usual ports where they are free, so that the addresses are
-    those of `make dev`. While another demo runs: a folder for this run alone, and any ports.
+    It has the usual ports where they are free, so that the addresses are those of `make dev`. Raises FolderBusy while
+    another demo runs.
     """
-    STATE.mkdir(exist_ok=True)
-    with (STATE / "demo.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            folder = STATE / f"demo-{os.getpid()}"
-            try:
-                yield LocalStack(folder), STATE / f"invoice-{os.getpid()}.png"
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
-        else:
-            folder = STATE / "demo"
-            shutil.rmtree(folder, ignore_errors=True)
-            ports = [free_port() if is_taken(port) else port for port in usual_ports()]
-            yield LocalStack(folder, port=ports[0], simulator_port=ports[1]), folder / "invoice.png"
+    folder = STATE / "demo"
+    with contextlib.suppress(FileNotFoundError):
+        locked(folder, {}).close()
+    shutil.rmtree(folder, ignore_errors=True)
+    port, simulator_port = (free_port() if is_taken(port) else port for port in usual_ports())
+    return LocalStack(folder, port=port, simulator_port=simulator_port)
 
 
 def usual_ports() -> tuple[int, int]:
@@ -284,16 +273,16 @@ def main() -> int:
     print("Starting the local stack …", flush=True)
     try:
         site, phone = (f"http://127.0.0.1:{port}" for port in usual_ports())
-        with own_stack() as (stack, picture_at):
-            try:
-                stack.start()
-                print(f"  up after {time.monotonic() - page.started:.1f} s: {stack.site_url}/", flush=True)
-                Demo(stack, page, picture_at).run()
-            except (DemoFailed, TimeoutError, OSError) as failed:
-                print(f"\nThe demo failed. {page.safe(str(failed))}\nLogs: {shown(stack.logs)}", file=sys.stderr)
-                return 1
-            finally:
-                stack.stop()
+        stack = own_stack()
+        try:
+            stack.start()
+            print(f"  up after {time.monotonic() - page.started:.1f} s: {stack.site_url}/", flush=True)
+            Demo(stack, page, stack.state / "invoice.png").run()
+        except (DemoFailed, TimeoutError, OSError) as failed:
+            print(f"\nThe demo failed. {page.safe(str(failed))}\nLogs: {shown(stack.logs)}", file=sys.stderr)
+            return 1
+        finally:
+            stack.stop()
     except Stopped:
         print("\nStopped.", flush=True)
         return 130

@@ -15,9 +15,9 @@ import pytest
 
 from dev import system_packages
 from dev.browser import NoPicture, picture
-from dev.demo import Demo, DemoFailed
+from dev.demo import Demo, DemoFailed, own_stack
 from dev.demo_page import Page
-from dev.stack import ROOT
+from dev.stack import ROOT, FolderBusy, locked
 from tests.fixtures.site import Site
 
 
@@ -61,23 +61,14 @@ def size(png: Path) -> tuple[int, int]:
     return width, height
 
 
-def test_two_demos_at_once_do_not_meet() -> None:
-    both = [
-        subprocess.Popen(
-            [sys.executable, "-m", "dev.demo"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        for _ in range(2)
-    ]
-    ends = [process.communicate(timeout=280)[0] for process in both]
-
-    assert [process.returncode for process in both] == [0, 0], "\n".join(ends)
-    assert not [folder for process in both for folder in (ROOT / ".lipa").glob(f"demo-{process.pid}")]
-    pictures = {ROOT / shown for printed in ends for shown in re.findall(r"\.lipa/\S+\.png", printed)}
-    assert len(pictures) == 2
-    for png in pictures:
-        assert size(png)[0] == 1280
-        if png.parent.name == ".lipa":
-            png.unlink()
+def test_a_second_demo_at_once_is_refused_and_does_not_disturb_the_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("dev.demo.STATE", tmp_path)
+    (tmp_path / "demo").mkdir()
+    with locked(tmp_path / "demo", {"pid": 4242}), pytest.raises(FolderBusy, match="process 4242"):
+        own_stack()
+    assert (tmp_path / "demo" / "stack.lock").exists()
 
 
 def test_without_a_browser_the_demo_says_so_and_how_to_get_one(
