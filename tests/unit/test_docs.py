@@ -67,3 +67,10 @@ def test_the_changelog_has_the_version_of_this_tree() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
     releases = re.findall(r"^## (\S+?),? ", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
     assert releases[:1] == [version]
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/decisions/*.md")), ids=lambda page: page.name)
+def test_a_decision_has_at_most_40_lines_and_says_what_was_rejected(page: Path) -> None:
+    text = page.read_text("utf-8")
+    assert len(text.splitlines()) <= 40
+    assert "Rejected" in text
