@@ -776,3 +776,30 @@ def test_what_is_not_paid_has_no_invoice_to_send_again(ledger: Ledger) -> None:
     ledger.tell(transaction_id, OperatorRefunded(ANOTHER), AMINA)
     assert resent(ledger, transaction_id) == NotPaid()
     assert ledger.rows("SELECT id FROM outbox WHERE topic = 'resent'") == []
+
+
+def test_a_settlement_finds_its_row_by_the_primary_key(ledger: Ledger) -> None:
+    """Statistics from before a busy hour say that no payment is open: the index on status looks cheaper than it is."""
+    filling = """
+        INSERT INTO transactions (phone_number, amount, account_reference, status, paid_at,
+                                  merchant_request_id, checkout_request_id)
+        SELECT '254799999999', 10, 'FILL', '{status}', now(), '{status}' || n, '{status}' || n
+        FROM generate_series(1, {n}) n
+    """
+    ledger.overwrite(filling.format(status="PAID", n=20_000))
+    ledger.rows("ANALYZE transactions")
+    ledger.overwrite(filling.format(status="PENDING", n=2_000))
+    transaction_id = pushed(ledger)
+
+    def scans() -> dict[str, int]:
+        ledger.rows("SELECT pg_stat_force_next_flush()")
+        ledger.rows("SELECT pg_stat_clear_snapshot()")
+        used = ledger.rows("SELECT indexrelname AS name, idx_tup_read AS read FROM pg_stat_user_indexes")
+        return {row["name"]: row["read"] for row in used}
+
+    before = scans()
+    ledger.tell(transaction_id, Confirmed(OURS, KES, RECEIPT))
+    after = scans()
+    assert after["transactions_pkey"] > before["transactions_pkey"]
+    assert after["transactions_status"] - before["transactions_status"] < 100
+    ledger.overwrite("DELETE FROM transactions WHERE account_reference = 'FILL'")
