@@ -80,7 +80,7 @@ GROUP BY transaction_id HAVING count(DISTINCT event) > 1 OR count(*) FILTER (WHE
 -- every_callback_is_judged: an inbox entry has an outcome, or another try is due soon
 SELECT transaction_id FROM callback_inbox WHERE outcome IS NULL AND next_try_at < now() - interval '10 minutes';
 
--- a_flood_is_told: a callback is only counted as a copy where the payment's inbox is full, and then somebody was told
+-- flood_has_an_alert: a callback is only counted as a copy where the payment's inbox is full, and then there is an alert
 SELECT i.transaction_id FROM callback_inbox i LEFT JOIN transactions t ON t.id = i.transaction_id
 WHERE i.copies > 0
   AND ((SELECT count(*) FROM callback_inbox o
@@ -89,13 +89,13 @@ WHERE i.copies > 0
        OR NOT EXISTS (SELECT FROM outbox o WHERE o.kind = 'alert' AND o.topic = 'callback_flood'
                         AND o.transaction_id IS NOT DISTINCT FROM t.id));
 
--- silence_is_told: nothing is open, nor held for a query after a failure, for over 15 minutes (and one sweep) without an alert
+-- silence_has_an_alert: nothing is open, nor held for a query after a failure, for over 15 minutes (and one sweep) without an alert
 SELECT t.id FROM transactions t
 WHERE (t.status IN ('INITIATED', 'PENDING', 'UNCERTAIN') AND t.created_at < now() - interval '20 minutes'
        OR t.status IN ('FAILED', 'CANCELLED', 'EXPIRED') AND t.success_held_at < now() - interval '20 minutes')
   AND NOT EXISTS (SELECT FROM outbox o WHERE o.transaction_id = t.id AND o.kind = 'alert');
 
--- review_is_told: a payment that waits for a person has an alert
+-- review_has_an_alert: a payment that waits for a person has an alert
 SELECT t.id FROM transactions t
 WHERE t.status = 'REVIEW' AND NOT EXISTS (SELECT FROM outbox o WHERE o.transaction_id = t.id AND o.kind = 'alert');
 

@@ -40,7 +40,7 @@ class AuditKey:
 
     @property
     def id(self) -> str:
-        """Eight hex digits that tell keys apart and tell nothing about them."""
+        """Eight hex digits that distinguish keys and reveal nothing about them."""
         return self.sign(KEY_ID)[:8]
 
     def sign(self, *parts: str | int | None) -> str:
@@ -58,7 +58,7 @@ class Step:
     """Its number in the payment's chain, from 1."""
     at: datetime
     since: datetime
-    """When the database was stamped with its environment: times are told from there."""
+    """When the database was stamped with its environment: times are counted from there."""
     actor: str
     event: str
     outcome: str
@@ -69,8 +69,8 @@ class Step:
     said: str | None
 
     @property
-    def told(self) -> tuple[str | int | None, ...]:
-        """Every column. The time is told in microseconds since `since`, so that books that are moved in time as a
+    def parts(self) -> tuple[str | int | None, ...]:
+        """Every column. The time is in microseconds since `since`, so that books that are moved in time as a
         whole, as tests do, stay whole, while no single row can be moved."""
         return (
             self.id,
@@ -109,7 +109,7 @@ def read_step(row: Mapping[str, Any], since: datetime) -> Step:
 
 def link(key: AuditKey, head_before: str, step: Step) -> str:
     """The signature of a row, after the head that the payment had before it."""
-    return key.sign(LINK, head_before, *step.told)
+    return key.sign(LINK, head_before, *step.parts)
 
 
 def head(key: AuditKey, transaction_id: str, length: int, last_link: str) -> str:
@@ -137,8 +137,8 @@ class Anchor:
 
     def after(self, row: Mapping[str, Any]) -> Anchor:
         """With the next row of the log, in the order of ids. The row's link stands for everything in the row."""
-        told = canonical(ANCHOR, self.digest, row["id"], str(row["transaction_id"]), row["place"], row["link"])
-        digest = hashlib.sha256(told).hexdigest()
+        parts = canonical(ANCHOR, self.digest, row["id"], str(row["transaction_id"]), row["place"], row["link"])
+        digest = hashlib.sha256(parts).hexdigest()
         return Anchor(row["id"], self.rows + 1, self.payments + (row["from_status"] is None), digest)
 
     def token(self, since: datetime) -> str:

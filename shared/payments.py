@@ -449,7 +449,7 @@ def _ask_first(payment: Payment, otherwise: ReviewReason, *alerts: Alert) -> Dec
 
 
 def _declined(payment: Payment, becomes: Status, *, by_query: bool) -> Decision:
-    """Beside a held success a failing callback waits too: in whichever order they came, the query has the word."""
+    """Beside a held success a failing callback waits too: in either order, the query decides."""
     if payment.status in SETTLED:
         return _stays(payment, Outcome.CONTRADICTS, Alert.CONTRADICTION)
     if payment.success_held and by_query:
@@ -471,7 +471,7 @@ def _unknown_code(payment: Payment) -> Decision:
 
 
 def _time_passed(payment: Payment, around: Circumstances) -> Decision:
-    """Silence is not failure: nothing fails by waiting. A success held for a query is open too, also after one."""
+    """Silence is not failure: nothing fails by waiting. A held success is open too, also after a failure."""
     age = around.now - payment.created_at
     held_after_failure = payment.status in NOT_PAID and payment.success_held
     if payment.status not in OPEN and not held_after_failure:
@@ -488,7 +488,7 @@ def _time_passed(payment: Payment, around: Circumstances) -> Decision:
 def _operator(
     payment: Payment, event: OperatorPaid | OperatorFailed | OperatorRefunded, around: Circumstances
 ) -> Decision:
-    """A person's word counts in REVIEW, and for giving back what was paid; elsewhere it changes nothing."""
+    """A person decides in REVIEW, and may record a refund of what was paid. Elsewhere nothing changes."""
     match payment.status, event:
         case Status.REVIEW, OperatorPaid(receipt) if not around.receipt_taken:
             return Decision(Status.PAID, Outcome.PAID, paid=Paid(ConfirmedBy.OPERATOR, receipt))
@@ -502,9 +502,9 @@ def _operator(
 # Whose evidence it is -------------------------------------------------------------------------------------------------
 
 
-def _ids_disagree(payment: Payment, told: Ids | None, around: Circumstances) -> bool:
-    """With no ids stored yet the callback's address alone binds it; else both ids must be the stored ones."""
-    return around.ids_taken or (payment.ids is not None and told != payment.ids)
+def _ids_disagree(payment: Payment, reported: Ids | None, around: Circumstances) -> bool:
+    """With no ids stored yet the callback's address alone binds it. Otherwise both ids must equal the stored ones."""
+    return around.ids_taken or (payment.ids is not None and reported != payment.ids)
 
 
 def _not_its_evidence(payment: Payment) -> Decision:
@@ -513,10 +513,10 @@ def _not_its_evidence(payment: Payment) -> Decision:
     return _to_review(payment, ReviewReason.IDS_DISAGREE)
 
 
-def _learning(payment: Payment, told: Ids | None, decision: Decision) -> Decision:
-    """Keep ids that only a callback told us, as learnt: the push's answer will confirm them or raise the alarm."""
-    if payment.ids is None and told is not None:
-        return replace(decision, ids=told, ids_are_learnt=True)
+def _learning(payment: Payment, reported: Ids | None, decision: Decision) -> Decision:
+    """Keep ids that only a callback reported, as learnt: the push's answer confirms them or raises an alert."""
+    if payment.ids is None and reported is not None:
+        return replace(decision, ids=reported, ids_are_learnt=True)
     return decision
 
 

@@ -159,7 +159,7 @@ def reported(
     )
 
 
-def _ids(told: CallbackIds) -> Ids | None:
-    if told.merchant_request_id is None or told.checkout_request_id is None:
+def _ids(named: CallbackIds) -> Ids | None:
+    if named.merchant_request_id is None or named.checkout_request_id is None:
         return None
-    return Ids(told.merchant_request_id, told.checkout_request_id)
+    return Ids(named.merchant_request_id, named.checkout_request_id)

@@ -98,5 +98,5 @@ def _where(fields: Mapping[str, str]) -> str:
     names = {"constraint": fields.get("n"), "table": fields.get("t"), "column": fields.get("c")}
     function = re.search(r"function (\w[\w.]*)\(", fields.get("W", ""))
     names["function"] = function.group(1) if function else None
-    told = ", ".join(f"{kind} {name}" for kind, name in names.items() if name)
-    return f": {told}" if told else ""
+    named = ", ".join(f"{kind} {name}" for kind, name in names.items() if name)
+    return f": {named}" if named else ""

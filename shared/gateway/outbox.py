@@ -30,7 +30,7 @@ class AlertDue:
     created_at: datetime
     facts: Mapping[str, object] = field(default_factory=dict)
     line_is_written: bool = False
-    """An earlier try wrote the log line and could not tell Sentry."""
+    """An earlier try wrote the log line and could not reach Sentry."""
 
     @classmethod
     def of(cls, row: Row) -> AlertDue:
@@ -249,7 +249,7 @@ class Outbox:
         )
 
     def give_up(self) -> int:
-        """What was tried three times is given up: an invoice is FAILED, and an operator is told. Returns how many."""
+        """What was tried three times is given up, with an alert; an invoice is FAILED. Returns how many."""
         row = self._store.row(
             """
             WITH given_up AS (
@@ -258,7 +258,7 @@ class Outbox:
             failed AS (
                 UPDATE invoices i SET status = 'FAILED' FROM given_up g
                 WHERE g.kind = 'invoice' AND i.transaction_id = g.transaction_id AND i.status = 'PENDING'),
-            told AS (
+            alerted AS (
                 INSERT INTO outbox (kind, topic, transaction_id)
                 SELECT DISTINCT 'alert', 'invoice_not_sent', transaction_id FROM given_up WHERE kind = 'invoice'
                 UNION ALL
