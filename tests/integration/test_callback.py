@@ -521,7 +521,7 @@ def test_without_a_database_safaricom_is_told_within_seconds_that_it_was_not_sto
     reply = payment.told(path=path)
     took_s = time.monotonic() - began
     assert (reply.status, reply.body["code"]) == (503, "unavailable")
-    assert 3.5 < took_s < 8
+    assert 3.5 < took_s < 10
 
 
 def test_a_database_that_falls_silent_is_not_waited_for(
@@ -537,7 +537,7 @@ def test_a_database_that_falls_silent_is_not_waited_for(
         began = time.monotonic()
         assert payment.told(path=path).status == 503
         took_s = time.monotonic() - began
-    assert took_s < 8
+    assert took_s < 10
 
 
 def test_a_database_that_comes_back_within_seconds_costs_no_callback(
