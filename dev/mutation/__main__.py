@@ -30,7 +30,7 @@ from cosmic_ray.commands.init import init
 from cosmic_ray.mutating import mutate_and_test
 from cosmic_ray.plugins import OPERATOR_PROVIDERS
 from cosmic_ray.work_db import WorkDB, use_db
-from cosmic_ray.work_item import WorkerOutcome, WorkItem, WorkResult
+from cosmic_ray.work_item import MutationSpec, WorkerOutcome, WorkItem, WorkResult
 
 from dev.mutation.operators import Operators
 from dev.planted_bugs import copied_tree
@@ -67,8 +67,8 @@ class Copy:
         return mutate_and_test(changes, self._command(tests), timeout_s)
 
     def _command(self, tests: Sequence[str]) -> str:
-        pytest = PYTEST.format(python=shlex.quote(sys.executable), tests=shlex.join(tests))
-        return shlex.join(["sh", "-c", f"cd {shlex.quote(str(self._folder))} && {pytest}"])
+        rounds = [PYTEST.format(python=shlex.quote(sys.executable), tests=each) for each in tests]
+        return shlex.join(["sh", "-c", " && ".join([f"cd {shlex.quote(str(self._folder))}", *rounds])])
 
 
 def run(path: str, copies: Sequence[Copy]) -> bool:
@@ -81,7 +81,8 @@ def run(path: str, copies: Sequence[Copy]) -> bool:
         if not database.num_work_items:
             init([Path(path)], database, {})
             skipped = WorkResult(worker_outcome=WorkerOutcome.SKIPPED)
-            not_chosen = [each for each in database.work_items if not CHOSEN.fullmatch(each.mutations[0].operator_name)]
+            lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
+            not_chosen = [each for each in database.work_items if not is_chosen(each.mutations[0], lines)]
             database.set_multiple_results([each.job_id for each in not_chosen], skipped)
         pending = [*database.pending_work_items, *(item for item, _ in survivors(path, database))]
         timeout_s = 60 + 4 * max(threads.map(lambda copy: copy.seconds_without_a_change(tests), copies))
@@ -106,6 +107,11 @@ def run(path: str, copies: Sequence[Copy]) -> bool:
             threads.shutdown(cancel_futures=True)
         copies[0].seconds_without_a_change(tests)
         return reported(path, database)
+
+
+def is_chosen(change: MutationSpec, lines: Sequence[str]) -> bool:
+    """Not in decorators: that a dataclass is frozen keeps programmers from a mistake, and changes nothing."""
+    return bool(CHOSEN.fullmatch(change.operator_name)) and not lines[change.start_pos[0] - 1].lstrip().startswith("@")
 
 
 def survivors(path: str, database: WorkDB) -> list[tuple[WorkItem, tuple[str, str]]]:
@@ -148,4 +154,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("stopped: the next run goes on here")
