@@ -26,7 +26,7 @@ from shared.orders import IDEMPOTENCY_KEY
 from shared.payments import Status
 from shared.problems import LARGEST_BODY_BYTES
 from shared.request_bodies import InvoiceRequest, StkpushRequest
-from shared.transaction_id import TRANSACTION_ID
+from shared.values import TRANSACTION_ID
 
 Json = dict[str, Any]
 ROOT = Path(__file__).resolve().parent.parent

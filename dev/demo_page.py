@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 
-from shared.phone import masked
+from shared.values import masked
 
 EAST_AFRICA = timezone(timedelta(hours=3), "EAT")
 NO_BREAK = "\u00a0"

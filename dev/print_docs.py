@@ -8,8 +8,7 @@ from pathlib import Path
 
 from dev.api_description import openapi_json
 from dev.proofs_page import proofs_page
-from shared.daraja.answers import PromptOpen, TokenDied, TokenRefused
-from shared.daraja.error_codes import REFUSALS
+from shared.daraja.answers import REFUSALS, PromptOpen, TokenDied, TokenRefused
 from shared.daraja.result_codes import CALLBACK_FAILURES, QUERY_FAILURES
 from shared.payments import PUBLIC, TRANSITIONS, ReviewReason, Status
 
@@ -51,7 +50,7 @@ EVIDENCE = re.compile(r"OFF for other APIs|OFF for Account Balance|OFF|OBS|COM")
 RESULT_CODES_TOP = """\
 # Result codes
 
-Printed from `shared/daraja/result_codes.py` and `shared/daraja/error_codes.py` by `python -m dev.print_docs`; a test
+Printed from `shared/daraja/result_codes.py` and `shared/daraja/answers.py` by `python -m dev.print_docs`; a test
 keeps it so.
 
 A code is text (`SFC_IC0003`), and only known codes settle a payment:
@@ -61,7 +60,7 @@ A code is text (`SFC_IC0003`), and only known codes settle a payment:
   "callback and query" do: the others might be about the query itself.
 - `4999`, `500.001.1001`, 429, HTML and any other answer to a query mean that there is no answer yet.
 - Any other code sends the payment to review.
-- The customer's words are in `shared/daraja/result_codes.py`, in Swahili in `shared/mail/reasons.py`.
+- The customer's words are in `shared/daraja/result_codes.py`, in Swahili in `shared/mail/letters.py`.
 - "Asked again" means after 5 minutes and after 1 hour, because the cause passes or Safaricom has taken the code back.
 
 Evidence: OFF, Safaricom's portal (2025-12-28); OBS, captured; COM, said by the community. The code names each source.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ops.books import Books
-from shared.daraja.error_codes import find_refusal
+from shared.daraja.answers import find_refusal
 from shared.daraja.result_codes import describe
 from shared.database import Row
 from shared.payments import NOT_PAID, ReviewReason, Status

@@ -16,8 +16,7 @@ from ops.session import Commands, Session, WrongUse, add_group, transaction_id
 from ops.words import counted
 from shared.audit_chain import NOTHING_YET, Anchor, AuditKey, head, link, read_anchor, read_step
 from shared.database import Database, Row, Transaction
-from shared.gateway.anchors import NO_ROW
-from shared.gateway.trail import ROWS
+from shared.gateway.trail import NO_ROW, ROWS
 
 PAGE = 2000
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shared.database import Database, Row
-from shared.phone import read_msisdn
+from shared.values import read_msisdn
 
 NAMED = """
     t.id, t.status, t.review_reason, t.amount, t.account_reference, t.phone_number, t.created_at, t.paid_at,

@@ -23,15 +23,13 @@ from shared.daraja.callback_reader import (
     CallbackSuccess,
     CallbackUnknownCode,
     CallbackUnreadable,
+    prose,
 )
-from shared.daraja.fields import prose
 from shared.daraja.result_codes import describe
 from shared.database import Row
-from shared.east_africa_time import EAT
-from shared.money import in_words
 from shared.observability.alerts import TOPICS, UNKNOWN
 from shared.payments import PUBLIC, ReviewReason, Status
-from shared.phone import masked
+from shared.values import EAT, in_words, masked
 
 WIDTH = 110
 

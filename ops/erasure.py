@@ -31,8 +31,8 @@ from shared.daraja.callback_reader import (
 )
 from shared.daraja.result_codes import CALLBACK_FAILURES
 from shared.database import Busy, CommitUnknown, Database, Row, Transaction
-from shared.erased import ERASED_EMAIL
 from shared.gateway.trail import READ, Trail
+from shared.values import ERASED_EMAIL
 
 TRIES = 3
 Scope: TypeAlias = Literal["person", "contact", "mention", "late_evidence"]

@@ -25,8 +25,7 @@ from ops.people import People, Person
 from ops.words import FILLING, counted
 from shared.daraja.callback_reader import CallbackFailure, CallbackSuccess, CallbackUnknownCode, CallbackUnreadable
 from shared.database import Database, Row
-from shared.east_africa_time import EAT
-from shared.phone import masked, read_msisdn
+from shared.values import EAT, masked, read_msisdn
 
 WHAT_IT_IS = (
     "Everything this shop's payment system has stored about the person asked for. `in_words` is each payment in "

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from ops.session import Commands, NotPossible, Session, add_group
 from ops.words import counted, visible
-from shared.language import LANGS, Lang
 from shared.mail.letters import SHOPS_OWN, Kind, Letter, values
 from shared.settings import shop_settings
+from shared.values import LANGS, Lang
 
 if TYPE_CHECKING:
     from shared.mail.templating import BrokenTemplate, Templates

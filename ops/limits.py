@@ -13,8 +13,8 @@ from ops.session import Commands, Session
 from ops.words import counted
 from shared.database import Database, Row
 from shared.limits import Limits
-from shared.money import LARGEST_DAY_KES, LARGEST_KES, in_words
 from shared.settings import limits as limits_of
+from shared.values import LARGEST_DAY_KES, LARGEST_KES, in_words
 
 DAYS = 7
 """How far back the evidence goes, beside today."""

@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from shared.database import Database, Row, Transaction
-from shared.email_address import is_email_address
-from shared.erased import ERASED_EMAIL, is_erased
-from shared.phone import read_msisdn
+from shared.values import ERASED_EMAIL, is_email_address, is_erased, read_msisdn
 
 RECENT_H = 48
 """So long after its last change a payment stays as it is: callbacks come late, and twins are seen within 24 h."""

@@ -22,9 +22,8 @@ from ops.session import Commands, Session, WrongUse, add_group, add_who, add_why
 from ops.words import counted
 from shared.database import Database, DatabaseError
 from shared.database.connection import Connection
-from shared.east_africa_time import EAT
 from shared.gateway.trail import Trail
-from shared.money import in_words
+from shared.values import EAT, in_words
 
 
 def add_commands(commands: Commands) -> None:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ops.words import impersonal_words
 from shared.database import Database
-from shared.money import LARGEST_KES
 from shared.settings import audit_key_is_at_hand, audit_settings, confirm_above_kes, database_url
+from shared.values import LARGEST_KES
 
 if TYPE_CHECKING:
     from ops.books import Books

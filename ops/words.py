@@ -8,10 +8,8 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from shared.database import Row
-from shared.east_africa_time import EAT
 from shared.mail.mailer import one_line
-from shared.money import in_words
-from shared.phone import masked
+from shared.values import EAT, in_words, masked
 
 FILLING = r"[ \-.()/]{0,2}"
 """What people write between the digits of a phone number."""

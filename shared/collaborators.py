@@ -54,7 +54,7 @@ class Collaborators:
 
     @cached_property
     def mailer(self) -> Mailer:
-        from shared.mail.mailers import mailer_from
+        from shared.mail.sending import mailer_from
 
         return mailer_from(self.settings.mail)
 

@@ -165,7 +165,7 @@ _LAST_RESORT_BODY = json.dumps(_LAST_RESORT.body)
 def _translate(raised: Exception) -> tuple[Problem, Exception | None]:
     """The one place where an exception becomes a problem. The second value is what the log line names."""
     from shared.database.errors import Busy, DatabaseUnavailable
-    from shared.gateway.store import WrongEnvironment
+    from shared.gateway import WrongEnvironment
 
     match raised:
         case Problem():

@@ -8,8 +8,8 @@ import re
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 
-from shared.language import DEFAULT_LANG, Lang
 from shared.problems import FieldError, Kind, Problem
+from shared.values import DEFAULT_LANG, Lang
 
 IDEMPOTENCY_KEY = r"[!-~]{1,255}"
 

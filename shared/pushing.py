@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 from shared.daraja.answers import PromptOpen, Rejected, Unanswered, Unavailable
 from shared.daraja.callback_address import callback_url
 from shared.database.errors import DatabaseError
-from shared.deadline import Deadline
+from shared.deadline import Deadline, retry
 from shared.gateway.cases import Report
 from shared.observability.log import note
 from shared.payments import Decision, Ids, PushAccepted, PushNotSent, PushRefused, PushUnanswered, Status
 from shared.problems import Kind, Problem
-from shared.retry import retry
 from shared.settlement import settle
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 The first query is due 20 s after the order. A payment that stays open is asked about ever more rarely, for 24 hours. A
 failure that Safaricom has been seen to take back is asked about twice more. The budget that all instances share is in
-`shared.gateway.queries`.
+`shared.gateway.daraja`.
 """
 
 from __future__ import annotations

@@ -11,13 +11,25 @@ from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
-from shared import money, phone
-from shared.email_address import EMAIL_ADDRESS, LONGEST_EMAIL_ADDRESS, is_email_address
-from shared.language import DEFAULT_LANG, LANGS, Lang
 from shared.orders import Order
 from shared.problems import FieldError, Kind, Problem
-from shared.transaction_id import TRANSACTION_ID
-from shared.web_address import WEB_ADDRESS
+from shared.values import (
+    AMOUNT_MUST_BE,
+    DEFAULT_LANG,
+    EMAIL_ADDRESS,
+    LANGS,
+    LARGEST_KES,
+    LONGEST_EMAIL_ADDRESS,
+    LONGEST_PHONE,
+    PHONE_MUST_BE,
+    SMALLEST_KES,
+    TRANSACTION_ID,
+    WEB_ADDRESS,
+    Lang,
+    is_email_address,
+    read_amount_kes,
+    read_msisdn,
+)
 
 REFERENCE = r"^[A-Za-z0-9]{1,12}$"
 """Daraja prints at most 12 characters."""
@@ -45,7 +57,7 @@ _PHONE_SCHEMA: dict[str, Any] = {
     "anyOf": [
         {
             "type": "string",
-            "maxLength": phone.LONGEST_WRITTEN,
+            "maxLength": LONGEST_PHONE,
             "pattern": rf"^{_GAP}(\+?{_GAP}2{_GAP}5{_GAP}4{_GAP}|0{_GAP})?[71]{_GAP}{f'[0-9]{_GAP}' * 8}$",
         },
         *(
@@ -56,7 +68,7 @@ _PHONE_SCHEMA: dict[str, Any] = {
 }
 _AMOUNT_SCHEMA: dict[str, Any] = {
     "anyOf": [
-        {"type": "integer", "minimum": int(money.SMALLEST_KES), "maximum": int(money.LARGEST_KES)},
+        {"type": "integer", "minimum": int(SMALLEST_KES), "maximum": int(LARGEST_KES)},
         {
             "type": "string",
             "pattern": "^(0{0,6}[1-9]|0{0,5}[1-9][0-9]|0{0,4}[1-9][0-9]{2}|0{0,3}[1-9][0-9]{3}"
@@ -71,8 +83,8 @@ _EMAIL_SCHEMA: dict[str, Any] = {
     ]
 }
 
-Phone = Annotated[str, BeforeValidator(phone.read_msisdn), WithJsonSchema(_PHONE_SCHEMA)]
-Amount = Annotated[Decimal, BeforeValidator(money.read_amount_kes), WithJsonSchema(_AMOUNT_SCHEMA)]
+Phone = Annotated[str, BeforeValidator(read_msisdn), WithJsonSchema(_PHONE_SCHEMA)]
+Amount = Annotated[Decimal, BeforeValidator(read_amount_kes), WithJsonSchema(_AMOUNT_SCHEMA)]
 Email = Annotated[str | None, BeforeValidator(_read_email), WithJsonSchema(_EMAIL_SCHEMA)]
 Line = Annotated[
     str,
@@ -107,8 +119,8 @@ class StkpushRequest(_Body):
     )
 
     must_be = {
-        "phone_number": phone.MUST_BE,
-        "amount": money.MUST_BE,
+        "phone_number": PHONE_MUST_BE,
+        "amount": AMOUNT_MUST_BE,
         "account_reference": "must be 1 to 12 letters and digits, like INV00042",
         "transaction_desc": f"must be one line of at most {LONGEST_LINE} characters",
         "customer_name": f"must be one line of at most {LONGEST_LINE} characters",

@@ -19,10 +19,8 @@ from typing import Literal, TypeVar
 from urllib.parse import urlsplit
 
 from shared.audit_chain import AuditKey
-from shared.daraja.source_addresses import IpMode
-from shared.email_address import is_email_address
+from shared.daraja.callback_address import IpMode
 from shared.limits import Limits
-from shared.money import LARGEST_DAY_KES, LARGEST_KES, SMALLEST_KES
 from shared.notices import FAILED_SEEN, KINDS, SENT_BY_DEFAULT, Notice
 from shared.settings_reader import (
     LONG_SECRET,
@@ -40,6 +38,7 @@ from shared.settings_reader import (
     is_smtp_url,
     separated,
 )
+from shared.values import LARGEST_DAY_KES, LARGEST_KES, SMALLEST_KES, is_email_address
 
 T = TypeVar("T")
 Environment = Literal["sandbox", "production"]

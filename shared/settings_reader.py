@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from shared.money import LARGEST_KES
+from shared.values import LARGEST_KES
 
 LARGEST_COUNT = 100_000
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})

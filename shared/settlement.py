@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from shared.daraja.callback_address import Source
 from shared.daraja.callback_reader import (
     CallbackFailure,
     CallbackIds,
@@ -18,8 +19,8 @@ from shared.daraja.callback_reader import (
     read_message,
 )
 from shared.daraja.result_codes import CALLBACK_FAILURES, QUERY_FAILURES
-from shared.daraja.source_addresses import Source
 from shared.database.errors import Busy, CommitUnknown, ConstraintBroken, DatabaseError
+from shared.deadline import retry
 from shared.gateway.cases import Report
 from shared.payments import (
     Confirmed,
@@ -33,14 +34,13 @@ from shared.payments import (
     UnknownCode,
     decide,
 )
-from shared.retry import retry
 
 if TYPE_CHECKING:
     from shared.daraja.client import Daraja
     from shared.deadline import Deadline
     from shared.gateway import Gateway
+    from shared.gateway.daraja import QueryDue
     from shared.gateway.inbox import Entry, Kept
-    from shared.gateway.queries import QueryDue
 
 TRIES = 3
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from shared.daraja.callback_reader import receipts_seen
 from shared.database.errors import DatabaseUnavailable
 from shared.deadline import Deadline
+from shared.gateway.daraja import Later, QueryDue
 from shared.gateway.outbox import AlertDue, AnchorDue, Dropped, InvoiceDue, NoticeDue
-from shared.gateway.queries import Later, QueryDue
 from shared.mail.sending import NoMailNow, mail_anchor, send_letter
 from shared.observability.alerts import deliver
 from shared.observability.log import failed, note, where_it_broke

@@ -18,7 +18,7 @@ from dev.stack import ONE_PERSON_IS_EVERYBODY
 from shared.daraja.callback_address import callback_url
 from shared.database import Database
 from shared.settings import Receiving
-from shared.transaction_id import new_id
+from shared.values import new_id
 from simulator import Behaviour, Simulator, SimulatorSettings
 
 JSON = {"content-type": "application/json"}

@@ -10,15 +10,14 @@ from __future__ import annotations
 from typing import Any
 
 from shared.collaborators import receiver
-from shared.daraja.callback_address import genuine
-from shared.daraja.source_addresses import check_source
+from shared.daraja.callback_address import check_source, genuine
 from shared.database.errors import DatabaseError
 from shared.edge import Answer, Request, answer
 from shared.gateway.inbox import Entry, Kept
 from shared.observability.log import failed
 from shared.problems import Kind, Problem
 from shared.settlement import judge, remember
-from shared.transaction_id import new_id
+from shared.values import new_id
 
 ACCEPTED = {"ResultCode": 0, "ResultDesc": "Accepted"}
 

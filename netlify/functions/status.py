@@ -6,12 +6,11 @@ from typing import Any
 
 from shared.collaborators import collaborators
 from shared.edge import Answer, Request, answer
-from shared.gateway.statuses import StatusView
+from shared.gateway.statuses import StatusView, ask_again_after_s, words_for
 from shared.observability.log import failed
 from shared.payments import PUBLIC
 from shared.problems import Kind, Problem
-from shared.transaction_id import is_transaction_id
-from shared.wording import ask_again_after_s, words_for
+from shared.values import is_transaction_id
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:

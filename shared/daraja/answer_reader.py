@@ -7,6 +7,7 @@ from typing import Annotated, TypeVar
 from pydantic import AliasChoices, AliasPath, BaseModel, BeforeValidator, Field, ValidationError
 
 from shared.daraja.answers import (
+    NO_SUCH_ADDRESS,
     Accepted,
     NoAnswerYet,
     QueryAnswered,
@@ -17,9 +18,9 @@ from shared.daraja.answers import (
     TokenRefused,
     Unanswered,
     Unavailable,
+    find_refusal,
 )
-from shared.daraja.error_codes import NO_SUCH_ADDRESS, find_refusal
-from shared.daraja.fields import ID, Unreadable, prose, read_object, result_code
+from shared.daraja.callback_reader import ID, Unreadable, prose, read_object, result_code
 from shared.daraja.result_codes import QUERY_FAILURES
 from shared.daraja.transport import Answer
 

@@ -1,4 +1,8 @@
-"""What a call to Daraja came to: its answers as values, and errors that are named for what the caller does next."""
+"""What a call to Daraja came to: answers as values, errors named for what the caller does next, the table of refusals.
+
+A push is refused only by an answer that says so, in a code and words of the table below. Everything else is unclear,
+and an unclear push may have reached the customer's phone. answer_reader.py reads the answers.
+"""
 
 from __future__ import annotations
 
@@ -80,3 +84,100 @@ class NoAnswerYet:
 
 
 QueryAnswered: TypeAlias = QuerySucceeded | QueryDeclined | NoAnswerYet
+
+
+# Every error that Daraja has been seen to answer a call with and that is a clear refusal ------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An error code together with words of its message: Daraja gives one code to opposite things."""
+
+    code: str
+    words: str
+    explanation: str
+    error: type[Rejected] = Rejected
+    too_often: bool = False
+    """We asked too often: the next query waits."""
+
+
+_WAIT = "Too many requests reached Daraja. Wait a minute; if it lasts, ask Safaricom for a higher limit."
+NO_SUCH_ADDRESS = "Daraja does not know the address we called. Check MPESA_BASE_URL."
+_QUOTA = "Your Daraja app's quota is used up. Wait, or ask Safaricom for a higher one."
+_LINE = "Safaricom does not accept the customer's number as an M-Pesa line."
+_TOKEN = "Daraja did not accept the access token."
+
+REFUSALS = (
+    Refusal(
+        "400.002.02", "Invalid BusinessShortCode", "Check MPESA_SHORTCODE: the number given at go-live, 5 to 7 digits."
+    ),
+    Refusal("400.002.02", "Invalid Amount", "The amount must be whole shillings from 1 to 250,000."),
+    Refusal("400.002.02", "Invalid PhoneNumber", _LINE),
+    Refusal("400.002.02", "Invalid PartyA", _LINE),
+    Refusal(
+        "400.002.02", "Invalid PartyB", "Check MPESA_PARTY_B: for a till its till number; for a paybill leave it unset."
+    ),
+    Refusal(
+        "400.002.02",
+        "Invalid CallBackURL",
+        "Check MPESA_CALLBACK_URL: https, public, not localhost. Daraja may refuse addresses that contain "
+        "'mpesa': use /api/pay/callback in place of /api/mpesa/callback.",
+    ),
+    Refusal("400.002.02", "Invalid Password", "Check MPESA_PASSKEY: it must be the one of MPESA_SHORTCODE."),
+    Refusal(
+        "400.002.02",
+        "Invalid TransactionType",
+        "Check MPESA_TRANSACTION_TYPE: CustomerPayBillOnline for a paybill, CustomerBuyGoodsOnline for a till "
+        "(the sandbox knows paybills only).",
+    ),
+    Refusal("400.002.02", "", "Daraja found a field of the request invalid: its message names it."),
+    Refusal(
+        "400.002.05", "", "Daraja could not read the request. Check MPESA_BASE_URL; if it is right, report a fault."
+    ),
+    Refusal("404.001.01", "", NO_SUCH_ADDRESS),
+    Refusal(
+        "404.001.03",
+        "",
+        f"{_TOKEN} A new one was refused too: is another program using the same Daraja app?",
+        TokenDied,
+    ),
+    Refusal("404.001.04", "", "The access token did not reach Daraja. Check MPESA_BASE_URL: is a proxy in between?"),
+    Refusal("405.001", "", "Daraja took our request for a GET. Check MPESA_BASE_URL: is a redirect in between?"),
+    Refusal(
+        "401.002.01",
+        "no apiproduct match",
+        "Your Daraja app may not use M-Pesa Express: tick 'Lipa na M-Pesa' for it on the portal.",
+    ),
+    Refusal("401.002.01", "Invalid Access Token", f"{_TOKEN} A new one has been fetched: try again.", TokenRefused),
+    Refusal("400.003.01", "Invalid Access Token", f"{_TOKEN} A new one has been fetched: try again.", TokenRefused),
+    Refusal("401.002.01", "", "Daraja did not accept our identity. Does your app have the product 'Lipa na M-Pesa'?"),
+    Refusal(
+        "500.001.1001",
+        "Merchant does not exist",
+        "Safaricom does not know MPESA_SHORTCODE in this environment. For a till use the head-office or store number.",
+    ),
+    Refusal(
+        "500.001.1001",
+        "Wrong credentials",
+        "MPESA_PASSKEY does not belong to MPESA_SHORTCODE: they must come from the same environment and go-live.",
+    ),
+    Refusal(
+        "500.001.1001",
+        "Unable to lock subscriber",
+        "Another M-Pesa transaction is open on the customer's phone. It is free a minute after that has ended.",
+        PromptOpen,
+    ),
+    Refusal("500.003.02", "Spike Arrest", _WAIT, too_often=True),
+    Refusal("500.003.03", "Quota Violation", _QUOTA, too_often=True),
+    Refusal("policies.ratelimit.SpikeArrestViolation", "", _WAIT, too_often=True),
+    Refusal("policies.ratelimit.QuotaViolation", "", _QUOTA, too_often=True),
+)
+"""In the order they are tried: the first whose code is the same and whose words are in the message."""
+
+
+def find_refusal(code: str, message: str) -> Refusal | None:
+    """The row of an answer, or None: then the answer refuses nothing."""
+    for row in REFUSALS:
+        if row.code == code and row.words.casefold() in message.casefold():
+            return row
+    return None

@@ -15,11 +15,11 @@ from shared.database.errors import CommitUnknown, ConstraintBroken, DatabaseUnav
 from shared.gateway.trail import READ
 from shared.limits import ASKED_FOR_EACH_PROMPT, REST_S, Limits, MoneyLimit, Scope
 from shared.payments import Status
-from shared.transaction_id import new_id
+from shared.values import new_id
 
 if TYPE_CHECKING:
     from shared.database import Row, Transaction
-    from shared.gateway.store import Store
+    from shared.gateway import Store
     from shared.gateway.trail import Trail
     from shared.orders import IdempotencyKey, Order
 

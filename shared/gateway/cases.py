@@ -9,7 +9,6 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from shared.erased import ERASED_EMAIL, as_told
 from shared.gateway.alerts import alert
 from shared.gateway.trail import READ
 from shared.notices import notice_of, waits_s
@@ -28,10 +27,11 @@ from shared.payments import (
     Status,
 )
 from shared.query_schedule import UNCHANGED, after_decision
+from shared.values import ERASED_EMAIL, as_named
 
 if TYPE_CHECKING:
     from shared.database import Row, Transaction
-    from shared.gateway.store import Store
+    from shared.gateway import Store
     from shared.gateway.trail import Signed, Trail
 
 UNREMARKABLE = frozenset({Outcome.REPEATED, Outcome.STILL_WAITING})
@@ -371,7 +371,7 @@ def _payment(row: Row, reported: Ids | None) -> Payment:
         status=Status(row["status"]),
         amount_kes=row["amount"],
         created_at=row["created_at"],
-        ids=as_told(stored, reported, row["phone_number"]),
+        ids=as_named(stored, reported, row["phone_number"]),
         ids_are_learnt=row["ids_are_learnt"],
         review_reason=ReviewReason(row["review_reason"]) if row["review_reason"] else None,
         receipt=row["mpesa_receipt_number"],

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from shared.daraja.source_addresses import Source
+from shared.daraja.callback_address import Source
 from shared.gateway.alerts import alert
 
 if TYPE_CHECKING:
     from shared.database import Row
-    from shared.gateway.store import Store
+    from shared.gateway import Store
 
 MOST_TRIES = 3
 MOST_FROM_EACH = 32

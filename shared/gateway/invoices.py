@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-from shared.erased import ERASED_EMAIL
 from shared.gateway.trail import READ
+from shared.values import ERASED_EMAIL
 
 if TYPE_CHECKING:
     from shared.database import Row, Transaction
-    from shared.gateway.store import Store
+    from shared.gateway import Store
     from shared.gateway.trail import Trail
 
 AGAIN_A_DAY = 3

@@ -9,13 +9,12 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, TypeAlias
 
 from shared.audit_chain import Anchor
-from shared.erased import ERASED_EMAIL
-from shared.language import Lang
 from shared.notices import SENT_BY_DEFAULT, Notice, NoticeFacts, reason_to_drop
+from shared.values import ERASED_EMAIL, Lang
 
 if TYPE_CHECKING:
     from shared.database import Row
-    from shared.gateway.store import Store
+    from shared.gateway import Store
 
 MOST_TRIES = 3
 

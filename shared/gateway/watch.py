@@ -13,7 +13,7 @@ from shared.gateway.alerts import incident
 from shared.gateway.outbox import AlertDue
 
 if TYPE_CHECKING:
-    from shared.gateway.store import Store
+    from shared.gateway import Store
 
 SWEEP_STOPPED = "sweep_stopped"
 MAIL_STOPPED = "mail_stopped"

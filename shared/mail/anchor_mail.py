@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from html import escape
 
-from shared.east_africa_time import EAT
 from shared.mail.mailer import Email
+from shared.values import EAT
 
 TEXT = """\
 Keep this message: you need do nothing else. It comes once a day.

@@ -7,12 +7,18 @@ later; it may arrive twice, under the same id). No error contains an address.
 
 from __future__ import annotations
 
+import contextlib
 import re
+import socket
+import threading
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from shared.deadline import Deadline
-from shared.email_address import is_email_address
+from shared.values import is_email_address
 
 ID_HEADER = "X-Lipa-Message-Id"
 
@@ -84,3 +90,37 @@ def checked_id(message_id: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,100}", message_id):
         raise ValueError("message_id must be 1 to 100 letters, digits, dots, dashes and underscores")
     return message_id
+
+
+T = TypeVar("T")
+
+
+def in_time(deadline: Deadline, work: Callable[[Callable[[socket.socket], None]], T]) -> T:
+    """What `work` returns or raises; TimeoutError once the deadline passes.
+
+    `work` runs on a thread: a socket's timeout bounds neither DNS nor a server that sends a byte at a time. It reports
+    each connected socket, and sends nothing before it has: at the deadline these are shut down, and later ones refused.
+    """
+    connected: list[socket.socket] = []
+    over = threading.Event()
+    result: Future[T] = Future()
+
+    def report(sock: socket.socket) -> None:
+        connected.append(sock)
+        if over.is_set():
+            raise TimeoutError
+
+    def run() -> None:
+        try:
+            result.set_result(work(report))
+        except Exception as failure:
+            result.set_exception(failure)
+
+    threading.Thread(target=run, name="mail", daemon=True).start()
+    if not wait([result], deadline.remaining_s()).done:
+        over.set()
+        for sock in connected:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)  # SSLSocket's own would break the reader's TLS state
+        raise TimeoutError
+    return result.result()

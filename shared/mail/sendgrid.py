@@ -21,7 +21,6 @@ from sendgrid.helpers.mail.exceptions import ApiKeyIncludedException
 
 from shared.certificates import tls_context
 from shared.deadline import Deadline
-from shared.mail.in_time import in_time
 from shared.mail.mailer import (
     ID_HEADER,
     Email,
@@ -32,6 +31,7 @@ from shared.mail.mailer import (
     checked_address,
     checked_id,
     in_a_header,
+    in_time,
     one_line,
 )
 from shared.settings import MailSettings

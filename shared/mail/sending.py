@@ -1,4 +1,4 @@
-"""Sends what the outbox has leased, and records the result at once.
+"""Sends what the outbox has leased, by the mailer that the settings choose, and records the result at once.
 
 A fault of the message ends that message. A fault of the shop's account or of the mail server does not count as a try:
 all mail waits and an alert is raised, whoever sends.
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from shared.deadline import Deadline
     from shared.gateway.outbox import AnchorDue, LetterDue, MailDue, NoticeDue
     from shared.mail.letters import Kind, Letter
-    from shared.mail.mailer import Email
+    from shared.mail.mailer import Email, Mailer
+    from shared.settings import MailSettings
 
 STOPPED_FOR_S = 300.0
 """Until one message is tried again: soon after a repair, and too rarely for the server to lock us out."""
@@ -27,6 +28,17 @@ STOPPED_FOR_S = 300.0
 
 class NoMailNow(Exception):
     """No mail is accepted at the moment: try no other message for a while."""
+
+
+def mailer_from(mail: MailSettings) -> Mailer:
+    """SMTP where SMTP_URL is set, else SendGrid; each is imported only where it is used."""
+    if mail.smtp_url:
+        from shared.mail.smtp import SmtpMailer
+
+        return SmtpMailer(mail)
+    from shared.mail.sendgrid import SendGridMailer
+
+    return SendGridMailer(mail)
 
 
 def send_now(mine: Collaborators, outbox_id: int, deadline: Deadline) -> None:

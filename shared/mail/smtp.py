@@ -16,7 +16,6 @@ from urllib.parse import unquote, urlsplit
 
 from shared.certificates import tls_context
 from shared.deadline import Deadline
-from shared.mail.in_time import in_time
 from shared.mail.mailer import (
     ID_HEADER,
     Email,
@@ -27,6 +26,7 @@ from shared.mail.mailer import (
     checked_address,
     checked_id,
     in_a_header,
+    in_time,
 )
 from shared.settings import MailSettings
 from shared.settings_reader import LOOPBACK

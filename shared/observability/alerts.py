@@ -75,7 +75,7 @@ TOPICS: Mapping[str, Topic] = {
     "held": Topic(
         "A callback from an address that is not on Safaricom's list is held (CALLBACK_IP_MODE is enforce).",
         "If the address is Safaricom's: python -m ops inbox retry ENTRY, and add it to"
-        " shared/daraja/source_addresses.py.",
+        " shared/daraja/callback_address.py.",
     ),
     "callback_flood": Topic(
         "So many callbacks came for this payment that new ones are not stored any more: its callback address leaked.",

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.audit_chain import TOKEN
-from shared.transaction_id import TRANSACTION_ID
+from shared.values import TRANSACTION_ID
 
 WORD = re.compile(r"[a-z][a-z_]{0,60}")
 UUID = re.compile(TRANSACTION_ID)

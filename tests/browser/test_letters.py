@@ -12,8 +12,8 @@ from playwright.sync_api import Browser, Page
 
 from ops.__main__ import main
 from ops.letters import SAMPLES
-from shared.language import LANGS, Lang
 from shared.mail.letters import Kind
+from shared.values import LANGS, Lang
 from tests.browser.customer import SCREENSHOTS
 
 PICTURES = SCREENSHOTS / "letters"

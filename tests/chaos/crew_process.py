@@ -75,7 +75,7 @@ def perform(job: Job) -> Any:
 def ask_story(transaction_id: str) -> str:
     from shared import collaborators, settlement
     from shared.deadline import Deadline
-    from shared.gateway.queries import QueryDue
+    from shared.gateway.daraja import QueryDue
     from shared.payments import Ids, Payment, Status
 
     gateway = collaborators.collaborators().gateway

@@ -19,7 +19,7 @@ from shared import settings
 from shared.collaborators import collaborators
 from shared.database import Database
 from shared.deadline import Deadline
-from shared.gateway.queries import QueryDue
+from shared.gateway.daraja import QueryDue
 from shared.gateway.trail import Trail
 from shared.settlement import ask
 from simulator import Behaviour, Simulator, SimulatorSettings

@@ -19,7 +19,7 @@ import pytest
 from shared.collaborators import collaborators
 from shared.database import Row
 from shared.deadline import Deadline
-from shared.gateway.queries import QueryDue
+from shared.gateway.daraja import QueryDue
 from shared.settlement import ask, check_age
 from tests.chaos.crew import Crew, Job, callback, function
 from tests.chaos.customers import Pushed, Truth, nth_order, push

@@ -64,7 +64,8 @@ class VirtualTime:
             )
         monkeypatch.setattr(sweeping, "A_WAIT_S", A_WAIT_OF_NOBODY_S)
         monkeypatch.setattr(sweeping, "time", SimpleNamespace(sleep=self.go_on))
-        monkeypatch.setattr(deadline, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + self.now_s))
+        ticking = SimpleNamespace(monotonic=lambda: time.monotonic() + self.now_s, sleep=time.sleep)
+        monkeypatch.setattr(deadline, "time", ticking)
 
     def go_on(self, seconds: float) -> None:
         """Let time pass, in steps from one thing that happens at Safaricom to the next."""

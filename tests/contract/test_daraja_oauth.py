@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from shared.daraja.access_token import AccessTokens
 from shared.daraja.answers import Rejected, Unavailable
+from shared.daraja.client import AccessTokens
 from shared.deadline import Deadline
 from tests.contract.scripted_daraja import OAUTH, ScriptedDaraja, SharedStore, recorded, scripted_daraja
 

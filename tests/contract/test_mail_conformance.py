@@ -21,7 +21,7 @@ import pytest
 from shared.deadline import Deadline
 from shared.mail import smtp
 from shared.mail.mailer import ID_HEADER, Email, Mailer, MailRefused, MailStopped, MailUnanswered
-from shared.mail.mailers import mailer_from
+from shared.mail.sending import mailer_from
 from shared.settings import MailSettings
 from simulator import Simulator, SimulatorSettings
 from simulator.client import Shown

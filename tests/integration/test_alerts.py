@@ -11,7 +11,7 @@ import pytest
 
 from ops.__main__ import main
 from shared.database import Database
-from shared.gateway.store import Store
+from shared.gateway import Store
 from shared.gateway.watch import CONDITIONS, Watch
 from shared.observability.alerts import TOPICS
 from shared.observability.safe_fields import is_safe

@@ -12,7 +12,7 @@ import pytest
 from ops.__main__ import main
 from shared.audit_chain import AuditKey
 from shared.collaborators import receiver
-from shared.gateway import anchors
+from shared.gateway import trail
 from shared.settings import audit_settings
 from tests.fixtures.shop import CUSTOMER, Shop, forget_collaborators, wrongly_signed
 
@@ -238,7 +238,7 @@ def test_sweeps_that_overlap_make_one_anchor(shop: Shop) -> None:
 
 
 def test_a_long_log_is_anchored_in_steps(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(anchors, "ROWS_A_STEP", 2)
+    monkeypatch.setattr(trail, "ROWS_A_STEP", 2)
     paid(shop)
     paid(shop, "254722000000")
     shop.age(2 * A_DAY_S)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ops.__main__ import main as ops
-from shared.daraja.source_addresses import SAFARICOM_ADDRESSES
+from shared.daraja.callback_address import SAFARICOM_ADDRESSES
 from tests.fixtures.shop import CUSTOMER, Reply, Shop, forget_collaborators
 
 STRANGER = "203.0.113.9"

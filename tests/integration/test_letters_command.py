@@ -12,8 +12,8 @@ import pytest
 from ops.__main__ import main
 from ops.letters import look_at, run
 from ops.session import NotPossible
-from shared.language import LANGS
 from shared.mail.letters import Kind
+from shared.values import LANGS
 
 SHOP = {
     "SHOP_NAME": "Soko la Mfano",

@@ -20,8 +20,8 @@ from aiosmtpd.smtp import SMTP
 from shared.deadline import Deadline
 from shared.mail import smtp
 from shared.mail.mailer import ID_HEADER, Email, Mailer, MailRefused, MailStopped, MailUnanswered
-from shared.mail.mailers import mailer_from
 from shared.mail.sendgrid import SendGridMailer
+from shared.mail.sending import mailer_from
 from shared.mail.smtp import SmtpMailer
 from shared.settings import MailSettings
 from simulator import Simulator

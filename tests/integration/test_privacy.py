@@ -23,9 +23,9 @@ from ops.__main__ import main
 from ops.people import NOT_YET, RECENT_H, People, Person
 from shared import collaborators
 from shared.database import ConstraintBroken, Database, Row
-from shared.erased import ERASED_EMAIL
 from shared.gateway.trail import Trail
 from shared.settings import audit_settings
+from shared.values import ERASED_EMAIL
 from tests.fixtures.shop import CUSTOMER, Reply, Shop, replayed_differently
 
 NUMBER = CUSTOMER[3:]

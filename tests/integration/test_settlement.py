@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from shared import retry
+from shared import deadline
 from shared.daraja.answers import NoAnswerYet, QueryAnswered, QueryDeclined, QuerySucceeded
+from shared.daraja.callback_address import Source
 from shared.daraja.callback_reader import CallbackUnreadable, read_message
-from shared.daraja.source_addresses import Source
 from shared.database.errors import (
     Busy,
     CommitUnknown,
@@ -26,8 +26,8 @@ from shared.database.errors import (
 )
 from shared.deadline import Deadline
 from shared.gateway.cases import Case, Report
+from shared.gateway.daraja import QueryDue
 from shared.gateway.inbox import Entry
-from shared.gateway.queries import QueryDue
 from shared.payments import (
     Confirmed,
     Declined,
@@ -173,7 +173,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     ticking = Clock()
-    monkeypatch.setattr(retry, "time", ticking)
+    monkeypatch.setattr(deadline, "time", ticking)
     return ticking
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from netlify.functions import sweep as sweep_function
 from shared import collaborators, settings, sweeping
-from shared.gateway.queries import Later, QueryDue
-from shared.mail.mailers import mailer_from
+from shared.gateway.daraja import Later, QueryDue
+from shared.mail.sending import mailer_from
 from simulator import Behaviour
 from tests.fixtures.shop import CUSTOMER, Shop, admit
 from tests.fixtures.simulator import QUERY

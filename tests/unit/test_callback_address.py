@@ -1,15 +1,18 @@
-"""The address Safaricom calls back: exactly what we wrote, or nothing at all."""
+"""The address Safaricom calls back is exactly what we wrote, or nothing at all; and where a callback may come from."""
 
 from __future__ import annotations
 
 from decimal import Decimal
+from ipaddress import ip_address, ip_network
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.daraja.callback_address import callback_url, genuine
-from shared.settings import CallbackSettings
+from shared.daraja.callback_address import SAFARICOM_ADDRESSES, Source, callback_url, check_source, genuine
+from shared.settings import CallbackSettings, Receiving
+from shared.settings_reader import Misconfigured
+from tests.unit.test_settings import GUIDE, PRODUCTION
 
 ID = "0c9e8f1a-0b1c-4d2e-8f3a-5b6c7d8e9f00"
 OTHER_ID = "0c9e8f1a-0b1c-4d2e-8f3a-5b6c7d8e9f01"
@@ -115,3 +118,55 @@ def test_no_change_of_the_address_is_accepted(noise: str, at: int, cut: int) -> 
     # the id and the token are one in 2^256; the prefixes are known by name
     expected = ID if tried in (GOOD, path(prefix="/api/mpesa/callback")) else None
     assert genuine(settings(), tried) == expected
+
+
+# The caller's address -------------------------------------------------------------------------------------------------
+
+SAFARICOM = "196.201.212.127"
+
+
+def test_the_list_is_of_public_addresses_written_as_the_platform_writes_them() -> None:
+    assert len(SAFARICOM_ADDRESSES) == 12
+    for address in SAFARICOM_ADDRESSES:
+        assert str(ip_address(address)) == address
+        assert ip_address(address) in ip_network("196.201.208.0/21")
+
+
+@pytest.mark.parametrize("address", [SAFARICOM, f" {SAFARICOM} ", f"::ffff:{SAFARICOM}"])
+def test_one_of_safaricoms_addresses_is_listed_however_it_is_written(address: str) -> None:
+    assert check_source("flag", address) is Source.LISTED
+    assert check_source("enforce", address) is Source.LISTED
+
+
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1", "::1", "203.0.113.9", "196.201.212.128", f"{SAFARICOM}, 203.0.113.9", f"x{SAFARICOM}"]
+)
+def test_any_other_address_is_flagged_or_held(address: str) -> None:
+    assert check_source("flag", address) is Source.UNLISTED
+    assert check_source("enforce", address) is Source.HELD
+    assert check_source("off", address) is None
+
+
+def test_where_the_platform_names_no_address_only_enforce_minds() -> None:
+    assert check_source("flag", None) is None
+    assert check_source("enforce", None) is Source.HELD
+    assert check_source("off", None) is None
+
+
+def mode(environ: dict[str, str], **more: str) -> str:
+    return Receiving.from_environment(environ | more).callback.ip_mode
+
+
+def test_addresses_are_flagged_unless_another_server_stands_in_for_daraja() -> None:
+    assert (mode(GUIDE), mode(PRODUCTION)) == ("flag", "flag")
+    simulator = {"MPESA_BASE_URL": "http://127.0.0.1:8890"}
+    assert mode(GUIDE, **simulator) == "off"
+    assert mode(GUIDE, **simulator, CALLBACK_IP_MODE="enforce") == "enforce"
+    assert mode(PRODUCTION, CALLBACK_IP_MODE="off") == "off"
+
+
+@pytest.mark.parametrize("value", ["on", "Flag", "enforced", "true"])
+def test_any_other_mode_is_refused_by_name(value: str) -> None:
+    with pytest.raises(Misconfigured) as wrong:
+        mode(GUIDE, CALLBACK_IP_MODE=value)
+    assert [problem.name for problem in wrong.value.problems] == ["CALLBACK_IP_MODE"]

@@ -14,8 +14,8 @@ from ops.erasure import impersonal, read_stored
 from ops.export import without_others
 from ops.people import Person
 from shared.daraja.callback_reader import CallbackRead, CallbackSuccess, CallbackUnreadable, read_callback
-from shared.erased import as_told, is_erased
 from shared.payments import Ids
+from shared.values import as_named, is_erased
 
 NUMBER, ERASED = "708374149", "012345678"
 EMAIL = "alice@example.com"
@@ -123,12 +123,12 @@ STORED = Ids("5998-46a7", f"ws_CO_03102025030409377{ERASED}")
     ],
 )
 def test_an_erased_push_is_recognised_by_all_but_the_erased_digits(told: Ids | None, same: bool) -> None:
-    assert as_told(STORED, told, f"254{ERASED}") == (told if same else STORED)
+    assert as_named(STORED, told, f"254{ERASED}") == (told if same else STORED)
 
 
 def test_ids_of_a_payment_that_was_not_erased_are_compared_to_the_letter() -> None:
     told = Ids("5998-46a7", "ws_CO_03102025030409377700000001")
     stored = Ids("5998-46a7", f"ws_CO_03102025030409377{NUMBER}")
-    assert as_told(stored, told, f"254{NUMBER}") == stored
+    assert as_named(stored, told, f"254{NUMBER}") == stored
     assert is_erased(f"254{ERASED}")
     assert not is_erased(f"254{NUMBER}")

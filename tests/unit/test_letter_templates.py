@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from ops.letters import USUAL, look_at
-from shared.language import LANGS
 from shared.mail.letters import Kind, write
 from shared.mail.mailer import Email
 from shared.mail.templating import BUILT_IN, FILES, LONGEST, BrokenTemplate, Templates, shops_own
 from shared.observability.safe_fields import is_safe
+from shared.values import LANGS
 
 HTML = '{% extends "en/layout.html" %}\n'
 TEXT = 'Subject: Asante!\n{% extends "en/layout.txt" %}\n'

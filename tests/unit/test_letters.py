@@ -13,10 +13,9 @@ import pytest
 
 from ops.letters import SAMPLES, USUAL
 from shared.daraja.result_codes import CALLBACK_FAILURES
-from shared.language import LANGS, Lang
-from shared.mail.letters import Kind, Letter, typed, values, write
+from shared.mail.letters import NOT_TAKEN, SWAHILI, Kind, Letter, reason, typed, values, write
 from shared.mail.mailer import Email
-from shared.mail.reasons import NOT_TAKEN, SWAHILI, reason
+from shared.values import LANGS, Lang
 
 PHONE = "254700000012"
 EVERY = [(kind, lang) for kind in Kind for lang in LANGS]

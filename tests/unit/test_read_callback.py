@@ -19,11 +19,11 @@ from shared.daraja.callback_reader import (
     CallbackSuccess,
     CallbackUnknownCode,
     CallbackUnreadable,
+    prose,
     read_callback,
     read_message,
     receipts_seen,
 )
-from shared.daraja.fields import prose
 
 IDS = '"MerchantRequestID":"5998-46a7","CheckoutRequestID":"ws_CO_03102025030409377708374149"'
 ITEMS = (

@@ -1,0 +1,183 @@
+"""The values that cross our borders: amounts, phone numbers, e-mail and web addresses, ids, languages, the time zone.
+
+Each is read strictly, stored in one form and shown in one way. Standard library only.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+import uuid
+from datetime import timedelta, timezone
+from decimal import Decimal
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeGuard, get_args
+
+if TYPE_CHECKING:
+    from shared.payments import Ids
+
+# Amounts: Decimal, whole shillings ------------------------------------------------------------------------------------
+
+# Source of the limits: Daraja portal, M-Pesa Express FAQ 5 (no decimals; 250,000 per transaction, 500,000 a day).
+
+SMALLEST_KES = Decimal(1)
+LARGEST_KES = Decimal(250_000)
+LARGEST_DAY_KES = Decimal(500_000)
+"""What one customer's account moves in a day."""
+AMOUNT_MUST_BE = "must be a number of whole shillings, like 1500"
+
+
+def read_amount_kes(value: object) -> Decimal:
+    """A JSON number (or the same digits as text) as whole shillings. ValueError says what is accepted."""
+    if (isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 7) or (
+        isinstance(value, int | Decimal) and not isinstance(value, bool)
+    ):
+        amount_kes = Decimal(value)
+    else:
+        raise ValueError(AMOUNT_MUST_BE)
+    if not amount_kes.is_finite() or not SMALLEST_KES <= amount_kes <= LARGEST_KES:
+        raise ValueError(f"must be between {SMALLEST_KES} and {LARGEST_KES:,} shillings")
+    if amount_kes != amount_kes.to_integral_value():
+        raise ValueError("must be whole shillings: M-Pesa takes no cents")
+    return amount_kes.quantize(Decimal(1))
+
+
+def in_words(amount_kes: Decimal) -> str:
+    """`KES 1,500`, as customers and operators read it."""
+    return f"KES {amount_kes:,.0f}"
+
+
+# Phone numbers (MSISDNs) ----------------------------------------------------------------------------------------------
+
+# Read in every Kenyan form, stored as `254…`, shown masked. Only the shape is checked: `254`, then `7` or `1`, then
+# eight digits. Only Safaricom knows whether it is an M-Pesa line: numbers move between networks, and new prefixes
+# appear (018x and 014x in August 2026).
+
+PHONE_MUST_BE = "must be a Kenyan mobile number, like 0712345678 or +254712345678"
+LONGEST_PHONE = 30
+_FILLING = re.compile(r"[ \-.()]")
+_KENYAN = re.compile(r"(?:\+?254|0)?([71][0-9]{8})", re.ASCII)
+
+
+def read_msisdn(value: object) -> str:
+    """`0712 345 678`, `712345678`, `+254 712…`, `254712…` → `254712345678`. ValueError says what is accepted."""
+    if isinstance(value, Decimal) and value.is_finite() and 0 < value < 10**12 and value == int(value):
+        value = int(value)  # 712345678.0 is the same number in JSON
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        value = str(value)
+    if isinstance(value, str) and len(value) <= LONGEST_PHONE:
+        found = _KENYAN.fullmatch(_FILLING.sub("", value.strip()))
+        if found:
+            return "254" + found[1]
+    raise ValueError(PHONE_MUST_BE)
+
+
+def masked(msisdn: str) -> str:
+    """`2547*****678`: a customer recognises it, and nobody can call it. An erased number says so."""
+    if msisdn.startswith("2540"):
+        return "an erased number"
+    return f"{msisdn[:4]}*****{msisdn[-3:]}"
+
+
+# What stands where a person was erased --------------------------------------------------------------------------------
+
+# `python -m ops privacy erase` writes nine digits that begin with 0 in place of a person's number: `254712345678`
+# becomes `2540…`, which is nobody's (after 254 no Kenyan number begins with 0). A CheckoutRequestID that ended in the
+# number then ends in the same digits.
+#
+# A callback that comes later still names the push by the id with the number in it. It is the same push when the stored
+# ids equal the named ones in everything but these digits. The number need not be kept for that.
+
+ERASED_EMAIL = "erased@erased.invalid"
+"""Where an invoice had been sent. `.invalid` is nobody's, for ever (RFC 2606)."""
+_ERASED = re.compile(r"254(0[0-9]{8})", re.ASCII)
+
+
+def is_erased(msisdn: str) -> bool:
+    """Whether this stands where a phone number was erased."""
+    return _ERASED.fullmatch(msisdn) is not None
+
+
+def as_named(stored: Ids | None, named: Ids | None, msisdn: str) -> Ids | None:
+    """The stored ids of a payment, spelt as the evidence spells them where only the erased digits differ."""
+    digits = _ERASED.fullmatch(msisdn)
+    if stored is None or named is None or digits is None:
+        return stored
+    kept = [re.escape(part) for part in _together(stored).split(digits[1])]
+    found = re.fullmatch("([0-9]{9})".join(kept), _together(named), re.ASCII)
+    return named if found and len(set(found.groups())) == 1 else stored
+
+
+def _together(ids: Ids) -> str:
+    return f"{ids.merchant_request_id} {ids.checkout_request_id}"
+
+
+# E-mail addresses -----------------------------------------------------------------------------------------------------
+
+# One plain address that is safe in a mail header: no display name, no list.
+
+EMAIL_ADDRESS = (
+    r"(?!\.|.*(?:\.\.|\.@|=\?))[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}"
+    r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}"
+)
+"""Not taken: a dot at either end of the name, two dots in a row, and `=?`, which mail programs decode."""
+LONGEST_EMAIL_ADDRESS = 254
+
+
+def is_email_address(value: str) -> bool:
+    """True for one plain address."""
+    return len(value) <= LONGEST_EMAIL_ADDRESS and re.fullmatch(EMAIL_ADDRESS, value) is not None
+
+
+# Web addresses in a line of text --------------------------------------------------------------------------------------
+
+# Mail programs make links of them, and nobody may advertise through our letters.
+
+WEB_ADDRESS_ENDINGS = (
+    "com|net|org|info|biz|app|dev|shop|store|site|online|xyz|top|link|live"
+    "|click|club|vip|win|bet|co|ke|io|ly|me|gg|cc|tv|tk|ru|cn"
+)
+"""Of addresses that people write without www. A title before a name ("Dr.Otieno") is not one."""
+_IN_ANY_CASE = "".join([letter if letter == "|" else f"[{letter.upper()}{letter}]" for letter in WEB_ADDRESS_ENDINGS])
+WEB_ADDRESS = (
+    r"://|(^|[^A-Za-z0-9])[Ww][Ww][Ww]\.|[A-Za-z0-9-]\.[A-Za-z]{2,}/"
+    rf"|[A-Za-z0-9-]{{2}}\.({_IN_ANY_CASE})([^A-Za-z0-9]|$)"
+)
+"""A pattern without flags: JSON Schema and JavaScript read it alike."""
+
+
+# A payment's own id ---------------------------------------------------------------------------------------------------
+
+# A UUID in lower case, exactly as it was given out. Who holds the id may read the payment, so it is compared as text:
+# an id in capitals belongs to no payment.
+
+TRANSACTION_ID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+
+
+def is_transaction_id(value: object) -> TypeGuard[str]:
+    """True for the right form. Only the database knows whether there is such a payment."""
+    return isinstance(value, str) and re.fullmatch(TRANSACTION_ID, value, re.ASCII) is not None
+
+
+def new_id() -> str:
+    """A UUID version 7 (RFC 9562): 48 bits of milliseconds, then 74 random bits.
+
+    Keys that grow with time keep an index's new entries on one page: a callback in large books writes less than half of
+    the log that random keys would cost.
+    """
+    milliseconds = time.time_ns() // 1_000_000
+    number = milliseconds << 80 | int.from_bytes(os.urandom(10), "big")
+    number = number & ~(0xF << 76) | 0x7 << 76  # version
+    number = number & ~(0b11 << 62) | 0b10 << 62  # variant
+    return str(uuid.UUID(int=number))
+
+
+# Language and time of day ---------------------------------------------------------------------------------------------
+
+Lang: TypeAlias = Literal["en", "sw"]
+LANGS: tuple[Lang, ...] = get_args(Lang)
+"""By ISO 639-1: English and Swahili."""
+DEFAULT_LANG: Lang = "en"
+
+EAT = timezone(timedelta(hours=3), "EAT")
+"""East Africa Time, the only zone that Daraja knows: UTC+3 all the year, since 1960."""
