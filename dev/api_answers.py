@@ -12,9 +12,9 @@ from pydantic import Field, with_config
 from typing_extensions import TypedDict
 
 from dev.api_problems import bridge_problems
+from shared.orders import REFERENCE, TransactionId
 from shared.payments import PUBLIC
 from shared.problems import Kind
-from shared.request_bodies import REFERENCE, TransactionId
 from shared.values import LARGEST_KES, SMALLEST_KES, TRANSACTION_ID
 
 PublicStatus = Annotated[str, Field(json_schema_extra={"enum": sorted({*PUBLIC.values()})})]

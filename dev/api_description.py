@@ -1,6 +1,6 @@
 """public/openapi.json, printed from the code.
 
-Bodies are the models of shared/request_bodies.py, answers those of dev/api_answers.py, errors the table of
+Bodies are the models of shared/orders.py, answers those of dev/api_answers.py, errors the table of
 shared/problems.py. The examples are made by the functions themselves.
 """
 
@@ -22,10 +22,9 @@ from dev.api_problems import examples
 from netlify.functions import callback, invoice, status, stkpush
 from shared.daraja.callback_address import TOKEN
 from shared.gateway.statuses import StatusView
-from shared.orders import IDEMPOTENCY_KEY
+from shared.orders import IDEMPOTENCY_KEY, InvoiceRequest, StkpushRequest
 from shared.payments import Status
 from shared.problems import LARGEST_BODY_BYTES
-from shared.request_bodies import InvoiceRequest, StkpushRequest
 from shared.values import TRANSACTION_ID
 
 Json = dict[str, Any]

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from netlify.functions.invoice import NONE_TAKEN
+from shared.orders import read_order
 from shared.problems import FieldError, Kind, Problem
-from shared.request_bodies import read_order
 
 Body = dict[str, Any]
 BRIDGE = Path(__file__).resolve().parent.parent / "netlify" / "plugins" / "python-functions" / "runtime" / "problems.js"

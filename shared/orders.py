@@ -1,4 +1,8 @@
-"""What a customer asked for, checked and normalised, and the Idempotency-Key that came with it."""
+"""What customers send: the bodies of stkpush and invoice as pydantic models, and the order that is read from one.
+
+public/openapi.json is printed from the models. Import this module only where a body is read: the other functions do not
+pay for pydantic at a cold start.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +11,35 @@ import json
 import re
 from dataclasses import asdict, dataclass
 from decimal import Decimal
+from typing import Annotated, Any, ClassVar, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from shared.problems import FieldError, Kind, Problem
-from shared.values import DEFAULT_LANG, Lang
+from shared.values import (
+    AMOUNT_MUST_BE,
+    DEFAULT_LANG,
+    EMAIL_ADDRESS,
+    LANGS,
+    LARGEST_KES,
+    LONGEST_EMAIL_ADDRESS,
+    LONGEST_PHONE,
+    PHONE_MUST_BE,
+    SMALLEST_KES,
+    TRANSACTION_ID,
+    WEB_ADDRESS,
+    Lang,
+    is_email_address,
+    read_amount_kes,
+    read_msisdn,
+)
 
 IDEMPOTENCY_KEY = r"[!-~]{1,255}"
 
 
 @dataclass(frozen=True)
 class Order:
-    """One payment that a customer asked for. `shared.request_bodies` reads it from the body of a request."""
+    """One payment that a customer asked for, checked and normalised."""
 
     msisdn: str
     amount_kes: Decimal
@@ -33,6 +56,152 @@ class IdempotencyKey:
 
     key: str
     fingerprint: str
+
+
+# The bodies -----------------------------------------------------------------------------------------------------------
+
+REFERENCE = r"^[A-Za-z0-9]{1,12}$"
+"""Daraja prints at most 12 characters."""
+LONGEST_LINE = 100
+LINE = r"^( |[^\p{Cc}\p{Cf}\p{Co}\p{Zl}\p{Zp}\p{Zs}])*$"
+"""No control, format or private characters, and no separator but the space."""
+
+
+def _without_web_address(line: str) -> str | None:
+    if re.search(WEB_ADDRESS, line):
+        raise ValueError("must hold no web address")
+    return line.strip() or None
+
+
+def _read_email(value: object) -> str | None:
+    if value is None or value == "":
+        return None
+    if isinstance(value, str) and is_email_address(value.strip()):
+        return value.strip()
+    raise ValueError("must be an e-mail address, like name@example.com")
+
+
+_GAP = r"[ \-.()]*"
+_PHONE_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        {
+            "type": "string",
+            "maxLength": LONGEST_PHONE,
+            "pattern": rf"^{_GAP}(\+?{_GAP}2{_GAP}5{_GAP}4{_GAP}|0{_GAP})?[71]{_GAP}{f'[0-9]{_GAP}' * 8}$",
+        },
+        *(
+            {"type": "integer", "minimum": int(f"{start}00000000"), "maximum": int(f"{start}99999999")}
+            for start in ("1", "7", "2541", "2547")
+        ),
+    ]
+}
+_AMOUNT_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        {"type": "integer", "minimum": int(SMALLEST_KES), "maximum": int(LARGEST_KES)},
+        {
+            "type": "string",
+            "pattern": "^(0{0,6}[1-9]|0{0,5}[1-9][0-9]|0{0,4}[1-9][0-9]{2}|0{0,3}[1-9][0-9]{3}"
+            "|0{0,2}[1-9][0-9]{4}|0?(1[0-9]{5}|2[0-4][0-9]{4}|250000))$",
+        },
+    ]
+}
+_EMAIL_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        {"type": "string", "maxLength": LONGEST_EMAIL_ADDRESS, "pattern": f"^({EMAIL_ADDRESS})$"},
+        {"enum": ["", None]},
+    ]
+}
+
+Phone = Annotated[str, BeforeValidator(read_msisdn), WithJsonSchema(_PHONE_SCHEMA)]
+Amount = Annotated[Decimal, BeforeValidator(read_amount_kes), WithJsonSchema(_AMOUNT_SCHEMA)]
+Email = Annotated[str | None, BeforeValidator(_read_email), WithJsonSchema(_EMAIL_SCHEMA)]
+Line = Annotated[
+    str,
+    Field(max_length=LONGEST_LINE, pattern=LINE, json_schema_extra={"not": {"pattern": WEB_ADDRESS}}),
+    AfterValidator(_without_web_address),
+]
+TransactionId = Annotated[str, Field(pattern=f"^{TRANSACTION_ID}$", description="In lower case, as it was given out.")]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    must_be: ClassVar[dict[str, str]] = {}
+    """What each field must be, where its reader does not say it itself."""
+
+
+class StkpushRequest(_Body):
+    """One payment that a customer asks for."""
+
+    phone_number: Phone = Field(description="A Kenyan mobile number in any form: 0712…, 0110…, 712…, 254…, +254….")
+    amount: Amount = Field(description="Whole Kenyan shillings.")
+    account_reference: str = Field(
+        pattern=REFERENCE, description="The customer sees it in the prompt and on the statement."
+    )
+    transaction_desc: Line | None = Field(None, description="One line that holds no web address.")
+    customer_email: Email = Field(
+        None, description="The invoice goes there, and notices of what else becomes of the payment."
+    )
+    customer_name: Line | None = Field(None, description="One line that holds no web address.")
+    lang: Lang | None = Field(
+        DEFAULT_LANG, description="What the invoice and notices are written in: English or Swahili."
+    )
+
+    must_be = {
+        "phone_number": PHONE_MUST_BE,
+        "amount": AMOUNT_MUST_BE,
+        "account_reference": "must be 1 to 12 letters and digits, like INV00042",
+        "transaction_desc": f"must be one line of at most {LONGEST_LINE} characters",
+        "customer_name": f"must be one line of at most {LONGEST_LINE} characters",
+        "lang": f"must be one of: {', '.join(LANGS)}",
+    }
+
+
+class InvoiceRequest(_Body):
+    """The invoice of a paid payment, again."""
+
+    transaction_id: TransactionId
+    customer_email: Email = Field(None, description="Taken once, where none is stored.")
+
+    must_be = {"transaction_id": "must be the id that the payment was given"}
+
+
+def read_order(body: dict[str, object]) -> Order:
+    """Raises a 422 `Problem` that names every field that cannot be used."""
+    asked = _read(StkpushRequest, body)
+    return Order(
+        msisdn=asked.phone_number,
+        amount_kes=asked.amount,
+        account_reference=asked.account_reference,
+        transaction_desc=asked.transaction_desc,
+        customer_email=asked.customer_email,
+        customer_name=asked.customer_name,
+        lang=asked.lang or DEFAULT_LANG,
+    )
+
+
+def read_invoice_request(body: dict[str, object]) -> InvoiceRequest:
+    """Raises a 422 `Problem` that names every field that cannot be used."""
+    return _read(InvoiceRequest, body)
+
+
+Model = TypeVar("Model", bound=_Body)
+
+
+def _read(model: type[Model], body: dict[str, object]) -> Model:
+    try:
+        return model.model_validate(body)
+    except ValidationError as refused:
+        wrong, unknown = [], set()
+        for error in refused.errors(include_url=False, include_input=False):
+            name = str(error["loc"][0]) if error["loc"] else "?"
+            if name not in model.model_fields:
+                unknown.add(name if re.fullmatch(r"[a-z][A-Za-z_]{0,39}", name) else "?")  # never echo what is no name
+            else:
+                reason = error.get("ctx", {}).get("error")
+                wrong.append(FieldError(name, str(reason) if reason else model.must_be[name]))
+    wrong += [FieldError(name, "is not a field of this request") for name in sorted(unknown)[:5]]
+    raise Problem(Kind.INVALID, *wrong)
 
 
 def read_idempotency_key(key: str | None, order: Order) -> IdempotencyKey | None:

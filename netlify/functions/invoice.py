@@ -11,7 +11,6 @@ from shared.collaborators import collaborators
 from shared.deadline import Deadline
 from shared.edge import Answer, Request, answer
 from shared.gateway.invoices import AddressErased, Customer, NoAddress, NotPaid, Requested, TooMany, TooOften
-from shared.limits import caller_digest
 from shared.mail.sending import send_now
 from shared.problems import FieldError, Kind, Problem
 
@@ -33,12 +32,12 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
 
 
 def send_again(request: Request) -> Answer:
-    from shared.request_bodies import read_invoice_request  # pydantic: only this function and stkpush pay for it
+    from shared.orders import read_invoice_request  # pydantic: only this function and stkpush pay for it
 
     wanted = read_invoice_request(request.json_object())
     transaction_id = wanted.transaction_id
     mine = collaborators()
-    caller = caller_digest(request.caller_address, mine.settings.caller_key)
+    caller = request.caller_digest(mine.settings.caller_key)
     asked_by = Customer(caller, mine.settings.limits.address_pushes_an_hour, wanted.customer_email)
     match mine.gateway.invoices.send_again(transaction_id, asked_by):
         case None:

@@ -12,8 +12,7 @@ from shared.collaborators import collaborators
 from shared.deadline import Deadline
 from shared.edge import Answer, Request, answer
 from shared.gateway.admissions import AboveLimit, Admitted, KeyMismatch, SeenBefore, TooMany, TooSoon
-from shared.limits import MoneyLimit, Scope, caller_digest
-from shared.orders import read_idempotency_key
+from shared.limits import MoneyLimit, Scope
 from shared.payments import PUBLIC, Status
 from shared.problems import Kind, Problem
 from shared.pushing import push
@@ -45,13 +44,13 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
 
 
 def take_payment(request: Request) -> Answer:
-    from shared.request_bodies import read_order  # pydantic: only this function and invoice pay for it
+    from shared.orders import read_idempotency_key, read_order  # pydantic: only this and invoice pay for it
 
     deadline = Deadline.after(IN_ALL_S)
     mine = collaborators()
     order = read_order(request.json_object())
     key = read_idempotency_key(request.headers.get("idempotency-key"), order)
-    caller = caller_digest(request.caller_address, mine.settings.caller_key)
+    caller = request.caller_digest(mine.settings.caller_key)
     match mine.gateway.admissions.admit(order, key, mine.settings.limits, caller):
         case SeenBefore(transaction_id, status, checkout_request_id):
             return accepted(request.path, transaction_id, status, checkout_request_id)

@@ -12,7 +12,7 @@ from typing import Any
 from shared.collaborators import collaborators
 from shared.deadline import Deadline
 from shared.edge import Answer, Request, answer
-from shared.observability.monitoring import monitor
+from shared.observability.log import monitor
 from shared.sweeping import Sweep
 
 STARTS_NOTHING_AFTER_S = 18

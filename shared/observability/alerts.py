@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shared.observability.log import alert_line
-from shared.observability.monitoring import monitor
+from shared.observability.log import alert_line, monitor
 
 if TYPE_CHECKING:
     from shared.gateway import Gateway

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import sentry_sdk
 from sentry_sdk.crons import capture_checkin
 from sentry_sdk.transport import HttpTransport
-
-from shared.observability.safe_fields import safe_report
 
 if TYPE_CHECKING:
     from sentry_sdk.envelope import Envelope
@@ -33,7 +31,7 @@ SWEEP_MONITOR: Any = {
 class Sentry:
     """The project of a DSN. Reports are sent by the SDK's own thread; `flush` waits for them."""
 
-    def __init__(self, settings: MonitoringSettings) -> None:
+    def __init__(self, settings: MonitoringSettings, safe_report: Callable[[Any], Any]) -> None:
         """Raises `sentry_sdk.utils.BadDsn`."""
         sentry_sdk.init(
             dsn=settings.dsn,

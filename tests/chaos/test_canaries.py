@@ -470,7 +470,7 @@ LEAKS = {
         libraries_that_say_too_much,
     ),
     "envelopes": (
-        "import shared.observability.sentry as sentry\nsentry.safe_report = lambda event: event",
+        "import shared.observability.log as log\nlog.safe_report = lambda event: event",
         code_that_breaks,
     ),
     "answers": (

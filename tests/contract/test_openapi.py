@@ -13,8 +13,8 @@ import pytest
 
 from dev.api_description import document, openapi_json
 from dev.api_problems import bridge_problems
+from shared.orders import read_order
 from shared.problems import Kind, Problem
-from shared.request_bodies import read_order
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "api.md").read_text("utf-8")

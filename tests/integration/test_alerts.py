@@ -14,7 +14,7 @@ from shared.database import Database
 from shared.gateway import Store
 from shared.gateway.watch import CONDITIONS, Watch
 from shared.observability.alerts import TOPICS
-from shared.observability.safe_fields import is_safe
+from shared.observability.log import is_safe
 from shared.payments import Alert
 from tests.chaos.customers import nth_order, push
 from tests.fixtures.shop import Shop

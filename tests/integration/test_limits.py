@@ -16,8 +16,9 @@ import pytest
 from ops.__main__ import main
 from ops.limits import Evidence, advise
 from shared.collaborators import collaborators
+from shared.edge import Request
 from shared.gateway.admissions import Admitted, TooMany
-from shared.limits import Scope, caller_digest
+from shared.limits import Scope
 from shared.orders import Order
 from shared.settings import limits, settings
 from tests.fixtures.shop import CUSTOMER, Reply, Shop, forget_collaborators
@@ -233,8 +234,12 @@ def test_an_address_is_never_stored_and_its_digest_goes_when_it_limits_no_more(s
     ask(shop, address="10.11.12.13")
     ask(shop, to=OTHER_CUSTOMER, address="2001:db8:77::1")
     kept = [row["address_digest"] for row in shop.rows("SELECT address_digest FROM push_callers ORDER BY id")]
-    assert kept == [caller_digest(address, settings().caller_key) for address in ("10.11.12.13", "2001:db8:77::1")]
-    assert caller_digest("10.11.12.13", "another key") not in kept
+    callers = [
+        Request("POST", "/", {"x-nf-client-connection-ip": address}, b"")
+        for address in ("10.11.12.13", "2001:db8:77::1")
+    ]
+    assert kept == [caller.caller_digest(settings().caller_key) for caller in callers]
+    assert callers[0].caller_digest("another key") not in kept
     tables = shop.rows("SELECT table_name AS name FROM information_schema.tables WHERE table_schema = 'public'")
     everything = "".join(str(shop.rows(f"SELECT t::text AS t FROM {table['name']} t")) for table in tables)
     assert "10.11.12" not in everything

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from shared import settings
-from shared.observability import monitoring
-from shared.observability.safe_fields import safe_report
+from shared.observability import log
+from shared.observability.log import safe_report
 from shared.settings import MonitoringSettings
 from tests.chaos.customers import nth_order, push
 from tests.fixtures.sentry import KEY, SentrySink
@@ -153,7 +153,7 @@ def test_an_alert_that_sentry_does_not_take_is_retried_without_a_second_line(sen
     shop.sweep()
     assert shop.row("SELECT sent_at, tries FROM outbox WHERE kind = 'alert'") == {"sent_at": None, "tries": 1}
     sentry.status = 200
-    monitoring.Monitor.of_this_process = None  # another process, or a minute later
+    log.Monitor.of_this_process = None  # another process, or a minute later
     shop.age(60)
     shop.sweep()
     assert shop.row("SELECT sent_at IS NOT NULL AS sent, tries FROM outbox WHERE kind = 'alert'") == {
@@ -193,7 +193,7 @@ def test_a_release_is_what_was_built_unless_the_shop_names_it(
     for name in ("COMMIT_REF", "SENTRY_RELEASE"):
         monkeypatch.setenv(name, told.get(name, ""))
     forget_collaborators()
-    assert monitoring.Monitor(settings.monitoring()).check_in(ok=True, taken_s=1)
+    assert log.Monitor(settings.monitoring()).check_in(ok=True, taken_s=1)
     (check_in,) = sentry.told("check_in")
     assert check_in.get("release") == release
     forget_collaborators()
@@ -238,9 +238,9 @@ def test_a_sentry_that_takes_nothing_costs_no_payment(
 def test_sentry_says_how_long_it_wants_to_be_left_alone(
     sentry: SentrySink, monkeypatch: pytest.MonkeyPatch, status: int, headers: dict[str, str], told: int
 ) -> None:
-    monkeypatch.setattr(monitoring, "PAUSE_S", 0.0)
+    monkeypatch.setattr(log, "PAUSE_S", 0.0)
     sentry.status, sentry.answer_headers = status, headers
-    mine = monitoring.Monitor(MonitoringSettings(sentry.dsn, "sandbox", None))
+    mine = log.Monitor(MonitoringSettings(sentry.dsn, "sandbox", None))
     assert mine.alert("silence", "It is silent.", {}, "1") is False
     mine.alert("silence", "It is silent.", {}, "1")
     assert len(sentry.envelopes) == told

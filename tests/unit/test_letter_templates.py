@@ -14,7 +14,7 @@ from ops.letters import USUAL, look_at
 from shared.mail.letters import Kind, write
 from shared.mail.mailer import Email
 from shared.mail.templating import BUILT_IN, FILES, LONGEST, BrokenTemplate, Templates, shops_own
-from shared.observability.safe_fields import is_safe
+from shared.observability.log import is_safe
 from shared.values import LANGS
 
 HTML = '{% extends "en/layout.html" %}\n'

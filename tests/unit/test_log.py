@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from shared.observability import log
-from shared.observability.log import log_line, note, where_it_broke
-from shared.observability.safe_fields import safe_fields
+from shared.observability.log import log_line, note, safe_fields, where_it_broke
 from shared.settings import Settings
 from shared.settings_reader import Misconfigured
 

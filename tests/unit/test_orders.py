@@ -7,9 +7,8 @@ from decimal import Decimal
 
 import pytest
 
-from shared.orders import Order, read_idempotency_key
+from shared.orders import Order, read_idempotency_key, read_invoice_request, read_order
 from shared.problems import Problem
-from shared.request_bodies import read_invoice_request, read_order
 
 GOOD: dict[str, object] = {
     "phone_number": "0722 000 000",
