@@ -33,8 +33,8 @@ from shared.database import (
     StatementFailed,
     Transaction,
 )
+from shared.environment import Misconfigured
 from shared.settings import database_url
-from shared.settings_reader import Misconfigured
 
 MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 ROLES = Path(__file__).resolve().parent / "roles.sql"

@@ -31,7 +31,7 @@ from ops import (
 )
 from ops.session import NotPossible, Session, WrongUse
 from shared.database import DatabaseError
-from shared.settings_reader import Misconfigured
+from shared.environment import Misconfigured
 
 GROUPS = (
     verify,

@@ -29,8 +29,8 @@ from shared.mail.mailer import (
     in_time,
 )
 from shared.settings import MailSettings
-from shared.settings_reader import LOOPBACK
 
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 LOGIN_WANTED = frozenset({530, 534, 535, 538})
 """RFC 4954: the server wants a login, or another one."""
 TOO_LARGE = 552

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TextIO
 
 from shared.audit_chain import TOKEN
-from shared.settings_reader import Misconfigured
+from shared.environment import Misconfigured
 from shared.values import TRANSACTION_ID
 
 if TYPE_CHECKING:

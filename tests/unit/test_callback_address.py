@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.daraja.callback_address import SAFARICOM_ADDRESSES, Source, callback_url, check_source, genuine
+from shared.environment import Misconfigured
 from shared.settings import CallbackSettings, Receiving
-from shared.settings_reader import Misconfigured
 from tests.unit.test_settings import GUIDE, PRODUCTION
 
 ID = "0c9e8f1a-0b1c-4d2e-8f3a-5b6c7d8e9f00"

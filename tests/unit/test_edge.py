@@ -11,9 +11,9 @@ import pytest
 
 from shared.database.errors import Busy, CommitUnknown, ConstraintBroken, DatabaseUnavailable, StatementFailed
 from shared.edge import Answer, Request, answer
+from shared.environment import Misconfigured
 from shared.gateway import WrongEnvironment
 from shared.problems import DEEPEST_BODY, LARGEST_BODY_BYTES, FieldError, Kind, Problem
-from shared.settings_reader import Misconfigured
 
 SHOP = "https://shop.example"
 AN_ID = "5f0c9a52-93f4-4c9b-8c52-0d6f3c5be001"

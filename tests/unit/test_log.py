@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from shared.environment import Misconfigured
 from shared.observability import log
 from shared.observability.log import log_line, note, safe_fields, where_it_broke
 from shared.settings import Settings
-from shared.settings_reader import Misconfigured
 
 ROOT = Path(__file__).parents[2]
 PHONE, EMAIL = "254708374149", "alice@example.com"

@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from shared.settings import Receiving, Settings, derived_audit_secret, derived_callback_secret
-from shared.settings_reader import Misconfigured
+from shared.environment import Misconfigured, derived_audit_secret, derived_callback_secret
+from shared.settings import Receiving, Settings
 
 SANDBOX_PASSKEY = "bfb279f9aa9bdbcf158e97dd71a467cd2e0c893059b10f78e6b72ada1ed2c919"
 GUIDE = {
@@ -111,6 +111,8 @@ def test_all_missing_variables_are_named_at_once() -> None:
         ("MPESA_CALLBACK_URL", "https://:pw@shop.example/callback"),
         ("MPESA_CALLBACK_URL", "https://shop.example/a b/callback"),
         ("MPESA_CALLBACK_URL", "https://shop.example:port/callback"),
+        ("MPESA_CALLBACK_URL", "https://<your-site>/callback"),
+        ("MPESA_CALLBACK_URL", "https://[shop.example/callback"),
         ("DATABASE_URL", "mysql://lipa:s3cret-word@db.example/lipa"),
         ("DATABASE_URL", "postgresql://lipa:s3cret-word@db.example:high/lipa"),
         ("DATABASE_URL", "postgresql://lipa:s3cret-word@db.example/lipa?sslmode=s3cret-word"),
@@ -219,6 +221,16 @@ def test_smtp_stands_in_for_sendgrid() -> None:
 def test_tills_have_a_party_b_of_their_own() -> None:
     daraja = read(GUIDE, MPESA_TRANSACTION_TYPE="CustomerBuyGoodsOnline", MPESA_PARTY_B="600584").daraja
     assert (daraja.transaction_type, daraja.party_b, daraja.shortcode) == ("CustomerBuyGoodsOnline", "600584", "174379")
+
+
+def test_a_till_without_its_number_is_refused() -> None:
+    assert named(GUIDE, MPESA_TRANSACTION_TYPE="CustomerBuyGoodsOnline") == ["MPESA_PARTY_B"]
+
+
+def test_production_takes_sendgrids_european_address() -> None:
+    european = "https://api.eu.sendgrid.com"
+    assert read(PRODUCTION, SENDGRID_BASE_URL=european).mail.sendgrid_base_url == european
+    assert named(PRODUCTION, SENDGRID_BASE_URL=f"{european}.example") == ["SENDGRID_BASE_URL"]
 
 
 def test_a_callback_secret_that_is_not_set_is_derived_from_both_credentials() -> None:
