@@ -4,8 +4,6 @@ Each function here returns numbers and prints nothing. `make build` (dev/build.p
 
     with unpacked_functions() as functions:
         cold_ms = functions.cold_start_ms("callback", event, environment)
-
-Run as `python -m dev.bench.unpacked_functions`, it prints them for events that need no database.
 """
 
 from __future__ import annotations
@@ -14,21 +12,14 @@ import contextlib
 import json
 import statistics
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
-from time import perf_counter
 from typing import Any
 
 from dev.build import ZIPS, BuiltFunction, built_functions
-from dev.deployed_function import DeployedFunction, http_event, make_removable
-
-ROOT = Path(__file__).resolve().parents[2]
-START = ROOT / "netlify" / "plugins" / "python-functions" / "runtime" / "start.py"
+from dev.deployed_function import DeployedFunction, make_removable
 
 DIRECT_CALLS = """
 import importlib, json, sys, time
@@ -127,58 +118,3 @@ def unpacked_functions(zips: Path = ZIPS) -> Iterator[UnpackedFunctions]:
             yield UnpackedFunctions(Path(folder), zips)
         finally:
             make_removable(Path(folder))
-
-
-def python_alone_ms(handler: str, *, runs: int = 9, python: str = sys.executable) -> Spread:
-    """From starting Python to its asking for the first event: interpreter, awslambdaric, the handler's imports."""
-    arrived: list[float] = []
-
-    class RuntimeApi(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            arrived.append(perf_counter())  # and gets no answer: its process is ended now
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    taken = []
-    with ThreadingHTTPServer(("127.0.0.1", 0), RuntimeApi) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        environment = {"AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{server.server_port}", "PATH": ""}
-        for _ in range(runs + 1):
-            arrived.clear()
-            began = perf_counter()
-            process = subprocess.Popen(
-                # start.py speaks to its parent on descriptor 3
-                ["/bin/sh", "-c", 'exec "$@" 3>/dev/null', "sh", python, str(START), handler, str(ROOT)],
-                env=environment,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                pass_fds=(),
-            )
-            while not arrived and process.poll() is None:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(0.001)
-            process.kill()
-            process.communicate()
-            taken.append((arrived[0] - began) * 1000)
-        server.shutdown()
-    return Spread(tuple(taken[1:]))
-
-
-def main() -> None:
-    refused = http_event("PUT", "/api/mpesa/nothing")
-    with unpacked_functions() as functions:
-        for built in functions.sizes:
-            starts = [functions.cold_start_ms(built.name, refused) for _ in range(6)]
-            cold = Spread(tuple(starts[1:]))  # the first one reads the files from the disk
-            warm = functions.warm_calls(built.name, refused)
-            alone = python_alone_ms(f"netlify.functions.{built.name}.handler", runs=5)
-            print(
-                f"{built.name:10} {built.zip_mb:5.1f} MB  cold {cold.p50:6.1f} ms, of it Python {alone.p50:6.1f} ms"
-                f"  bridge p50 {warm.overhead_p50:5.2f} ms, p99 {warm.overhead_p99:5.2f} ms"
-            )
-
-
-if __name__ == "__main__":
-    main()
