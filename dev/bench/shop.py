@@ -135,12 +135,10 @@ class Shop:
 
     def fill(self, payments: int) -> None:
         """Paid payments of the last year, with all the rows that each has, in keys that grow with time."""
-        with self._database.transaction() as tx:
-            tx.script("SET LOCAL statement_timeout = 0; SET LOCAL session_replication_role = 'replica'")
-            tx.script(FILLING.replace(":payments", str(payments)))
-        self._database.close()
-        database = Database(self.environment["DATABASE_URL"], statement_timeout_s=0)
+        database = Database(self.environment["DATABASE_URL"], statement_timeout_s=0, idle_timeout_s=0)
         with database.transaction() as tx:
+            tx.script("SET LOCAL session_replication_role = 'replica'")
+            tx.script(FILLING.replace(":payments", str(payments)))
             tx.script("ANALYZE")
         database.close()
 

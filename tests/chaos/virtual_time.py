@@ -58,7 +58,7 @@ class VirtualTime:
             older = "".join(f"UPDATE {row['table_name']} SET {row['older']};" for row in tx.rows(MOMENTS))
             tx.script(
                 f"""
-                CREATE FUNCTION grow_older(age interval) RETURNS void LANGUAGE plpgsql
+                CREATE OR REPLACE FUNCTION grow_older(age interval) RETURNS void LANGUAGE plpgsql
                 SET session_replication_role = 'replica' AS $$ BEGIN LOCK TABLE installation; {older} END $$
                 """
             )
