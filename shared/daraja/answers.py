@@ -1,7 +1,7 @@
 """What a call to Daraja came to: answers as values, errors named for what the caller does next, the table of refusals.
 
 A push is refused only by an answer that says so, in a code and words of the table below. Everything else is unclear,
-and an unclear push may have reached the customer's phone. answer_reader.py reads the answers.
+and an unclear push may have reached the customer's phone. calls.py reads the answers.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Standard library only. The callback function reads its one message here, and its start must stay cheap: pydantic would
 cost it nearly as much again as all the rest. So strictness is spelt out by hand, for these few fields. What Daraja
-answers to our own calls is read by pydantic models, in answer_reader.py, which takes JSON, codes and prose from here.
+answers to our own calls is read by pydantic models, in calls.py, which takes JSON, codes and prose from here.
 """
 
 from __future__ import annotations

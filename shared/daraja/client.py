@@ -19,7 +19,6 @@ from typing import Protocol
 
 import requests
 
-from shared.daraja.answer_reader import read_push, read_query, read_token
 from shared.daraja.answers import (
     Accepted,
     NoAnswerYet,
@@ -30,7 +29,7 @@ from shared.daraja.answers import (
     Unanswered,
     Unavailable,
 )
-from shared.daraja.transport import Answer, send
+from shared.daraja.calls import Answer, read_push, read_query, read_token, send
 from shared.deadline import Deadline
 from shared.settings import DarajaSettings
 from shared.values import EAT

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from shared.daraja import transport
+from shared.daraja import calls
 from shared.daraja.answers import Unanswered, Unavailable
-from shared.daraja.transport import Answer, send
+from shared.daraja.calls import Answer, send
 from shared.deadline import Deadline
 from tests.fixtures.certificates import self_signed
 
@@ -115,7 +115,7 @@ def tls(certificate: Path) -> ssl.SSLContext:
 
 @pytest.fixture
 def trusted_tls(tls: ssl.SSLContext, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
-    monkeypatch.setattr(transport, "tls_context", lambda: ssl.create_default_context(cafile=str(certificate)))
+    monkeypatch.setattr(calls, "tls_context", lambda: ssl.create_default_context(cafile=str(certificate)))
     return tls
 
 
@@ -287,13 +287,13 @@ def test_a_caller_that_gave_up_is_never_followed_by_a_request(monkeypatch: pytes
     """Frozen between connecting and sending, woken after the caller has gone: the request must not leave."""
     woken = threading.Event()
     received: list[bytes] = []
-    connect = transport._MarkingHTTPConnection.connect
+    connect = calls._MarkingHTTPConnection.connect
 
-    def frozen_once_connected(self: transport._MarkingHTTPConnection) -> None:
+    def frozen_once_connected(self: calls._MarkingHTTPConnection) -> None:
         connect(self)
         woken.wait(10)
 
-    monkeypatch.setattr(transport._MarkingHTTPConnection, "connect", frozen_once_connected)
+    monkeypatch.setattr(calls._MarkingHTTPConnection, "connect", frozen_once_connected)
     with a_server(records(received)) as url:
         took_less_than_s(4, lambda: send(post(url), Deadline.after(0.3)), Unavailable)
         woken.set()
@@ -303,7 +303,7 @@ def test_a_caller_that_gave_up_is_never_followed_by_a_request(monkeypatch: pytes
 
 def test_a_caller_that_left_early_is_not_followed_by_a_request_either() -> None:
     """Interrupted with time left, as by Ctrl-C or the end of the process."""
-    call = transport._Call(post("http://127.0.0.1:9/"), Deadline.after(60), 0)
+    call = calls._Call(post("http://127.0.0.1:9/"), Deadline.after(60), 0)
     call.abandon()
     with socket.socket() as connected, pytest.raises(TimeoutError):
         call.begin_to_send(connected)
@@ -323,13 +323,13 @@ def test_without_time_for_the_answer_there_is_not_even_a_connection() -> None:
 
 def test_when_connecting_has_taken_the_time_for_the_answer_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     received: list[bytes] = []
-    connect = transport._MarkingHTTPConnection.connect
+    connect = calls._MarkingHTTPConnection.connect
 
-    def slowly(self: transport._MarkingHTTPConnection) -> None:
+    def slowly(self: calls._MarkingHTTPConnection) -> None:
         connect(self)
         time.sleep(0.5)
 
-    monkeypatch.setattr(transport._MarkingHTTPConnection, "connect", slowly)
+    monkeypatch.setattr(calls._MarkingHTTPConnection, "connect", slowly)
     with a_server(records(received)) as url, pytest.raises(Unavailable):
         send(post(url), Deadline.after(5), answer_takes_s=4.8)
     assert b"".join(received) == b""
@@ -361,7 +361,7 @@ NASTY = {
     "drips chunks": dripping(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
     "breaks off its body": after_the_request(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{}"),
     "breaks off its chunks": after_the_request(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n{}"),
-    "sends a huge body": after_the_request(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (transport.MAX_ANSWER_BYTES + 1)),
+    "sends a huge body": after_the_request(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (calls.MAX_ANSWER_BYTES + 1)),
     "announces a huge body": after_the_request(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n{}"),
     "speaks no HTTP": after_the_request(b"220 mail.example ESMTP\r\n"),
     "sends endless headers": after_the_request(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 1000),
@@ -398,16 +398,16 @@ def test_a_get_is_not_repeated_either() -> None:
 def test_what_comes_after_the_caller_gave_up_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """An endless answer that we cut off ourselves looks like one that ended."""
     given_up = threading.Event()
-    read = transport._read
+    read = calls._whole
 
     def late(response: requests.Response) -> Answer:
         answer = read(response)
         given_up.wait(10)
         return answer
 
-    monkeypatch.setattr(transport, "_read", late)
+    monkeypatch.setattr(calls, "_whole", late)
     with a_server(records([])) as url:
-        call = transport._Call(post(url), Deadline.after(5), 0)
+        call = calls._Call(post(url), Deadline.after(5), 0)
         thread = threading.Thread(target=call.run)
         thread.start()
         while not call._sending_on:
