@@ -84,22 +84,24 @@ class Connection:
             return []
         return self._exchange(self._wire.execute_together, statements, committing, timeout_s)
 
+    def together_if_trusted(self, statements: Sequence[Statement], *, committing: bool = False) -> list[Context] | None:
+        """The same over a connection that is surely alive; None: nothing was sent.
+
+        It is idle, was used a moment ago, and nothing arrived since: a server that ends a connection says so or hangs
+        up. By two clocks, since one may stand still while a function is frozen.
+        """
+        unused_s = max(time.monotonic() - self._used_at[0], time.time() - self._used_at[1])
+        if self._unanswered or self._wire._transaction_status != IDLE or unused_s >= TRUSTED_FOR_S:
+            return None
+        with selectors.DefaultSelector() as waiting:
+            waiting.register(self._wire._usock, selectors.EVENT_READ)
+            if waiting.select(0):
+                return None
+        return self._exchange(self._wire.execute_together, statements, committing, None)
+
     def script(self, sql: str, *, timeout_s: float | None = None) -> None:
         """Statements without parameters, as one simple query."""
         self._exchange(self._wire.execute_simple, sql, False, timeout_s)
-
-    @property
-    def trusted(self) -> bool:
-        """Idle, used a moment ago, and nothing arrived since: a server that ends a connection says so or hangs up.
-
-        By two clocks, since one may stand still while a function is frozen.
-        """
-        unused_s = max(time.monotonic() - self._used_at[0], time.time() - self._used_at[1])
-        if not self.idle or unused_s >= TRUSTED_FOR_S:
-            return False
-        with selectors.DefaultSelector() as waiting:
-            waiting.register(self._wire._usock, selectors.EVENT_READ)
-            return not waiting.select(0)
 
     @property
     def lost(self) -> bool:

@@ -138,10 +138,11 @@ class Database:
         """
         beginning = [begin, self._settings_of_each]
         kept = self._connection
-        if kept is not None and kept.trusted:
+        if kept is not None:
             try:
-                answers = kept.together([*beginning, *statements], committing=committing)
-                return kept, answers[len(beginning) :]
+                answers = kept.together_if_trusted([*beginning, *statements], committing=committing)
+                if answers is not None:
+                    return kept, answers[len(beginning) :]
             except DatabaseUnavailable:
                 if committing or not kept.lost:
                     raise
