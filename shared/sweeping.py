@@ -65,6 +65,7 @@ class Sweep:
         """
         if self._look_is_due and not self._shift.passed():
             self._attempt("looking", self._look, counted=False)
+            self._attempt("forgetting", self._gateway.watch.forget, counted=False)
 
     def anchor_history(self) -> None:
         """Once a day, a digest of all history so far, to be kept outside."""

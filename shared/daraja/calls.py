@@ -176,8 +176,13 @@ class _Adapter(HTTPAdapter):
         """Our context verifies certificate and name already. `requests` would load certifi's authorities each time."""
 
 
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """There is none. Even with `allow_redirects=False`, `requests` reads the whole body of a redirect."""
+
+
 def _session(begin_to_send: Callable[[socket.socket], None]) -> requests.Session:
-    session = requests.Session()
+    session = _Session()
     session.trust_env = False  # no proxies and no .netrc
     session.headers.update({"Accept": "application/json", "Accept-Encoding": "identity", "Connection": "close"})
     for scheme in ("https://", "http://"):

@@ -78,13 +78,15 @@ class Connection:
     ) -> list[Context]:
         """Statements with $1, $2, … in one round trip: a result for each. After one that fails, none is executed.
 
-        `committing`: COMMIT is among them, so a lost answer is `CommitUnknown`.
+        `committing`: COMMIT is among them, so a lost answer is `CommitUnknown`. `timeout_s`: until the first answer.
         """
         if not statements:
             return []
         return self._exchange(self._wire.execute_together, statements, committing, timeout_s)
 
-    def together_if_trusted(self, statements: Sequence[Statement], *, committing: bool = False) -> list[Context] | None:
+    def together_if_trusted(
+        self, statements: Sequence[Statement], timeout_s: float, *, committing: bool = False
+    ) -> list[Context] | None:
         """The same over a connection that is surely alive; None: nothing was sent.
 
         It is idle, was used a moment ago, and nothing arrived since: a server that ends a connection says so or hangs
@@ -97,7 +99,7 @@ class Connection:
             waiting.register(self._wire._usock, selectors.EVENT_READ)
             if waiting.select(0):
                 return None
-        return self._exchange(self._wire.execute_together, statements, committing, None)
+        return self._exchange(self._wire.execute_together, statements, committing, timeout_s)
 
     def script(self, sql: str, *, timeout_s: float | None = None) -> None:
         """Statements without parameters, as one simple query."""
@@ -131,6 +133,7 @@ class Connection:
     def _exchange(self, send: Callable[[S], T], what: S, committing: bool, timeout_s: float | None) -> T:
         if self._unanswered:
             raise DatabaseUnavailable("Nothing was done: the connection was lost.")
+        self._wire.read_timeout_s = self.read_timeout_s
         self._wire._usock.settimeout(timeout_s or self.read_timeout_s)
         self._wire.ended_with = None
         self._unanswered = True
@@ -139,13 +142,11 @@ class Connection:
             answer = send(what)
         except ServerError as error:
             self._unanswered = False
-            failure: DatabaseError = translated(error.args[0], committing=committing and self._wire.at_the_last)
+            failure: DatabaseError = translated(error.args[0], committing=committing)
         except _NotSent as error:
             self._unanswered = False
             self.round_trips -= 1
             failure = StatementFailed(str(error), sqlstate="")
-        except _ConnectionGone:
-            failure = DatabaseUnavailable("Nothing was done: the connection had ended before this was sent.")
         except CONNECTION_LOST:
             failure = self._lost(committing)
         else:
@@ -158,7 +159,7 @@ class Connection:
 
     def _lost(self, committing: bool) -> DatabaseError:
         if self._wire.ended_with is not None:
-            return translated(self._wire.ended_with, committing=committing and self._wire.at_the_last)
+            return translated(self._wire.ended_with, committing=committing)
         if committing:
             return CommitUnknown("COMMIT was sent and the connection was lost before its answer.")
         return DatabaseUnavailable("Nothing was done: the connection was lost or the server did not answer in time.")
@@ -169,10 +170,6 @@ class Connection:
 
 class _NotSent(Exception):
     """A value cannot be sent; nothing was."""
-
-
-class _ConnectionGone(Exception):
-    """The other side had closed the connection already: the system took nothing of what we wanted to send."""
 
 
 class _LoginRefused(Exception):
@@ -187,8 +184,7 @@ CONNECTION_LOST = (InterfaceError, OSError, *NOT_THE_PROTOCOL)
 class _Wire(CoreConnection):  # type: ignore[misc]  # pg8000 has no types
     def __init__(self, settings: ConnectionSettings, sock: socket.socket) -> None:
         self.ended_with: dict[str, str] | None = None
-        self.at_the_last = True
-        """The last of the statements that were sent together is being executed, or was."""
+        self.read_timeout_s: float | None = None
         self._binding = settings.channel_binding
         self._bound = False
         super().__init__(
@@ -224,18 +220,15 @@ class _Wire(CoreConnection):  # type: ignore[misc]  # pg8000 has no types
             self._send_message(DESCRIBE, PORTAL + NULL_BYTE)
             self.send_EXECUTE()
         self._sock.write(SYNC_MSG)
-        try:
-            self._sock.flush()
-        except (BrokenPipeError, ConnectionResetError):
-            raise _ConnectionGone from None
+        self._sock.flush()
         return self._answers([Context(sql) for sql, _ in statements])
 
     def _answers(self, contexts: list[Context]) -> list[Context]:
         """Each statement's answer ends with CommandComplete; the whole ends with ReadyForQuery."""
         answered, code = 0, None
         while code != READY_FOR_QUERY:
-            self.at_the_last = answered >= len(contexts) - 1
             code, length = ci_unpack(_read(self._sock, 5))
+            self._usock.settimeout(self.read_timeout_s)
             self.message_types[code](_read(self._sock, length - 4), contexts[min(answered, len(contexts) - 1)])
             answered += code in (COMMAND_COMPLETE, EMPTY_QUERY_RESPONSE)
         for context in contexts:

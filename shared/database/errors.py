@@ -76,7 +76,7 @@ def translated(fields: Mapping[str, str], *, committing: bool = False) -> Databa
     """The error for the fields of PostgreSQL's ErrorResponse (S, V, C, M, n, t, c, W, …)."""
     sqlstate = fields.get("C", "")
     ended = fields.get("V", fields.get("S", "")) in ("FATAL", "PANIC")
-    if committing and (ended or sqlstate in COMMIT_UNKNOWN) and sqlstate not in BEFORE_COMMIT:
+    if committing and (ended or sqlstate in COMMIT_UNKNOWN or sqlstate[:2] == "08") and sqlstate not in BEFORE_COMMIT:
         return CommitUnknown(f"The connection was ended while COMMIT was being answered (SQLSTATE {sqlstate}).")
     if sqlstate in BUSY:
         return Busy(f"Rolled back: {BUSY[sqlstate]} (SQLSTATE {sqlstate}).")

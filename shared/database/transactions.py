@@ -25,7 +25,7 @@ Row: TypeAlias = dict[str, Any]
 SLACK_S = 1
 """How much longer than the server's own timeout we wait for its error message."""
 FIRST_ANSWER_S = 1.5
-"""How long a connection that was unused for a while has to answer BEGIN, which waits for no lock."""
+"""How long a kept connection has to answer BEGIN, which waits for no lock."""
 READ_COMMITTED: Statement = ("BEGIN ISOLATION LEVEL READ COMMITTED", ())
 SNAPSHOT: Statement = ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", ())
 COMMIT: Statement = ("COMMIT", ())
@@ -99,6 +99,10 @@ class Database:
         found = self.rows(sql, **params)
         return found[0] if found else None
 
+    def change(self, sql: str, /, **params: object) -> list[Row]:
+        """A transaction of one statement, in one round trip: the rows it returns. Never repeated."""
+        return _rows(self._alone(sql, params))
+
     def run(self, sql: str, /, **params: object) -> int:
         """A transaction of one statement, in one round trip: how many rows it changed. Never repeated."""
         return max(0, int(self._alone(sql, params).row_count))
@@ -140,7 +144,8 @@ class Database:
         kept = self._connection
         if kept is not None:
             try:
-                answers = kept.together_if_trusted([*beginning, *statements], committing=committing)
+                first_answer_s = min(FIRST_ANSWER_S, self._connect_timeout_s / 2)
+                answers = kept.together_if_trusted([*beginning, *statements], first_answer_s, committing=committing)
                 if answers is not None:
                     return kept, answers[len(beginning) :]
             except DatabaseUnavailable:
@@ -202,7 +207,7 @@ class Transaction:
     def __init__(self, database: Database, begin: Statement) -> None:
         self._database, self._begin = database, begin
         self._connection: Connection | None = None
-        self._finished = False
+        self._finished = self._failed = False
         self._waiting: list[Statement] = []
 
     def later(self, sql: str, /, **params: object) -> None:
@@ -235,9 +240,9 @@ class Transaction:
 
     def finish(self) -> list[Any]:
         """COMMIT, with all that waits. Nothing where the transaction never began."""
-        if self._finished or not (self._connection or self._waiting):
+        if self._finished or not (self._connection or self._waiting or self._failed):
             return []
-        if self._connection and not self._connection.in_transaction:
+        if self._failed or (self._connection and not self._connection.in_transaction):
             raise StatementFailed("Rolled back: a statement had failed, and the block went on.", sqlstate="25P02")
         self._finished = True
         return self._send([COMMIT], committing=True)[1]
@@ -246,11 +251,16 @@ class Transaction:
         return self._send([_statement(sql, params)])[1][-1]
 
     def _send(self, statements: Sequence[Statement], *, committing: bool = False) -> tuple[Connection, list[Any]]:
+        if self._failed:
+            raise StatementFailed("Nothing was done: an earlier statement of this block had failed.", sqlstate="25P02")
         together, self._waiting = [*self._waiting, *statements], []
+        self._failed = True
         if self._connection is None:
             self._connection, answers = self._database.begin(self._begin, together, committing=committing)
-            return self._connection, answers
-        return self._connection, self._connection.together(together, committing=committing)
+        else:
+            answers = self._connection.together(together, committing=committing)
+        self._failed = False
+        return self._connection, answers
 
 
 def _rows(result: Any) -> list[Row]:

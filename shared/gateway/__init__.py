@@ -145,6 +145,13 @@ class Store:
         found = self.rows(sql, **params)
         return found[0] if found else None
 
+    def change(self, sql: str, /, **params: object) -> list[Row]:
+        """A transaction of one statement, in one round trip: the rows it returns. Never repeated."""
+        if self._checked:
+            return self.database.change(sql, **params)
+        with self.transaction() as tx:
+            return tx.rows(sql, **params)
+
     def run(self, sql: str, /, **params: object) -> int:
         """A transaction of one statement, in one round trip: how many rows it changed or returned. Never repeated."""
         if self._checked:

@@ -94,7 +94,7 @@ class Queries:
 
     def take(self, every_s: float) -> QueryDue | Later:
         """First those waiting for confirmation, then those a customer is watching, then the oldest; one slot each."""
-        (row,) = self._store.rows(
+        (row,) = self._store.change(
             """
             WITH due AS (
                 SELECT id FROM transactions

@@ -126,7 +126,7 @@ class Inbox:
 
     def take(self, most: int) -> list[Entry]:
         """Entries whose judgement is due, oldest first, each leased for 30 s and counted as a try."""
-        rows = self._store.rows(
+        rows = self._store.change(
             """
             UPDATE callback_inbox i SET tries = i.tries + 1, next_try_at = now() + interval '30 seconds'
             FROM (SELECT id FROM callback_inbox WHERE next_try_at <= now() AND tries < :most_tries
@@ -178,7 +178,7 @@ class Inbox:
 
         An entry that was held because of its address is not held again: a person asked for it.
         """
-        rows = self._store.rows(
+        rows = self._store.change(
             """
             UPDATE callback_inbox SET outcome = NULL, judged_at = NULL, tries = 1,
                    source_check = CASE source_check WHEN 'held' THEN 'unlisted' ELSE source_check END,

@@ -192,7 +192,10 @@ def _lock(tx: Transaction, transaction_id: str, asked_by: Customer | Operator) -
 
 
 def _queue(tx: Transaction, transaction_id: str, asked_by: Customer | Operator) -> Requested:
-    """The address, where none is stored; the invoice, where it is the first; and its row in the outbox."""
+    """The address, where none is stored; its row in the outbox; and the invoice, where it is the first.
+
+    The invoice is last: its number is locked until COMMIT, and every settlement would wait for it.
+    """
     if isinstance(asked_by, Customer):
         if asked_by.email is not None:
             tx.later(
@@ -204,6 +207,13 @@ def _queue(tx: Transaction, transaction_id: str, asked_by: Customer | Operator) 
                 email=asked_by.email,
             )
         tx.later("INSERT INTO push_callers (address_digest) VALUES (:caller)", caller=asked_by.counted_as)
+    (queued,) = tx.rows(
+        """
+        INSERT INTO outbox (kind, topic, transaction_id) VALUES ('invoice', :topic, CAST(:id AS uuid)) RETURNING id
+        """,
+        id=transaction_id,
+        topic="again" if isinstance(asked_by, Customer) else "resent",
+    )
     tx.later(
         "UPDATE invoices SET status = 'PENDING' WHERE transaction_id = CAST(:id AS uuid) AND status = 'FAILED'",
         id=transaction_id,
@@ -215,12 +225,5 @@ def _queue(tx: Transaction, transaction_id: str, asked_by: Customer | Operator) 
         WHERE id = CAST(:id AS uuid) AND NOT EXISTS (SELECT FROM invoices i WHERE i.transaction_id = t.id)
         """,
         id=transaction_id,
-    )
-    (queued,) = tx.rows(
-        """
-        INSERT INTO outbox (kind, topic, transaction_id) VALUES ('invoice', :topic, CAST(:id AS uuid)) RETURNING id
-        """,
-        id=transaction_id,
-        topic="again" if isinstance(asked_by, Customer) else "resent",
     )
     return Requested(queued["id"])

@@ -102,7 +102,10 @@ SILENT_IN_REVIEW = """
 """
 """A payment that was silent for 15 minutes had its alert then: that it is in review now is news."""
 LOOK = " UNION ALL ".join(
-    [f"WITH silent AS ({SILENT_IN_REVIEW}) SELECT topic, NULL::jsonb AS facts FROM silent"]
+    [
+        f"""WITH looked AS (UPDATE sweeps SET looked_at = now()), silent AS ({SILENT_IN_REVIEW})
+            SELECT topic, NULL::jsonb AS facts FROM silent"""
+    ]
     + [f"SELECT '{topic}', to_jsonb(found) FROM ({sql}) found" for topic, sql in CONDITIONS.items()]
 )
 
@@ -116,32 +119,42 @@ class Watch:
     def sweep_begins(self) -> bool:
         """Remember that a sweep runs; after ten minutes without one, alert that it had stopped.
 
-        True: the last look at the whole shop is five minutes old, and this sweep is to look. Then the digests of
-        callers' addresses are deleted after an hour, and Idempotency-Keys after 30 days.
+        True: the last look at the whole shop is five minutes old, and this sweep is to look.
         """
+        (began,) = self._store.rows(
+            """
+            WITH before AS (SELECT began_at, looked_at FROM sweeps),
+            begun AS (
+                INSERT INTO sweeps (only_row) VALUES (true)
+                ON CONFLICT (only_row) DO UPDATE SET began_at = greatest(sweeps.began_at, now())
+                WHERE sweeps.began_at > now() - interval '10 minutes')
+            SELECT coalesce(looked_at <= now() - interval '5 minutes', true) AS look_is_due,
+                   coalesce(began_at <= now() - interval '10 minutes', false) AS had_stopped
+            FROM (SELECT 1) one LEFT JOIN before ON true
+            """
+        )
+        if began["had_stopped"]:
+            self._begin_after_a_stop()
+        return bool(began["look_is_due"])
+
+    def _begin_after_a_stop(self) -> None:
+        """The heartbeat and its alert are written together: a sweep that dies between them would lose the alert."""
         with self._store.transaction() as tx:
-            (began,) = tx.rows(
+            stopped = tx.row(
                 """
-                WITH before AS (
-                    SELECT began_at, looked_at IS NULL OR looked_at <= now() - interval '5 minutes' AS look_is_due
-                    FROM sweeps FOR UPDATE),
-                begun AS (
-                    INSERT INTO sweeps (only_row, looked_at) VALUES (true, now())
-                    ON CONFLICT (only_row) DO UPDATE SET
-                        began_at = greatest(sweeps.began_at, now()),
-                        looked_at = CASE WHEN (SELECT look_is_due FROM before) THEN now() ELSE sweeps.looked_at END)
-                SELECT coalesce(look_is_due, true) AS look_is_due,
-                       CASE WHEN began_at <= now() - interval '10 minutes'
-                            THEN (extract(epoch FROM now() - began_at) / 60)::int END AS stopped_for_min
-                FROM (SELECT 1) one LEFT JOIN before ON true
+                SELECT (extract(epoch FROM now() - began_at) / 60)::int AS minutes FROM sweeps
+                WHERE began_at <= now() - interval '10 minutes' FOR UPDATE
                 """
             )
-            if began["look_is_due"]:  # with COMMIT, so this costs no round trip
-                tx.later("DELETE FROM push_callers WHERE asked_at <= now() - interval '1 hour'")
-                tx.later("DELETE FROM idempotency_keys WHERE created_at <= now() - interval '30 days'")
-            if began["stopped_for_min"] is not None:
-                incident(tx, SWEEP_STOPPED, {"minutes": began["stopped_for_min"], "runs_again": True})
-        return bool(began["look_is_due"])
+            if stopped is not None:
+                tx.later("UPDATE sweeps SET began_at = now()")
+                incident(tx, SWEEP_STOPPED, {"minutes": stopped["minutes"], "runs_again": True})
+
+    def forget(self) -> None:
+        """Delete the digests of callers' addresses after an hour, and Idempotency-Keys after 30 days."""
+        with self._store.transaction() as tx:
+            tx.later("DELETE FROM push_callers WHERE asked_at <= now() - interval '1 hour'")
+            tx.later("DELETE FROM idempotency_keys WHERE created_at <= now() - interval '30 days'")
 
     def sweep_is_late(self) -> AlertDue | None:
         """Somebody else noticed that no sweep runs. The alert, leased for a minute; None: it was sent already."""

@@ -9,6 +9,7 @@ import pytest
 
 from dev.postgres import EmbeddedPostgres
 from shared.database import CommitUnknown, Database, DatabaseUnavailable
+from shared.database.errors import translated
 from tests.fixtures.database_proxy import Fault, Proxy
 
 SYNC = b"S\0\0\0\4"
@@ -107,6 +108,34 @@ def test_a_read_whose_commit_was_not_answered_is_read_again(notes: Database, pro
     proxy.forget_open_connections()
     assert notes.rows("SELECT text FROM notes") == []
     assert proxy.connections == 2
+
+
+def test_a_change_whose_commit_was_not_answered_is_not_repeated(notes: Database, proxy: Proxy) -> None:
+    insert = "INSERT INTO notes VALUES (:text) RETURNING text"
+    for change in (notes.change, notes.run):
+        read(notes)
+        proxy.fault, proxy.trigger = "cut after it was done", b"COMMIT\0"
+        with pytest.raises(CommitUnknown):
+            change(insert, text="a")
+        proxy.fault = "none"
+    assert read(notes) == ["a", "a"]
+
+
+def test_a_silent_connection_leaves_time_for_another(proxy: Proxy, name: str) -> None:
+    """Safaricom does not send a callback again: its bytes are tried over a new connection while there is time."""
+    patient = Database(proxy.url(name), connect_timeout_s=2, statement_timeout_s=3)
+    assert read(patient) == []
     proxy.forget_open_connections()
+    began = time.monotonic()
     with pytest.raises(CommitUnknown):
-        notes.run("INSERT INTO notes VALUES (:text)", text="a")
+        patient.run("INSERT INTO notes VALUES (:text)", text="a")
+    assert time.monotonic() - began < 2.5
+    patient.close()
+
+
+@pytest.mark.parametrize(("severity", "sqlstate"), [("FATAL", "08P01"), ("FATAL", "57P01"), ("ERROR", "08006")])
+def test_whoever_ends_the_connection_at_commit_does_not_say_what_happened(severity: str, sqlstate: str) -> None:
+    """A pooler sends errors of its own, after it has forwarded COMMIT."""
+    fields = {"S": severity, "V": severity, "C": sqlstate}
+    assert isinstance(translated(fields, committing=True), CommitUnknown)
+    assert isinstance(translated(fields), DatabaseUnavailable)
