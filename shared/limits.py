@@ -1,6 +1,6 @@
 """The limits on pushes: what can be limited, and how long an unanswered phone rests.
 
-Pure. `shared.settings` reads how much is allowed; the counting, and the locks that make it exact, are in
+Pure. How much is allowed is read from the environment (shared/environment.py); the counting, and the locks that make it exact, are in
 `shared.gateway.admissions` and db/schema.sql.
 """
 

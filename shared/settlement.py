@@ -1,7 +1,7 @@
-"""From evidence to settlement: a report is decided about under the payment's lock, and the decision is written whole.
+"""From evidence to settlement: `settle` locks a payment, decides about a report, and writes the decision.
 
-Everything here may be repeated: the payment is read again each time, so the same evidence twice changes it once. That
-is also how a lost answer to COMMIT is resolved: by reading.
+All of it happens in one transaction, and may be repeated: the payment is read again each time, so the same evidence
+twice changes it once. If the answer to COMMIT is lost, `settle` reads the payment again and decides again.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ TRIES = 3
 def settle(gateway: Gateway, transaction_id: str, report: Report) -> Decision | None:
     """Decide about one payment and write the decision, in one transaction. None: there is no such payment.
 
-    After a lost race it decides again, by what the winner wrote. Raises what `shared.database` raises on the third try.
+    Tries three times in all. Then it raises what `shared.database` raises.
     """
 
     def once() -> Decision | None:
@@ -56,14 +56,15 @@ def settle(gateway: Gateway, transaction_id: str, report: Report) -> Decision | 
             if case is None:
                 return None
             decision = decide(case.payment, report.event, case.circumstances)
-            case.record(decision)
+            if not case.record(decision):
+                raise Busy("Rolled back: somebody else changed the payment.")
         return decision
 
     return retry(once, (Busy, ConstraintBroken, CommitUnknown), tries=TRIES)
 
 
 def remember(gateway: Gateway, entry: Entry, source_address: str | None, patience_s: float = 4.0) -> Kept:
-    """Commit a callback's bytes, trying for `patience_s`: Safaricom does not send it again.
+    """Store the bytes of a callback. Tries again for `patience_s`, because Safaricom does not send it again.
 
     Raises the last `DatabaseError`.
     """
@@ -71,7 +72,7 @@ def remember(gateway: Gateway, entry: Entry, source_address: str | None, patienc
 
 
 def judge(gateway: Gateway, entry: Entry, actor: str, why: str | None = None) -> str:
-    """What a callback on file makes of its payment; the outcome's name. May be repeated.
+    """Apply a stored callback to its payment. Returns the outcome's name. May be repeated.
 
     An operator's `why` goes into the audit log, also where nothing changes.
     """
@@ -115,7 +116,7 @@ def ask(gateway: Gateway, daraja: Daraja, due: QueryDue, deadline: Deadline) -> 
 
 
 def check_age(gateway: Gateway, transaction_id: str) -> str:
-    """Decide what a silent payment's age makes of it."""
+    """Raise an alert, or send a payment to review, when it was silent for too long."""
     decision = settle(gateway, transaction_id, Report(TimePassed(), "sweep"))
     return decision.outcome.value if decision else "unknown_transaction"
 
@@ -128,7 +129,7 @@ def reported(
     receipts_seen: tuple[str, ...] = (),
     why: str | None = None,
 ) -> Report:
-    """Daraja's vocabulary ends here: a callback as one of our events, with what is kept of it."""
+    """Turn what a callback says into a `Report`. Daraja's own words are not used after this."""
     ids = _ids(message.ids)
     if isinstance(message, CallbackSuccess):
         return Report(

@@ -1,6 +1,6 @@
 """Faults of a whole service, for some requests or for a while: errors, firewall pages, slowness, broken connections.
 
-Faults of one payment are in its script. Faults of one e-mail name its recipient (`to`).
+Faults of one payment are in its script (simulator/scripts.py). Faults of one e-mail name its recipient (`to`).
 """
 
 from __future__ import annotations

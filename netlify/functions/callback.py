@@ -1,8 +1,8 @@
 """POST /api/mpesa/callback/{transaction_id}/{token}: Safaricom reports what became of a payment.
 
-Once the bytes are committed the answer is 200, whatever happens then: Safaricom does not send a callback again, and the
-sweep judges again. A leaked address can store only so much: past that the answer is 429, and nothing is stored. This
-function makes no calls out.
+The bytes are stored before they are judged. Then the answer is 200: Safaricom does not send a callback again, and if
+judging fails, the sweep judges again. What one address can store is limited: then a copy of stored bytes gets 200, and
+new bytes get 429. This function calls nothing but the database.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
 def receive(request: Request) -> Answer:
     mine = receiver()
     settings, gateway = mine.settings.callback, mine.gateway
-    transaction_id = genuine(settings, request.path)  # forged? gone before any row is read
+    transaction_id = genuine(settings, request.path)  # a forged address gets 404 before we read the database
     if transaction_id is None:
         raise Problem(Kind.NOT_FOUND)
     source = check_source(settings.ip_mode, request.caller_address)
     entry = Entry(new_id(), transaction_id, request.body, source)
     try:
-        kept = remember(gateway, entry, request.caller_address)  # on file before it is judged
+        kept = remember(gateway, entry, request.caller_address)  # stored before it is judged
     except DatabaseError as failure:
         raise Problem(Kind.NOT_STORED) from failure
     if kept is not Kept.STORED:
         return of_a_flood(transaction_id, kept)
     try:
-        outcome = judge(gateway, entry, actor="callback")  # may fail, may be repeated: it is on file
-    except Exception as failure:  # whatever it was: it is on file, and Safaricom does not send it again
+        outcome = judge(gateway, entry, actor="callback")  # may fail and may be repeated
+    except Exception as failure:  # the sweep judges again
         failed("judging", failure, transaction_id=transaction_id, inbox_id=entry.id)
         outcome = "left_to_the_sweep"
     return Answer(200, ACCEPTED, log={"transaction_id": transaction_id, "inbox_id": entry.id, "outcome": outcome})

@@ -86,7 +86,7 @@ class Database:
     def rows(self, sql: str, /, **params: object) -> list[Row]:
         """A transaction of one statement, in one round trip. It must be harmless to repeat.
 
-        Where a kept connection turns out to be dead, the statement is sent once more over a new one.
+        If the answer to COMMIT is lost, the statement is sent once more.
         """
         try:
             return _rows(self._alone(sql, params))
@@ -229,7 +229,7 @@ class Transaction:
     def last(self, sql: str, params: Mapping[str, object]) -> Any:
         """The transaction's last statement, with COMMIT: the driver's result."""
         self._waiting.append(_statement(sql, params))
-        return self.finish()[-2]
+        return self.finish()[-2]  # the last one is COMMIT's
 
     def script(self, sql: str) -> None:
         """Any number of statements without parameters, as one query. It must not end the transaction."""
@@ -254,7 +254,7 @@ class Transaction:
         if self._failed:
             raise StatementFailed("Nothing was done: an earlier statement of this block had failed.", sqlstate="25P02")
         together, self._waiting = [*self._waiting, *statements], []
-        self._failed = True
+        self._failed = True  # until the answers are here
         if self._connection is None:
             self._connection, answers = self._database.begin(self._begin, together, committing=committing)
         else:

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from shared.gateway import Store
     from shared.gateway.trail import Signed, Trail
 
-UNREMARKABLE = frozenset({Outcome.REPEATED, Outcome.STILL_WAITING})
-"""They leave no audit row where they change nothing. Ids that a repetition brings are a change."""
+NOT_AUDITED = frozenset({Outcome.REPEATED, Outcome.STILL_WAITING})
+"""These outcomes get no audit row, unless they bring new ids."""
 PROMPT_NOT_SENT = frozenset({Outcome.REFUSED, Outcome.NOT_SENT})
 """No prompt went out and the caller knows. The Idempotency-Key may be used again."""
 
@@ -154,7 +154,7 @@ class Case:
 
     def record(self, decision: Decision) -> bool:
         """The decision, whole: the payment's columns, then what goes with them. False: somebody else changed it."""
-        audited = self._is_remarkable(decision)
+        audited = self._is_audited(decision)
         signed = self._signed(decision)
         columns = self._columns(decision) | (signed.payment if audited else {})
         if columns and not self._move(columns):
@@ -172,8 +172,8 @@ class Case:
     # The payment's row --------------------------------------------------------------------------------------------
 
     def _move(self, columns: Mapping[str, object]) -> bool:
-        """Compare-and-swap on the status. By the primary key alone: with old statistics PostgreSQL would otherwise
-        search the index on status."""
+        """Compare-and-swap on the status. `status || ''` keeps PostgreSQL off the index on status: old statistics make
+        that index look cheaper than the primary key."""
         setting = ", ".join([f"{column} = :{column}" for column in columns])
         return bool(
             self._tx.run(
@@ -230,11 +230,11 @@ class Case:
         explains = decision.outcome in (Outcome.DECLINED, Outcome.REPEATED) and decision.status in NOT_PAID
         return explains and self._report.result_code is not None and not self.circumstances.already_judged
 
-    # What goes with it: nobody waits for the answers, so all of it travels with COMMIT --------------------------------
+    # What is written beside the row: statements that are sent together with COMMIT --------------------------------
 
-    def _is_remarkable(self, decision: Decision) -> bool:
+    def _is_audited(self, decision: Decision) -> bool:
         changed = decision.status is not self.payment.status or decision.ids is not None
-        return changed or decision.outcome not in UNREMARKABLE or self._report.why is not None
+        return changed or decision.outcome not in NOT_AUDITED or self._report.why is not None
 
     def _signed(self, decision: Decision) -> Signed:
         report, reason = self._report, decision.review_reason
@@ -252,7 +252,7 @@ class Case:
         )
 
     def _close_inbox_entry(self, decision: Decision) -> None:
-        """The callback has its outcome. Those that waited for this payment's query are judged again."""
+        """The callback gets its outcome. If the payment is paid now, callbacks that waited for it are judged again."""
         if self._report.inbox_id is not None:
             self._tx.later(
                 """
@@ -274,7 +274,7 @@ class Case:
             )
 
     def _queue(self, decision: Decision) -> None:
-        """Alerts, the notice, the answer of a query; and the key of a push that never left is free again."""
+        """Write alerts, notice and the answer of a query. Delete the Idempotency-Key if no prompt went out."""
         payment_id, report = self.payment.id, self._report
         for topic in decision.alerts:
             alert(self._tx, topic.value, payment_id)
@@ -306,7 +306,10 @@ class Case:
             self._tx.later("DELETE FROM idempotency_keys WHERE transaction_id = CAST(:id AS uuid)", id=payment_id)
 
     def _confirm(self, paid: Paid) -> None:
-        """The confirmation, and the invoice where there is an address. The invoice's number is locked last."""
+        """The confirmation, and the invoice where there is an address.
+
+        The invoice comes last: its number takes a lock of the whole shop (`next_invoice_number` in the schema).
+        """
         self._tx.later(
             """
             INSERT INTO payment_confirmations (transaction_id, evidence, inbox_id, result_desc, amount,
@@ -340,7 +343,7 @@ class Case:
         )
 
     def _fill_receipt(self, receipt: str) -> None:
-        """A query names no receipt: everything that came with it is still missing too."""
+        """A query gives no receipt, balance, date or payer. The callback brings them now."""
         self._tx.later(
             """
             UPDATE payment_confirmations SET
