@@ -1,7 +1,7 @@
 """The limits on pushes: what can be limited, and how long an unanswered phone rests.
 
-Pure. How much is allowed is read from the environment (shared/environment.py); the counting, and the locks that make it exact, are in
-`shared.gateway.admissions` and db/schema.sql.
+Pure. How much is allowed is read from the environment (shared/environment.py). The counting, and the locks that make it
+exact, are in `shared.gateway.admissions` and db/schema.sql.
 """
 
 from __future__ import annotations
