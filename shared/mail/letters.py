@@ -2,7 +2,8 @@
 
 Each in English and Swahili, as HTML and as plain text. None contains the whole phone number. What the customer typed is
 shown as text only. English reasons of a failure are in shared/daraja/result_codes.py, Swahili ones are here.
-Another letter: a `Notice` or a reason to send it (shared/notices.py), a `Kind` here, and its templates in `en` and `sw`.
+Another letter needs a `Notice` or another reason to send it (shared/notices.py), a `Kind` here, and its templates in
+`en` and `sw`.
 """
 
 from __future__ import annotations
