@@ -2,8 +2,7 @@
 
 A call has a fresh session and verified TLS, and is never repeated. It keeps the border that matters to money.
 `Unavailable`: nothing of the request left us, so it may be tried again. `Unanswered`: bytes may have left, so it must
-not be repeated. An answer is judged by the tables of codes (answers.py, result_codes.py) and said in our words. How,
-and why so: docs/decisions/calls-out.md.
+not be repeated. How, and why so: docs/decisions/calls-out.md.
 """
 
 from __future__ import annotations
@@ -221,7 +220,7 @@ def _cause(failure: Exception | None) -> str:
             return f"its answer could not be read ({type(cause).__name__})"
 
 
-# The models of answers: what must be there, and in which form ---------------------------------------------------------
+# The three answers: what must be there and in which form, then what each means ----------------------------------------
 
 OAUTH_REFUSED = (
     "Safaricom did not accept MPESA_CONSUMER_KEY and MPESA_CONSUMER_SECRET. They must belong to one app and to "
@@ -279,9 +278,6 @@ def _read(model: type[_Body], answer: Answer) -> _Body | None:
         return model.model_validate(read_object(answer.body))
     except (Unreadable, ValidationError):
         return None
-
-
-# The three answers ----------------------------------------------------------------------------------------------------
 
 
 def read_token(answer: Answer) -> Token:
