@@ -1,4 +1,4 @@
-"""One connection to PostgreSQL: socket, TLS, login, and statements that share a round trip.
+"""One connection to PostgreSQL: socket, TLS, login, shared round trips. One file, since all of it replaces pg8000's.
 
 Over pg8000, with three differences. The socket is opened here: name resolution, connecting and the TLS handshake end by
 one deadline, a dead network ends every later wait, and a refused certificate says why. Any number of statements travel

@@ -1,4 +1,4 @@
-"""A payment under lock: read with all that a decision needs, changed by compare-and-swap, in one transaction."""
+"""A payment under lock: read and changed in one transaction. One file, so that all its statements stand together."""
 
 from __future__ import annotations
 
