@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from dev.postgres import EmbeddedPostgres, PostgresFault, embedded_binaries
-from shared.database import Database, DatabaseUnavailable
+from shared.database import CommitUnknown, Database, DatabaseUnavailable
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -98,7 +98,7 @@ def test_nothing_is_left_after_a_stop_with_sessions_open(folder: Path) -> None:
         pid = server.pid
         assert pid is not None
         database = Database(server.url())
-        with pytest.raises(DatabaseUnavailable), database.transaction() as tx:
+        with pytest.raises(CommitUnknown), database.transaction() as tx:
             tx.rows("SELECT 1")
             server.stop()
     assert not alive(pid)
