@@ -39,6 +39,8 @@ def _in_transit(database: Database, tls: str | None) -> Iterator[Finding]:
     settings = database.settings
     if tls is not None and settings.tls == "verified":
         yield Finding(GOOD, f"in transit: {tls}, the server's certificate and name verified")
+    elif tls is not None and settings.tls == "authority":
+        yield Finding(GOOD, f"in transit: {tls}, the server's certificate is of the authority of sslrootcert")
     elif tls is not None:
         yield Finding(GOOD, f"in transit: {tls} to this machine itself (a tunnel?), its certificate not verified")
         yield Finding(ASK, "what lies behind the tunnel cannot be seen from here")

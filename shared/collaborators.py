@@ -39,7 +39,7 @@ class Collaborators:
 
         mine = self.settings
         return Gateway(
-            Database(mine.database.url),
+            Database(environment.current_database_url),
             mine.database.environment,
             mine.callback.confirm_above_kes,
             audit_key=mine.audit.key,
@@ -79,6 +79,6 @@ def receiver() -> Receiver:
     from shared.database import Database
 
     mine = environment.receiving()
-    database = Database(mine.database.url, connect_timeout_s=2, statement_timeout_s=3, lock_timeout_s=1)
+    database = Database(environment.current_database_url, connect_timeout_s=2, statement_timeout_s=3, lock_timeout_s=1)
     gateway = Gateway(database, mine.database.environment, mine.callback.confirm_above_kes, audit_key=mine.audit.key)
     return Receiver(mine, gateway)

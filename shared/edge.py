@@ -175,19 +175,19 @@ _LAST_RESORT_BODY = json.dumps(_LAST_RESORT.body)
 
 def _translate(raised: Exception) -> tuple[Problem, Exception | None]:
     """The one place where an exception becomes a problem. The second value is what the log line names."""
-    from shared.database.errors import Busy, DatabaseUnavailable
+    from shared.database.errors import Busy, DatabaseError, DatabaseUnavailable, NotAllowed, NotMigrated
     from shared.gateway import WrongEnvironment
 
     match raised:
         case Problem():
-            return raised, None
+            return raised, raised.__cause__ if isinstance(raised.__cause__, DatabaseError) else None
         case Misconfigured():
             return _misconfigured(raised), raised
         case WrongEnvironment():
             holds = f"'{raised.stamped}', the environment this database belongs to; or DATABASE_URL another database"
             wrong = Misconfigured.of("MPESA_ENV", holds)
             return _misconfigured(wrong), wrong
-        case DatabaseUnavailable() | Busy():
+        case DatabaseUnavailable() | Busy() | NotMigrated() | NotAllowed():
             return Problem(Kind.DATABASE_UNAVAILABLE), raised
     return Problem(Kind.INTERNAL), raised
 

@@ -176,6 +176,16 @@ def monitoring() -> MonitoringSettings:
     return MonitoringSettings(environment=environment if environment in DARAJA_HOSTS else "unknown", **reports)
 
 
+def current_database_url() -> str:
+    """As the environment has it now: a host hands over another address when it rotates the password."""
+    return _checked_database_url(os.environ.get("DATABASE_URL", ""), os.environ.get("NETLIFY_DB_URL", ""))
+
+
+@functools.lru_cache(maxsize=4)
+def _checked_database_url(own: str, netlifys: str) -> str:
+    return database_url({"DATABASE_URL": own, "NETLIFY_DB_URL": netlifys})
+
+
 # For the operator's commands. Each raises `Misconfigured`. ------------------------------------------------------------
 
 

@@ -4,8 +4,9 @@
         row = tx.row("SELECT status FROM transactions WHERE id = :id FOR UPDATE", id=transaction_id)
 
 Every statement runs inside such a block, which makes a pooler in transaction mode (PgBouncer, Neon, Netlify Database)
-safe to use. A block costs one round trip for BEGIN with its timeouts, one for each statement, one for COMMIT. The
-timeouts are the server's, so a function that is frozen or dies in the middle holds no lock for long.
+safe to use. BEGIN says all that a statement's meaning depends on (shared/database/session.py), in the round trip of the
+first statement. The timeouts are the server's, so a function that is frozen or dies in the middle holds no lock for
+long, and a session that is idle for 15 s ends.
 
 A connection that died while the function was frozen is replaced before anything of ours was sent. The driver is
 imported at the first connection: importing this module costs next to nothing.
@@ -19,6 +20,9 @@ from shared.database.errors import (
     ConstraintBroken,
     DatabaseError,
     DatabaseUnavailable,
+    LoginRefused,
+    NotAllowed,
+    NotMigrated,
     StatementFailed,
 )
 from shared.database.transactions import Database, Row, Transaction, numbered
@@ -32,6 +36,9 @@ __all__ = [
     "Database",
     "DatabaseError",
     "DatabaseUnavailable",
+    "LoginRefused",
+    "NotAllowed",
+    "NotMigrated",
     "Row",
     "StatementFailed",
     "Transaction",

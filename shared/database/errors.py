@@ -2,8 +2,8 @@
 
 The driver's errors are translated here and nowhere else. PostgreSQL quotes values in its messages and details ("Key
 (phone)=(…) already exists"), so they never come along: an error says the SQLSTATE, the names of constraint, table and
-column, and what it means. Only for errors in the statement's own text (class 42) is PostgreSQL's sentence kept, because
-values travel apart from that text.
+column, and what it means. PostgreSQL's sentence is kept where no value of ours can stand in it: for errors in the
+statement's own text (class 42), since values travel apart from it; for a refused login; for a refused BEGIN.
 """
 
 from __future__ import annotations
@@ -15,9 +15,34 @@ from collections.abc import Mapping
 class DatabaseError(Exception):
     """The database did not do what was asked."""
 
+    do_now: str = ""
+    """What the operator does: a sentence, with the command. Empty: nothing but wait."""
+
+    def explained(self) -> str:
+        """What happened and what to do."""
+        return f"{self} {self.do_now}".rstrip()
+
 
 class DatabaseUnavailable(DatabaseError):
     """Nothing was done: there is no connection, or it was lost before COMMIT was sent. May be tried again later."""
+
+
+class LoginRefused(DatabaseUnavailable):
+    """Nothing was done: the server, or a proxy before it, takes no login with the address that we have."""
+
+    def __init__(self, message: str, *, sqlstate: str, do_now: str) -> None:
+        super().__init__(message)
+        self.sqlstate = sqlstate
+        self.do_now = do_now
+
+
+class SessionUnusable(DatabaseUnavailable):
+    """Nothing was done: this session could not begin the transaction. Another one may."""
+
+    @classmethod
+    def of(cls, fields: Mapping[str, str]) -> SessionUnusable:
+        sqlstate = fields.get("C", "")
+        return cls(f"Nothing was done: no transaction could be begun ({_readable(fields)}, SQLSTATE {sqlstate}).")
 
 
 class CommitUnknown(DatabaseError):
@@ -45,6 +70,21 @@ class StatementFailed(DatabaseError):
         self.sqlstate = sqlstate
 
 
+class NotMigrated(StatementFailed):
+    """The database does not have a table, column or function that this version needs: rolled back."""
+
+    do_now = (
+        "Run `make migrate` with the owner's DATABASE_URL; `python -m db.migrate --check` says what is missing or "
+        "elsewhere."
+    )
+
+
+class NotAllowed(StatementFailed):
+    """The user of DATABASE_URL lacks a right: rolled back."""
+
+    do_now = "Run `python -m db.migrate --roles` with the owner's DATABASE_URL: docs/database.md."
+
+
 BUSY = {
     "40001": "two transactions could not be put in an order (serialization failure)",
     "40P01": "two transactions waited for each other (deadlock)",
@@ -52,9 +92,6 @@ BUSY = {
     "57014": "the statement took too long or was cancelled (statement_timeout)",
 }
 UNAVAILABLE = {
-    "28000": "the server refuses this user, or this user without TLS",
-    "28P01": "the server refuses the user's password",
-    "3D000": "the server has no database of this name",
     "25006": "the database is read-only (a standby, or a full disk)",
     "25P03": "the transaction stood still for too long and was ended (idle_in_transaction_session_timeout)",
     "25P04": "the transaction took too long and was ended (transaction_timeout)",
@@ -66,6 +103,31 @@ UNAVAILABLE = {
     "57P03": "the server is starting up or shutting down",
     "57P05": "the connection was idle for too long and was ended",
 }
+LOGIN = {
+    "28000": (
+        "the server refuses this user, or this user without TLS",
+        "Correct the user in DATABASE_URL, and let it log in: docs/database.md.",
+    ),
+    "28P01": (
+        "the server refuses the user's password",
+        "Put the present password into DATABASE_URL (Netlify: Site configuration, Environment variables) and deploy.",
+    ),
+    "3D000": ("the server has no database of this name", "Correct the database's name in DATABASE_URL."),
+    "42501": (
+        "this user may not connect to this database",
+        "Run `python -m db.migrate --roles` with the owner's DATABASE_URL: docs/database.md.",
+    ),
+    "53300": (
+        "the server has no connection left",
+        "Use the pooled address that your database's host offers, or allow more connections.",
+    ),
+    "57P03": ("the server is starting up or shutting down", ""),
+}
+OTHER_LOGIN = (
+    "the login was refused",
+    "See at your database's host whether it is paused, over its quota or renamed, and compare DATABASE_URL with it.",
+)
+NOT_MIGRATED = {"42P01", "42703", "42883", "42704", "3F000"}
 COMMIT_UNKNOWN = {"08007", "40003"}
 """The server itself says that it does not know whether the transaction was committed."""
 BEFORE_COMMIT = {"25P03"}
@@ -80,8 +142,9 @@ def translated(fields: Mapping[str, str], *, committing: bool = False) -> Databa
         return CommitUnknown(f"The connection was ended while COMMIT was being answered (SQLSTATE {sqlstate}).")
     if sqlstate in BUSY:
         return Busy(f"Rolled back: {BUSY[sqlstate]} (SQLSTATE {sqlstate}).")
-    if sqlstate in UNAVAILABLE or ended or sqlstate[:2] in ("08", "53", "57", "58"):
-        means = UNAVAILABLE.get(sqlstate, "the server ended the connection")
+    if sqlstate in UNAVAILABLE or ended or sqlstate[:2] in ("08", "53", "57", "58", "XX"):
+        other = "the server ended the connection" if ended else "the server failed"
+        means = UNAVAILABLE.get(sqlstate, other)
         return DatabaseUnavailable(f"Nothing was done: {means} (SQLSTATE {sqlstate}).")
     where = _where(fields)
     if sqlstate[:2] == "23" or sqlstate == "P0001":
@@ -90,8 +153,25 @@ def translated(fields: Mapping[str, str], *, committing: bool = False) -> Databa
             constraint=fields.get("n", ""),
             sqlstate=sqlstate,
         )
-    said = f": {fields.get('M', '')}" if sqlstate[:2] == "42" else ""
-    return StatementFailed(f"The statement failed{said}{where} (SQLSTATE {sqlstate}).", sqlstate=sqlstate)
+    said = f": {_readable(fields)}" if sqlstate[:2] in ("42", "3F") else ""
+    kind = NotAllowed if sqlstate == "42501" else NotMigrated if sqlstate in NOT_MIGRATED else StatementFailed
+    return kind(f"The statement failed{said}{where} (SQLSTATE {sqlstate}).", sqlstate=sqlstate)
+
+
+def login_refused(fields: Mapping[str, str], password: str | None) -> LoginRefused:
+    """The error for what the server answered in place of a login."""
+    sqlstate = fields.get("C", "")
+    means, do_now = LOGIN.get(sqlstate, OTHER_LOGIN)
+    said = _readable(fields, without=password)
+    return LoginRefused(f"Nothing was done: {means} ({said}, SQLSTATE {sqlstate}).", sqlstate=sqlstate, do_now=do_now)
+
+
+def _readable(fields: Mapping[str, str], without: str | None = None) -> str:
+    """PostgreSQL's sentence as a log line takes it: short, printable ASCII, no e-mail address, no long number."""
+    said = fields.get("M", "")
+    if without:
+        said = said.replace(without, "*")
+    return re.sub(r"[0-9]{7,}|@", "*", re.sub(r"[^ -~]+", " ", said)[:200])
 
 
 def _where(fields: Mapping[str, str]) -> str:

@@ -1,23 +1,27 @@
-"""Transactions over one connection that heals itself, with their timeouts set on the server."""
+"""Transactions over one connection that heals itself, with their settings and timeouts set on the server."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from shared.database import session
 from shared.database.errors import (
     CommitUnknown,
     DatabaseError,
     DatabaseUnavailable,
+    SessionUnusable,
     StatementFailed,
 )
+from shared.database.session import Statement
 from shared.database.url import ConnectionSettings, connection_settings
 
 if TYPE_CHECKING:
-    from shared.database.connection import Connection, Statement
+    from shared.database.connection import Connection
+    from shared.deadline import Deadline
 
 Row: TypeAlias = dict[str, Any]
 """One row by column name. NUMERIC is Decimal, timestamptz an aware datetime in UTC, jsonb as json.loads reads it."""
@@ -26,8 +30,8 @@ SLACK_S = 1
 """How much longer than the server's own timeout we wait for its error message."""
 FIRST_ANSWER_S = 1.5
 """How long a kept connection has to answer BEGIN, which waits for no lock."""
-READ_COMMITTED: Statement = ("BEGIN ISOLATION LEVEL READ COMMITTED", ())
-SNAPSHOT: Statement = ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", ())
+MOST_OF_THE_TIME = 0.8
+"""Of the patience goes into one connection: a proxy may hold it until the database is awake."""
 COMMIT: Statement = ("COMMIT", ())
 
 
@@ -36,30 +40,43 @@ class Database:
 
     def __init__(
         self,
-        url: str,
+        url: str | Callable[[], str],
         *,
         connect_timeout_s: float = 5,
         statement_timeout_s: float = 5,
         lock_timeout_s: float = 3,
         idle_timeout_s: float = 10,
     ) -> None:
-        """Raises ValueError where the URL cannot be used. Timeouts of 0 mean none."""
-        self._settings = connection_settings(url)
-        wanted = self._settings.connect_timeout_s
-        self._connect_timeout_s = min(connect_timeout_s, wanted) if wanted else connect_timeout_s
+        """Raises ValueError where the URL cannot be used. Timeouts of 0 mean none.
+
+        A function as `url` is asked before each transaction: a host may rotate the password at any time. Where it
+        gives another address than before, the connection is replaced; where it fails, the address before stays.
+        """
+        self._url = url
+        self._settings = connection_settings(url if isinstance(url, str) else url())
+        self._connect_timeout_s = connect_timeout_s
         self._read_timeout_s = statement_timeout_s + SLACK_S if statement_timeout_s else 3600
-        settings = {
-            "synchronous_commit": "on",
+        self._timeouts_ms = {
             "statement_timeout": round(statement_timeout_s * 1000),
             "lock_timeout": round(lock_timeout_s * 1000),
             "idle_in_transaction_session_timeout": round(idle_timeout_s * 1000),
-            "TimeZone": "UTC",
         }
-        set_locally = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in settings.items())
-        self._settings_of_each: Statement = (f"SELECT {set_locally}", ())
         self._connection: Connection | None = None
+        self._patient_until: Deadline | None = None
         self._open = False
         self._round_trips_before = 0
+
+    @contextmanager
+    def patient(self, until: Deadline) -> Iterator[None]:
+        """Within the block a new connection may take most of the time until then: a database may have to wake.
+
+        It leaves time for one more connection. Trying again is the caller's.
+        """
+        self._patient_until = until
+        try:
+            yield
+        finally:
+            self._patient_until = None
 
     @contextmanager
     def transaction(self, *, snapshot: bool = False) -> Iterator[Transaction]:
@@ -72,14 +89,14 @@ class Database:
         if self._open:
             raise RuntimeError("a transaction of this Database is open already")
         self._open = True
-        transaction = Transaction(self, SNAPSHOT if snapshot else READ_COMMITTED)
+        transaction = Transaction(self, session.SNAPSHOT if snapshot else session.WRITING)
         try:
             try:
                 yield transaction
-            except BaseException:
-                self._roll_back()
+                transaction.finish()
+            except BaseException as failure:
+                self._roll_back(failure)
                 raise
-            self._commit(transaction)
         finally:
             self._open = False
 
@@ -133,78 +150,87 @@ class Database:
         """Exchanges with the server so far, without those of logging in."""
         return self._round_trips_before + (self._connection.round_trips if self._connection else 0)
 
-    def begin(
-        self, begin: Statement, statements: Sequence[Statement], *, committing: bool
-    ) -> tuple[Connection, list[Any]]:
+    def begin(self, begin: str, statements: Sequence[Statement], *, committing: bool) -> tuple[Connection, list[Any]]:
         """For `Transaction`: BEGIN and its first statements, in one round trip where the kept connection is trusted.
 
-        A kept connection that is lost before COMMIT was sent is replaced once: nothing of the transaction was stored.
+        A kept connection that cannot begin, or is lost before COMMIT was sent, is replaced once: nothing of the
+        transaction was stored.
         """
-        beginning = [begin, self._settings_of_each]
+        self._follow_the_address()
         kept = self._connection
-        if kept is not None:
+        if kept is not None and kept.trusted:
             try:
                 first_answer_s = min(FIRST_ANSWER_S, self._connect_timeout_s / 2)
-                answers = kept.together_if_trusted([*beginning, *statements], first_answer_s, committing=committing)
-                if answers is not None:
-                    return kept, answers[len(beginning) :]
+                return kept, kept.begin(
+                    begin, self._timeouts_ms, statements, committing=committing, timeout_s=first_answer_s
+                )
+            except SessionUnusable:
+                self.close()
             except DatabaseUnavailable:
                 if committing or not kept.lost:
                     raise
-        connection = self._begun(beginning)
+        connection = self._begun(begin)
         return connection, connection.together(statements, committing=committing)
 
-    def _begun(self, beginning: Sequence[Statement]) -> Connection:
+    def _begun(self, begin: str) -> Connection:
         kept = self._connection
         if kept is not None and kept.idle:
             try:
-                kept.together(beginning, timeout_s=min(FIRST_ANSWER_S, self._connect_timeout_s / 2))
+                kept.begin(begin, self._timeouts_ms, timeout_s=min(FIRST_ANSWER_S, self._connect_timeout_s / 2))
                 return kept
             except DatabaseError:
                 pass
         self.close()
-        connection = self._connected()
+        timeout_s = self._time_to_connect_s()
+        connection = self._connected(timeout_s)
         try:
-            connection.together(beginning, timeout_s=self._connect_timeout_s)
-        except DatabaseUnavailable:
+            connection.begin(begin, self._timeouts_ms, timeout_s=timeout_s)
+        except DatabaseError:
             self.close()
             raise
-        except DatabaseError as refused:
-            self.close()
-            failure = DatabaseUnavailable(f"Nothing was done: no transaction could be begun. {refused}")
-        else:
-            return connection
-        raise failure
+        return connection
 
-    def _connected(self) -> Connection:
+    def _connected(self, timeout_s: float) -> Connection:
         from shared.database.connection import Connection
 
-        self._connection = Connection(
-            self._settings, connect_timeout_s=self._connect_timeout_s, read_timeout_s=self._read_timeout_s
-        )
+        self._connection = Connection(self._settings, connect_timeout_s=timeout_s, read_timeout_s=self._read_timeout_s)
         return self._connection
 
-    def _commit(self, transaction: Transaction) -> None:
-        try:
-            transaction.finish()
-        except DatabaseError:
-            self._roll_back()
-            raise
+    def _time_to_connect_s(self) -> float:
+        wanted = self._settings.connect_timeout_s
+        usual_s = min(self._connect_timeout_s, wanted) if wanted else self._connect_timeout_s
+        if self._patient_until is None:
+            return usual_s
+        return max(usual_s, MOST_OF_THE_TIME * self._patient_until.remaining_s())
 
-    def _roll_back(self) -> None:
-        connection = self._connection
-        if connection is None or connection.idle:
+    def _follow_the_address(self) -> None:
+        if isinstance(self._url, str):
             return
         try:
-            connection.script("ROLLBACK")
-        except DatabaseError:
+            settings = connection_settings(self._url())
+        except Exception:  # whatever is wrong with it: the one before may still be good
+            return
+        if settings != self._settings:
+            self._settings = settings
             self.close()
+
+    def _roll_back(self, failure: BaseException) -> None:
+        connection = self._connection
+        if connection is None:
+            return
+        if isinstance(failure, DatabaseUnavailable):
+            self.close()  # what is wrong may be wrong with this session alone: a standby now, a full disk
+        elif not connection.idle:
+            try:
+                connection.roll_back()
+            except DatabaseError:
+                self.close()
 
 
 class Transaction:
     """An open transaction. Parameters are `:name` in the SQL; one whose type is not clear needs CAST(:x AS type)."""
 
-    def __init__(self, database: Database, begin: Statement) -> None:
+    def __init__(self, database: Database, begin: str) -> None:
         self._database, self._begin = database, begin
         self._connection: Connection | None = None
         self._finished = self._failed = False

@@ -5,15 +5,18 @@ traffic ends up in the clear. Errors never show any part of the URL's value.
 
 To another machine TLS is always used and always verified (certificate chain and name), whatever weaker `sslmode` the
 URL says: `require`, which hosted databases put into their URLs, verifies nothing in libpq. A private certificate
-authority comes in through `sslrootcert`. Only loopback addresses and Unix sockets may be plain.
+authority comes in through `sslrootcert`; `verify-ca` then checks it alone, and no name, as in libpq. Without
+`sslrootcert` the name is checked: everybody gets a certificate of a public authority. Only loopback addresses and Unix
+sockets may be plain.
 """
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
-Tls = Literal["off", "unverified", "verified"]
+Tls = Literal["off", "unverified", "authority", "verified"]
 ChannelBinding = Literal["disable", "prefer", "require"]
 
 SOCKET_PATH_LIMIT = 107
@@ -37,12 +40,12 @@ class ConnectionSettings(NamedTuple):
     application_name: str
     options: str | None
     connect_timeout_s: float | None
-    must_be_writable: bool
 
     def __repr__(self) -> str:
         return f"ConnectionSettings(tls={self.tls!r})"
 
 
+@lru_cache(maxsize=4)
 def connection_settings(url: str) -> ConnectionSettings:
     """Raises ValueError("DATABASE_URL …") saying what is wrong, never the value."""
     return _settings(_parameters(url))
@@ -72,7 +75,7 @@ def _settings(given: dict[str, str]) -> ConnectionSettings:
     if encoding not in ("utf8", "utf-8", "auto"):
         raise _wrong("asks for a client_encoding other than UTF8")
     _one_of(given, "keepalives", ("1",), "1")
-    attributes = _one_of(given, "target_session_attrs", ("any", "read-write", "primary"), "any")
+    _one_of(given, "target_session_attrs", ("any", "read-write", "primary"), "any")  # what writes says READ WRITE
     seconds = _number(given, "connect_timeout", 0, 3600)
     return ConnectionSettings(
         user=given["user"],
@@ -87,13 +90,14 @@ def _settings(given: dict[str, str]) -> ConnectionSettings:
         application_name=given.get("application_name") or given.get("fallback_application_name") or "lipa",
         options=given.get("options") or None,
         connect_timeout_s=float(seconds) if seconds else None,
-        must_be_writable=attributes != "any",
     )
 
 
 def _tls(mode: str, *, local: bool, unix: bool, root: str | None) -> Tls:
     if unix:
         return "off"
+    if mode == "verify-ca" and root:
+        return "authority"
     if not local or mode in ("verify-ca", "verify-full"):
         return "verified"
     if mode == "require":

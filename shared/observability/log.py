@@ -48,7 +48,7 @@ def log_line(
     if isinstance(failure, Misconfigured):
         _logger().error("misconfigured", extra=line | {"should_hold": should_hold(failure)})
     elif failure is not None:
-        _logger().error("failed", extra=line | safe_fields({"failure": where_it_broke(failure)}))
+        _logger().error("failed", extra=line | safe_fields({"failure": where_it_broke(failure), **_explained(failure)}))
     else:
         _logger().info("answered", extra=line)
     if (sentry := monitor()) is not None:
@@ -60,7 +60,7 @@ def log_line(
 
 def failed(while_doing: str, failure: BaseException, **fields: object) -> None:
     """Something broke and the work goes on without it: an ERROR line, also reported to Sentry."""
-    line = {"while_doing": while_doing, "failure": where_it_broke(failure), **fields}
+    line = {"while_doing": while_doing, "failure": where_it_broke(failure), **_explained(failure), **fields}
     _logger().error("failed", extra=safe_fields(line))
     if (sentry := monitor()) is not None:
         sentry.error(failure, {"while_doing": while_doing, **fields})
@@ -87,6 +87,13 @@ def where_it_broke(failure: BaseException) -> str:
     places = " < ".join(_place(frame.filename, frame.lineno, frame.name) for frame in reversed(frames))
     cause = f", caused by {type(failure.__cause__).__name__}" if failure.__cause__ else ""
     return f"{type(failure).__name__} at {places or 'no place'}{cause}"
+
+
+def _explained(failure: BaseException) -> dict[str, object]:
+    """Of a database's error: its own sentence, which holds no value of ours, and what to do."""
+    from shared.database.errors import DatabaseError
+
+    return {"says": str(failure), "do_now": failure.do_now or None} if isinstance(failure, DatabaseError) else {}
 
 
 def _place(filename: str, line: int | None, *names: str) -> str:

@@ -28,6 +28,7 @@ from urllib.parse import urlsplit
 from pg8000.exceptions import InterfaceError
 
 from shared.database import connection as database_connection
+from shared.database import wire as database_wire
 
 FAILS_BEFORE = "fails before"
 """The connection is gone before a byte of it was sent."""
@@ -86,7 +87,7 @@ def die() -> NoReturn:
 
 def watch_database(points: Points) -> None:
     log_in = database_connection._log_in
-    wire = database_connection._Wire
+    wire = database_wire.Wire
     originals = {name: getattr(wire, name) for name in ("execute_simple", "execute_together")}
 
     def watched_log_in(settings: Any, timeout_s: float) -> Any:

@@ -36,7 +36,12 @@ NEON = "postgresql://shop_owner:npg_s3cret@ep-cool-dew-a1b2c3-pooler.eu-central-
         ("postgres://u@127.0.0.1/d?sslmode=verify-full", {"tls": "verified", "root_certificates": None}),
         ("postgres://u@db.example/d?sslmode=prefer", {"tls": "verified"}),
         ("postgres://u@db.example/d?sslmode=allow", {"tls": "verified"}),
-        ("postgres://u@db.example/d?sslmode=verify-ca&sslrootcert=/ca.pem", {"root_certificates": "/ca.pem"}),
+        (
+            "postgres://u@db.example/d?sslmode=verify-ca&sslrootcert=/ca.pem",
+            {"root_certificates": "/ca.pem", "tls": "authority"},
+        ),
+        ("postgres://u@db.example/d?sslmode=verify-ca", {"root_certificates": None, "tls": "verified"}),
+        ("postgres://u@db.example/d?sslmode=verify-ca&sslrootcert=system", {"tls": "verified"}),
         ("postgres://u@db.example/d?sslrootcert=system", {"root_certificates": None, "tls": "verified"}),
         ("postgres://localhost.evil.example/d?user=u", {"tls": "verified"}),
         ("postgres://u@127.0.0.1.evil.example/d", {"tls": "verified"}),
@@ -48,9 +53,9 @@ NEON = "postgresql://shop_owner:npg_s3cret@ep-cool-dew-a1b2c3-pooler.eu-central-
         ("postgresql://u@db.example/d?options=endpoint%3Dep-1", {"options": "endpoint=ep-1"}),
         ("postgresql://u@db.example/d?connect_timeout=10", {"connect_timeout_s": 10.0}),
         ("postgresql://u@db.example/d?connect_timeout=0", {"connect_timeout_s": None}),
-        ("postgresql://u@db.example/d", {"application_name": "lipa", "must_be_writable": False}),
+        ("postgresql://u@db.example/d", {"application_name": "lipa"}),
         ("postgresql://u@db.example/d?application_name=shop", {"application_name": "shop"}),
-        ("postgresql://u@db.example/d?target_session_attrs=read-write", {"must_be_writable": True}),
+        ("postgresql://u@db.example/d?target_session_attrs=read-write", {"host": "db.example"}),
     ],
 )
 def test_a_connection_string_says_where_and_how(url: str, expected: dict[str, object]) -> None:
