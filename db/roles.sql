@@ -22,12 +22,19 @@ REVOKE ALL ON SCHEMA public FROM lipa_functions;
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 GRANT USAGE ON SCHEMA public TO lipa_functions;
 
+-- Only the columns that a function writes when it adds a row: numbers and times of rows come from the database.
 -- History: read and added to, never changed. No DELETE or TRUNCATE on anything that tells of money.
-GRANT SELECT, INSERT ON audit_log, audit_anchors, query_answers, installation TO lipa_functions;
+GRANT SELECT, INSERT ON audit_log TO lipa_functions;
 GRANT USAGE ON SEQUENCE audit_log_id_seq TO lipa_functions;
+GRANT SELECT, INSERT (last_audit_id, row_count, payment_count, digest, day_is_over) ON audit_anchors TO lipa_functions;
+GRANT SELECT, INSERT (transaction_id, result_code, said, outcome) ON query_answers TO lipa_functions;
+GRANT SELECT, INSERT (environment) ON installation TO lipa_functions;
 
 -- Payments: the number, the amount, the reference and the moment of the order never change.
-GRANT SELECT, INSERT ON transactions TO lipa_functions;
+GRANT SELECT, INSERT (
+    id, phone_number, amount, account_reference, transaction_desc, customer_email, customer_name, lang, pushed_at,
+    audit_length, audit_head
+) ON transactions TO lipa_functions;
 GRANT UPDATE (
     merchant_request_id, checkout_request_id, ids_are_learnt, customer_email, status, review_reason, response_code,
     response_message, result_code, result_desc, updated_at, pushed_at, callback_received_at, success_held_at, paid_at,
@@ -36,21 +43,27 @@ GRANT UPDATE (
 ) ON transactions TO lipa_functions;
 
 -- Callbacks: never the bytes, nor whose they are, nor where they came from.
-GRANT SELECT, INSERT ON callback_inbox TO lipa_functions;
+GRANT SELECT, INSERT (id, transaction_id, body, source_address, source_check, tries, next_try_at, seal)
+    ON callback_inbox TO lipa_functions;
 GRANT UPDATE (outcome, receipts, tries, next_try_at, judged_at, last_error, source_check, copies)
     ON callback_inbox TO lipa_functions;
 
 -- Confirmations: a receipt that was missing is filled in, with what came with it.
-GRANT SELECT, INSERT ON payment_confirmations TO lipa_functions;
+GRANT SELECT, INSERT (
+    transaction_id, evidence, inbox_id, result_desc, amount, mpesa_receipt_number, balance_amount, transaction_date, phone_number
+) ON payment_confirmations TO lipa_functions;
 GRANT UPDATE (mpesa_receipt_number, inbox_id, result_desc, balance_amount, transaction_date, phone_number)
     ON payment_confirmations TO lipa_functions;
 
 -- What leaves the house. An invoice's number comes from next_invoice_number(), which runs as its owner: invoice_years is only read.
 GRANT SELECT ON invoice_years TO lipa_functions;
-GRANT SELECT, INSERT ON invoices, outbox TO lipa_functions;
+GRANT SELECT, INSERT (transaction_id, customer_email, customer_name, customer_phone, amount) ON invoices TO lipa_functions;
+GRANT SELECT, INSERT (kind, topic, transaction_id, tries, next_try_at, anchor_id, facts, tells_of) ON outbox TO lipa_functions;
 GRANT UPDATE (status, sent_at) ON invoices TO lipa_functions;
 GRANT UPDATE (tries, next_try_at, sent_at, last_error, dropped) ON outbox TO lipa_functions;
 
 -- What is no history: keys that are released, the token, the budget, limits, what the sweep remembers.
-GRANT SELECT, INSERT, DELETE ON idempotency_keys, push_callers TO lipa_functions;
+GRANT SELECT, DELETE, INSERT (key, fingerprint, transaction_id) ON idempotency_keys TO lipa_functions;
+GRANT SELECT, DELETE, INSERT (address_digest) ON push_callers TO lipa_functions;
+GRANT SELECT, INSERT (name), UPDATE (retired_at) ON callback_keys TO lipa_functions;
 GRANT SELECT, INSERT, UPDATE ON access_tokens, query_budget, incidents, sweeps, mail_pause TO lipa_functions;

@@ -74,6 +74,14 @@ def books(database: Database) -> Books:
 
 
 ORDER = "INSERT INTO transactions (phone_number, amount, account_reference) VALUES"
+ORDER_NAMED = (
+    "INSERT INTO transactions (phone_number, amount, account_reference, merchant_request_id, checkout_request_id)"
+    " VALUES"
+)
+ORDER_MAILED = (
+    "INSERT INTO transactions (phone_number, amount, account_reference, customer_email, merchant_request_id,"
+    " checkout_request_id, status) VALUES"
+)
 ORDER_PAID = "INSERT INTO transactions (phone_number, amount, account_reference, status, paid_at) VALUES"
 CONFIRMS = "INSERT INTO payment_confirmations (transaction_id, evidence, amount, mpesa_receipt_number) VALUES"
 PAYS = "UPDATE transactions SET status = 'PAID', paid_at = now() WHERE id = '{PENDING}'"
@@ -81,21 +89,49 @@ INVOICES = "INSERT INTO invoices (transaction_id, customer_email, amount) VALUES
 INVOICED = f"{INVOICES} ('{{PAID}}', 'alice@example.com', 1500)"
 STORED = "INSERT INTO callback_inbox (transaction_id, body) VALUES ('{PENDING}', 'as sent')"
 ALERTS = "INSERT INTO outbox (kind, topic, transaction_id) VALUES ('alert', 'silence', '{PENDING}')"
-SENDS = "INSERT INTO outbox (kind, topic, transaction_id) VALUES ('invoice', 'settled', '{PENDING}')"
+SENDS = "INSERT INTO outbox (kind, topic, transaction_id) VALUES ('invoice', 'settled', '{PAID}')"
+NOTICE = (
+    "INSERT INTO outbox (kind, topic, transaction_id, tells_of)"
+    " SELECT 'notice', '{topic}', transaction_id, id FROM audit_log"
+)
 HISTORY = (
     "INSERT INTO audit_log (transaction_id, actor, event, outcome, to_status, place, link, link_key) VALUES"
     " ('{PENDING}', 'test', 'Order', 'admitted', 'INITIATED',"
 )
 SIGNED = f"{HISTORY} 1, 'link', 'key')"
+FAILED_NOW = (
+    "INSERT INTO audit_log (transaction_id, actor, event, outcome, from_status, to_status, place, link, link_key)"
+    " VALUES ('{PENDING}', 'test', 'Declined', 'declined', 'PENDING', 'FAILED', 1, 'link', 'key')"
+)
+WRITTEN_ONCE = (
+    ("PENDING", "customer_email = 'mallory@example.com'"),
+    ("PENDING", "paid_at = now()"),
+    ("PAID", "paid_at = now() - interval '1 day'"),
+    ("PAID", "paid_late = true"),
+    ("PENDING", "merchant_request_id = '9-9-9', checkout_request_id = 'ws_CO_9'"),
+    ("PENDING", "merchant_request_id = NULL, checkout_request_id = NULL"),
+    ("PENDING", "ids_are_learnt = true"),
+    ("PENDING", "updated_at = now() + interval '1 day'"),
+    ("PAID", "refunded_at = now()"),
+    ("PAID", "refund_receipt = 'R'"),
+    ("FAILED", "failed_at = now()"),
+    ("PENDING", "pushed_at = now()"),
+    ("PENDING", "callback_received_at = now() + interval '1 day'"),
+    ("PENDING", "success_held_at = now() + interval '1 day'"),
+    ("PENDING", "watched_at = now() + interval '1 day'"),
+    ("PENDING", "last_query_at = now() + interval '1 day'"),
+    ("PENDING", "audit_length = 2, audit_head = 'head'"),
+)
+"""A status, and what is not written then."""
 ANCHORED = (
     "INSERT INTO audit_anchors (last_audit_id, row_count, payment_count, digest, day_is_over)"
-    " VALUES (1, 1, 1, 'digest', true)"
+    " VALUES (1, 1, 1, repeat('0', 64), true)"
 )
 ANCHOR_MAILED = "INSERT INTO outbox (kind, topic, anchor_id) SELECT 'anchor', 'mail', id FROM audit_anchors"
 KEEPS_A_KEY = "INSERT INTO idempotency_keys (key, fingerprint, transaction_id) VALUES"
 INSTALLED = "INSERT INTO installation (environment) VALUES ('sandbox')"
 ANSWERED = "INSERT INTO query_answers (transaction_id, result_code, outcome) VALUES ('{PENDING}', '0', 'paid')"
-CHAIN = "UPDATE transactions SET audit_length = 2, audit_head = 'head' WHERE id = '{PENDING}'"
+CHAIN = "UPDATE transactions SET audit_length = 1, audit_head = 'head' WHERE id = '{PENDING}'"
 ETIMS = "UPDATE invoices SET etims_scu_id = 'KRACU0000000000', etims_cu_invoice_number = 'KRACU0000000000/1'"
 UNIQUE, NOT_NULL, FOREIGN_KEY, CHECK = "23505", "23502", "23503", "23514"
 
@@ -131,12 +167,12 @@ REFUSED: list[tuple[str, ...]] = [
         for status in ("INITIATED", "PENDING", "PAID")
     ],
     *[
-        (UNIQUE, f"UPDATE transactions SET {same_id} WHERE id IN ('{{PENDING}}', '{{OTHER_PENDING}}')")
-        for same_id in ("checkout_request_id = 'ws_CO_X'", "merchant_request_id = '1-1-X'")
+        (UNIQUE, "SELECT '{PENDING}'", f"{ORDER_NAMED} ('{PHONE}', 1, 'INV1', {ids})")
+        for ids in ("'1-1-1', 'ws_CO_X'", "'1-1-X', 'ws_CO_1'")
     ],
-    ("ids_come_together", "UPDATE transactions SET merchant_request_id = NULL WHERE id = '{PENDING}'"),
-    ("pending_was_accepted",
-     "UPDATE transactions SET merchant_request_id = NULL, checkout_request_id = NULL WHERE id = '{PENDING}'"),
+    ("ids_come_together", f"{ORDER_NAMED} ('{PHONE}', 1, 'INV1', NULL, 'ws_CO_9')"),
+    ("pending_was_accepted", f"{ORDER_MAILED} ('{PHONE}', 1, 'INV1', NULL, NULL, NULL, 'PENDING')"),
+    *[("written_once", f"UPDATE transactions SET {change} WHERE id = '{{{was}}}'") for was, change in WRITTEN_ONCE],
     ("review_has_a_reason", "UPDATE transactions SET status = 'REVIEW' WHERE id = '{PENDING}'"),
     ("review_has_a_reason", "UPDATE transactions SET review_reason = 'x' WHERE id = '{PENDING}'"),
     ("review_has_a_reason", "UPDATE transactions SET review_reason = NULL WHERE id = '{REVIEW}'"),
@@ -172,8 +208,10 @@ REFUSED: list[tuple[str, ...]] = [
     ("refunded_has_a_receipt", "UPDATE transactions SET status = 'REFUNDED' WHERE id = '{PAID}'"),
     # --- invoices
     ("paid_is_invoiced",
-     "UPDATE transactions SET customer_email = 'alice@example.com' WHERE id = '{PENDING}';"
-     f"{PAYS};{CONFIRMS} ('{{PENDING}}', 'callback', 1500, 'UE00000099')"),
+     f"{ORDER_MAILED} ('{PHONE}', 1500, 'INV00042', 'a@example.com', '9-9-9', 'ws_CO_9', 'PENDING')",
+     "UPDATE transactions SET status = 'PAID', paid_at = now() WHERE customer_email IS NOT NULL;"
+     "INSERT INTO payment_confirmations (transaction_id, evidence, amount, mpesa_receipt_number)"
+     " SELECT id, 'callback', 1500, 'UE00000099' FROM transactions WHERE customer_email IS NOT NULL"),
     ("only_for_paid", f"{INVOICES} ('{{PENDING}}', 'alice@example.com', 1500)"),
     ("only_for_paid", f"{INVOICES} ('{{PAID}}', 'alice@example.com', 1499)"),
     ("one_invoice_a_transaction", INVOICED, f"{INVOICES} ('{{PAID}}', 'bob@example.com', 1500)"),
@@ -206,7 +244,15 @@ REFUSED: list[tuple[str, ...]] = [
     ("callback_inbox_tries_check", STORED, "UPDATE callback_inbox SET tries = 4"),
     ("outbox_tries_check", ALERTS, "UPDATE outbox SET tries = 4"),
     ("outbox_tells_an_alert_once", ALERTS, ALERTS),
-    ("outbox_sends_a_first_invoice_once", SENDS, SENDS),
+    ("outbox_sends_a_first_invoice_once", INVOICED, SENDS, SENDS),
+    ("mail_has_a_cause", SENDS),
+    *[
+        ("mail_has_a_cause", CHAIN, SIGNED, NOTICE.replace("{topic}", topic))
+        for topic in ("failed", "paid_late", "under_review", "refunded")
+    ],
+    ("mail_has_a_cause", CHAIN, FAILED_NOW, NOTICE.replace("{topic}", "refunded")),
+    ("over_for_a_reason", ALERTS, "UPDATE outbox SET next_try_at = NULL"),
+    ("sent_now", ALERTS, "UPDATE outbox SET sent_at = now() - interval '1 day', next_try_at = NULL"),
     ("sent_is_over", ALERTS, "UPDATE outbox SET sent_at = now()"),
     *[
         ("history_is_kept", SIGNED, change)
@@ -218,7 +264,7 @@ REFUSED: list[tuple[str, ...]] = [
         (NOT_NULL, SIGNED, f"{HISTORY} {part})")
         for part in ("2, NULL, 'key'", "NULL, 'link', 'key'", "2, 'link', NULL")
     ],
-    ("history_is_kept", SIGNED, CHAIN, "UPDATE transactions SET audit_length = 1"),
+    ("history_is_kept", SIGNED, CHAIN, "UPDATE transactions SET audit_length = 0, audit_head = NULL"),
     ("a_head_is_of_a_chain", SIGNED, CHAIN, "UPDATE transactions SET audit_head = NULL"),
     *[
         ("history_is_kept", ANCHORED, ANCHOR_MAILED, change)

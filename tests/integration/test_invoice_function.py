@@ -100,8 +100,8 @@ def test_requests_at_once_send_it_no_more_often(shop: Shop) -> None:
     instances, asked = shop.other_instances(5), [{"transaction_id": transaction_id}] * 5
     assert at_once(shop, instances, asked) == [202, 202, 202, 429, 429]
     shop.overwrite(
-        "INSERT INTO outbox (kind, topic, transaction_id, next_try_at)"
-        f" SELECT 'invoice', 'again', '{transaction_id}', NULL FROM generate_series(1, 6)"
+        "INSERT INTO outbox (kind, topic, transaction_id, sent_at, next_try_at)"
+        f" SELECT 'invoice', 'again', '{transaction_id}', now(), NULL FROM generate_series(1, 6)"
     )
     shop.age(24 * 3600 + 1)
     assert at_once(shop, instances, asked) == [202, 429, 429, 429, 429]

@@ -808,6 +808,8 @@ IMPERSONAL = {
         "callback_inbox.outcome",
         "callback_inbox.source_check",
         "callback_inbox.erased_sha256",
+        "callback_inbox.seal",
+        "callback_keys.name",
         "query_answers.result_code",
         "query_answers.outcome",
         "payment_confirmations.evidence",
