@@ -31,6 +31,7 @@ from typing import IO, Self
 from dev import keeper
 from dev.ports import free_port, require_free
 from dev.postgres import EmbeddedPostgres, PostgresFault
+from simulator.settings import SANDBOX_PASSKEY
 
 ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / ".lipa"
@@ -38,9 +39,6 @@ SITE_PORT, SIMULATOR_PORT = 8888, 8890
 DATABASE = "lipa"
 READY_WITHIN_S = 180.0
 SWEEP_EVERY_S = 5.0
-
-PUBLISHED_SANDBOX_PASSKEY = "bfb279f9aa9bdbcf158e97dd71a467cd2e0c893059b10f78e6b72ada1ed2c919"
-"""Not a secret: Safaricom prints it in its documentation, for everybody's sandbox."""
 
 ONE_PERSON_IS_EVERYBODY = {
     "PHONE_PUSHES_PER_HOUR": "1000", "PHONE_UNANSWERED_PUSHES": "1000",
@@ -163,7 +161,7 @@ class LocalStack:
             "MPESA_CONSUMER_KEY": "lipa-dev-key",
             "MPESA_CONSUMER_SECRET": "lipa-dev-secret",
             "MPESA_SHORTCODE": "174379",
-            "MPESA_PASSKEY": PUBLISHED_SANDBOX_PASSKEY,
+            "MPESA_PASSKEY": SANDBOX_PASSKEY,
             "MPESA_BASE_URL": self.simulator_url,
             "MPESA_CALLBACK_URL": f"{self.site_url}/api/mpesa/callback",
             "DATABASE_URL": self.database_url,

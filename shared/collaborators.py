@@ -54,9 +54,10 @@ class Collaborators:
 
     @cached_property
     def mailer(self) -> Mailer:
+        """Raises `Misconfigured`."""
         from shared.mail.sending import mailer_from
 
-        return mailer_from(self.settings.mail)
+        return mailer_from(self.settings.letters.mail)
 
 
 @dataclass(frozen=True)

@@ -101,8 +101,11 @@ def answer(
     failure: Exception | None
     try:
         keep_others_quiet()
-        with contextlib.suppress(Misconfigured):  # the functions that need all settings say what is wrong with it
+        try:
             log.start_monitoring(settings.monitoring())
+        except Misconfigured as wrong:  # stops nothing
+            if function == "sweep":  # once a minute is enough
+                log.failed("monitoring", wrong)
         reply, failure = _reply(event, methods, story, address, origins)
         body = json.dumps(reply.body) if reply.status != 204 else ""
     except Exception as broken:  # the edge itself is broken; what the story did stays done

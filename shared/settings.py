@@ -20,6 +20,7 @@ from shared.audit_chain import AuditKey
 from shared.daraja.callback_address import IpMode
 from shared.environment import DARAJA_HOSTS, Misconfigured, read
 from shared.limits import Limits
+from shared.notices import KINDS
 
 Environment = Literal["sandbox", "production"]
 
@@ -110,20 +111,38 @@ class Receiving:
 
 
 @dataclass(frozen=True)
+class LetterSettings:
+    """What letters to customers and to the shop need."""
+
+    mail: MailSettings
+    shop: ShopSettings
+    notices: frozenset[str]
+
+
+@dataclass(frozen=True)
 class Settings:
-    """All of it."""
+    """What a payment needs. What only letters and reports need is read when they need it: it never stops a payment."""
 
     database: DatabaseSettings
     daraja: DarajaSettings
     callback: CallbackSettings
     audit: AuditSettings
-    mail: MailSettings
-    shop: ShopSettings
     edge: EdgeSettings
     limits: Limits
-    monitoring: MonitoringSettings
-    notices: frozenset[str]
-    """Which notices customers get (shared/notices.py)."""
+    environ: Mapping[str, str] = field(repr=False, compare=False)
+
+    @functools.cached_property
+    def letters(self) -> LetterSettings:
+        """Raises `Misconfigured`."""
+        return LetterSettings(**_parts(self.environ, *LETTERS))
+
+    @property
+    def notices(self) -> frozenset[str]:
+        """Which notices customers get (shared/notices.py). All where `letters` cannot be read: until then they wait."""
+        try:
+            return self.letters.notices
+        except Misconfigured:
+            return frozenset(KINDS)
 
     @property
     def caller_key(self) -> str:
@@ -133,9 +152,11 @@ class Settings:
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Settings:
         """Raises `Misconfigured`."""
-        return cls(**_parts(environ, *PARTS))
+        return cls(**_parts(environ, *PAYMENTS), environ=environ)
 
 
+PAYMENTS = ("database", "daraja", "callback", "audit", "edge", "limits")
+LETTERS = ("mail", "shop", "notices")
 PARTS: Mapping[str, Callable[..., Any]] = {
     "database": DatabaseSettings,
     "daraja": DarajaSettings,
@@ -145,7 +166,6 @@ PARTS: Mapping[str, Callable[..., Any]] = {
     "shop": ShopSettings,
     "edge": EdgeSettings,
     "limits": Limits,
-    "monitoring": MonitoringSettings,
     "notices": lambda kinds: kinds,
 }
 
@@ -170,7 +190,7 @@ def receiving() -> Receiving:
 
 @functools.cache
 def monitoring() -> MonitoringSettings:
-    """Needs no other variable: errors in those are reported there."""
+    """Needs no other variable: errors in those are reported there. No payment needs it."""
     environment = os.environ.get("MPESA_ENV", "").strip()
     reports = read(os.environ, "monitoring.dsn", "monitoring.release")["monitoring"]
     return MonitoringSettings(environment=environment if environment in DARAJA_HOSTS else "unknown", **reports)

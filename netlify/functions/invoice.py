@@ -37,6 +37,7 @@ def send_again(request: Request) -> Answer:
     wanted = read_invoice_request(request.json_object())
     transaction_id = wanted.transaction_id
     mine = collaborators()
+    _ = mine.settings.letters  # 500 `misconfigured` where none could be sent
     caller = request.caller_digest(mine.settings.caller_key)
     asked_by = Customer(caller, mine.settings.limits.address_pushes_an_hour, wanted.customer_email)
     match mine.gateway.invoices.send_again(transaction_id, asked_by):

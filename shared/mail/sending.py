@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from shared.environment import Misconfigured
 from shared.gateway.outbox import InvoiceDue
 from shared.observability.log import failed
 
@@ -55,6 +56,7 @@ def send_letter(mine: Collaborators, due: InvoiceDue | NoticeDue, deadline: Dead
     """Raises `NoMailNow`, or `MailRefused` where only this message failed. Both are recorded."""
     from shared.mail.letters import Kind, write
 
+    _require_settings(mine, due)
     if isinstance(due, InvoiceDue):
         message_id = f"{due.invoice_number}.{due.id}"
         letter = replace(
@@ -76,7 +78,7 @@ def send_letter(mine: Collaborators, due: InvoiceDue | NoticeDue, deadline: Dead
 def _letter(mine: Collaborators, due: LetterDue, kind: Kind, at: datetime) -> Letter:
     from shared.mail.letters import Letter
 
-    shop, mail = mine.settings.shop, mine.settings.mail
+    shop, mail = mine.settings.letters.shop, mine.settings.letters.mail
     return Letter(
         kind=kind,
         lang=due.lang,
@@ -100,7 +102,9 @@ def mail_anchor(mine: Collaborators, due: AnchorDue, deadline: Deadline) -> None
     """To the shop itself. Raises as `send_letter`."""
     from shared.mail.anchor_mail import render
 
-    _send(mine, due, render(due.token, due.made_at, mine.settings.mail.reply_to), f"anchor.{due.id}", deadline)
+    _require_settings(mine, due)
+    email = render(due.token, due.made_at, mine.settings.letters.mail.reply_to)
+    _send(mine, due, email, f"anchor.{due.id}", deadline)
 
 
 def _send(mine: Collaborators, due: MailDue, email: Email, message_id: str, deadline: Deadline) -> None:
@@ -112,9 +116,7 @@ def _send(mine: Collaborators, due: MailDue, email: Email, message_id: str, dead
         mine.gateway.outbox.failed(due, str(refusal), give_up=True)
         raise
     except MailStopped as stopped:
-        mine.gateway.outbox.put_back(due, str(stopped))
-        mine.gateway.outbox.hold_mail(STOPPED_FOR_S)
-        mine.gateway.watch.mail_stops()
+        _stop(mine, due, stopped)
         raise NoMailNow from stopped
     except MailUnanswered as silence:
         mine.gateway.outbox.failed(due, str(silence))
@@ -122,3 +124,20 @@ def _send(mine: Collaborators, due: MailDue, email: Email, message_id: str, dead
             mine.gateway.outbox.hold_mail(silence.retry_after_s)
         raise NoMailNow from silence
     mine.gateway.outbox.sent(due)
+
+
+def _require_settings(mine: Collaborators, due: MailDue) -> None:
+    """Settings of mail that cannot be used stop mail, as a refused key does, and nothing else."""
+    try:
+        _ = mine.settings.letters
+    except Misconfigured as wrong:
+        failed("mail", wrong)
+        _stop(mine, due, wrong)
+        raise NoMailNow from wrong
+
+
+def _stop(mine: Collaborators, due: MailDue, reason: Exception) -> None:
+    """All mail waits until a person has corrected something."""
+    mine.gateway.outbox.put_back(due, str(reason))
+    mine.gateway.outbox.hold_mail(STOPPED_FOR_S)
+    mine.gateway.watch.mail_stops()

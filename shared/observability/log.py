@@ -61,7 +61,10 @@ def log_line(
 def failed(while_doing: str, failure: BaseException, **fields: object) -> None:
     """Something broke and the work goes on without it: an ERROR line, also reported to Sentry."""
     line = {"while_doing": while_doing, "failure": where_it_broke(failure), **_explained(failure), **fields}
-    _logger().error("failed", extra=safe_fields(line))
+    if isinstance(failure, Misconfigured):
+        _logger().error("misconfigured", extra=safe_fields(line) | {"should_hold": should_hold(failure)})
+    else:
+        _logger().error("failed", extra=safe_fields(line))
     if (sentry := monitor()) is not None:
         sentry.error(failure, {"while_doing": while_doing, **fields})
 

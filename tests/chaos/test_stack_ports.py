@@ -118,8 +118,8 @@ def test_settings_of_the_developers_own_shell_do_not_reach_the_functions(
     settings = Settings.from_environment(environment)
     assert settings.daraja.environment == "sandbox"
     assert settings.daraja.base_url.startswith("http://127.0.0.1:")
-    assert settings.mail.sendgrid_base_url == settings.daraja.base_url
-    assert settings.mail.smtp_url is None
+    assert settings.letters.mail.sendgrid_base_url == settings.daraja.base_url
+    assert settings.letters.mail.smtp_url is None
 
 
 def test_a_database_that_cannot_be_migrated_is_reported_and_nothing_is_left(tmp_path: Path) -> None:

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from shared.settings import DarajaSettings
+from simulator.settings import SANDBOX_PASSKEY
 
 BODIES = Path(__file__).parent / "daraja_bodies"
 OAUTH = "/oauth/v1/generate"
 PUSH = "/mpesa/stkpush/v1/processrequest"
 QUERY = "/mpesa/stkpushquery/v1/query"
-PASSKEY = "bfb279f9aa9bdbcf158e97dd71a467cd2e0c893059b10f78e6b72ada1ed2c919"
+PASSKEY = SANDBOX_PASSKEY
 
 
 def recorded(file: str) -> list[dict[str, Any]]:

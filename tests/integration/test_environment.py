@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.fixtures.shop import Reply, Shop, forget_collaborators
+from tests.fixtures.shop import CUSTOMER, Reply, Shop, forget_collaborators
 
 NOBODY = "0c9e8f1a-0b1c-4d2e-8f3a-5b6c7d8e9f00"
 PRODUCTION = {
@@ -90,8 +90,8 @@ def test_a_function_that_was_refused_works_as_soon_as_it_is_set_right(
     assert shop.status(NOBODY).status == 404
 
 
-@pytest.mark.parametrize("name", ["MPESA_CONSUMER_KEY", "MPESA_SHORTCODE", "SENDGRID_API_KEY", "INVOICE_EMAIL_FROM"])
-def test_a_mistyped_address_or_key_costs_no_callback(shop: Shop, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+@pytest.mark.parametrize("name", ["MPESA_CONSUMER_KEY", "MPESA_SHORTCODE"])
+def test_a_mistyped_key_costs_no_callback(shop: Shop, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     transaction_id = str(shop.pay().body["transaction_id"])
     path = shop.callback_path(transaction_id)
     monkeypatch.setenv(name, "\u00e9")
@@ -100,3 +100,35 @@ def test_a_mistyped_address_or_key_costs_no_callback(shop: Shop, monkeypatch: py
     assert shop.status(transaction_id).status == 500
     assert shop.call("callback", "POST", path, raw=body).status == 200
     assert shop.row("SELECT count(*) AS n FROM callback_inbox") == {"n": 1}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "SENDGRID_API_KEY", "SENDGRID_BASE_URL", "SENDGRID_SANDBOX", "SMTP_URL", "INVOICE_EMAIL_FROM",
+        "INVOICE_EMAIL_REPLY_TO", "NOTICES", "SHOP_NAME", "SHOP_ADDRESS", "SHOP_KRA_PIN",
+    ],
+)  # fmt: skip
+def test_a_mistyped_variable_of_mail_stops_mail_and_no_payment(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    with monkeypatch.context() as mistyped:
+        mistyped.setenv(name, "two\nlines")
+        forget_collaborators()
+        shop.simulator.client.script(CUSTOMER, "pay", after_s=0)
+        transaction_id = str(shop.pay().body["transaction_id"])
+        shop.simulator.client.wait_for_callback(shop.payment(transaction_id)["checkout_request_id"])
+        assert shop.status(transaction_id).body["status"] == "paid"
+        again = shop.call("invoice", "POST", "/api/mpesa/invoice", {"transaction_id": transaction_id})
+        assert (again.status, again.body["code"]) == (500, "misconfigured")
+        assert [error["field"] for error in again.body["errors"]] == [name]
+
+        assert [shop.sweep().status for _ in range(2)] == [200, 200]
+        assert {"topic": "mail_stopped"} in shop.rows("SELECT topic FROM outbox WHERE sent_at IS NOT NULL")
+        said = [vars(line)["should_hold"] for line in caplog.records if line.getMessage() == "misconfigured"]
+        assert {tuple(variables) for variables in said} == {(name,)}
+        assert shop.letters() == []
+    forget_collaborators()
+    shop.age(301)
+    shop.sweep()
+    assert len(shop.letters()) == 1, "what waited leaves"

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from shared.environment import read
 from shared.settings import Settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -39,6 +40,11 @@ def example(*, with_optional: bool) -> dict[str, str]:
     return {line["name"]: line["value"] for line in lines if with_optional or not line["optional"]}
 
 
+def read_all(environ: Mapping[str, str]) -> None:
+    _ = Settings.from_environment(environ).letters
+    read(environ, "monitoring")
+
+
 def test_the_ten_required_variables_with_their_samples_are_complete_settings() -> None:
     required = example(with_optional=False)
 
@@ -47,14 +53,14 @@ def test_the_ten_required_variables_with_their_samples_are_complete_settings() -
 
 
 def test_every_sample_has_the_form_that_is_asked_for() -> None:
-    Settings.from_environment(example(with_optional=True))
+    read_all(example(with_optional=True))
 
 
 def test_it_names_every_variable_that_is_read_and_no_other() -> None:
     with_all = Recorder(example(with_optional=True))
-    Settings.from_environment(with_all)
+    read_all(with_all)
     netlifys_database = {"DATABASE_URL": "", "NETLIFY_DB_URL": with_all.values_["NETLIFY_DB_URL"]}
     with_defaults = Recorder({**example(with_optional=False), **netlifys_database})
-    Settings.from_environment(with_defaults)
+    read_all(with_defaults)
 
     assert set(with_all.values_) == with_all.asked | with_defaults.asked

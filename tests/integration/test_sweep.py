@@ -581,7 +581,7 @@ def test_a_key_that_is_refused_costs_no_invoice_a_try_and_a_person_is_told(
         checkout_id = shop.payment(pending(shop, phone, outcome="pay", callback_count=1))["checkout_request_id"]
         shop.simulator.client.wait_for_callback(checkout_id)
     works = collaborators.collaborators().mailer
-    revoked = mailer_from(replace(settings.settings().mail, sendgrid_api_key="SG.revoked"))
+    revoked = mailer_from(replace(settings.settings().letters.mail, sendgrid_api_key="SG.revoked"))
     monkeypatch.setattr(collaborators.collaborators(), "mailer", revoked)
     for _ in range(5):
         done = shop.sweep().body

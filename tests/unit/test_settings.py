@@ -6,10 +6,11 @@ from decimal import Decimal
 
 import pytest
 
-from shared.environment import Misconfigured, derived_audit_secret, derived_callback_secret
-from shared.settings import Receiving, Settings
+from shared.environment import Misconfigured, Problem, derived_audit_secret, derived_callback_secret
+from shared.notices import KINDS
+from shared.settings import Receiving, Settings, current_database_url
+from simulator.settings import SANDBOX_PASSKEY
 
-SANDBOX_PASSKEY = "bfb279f9aa9bdbcf158e97dd71a467cd2e0c893059b10f78e6b72ada1ed2c919"
 GUIDE = {
     "MPESA_ENV": "sandbox",
     "MPESA_CONSUMER_KEY": "a-consumer-key",
@@ -35,9 +36,14 @@ def read(environ: dict[str, str], **changes: str) -> Settings:
 
 def named(environ: dict[str, str], **changes: str) -> list[str]:
     """The names of what is wrong."""
+    return [problem.name for problem in problems(environ, **changes)]
+
+
+def problems(environ: dict[str, str], **changes: str) -> list[Problem]:
+    """What stops payments; where nothing does, what stops letters."""
     with pytest.raises(Misconfigured) as wrong:
-        read(environ, **changes)
-    return [problem.name for problem in wrong.value.problems]
+        _ = read(environ, **changes).letters
+    return list(wrong.value.problems)
 
 
 @pytest.mark.parametrize("environ", [GUIDE, PRODUCTION])
@@ -59,12 +65,12 @@ def test_the_ten_variables_of_the_guide_are_enough(environ: dict[str, str]) -> N
     assert limits.shop_kes_a_day is None
     assert (limits.phone_pushes_an_hour, limits.phone_unanswered_in_a_row) == (10, 3)
     assert (limits.address_pushes_an_hour, limits.shop_pushes_a_minute) == (120, 60)
-    assert settings.mail.sendgrid_base_url == "https://api.sendgrid.com"
+    assert settings.letters.mail.sendgrid_base_url == "https://api.sendgrid.com"
 
 
 def test_the_shops_tax_pin_is_shown_as_kra_writes_it() -> None:
-    assert read(GUIDE).shop.tax_pin is None
-    assert read(GUIDE, SHOP_KRA_PIN=" a123456789z ").shop.tax_pin == "A123456789Z"
+    assert read(GUIDE).letters.shop.tax_pin is None
+    assert read(GUIDE, SHOP_KRA_PIN=" a123456789z ").letters.shop.tax_pin == "A123456789Z"
 
 
 def test_notices_are_all_but_seen_failures_unless_the_shop_lists_others() -> None:
@@ -81,8 +87,67 @@ def test_each_of_the_ten_is_named_when_it_is_missing(name: str, empty: str | Non
     assert named(environ) == [name]
 
 
+LETTERS = ("SENDGRID_API_KEY", "INVOICE_EMAIL_FROM", "INVOICE_EMAIL_REPLY_TO")
+
+
 def test_all_missing_variables_are_named_at_once() -> None:
-    assert set(named({})) == set(GUIDE)
+    assert set(named({})) == set(GUIDE) - set(LETTERS)
+    assert set(named({name: value for name, value in GUIDE.items() if name not in LETTERS})) == set(LETTERS)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        *(dict.fromkeys([name], value) for name in LETTERS for value in ("", "malformed <")),
+        {"SMTP_URL": "mail.example"},
+        {"SENDGRID_BASE_URL": "https://mail.example"},
+        {"SENDGRID_SANDBOX": "yes"},
+        {"SENDGRID_SANDBOX": "on"},
+        {"NOTICES": "all"},
+        {"SHOP_NAME": "two\nlines"},
+        {"SHOP_ADDRESS": "x" * 201},
+        {"SHOP_KRA_PIN": "A1"},
+    ],
+    ids=str,
+)
+def test_what_only_letters_need_never_stops_a_payment(broken: dict[str, str]) -> None:
+    settings = read(PRODUCTION, **broken)
+    assert settings.daraja == read(PRODUCTION).daraja
+    assert settings.notices == set(KINDS), "none is dropped meanwhile"
+    assert named(PRODUCTION, **broken) == list(broken)
+    Receiving.from_environment({**PRODUCTION, **broken})
+
+
+# Deploy contexts ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("context", ["deploy-preview", "branch-deploy", "dev", "unknown", "Production", "a\nb"])
+def test_production_credentials_work_in_the_production_context_alone(context: str) -> None:
+    (problem,) = problems(PRODUCTION, CONTEXT=context)
+    assert problem.name == "MPESA_ENV"
+    assert "production credentials work in the production context alone" in problem.should_hold
+    assert context.isprintable() == (f"deploy context {context}:" in problem.should_hold)
+    with pytest.raises(Misconfigured, match="production context alone"):
+        Receiving.from_environment({**PRODUCTION, "CONTEXT": context})
+    assert read(GUIDE, CONTEXT=context).daraja.environment == "sandbox"
+
+
+@pytest.mark.parametrize("context", ["", "production"])
+def test_production_credentials_work_in_production_and_where_nobody_speaks_of_contexts(context: str) -> None:
+    assert read(PRODUCTION, CONTEXT=context).daraja.environment == "production"
+
+
+def test_the_address_of_the_database_is_the_one_of_this_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    for password in ("first", "second"):
+        url = f"postgresql://netlify:{password}@db.example/shop"
+        monkeypatch.setenv("NETLIFY_DB_URL", url)
+        assert current_database_url() == url
+    monkeypatch.setenv("DATABASE_URL", "postgresql://own@db.example/shop")
+    assert current_database_url() == "postgresql://own@db.example/shop"
+    monkeypatch.setenv("DATABASE_URL", "s3cret")
+    with pytest.raises(Misconfigured, match="DATABASE_URL must hold"):
+        current_database_url()
 
 
 @pytest.mark.parametrize(
@@ -168,10 +233,9 @@ def test_all_missing_variables_are_named_at_once() -> None:
 )  # fmt: skip
 def test_each_malformed_variable_is_named_and_its_value_never_shown(name: str, value: str) -> None:
     environ = {key: held for key, held in GUIDE.items() if not (name == "NETLIFY_DB_URL" and key == "DATABASE_URL")}
-    with pytest.raises(Misconfigured) as wrong:
-        read(environ, **{name: value})
-    assert [problem.name for problem in wrong.value.problems] == [name]
-    told = str(wrong.value)
+    found = problems(environ, **{name: value})
+    assert [problem.name for problem in found] == [name]
+    told = str(Misconfigured(found))
     assert f"{name} must hold " in told
     if name not in ("MPESA_ENV", "MPESA_TRANSACTION_TYPE") and len(value) > 6:
         assert value not in told
@@ -187,7 +251,10 @@ def test_each_malformed_variable_is_named_and_its_value_never_shown(name: str, v
         ("MPESA_PASSKEY", SANDBOX_PASSKEY),
         ("MPESA_BASE_URL", "https://sandbox.safaricom.co.ke"),
         ("MPESA_BASE_URL", "https://api.safaricom.co.ke"),
-        ("SENDGRID_BASE_URL", "https://api.sendgrid.com"),
+        ("SENDGRID_BASE_URL", "https://mail.example"),
+        ("SENDGRID_BASE_URL", "http://127.0.0.1:8890"),
+        ("SENDGRID_BASE_URL", "https://api.sendgrid.com.example"),
+        ("SENDGRID_BASE_URL", "https://api.us.sendgrid.com"),
         ("MPESA_CALLBACK_URL", "http://shop.example/api/mpesa/callback"),
         ("MPESA_CALLBACK_URL", "https://localhost/api/mpesa/callback"),
         ("MPESA_CALLBACK_URL", "https://127.0.0.1/api/mpesa/callback"),
@@ -199,7 +266,7 @@ def test_production_refuses_what_belongs_to_the_sandbox(name: str, value: str) -
 
 def test_the_sandbox_takes_a_simulator_on_this_machine() -> None:
     settings = read(GUIDE, MPESA_BASE_URL="http://127.0.0.1:8890/", SENDGRID_BASE_URL="http://localhost:8890")
-    assert (settings.daraja.base_url, settings.mail.sendgrid_base_url) == (
+    assert (settings.daraja.base_url, settings.letters.mail.sendgrid_base_url) == (
         "http://127.0.0.1:8890",
         "http://localhost:8890",
     )
@@ -214,7 +281,7 @@ def test_netlifys_own_database_stands_in_and_a_database_url_comes_first() -> Non
 
 def test_smtp_stands_in_for_sendgrid() -> None:
     environ = {name: value for name, value in GUIDE.items() if name != "SENDGRID_API_KEY"}
-    mail = read(environ, SMTP_URL="smtps://user:word@mail.example:465").mail
+    mail = read(environ, SMTP_URL="smtps://user:word@mail.example:465").letters.mail
     assert (mail.sendgrid_api_key, mail.smtp_url) == (None, "smtps://user:word@mail.example:465")
 
 
@@ -227,10 +294,11 @@ def test_a_till_without_its_number_is_refused() -> None:
     assert named(GUIDE, MPESA_TRANSACTION_TYPE="CustomerBuyGoodsOnline") == ["MPESA_PARTY_B"]
 
 
-def test_production_takes_sendgrids_european_address() -> None:
-    european = "https://api.eu.sendgrid.com"
-    assert read(PRODUCTION, SENDGRID_BASE_URL=european).mail.sendgrid_base_url == european
-    assert named(PRODUCTION, SENDGRID_BASE_URL=f"{european}.example") == ["SENDGRID_BASE_URL"]
+@pytest.mark.parametrize(
+    "host", ["https://api.eu.sendgrid.com", "https://api.sendgrid.com", "https://API.sendgrid.com/"]
+)
+def test_production_takes_sendgrids_own_hosts(host: str) -> None:
+    assert read(PRODUCTION, SENDGRID_BASE_URL=host).letters.mail.sendgrid_base_url == host.rstrip("/")
 
 
 def test_a_callback_secret_that_is_not_set_is_derived_from_both_credentials() -> None:
@@ -325,10 +393,10 @@ def test_an_audit_secret_that_cannot_be_used_is_named(name: str, value: str) -> 
 
 
 def test_sendgrids_sandbox_is_for_sandboxes_and_for_sendgrid() -> None:
-    assert read(GUIDE).mail.sendgrid_sandbox is False
-    assert read(GUIDE, SENDGRID_SANDBOX="off").mail.sendgrid_sandbox is False
-    assert read(PRODUCTION, SENDGRID_SANDBOX="off").mail.sendgrid_sandbox is False
-    assert read(GUIDE, SENDGRID_SANDBOX="on").mail.sendgrid_sandbox is True
+    assert read(GUIDE).letters.mail.sendgrid_sandbox is False
+    assert read(GUIDE, SENDGRID_SANDBOX="off").letters.mail.sendgrid_sandbox is False
+    assert read(PRODUCTION, SENDGRID_SANDBOX="off").letters.mail.sendgrid_sandbox is False
+    assert read(GUIDE, SENDGRID_SANDBOX="on").letters.mail.sendgrid_sandbox is True
     for environ, more in ((PRODUCTION, {}), (GUIDE, {"SMTP_URL": "smtps://user:word@mail.example:465"})):
         assert named(environ, SENDGRID_SANDBOX="on", **more) == ["SENDGRID_SANDBOX"]
     assert named(GUIDE, SENDGRID_SANDBOX="yes") == ["SENDGRID_SANDBOX"]
