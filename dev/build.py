@@ -9,6 +9,7 @@ The build runs in a copy of the site, below `.lipa`:
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -39,13 +40,21 @@ class BuiltFunction:
 
 def copy_site(to: Path) -> None:
     """What a deploy is made of, in place of what was there; what builds keep (`.netlify`) stays."""
-    to.mkdir(parents=True, exist_ok=True)
     for name in SITE:
-        if (ROOT / name).is_dir():
-            shutil.rmtree(to / name, ignore_errors=True)
-            shutil.copytree(ROOT / name, to / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy2(ROOT / name, to / name)
+        shutil.rmtree(to / name, ignore_errors=True)
+    for file in files_of_git(*SITE):
+        (to / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / file, to / file, follow_symlinks=False)
+
+
+def files_of_git(*parts: str) -> list[Path]:
+    """The files that a commit would have now; in a folder without git, all but caches."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *parts]
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        listed = subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True)
+        return [Path(name) for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
+    files = (file.relative_to(ROOT) for part in parts or (".",) for file in (ROOT / part, *(ROOT / part).rglob("*")))
+    return [file for file in files if (ROOT / file).is_file() and "__pycache__" not in file.parts]
 
 
 def netlify_build() -> int:

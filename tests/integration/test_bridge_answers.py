@@ -48,22 +48,6 @@ def test_a_function_with_too_many_requests_waiting_says_so_and_does_nothing() ->
     assert told["headers"] == {"content-type": "application/problem+json", **SECURITY_HEADERS}
 
 
-def test_what_no_header_can_hold_is_left_out_and_the_event_is_handled_all_the_same(tmp_path: Path) -> None:
-    (tmp_path / "echo.py").write_text(
-        "def handler(event, context):\n    return {'statusCode': 200, 'body': event['body']}\n"
-    )
-    told = bridge(
-        "process.env._X_AMZN_TRACE_ID = 'Root=1-\u20ac';"
-        "const { Pool } = require('./pool.js');"
-        f"const pool = new Pool({{ name: 'echo', handler: 'echo.handler', python: {json.dumps(sys.executable)},"
-        f" root: {json.dumps(str(tmp_path))}, maxWorkers: 1, maxWaiting: 1, timeoutMs: 20000,"
-        " output() {}, log() {} });"
-        "pool.invoke({ body: 'x' }, { clientContext: { custom: '\u20ac' } })"
-        ".then((answer) => { console.log(JSON.stringify(answer)); process.exit() })"
-    )
-    assert told == {"statusCode": 200, "body": "x"}
-
-
 # Pages of other origins -----------------------------------------------------------------------------------------------
 
 SHOP, OTHER = "https://shop.example", "https://other.example"

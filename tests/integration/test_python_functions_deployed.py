@@ -13,26 +13,32 @@ from pathlib import Path
 import pytest
 
 from dev.deployed_function import DeployedFunction, has_ended, http_event, make_removable
-from tests.fixtures.python_functions import netlify_build, toy_site, wait_until
+from tests.fixtures.python_functions import UV_VERSION, netlify_build, toy_site, wait_until
 
 # Stands in for uv, which would download: `install` copies the interpreter that the tests run under to another place.
 COPYING_UV = """#!{python}
 import pathlib, shutil, sys
 tree = pathlib.Path({tree!r})
-version = "%d.%d" % sys.version_info[:2]
-if sys.argv[1:3] == ["python", "find"]:
+python = "python%d.%d" % sys.version_info[:2]
+if sys.argv[1:] == ["--version"]:
+    print("uv {version}")
+elif sys.argv[1:3] == ["python", "find"]:
     if not tree.exists():
         sys.exit("error: No interpreter found")
-    print(tree / "bin" / f"python{{version}}")
+    print(tree / "bin" / python)
 elif sys.argv[1:3] == ["python", "install"]:
     ours = pathlib.Path(sys.base_prefix)
     unneeded = shutil.ignore_patterns("test", "*.a", "__pycache__", "site-packages", "dist-packages")
-    shutil.copytree(ours / "lib" / f"python{{version}}", tree / "lib" / f"python{{version}}", ignore=unneeded)
+    shutil.copytree(ours / "lib" / python, tree / "lib" / python, ignore=unneeded)
     for library in ours.glob("lib/libpython*"):
         shutil.copy2(library, tree / "lib")
     (tree / "bin").mkdir()
-    shutil.copy2(pathlib.Path(sys._base_executable).resolve(), tree / "bin" / f"python{{version}}")
+    shutil.copy2(pathlib.Path(sys._base_executable).resolve(), tree / "bin" / python)
 """
+
+
+def copying_uv(tree: Path) -> str:
+    return COPYING_UV.format(python=os.path.realpath(sys.executable), tree=str(tree), version=UV_VERSION)
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +118,7 @@ def test_a_deploy_never_takes_a_python_that_needs_what_amazon_linux_lacks(tmp_pa
     """uv's place is taken by one that hands out this machine's Python, which is linked to this machine's libraries."""
     site = toy_site(tmp_path)
     (site / "runtime.txt").write_text(f"{sys.version_info.major}.{sys.version_info.minor}\n")
-    uv = COPYING_UV.format(python=os.path.realpath(sys.executable), tree=str(tmp_path / "installed"))
+    uv = copying_uv(tmp_path / "installed")
 
     build = netlify_build(site, {"NETLIFY": "true"}, uv=uv)
 

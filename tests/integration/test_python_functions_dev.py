@@ -126,7 +126,7 @@ def test_fifty_requests_at_once_are_all_answered_by_a_few_processes(dev: Netlify
 
 def test_an_entry_is_written_only_where_it_changes_while_another_may_load_it(tmp_path: Path) -> None:
     def entry_with(line: str) -> int:
-        code = "require(process.argv[1]).writeEntries(process.argv[2], {hello: [process.argv[3]]})"
+        code = "require(process.argv[1]).writeEntries(process.argv[2], '.cjs', {hello: [process.argv[3]]})"
         node = ROOT / ".venv" / "bin" / "node"
         subprocess.run([str(node), "-e", code, str(PLUGIN / "entries.js"), str(tmp_path), line], check=True)
         (entry,) = tmp_path.rglob("hello.cjs")

@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.fixtures.python_functions import PLUGIN, toy_site
-from tests.integration.test_python_functions_deployed import COPYING_UV
+from tests.fixtures.python_functions import PLUGIN, UV_VERSION, toy_site
+from tests.integration.test_python_functions_deployed import copying_uv
 
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -46,7 +47,7 @@ def uv_on_path(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "bin").mkdir()
     uv = folder / "bin" / "uv"
     tree = folder / "installed"
-    uv.write_text(COPYING_UV.format(python=os.path.realpath(sys.executable), tree=str(tree)))
+    uv.write_text(copying_uv(tree))
     uv.chmod(0o755)
     monkeypatch.setenv("PATH", f"{uv.parent}:{os.environ['PATH']}")
     return tree
@@ -73,17 +74,33 @@ def test_a_build_for_deploying_takes_the_python_that_uv_installs(
     assert (site / staged["python"]).stat() == first, "made once for the same interpreter and requirements"
 
 
-@pytest.mark.parametrize("hashes", [f"--hash=sha256:{'0' * 64}", ""])
-def test_packages_are_refused_when_their_hash_is_wrong_or_missing(
-    tmp_path: Path, stage: ModuleType, monkeypatch: pytest.MonkeyPatch, hashes: str
+@pytest.mark.parametrize("deploying", [True, False])
+@pytest.mark.parametrize(
+    ("pattern", "instead", "says"),
+    [
+        (r"sha256:[0-9a-f]{64}", f"sha256:{'0' * 64}", "has another hash than requirements.txt says"),
+        (r"--hash=sha256:[0-9a-f]{64}", "", "requirements.txt names awslambdaric==4.2.2 without a hash"),
+        (r"awslambdaric==(?s:.*)(?=certifi==)", "", "does not name awslambdaric, which calls the handlers"),
+        (r"certifi==\S+", "docopt==0.6.2", "docopt==0.6.2 has no wheel for CPython 3"),
+    ],
+)
+def test_packages_that_cannot_be_installed_are_named_with_what_to_do(
+    tmp_path: Path,
+    stage: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    pattern: str,
+    instead: str,
+    says: str,
+    deploying: bool,
 ) -> None:
+    """Also where the build is not for deploying: another network would not help."""
     site = toy_site(tmp_path)
     uv_on_path(tmp_path, monkeypatch)
     requirements = site / "requirements.txt"
-    requirements.write_text(re.sub(r"--hash=sha256:[0-9a-f]{64}", hashes, requirements.read_text()))
+    requirements.write_text(re.sub(pattern, instead, requirements.read_text()))
 
-    with pytest.raises(stage.CannotBuild, match=r"No build for deploying: the packages of .* could not be installed"):
-        stage.stage(order(site))
+    with pytest.raises(stage.CannotBuild, match=re.escape(says)):
+        stage.stage(order(site, for_deploying=deploying))
 
     assert not list((site / ".netlify" / "python-functions").glob("python-*[0-9a-f]")), "nothing that looks complete"
 
@@ -92,7 +109,6 @@ def test_packages_are_refused_when_their_hash_is_wrong_or_missing(
     ("change", "says"),
     [
         ({"requirements": "/nowhere/requirements.txt"}, "requirements.txt is missing"),
-        ({"functions": []}, "There is no function in netlify/functions"),
         ({"runtime": "/nowhere"}, "there is no bin/python3 in /nowhere"),
         ({"python_version": "3.99"}, "is CPython"),
     ],
@@ -131,3 +147,62 @@ def test_libraries_and_glibc_of_a_binary_are_read_from_the_file(stage: ModuleTyp
     assert "libc.so.6" in linked.needed(executable)
     assert 2 <= linked.newest_glibc(executable) < 100
     assert linked.needed(text) == set()
+
+
+# What travels --------------------------------------------------------------------------------------------------------
+
+
+def travelling(stage: ModuleType, site: Path, *include: str) -> set[str]:
+    asked = order(site, include=list(include))
+    tree = stage.site_tree(asked, Path(sys.base_prefix), VERSION, None)
+    return {str(file.relative_to(tree)) for file in tree.rglob("*") if file.is_file() and file.suffix != ".pyc"}
+
+
+def test_no_hidden_file_editors_copy_or_cache_travels(tmp_path: Path, stage: ModuleType) -> None:
+    site = toy_site(tmp_path)
+    before = travelling(stage, site, "shared/**")
+    assert "shared/greeting.py" in before
+    (site / "shared" / ".secrets").mkdir()
+    (site / "shared" / "__pycache__").mkdir(exist_ok=True)
+    for name in (".env", ".env.local", ".greeting.py.swp", "greeting.py~", "#greeting.py#", "greeting.py.orig",
+                 "greeting.py.bak", ".secrets/key.txt", "__pycache__/old.pyc"):  # fmt: skip
+        (site / "shared" / name).write_text("s3cret")
+    assert travelling(stage, site, "shared/**") == before
+    assert travelling(stage, site, "shared/**", "shared/.secrets/key.txt") == before | {"shared/.secrets/key.txt"}
+
+
+def test_what_git_ignores_does_not_travel_and_what_is_new_does(tmp_path: Path, stage: ModuleType) -> None:
+    site = toy_site(tmp_path)
+    subprocess.run(["git", "init", "--quiet", site], check=True)
+    (site / ".gitignore").write_text("personal-data-*.json\n")
+    for name in ("personal-data-7.json", "new.py"):
+        (site / "shared" / name).write_text("")
+    travels = travelling(stage, site, "shared/**")
+    assert "shared/new.py" in travels
+    assert "shared/personal-data-7.json" not in travels
+    (site / ".gitignore").write_text("*\n")
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    (tmp_path / ".gitignore").write_text("/site/\n")
+    (site / ".git").rename(tmp_path / "no-git")
+    assert "shared/new.py" in travelling(stage, site, "shared/**"), "a site in an ignored folder is built"
+
+
+@pytest.mark.parametrize("target", ["../outside.txt", ".env"])
+def test_a_link_to_what_does_not_travel_fails_the_build(tmp_path: Path, stage: ModuleType, target: str) -> None:
+    site = toy_site(tmp_path)
+    (site / target).write_text("s3cret")
+    (site / "shared" / "link.txt").symlink_to(site / target)
+    with pytest.raises(stage.CannotBuild, match=r"shared/link.txt is a link to a file that does not travel"):
+        travelling(stage, site, "shared/**")
+
+
+def test_a_uv_of_another_version_is_not_taken(
+    tmp_path: Path, stage: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interpreters = sys.modules["interpreters"]
+    uv_on_path(tmp_path, monkeypatch)
+    asked = order(tmp_path)
+    assert interpreters.find_uv(asked) == ["uv"]
+    uv = tmp_path / "bin" / "uv"
+    uv.write_text(uv.read_text().replace(UV_VERSION, "0.1.0"))
+    assert interpreters.find_uv(asked) == [sys.executable, "-m", "uv"], "the one of requirements-dev.txt"

@@ -10,6 +10,7 @@ const { deployedEntry, devEntry, writeEntries } = require('./entries.js')
 const { STATE, SiteError, checkPython, describeSite, findPython, wantedVersion } = require('./site.js')
 
 const LAMBDA_ZIP_LIMIT_MB = 50
+const LAMBDA_VARIABLES_LIMIT = 4096
 
 /** `netlify dev`: entries that forward to the supervisor of the Python functions. */
 async function onPreDev({ inputs, constants, utils }) {
@@ -20,7 +21,7 @@ async function onPreDev({ inputs, constants, utils }) {
     forgetTheDead(path.join(site.root, STATE, 'dev'))
     const names = Object.keys(site.functions)
     const known = { ...site, python, state: `${STATE}/dev` }
-    writeEntries(site.root, Object.fromEntries(names.map((name) => [name, devEntry(name, known)])))
+    writeEntries(site.root, '.cjs', Object.fromEntries(names.map((name) => [name, devEntry(name, known)])))
   })
 }
 
@@ -28,6 +29,8 @@ async function onPreDev({ inputs, constants, utils }) {
 async function onPreBuild({ inputs, constants, netlifyConfig, utils }) {
   await sayWhatToDo(utils, () => {
     const site = describeSite(inputs, constants)
+    measureVariables(netlifyConfig.build.environment)
+    check(site, inputs, netlifyConfig.functions)
     const staged = stage(site, inputs)
     const entries = {}
     for (const [name, about] of Object.entries(site.functions)) {
@@ -38,10 +41,10 @@ async function onPreBuild({ inputs, constants, netlifyConfig, utils }) {
       netlifyConfig.functions[name].included_files = [
         ...(netlifyConfig.functions[name].included_files ?? []),
         ...staged.includedFiles,
-        path.relative(site.root, path.join(__dirname, 'runtime/start.py')),
+        `${path.relative(site.root, path.join(__dirname, 'runtime'))}/**`,
       ]
     }
-    writeEntries(site.root, entries)
+    writeEntries(site.root, '.mjs', entries)
   })
 }
 
@@ -59,6 +62,28 @@ async function onPostBuild({ constants, utils }) {
     }
     if (state.not_for_deploying) console.log(`\nTHIS BUILD IS NOT FOR DEPLOYING: ${state.not_for_deploying}\n`)
   })
+}
+
+/** The variables that Netlify hands to each function, as far as the build sees them: their sizes, never their values. */
+function measureVariables(variables) {
+  const sizes = Object.entries(variables).map(([name, value]) => [name, Buffer.byteLength(`${name}${value}`)])
+  const bytes = sizes.reduce((sum, [, size]) => sum + size, 0)
+  const largest = sizes.sort(([, one], [, other]) => other - one).slice(0, 5)
+  const shown = largest.map(([name, size]) => `${name} (${size})`).join(', ')
+  if (bytes * 4 < LAMBDA_VARIABLES_LIMIT * 3) return
+  console.log(
+    `\nThe site's variables have ${bytes} bytes with their names, and those of a function may have ${LAMBDA_VARIABLES_LIMIT} together, ` +
+      `or a deploy fails. Shorten the largest, or take the scope Functions away where none needs it: ${shown}.\n`,
+  )
+}
+
+/** Runs the site's own check of its settings. */
+function check(site, inputs, functions) {
+  if (!inputs.check) return
+  const regions = Object.keys(site.functions).map((name) => [name, (functions[name] ?? functions['*'])?.region ?? null])
+  const told = { context: process.env.CONTEXT ?? null, regions: Object.fromEntries(regions) }
+  const ran = spawnSync(findPython(inputs, site.root), [inputs.check, JSON.stringify(told)], { stdio: ['ignore', 'inherit', 'inherit'] })
+  if (ran.status !== 0) throw new SiteError(`${inputs.check} stopped the build: the reason is above.`)
 }
 
 /** Runs build/stage.py, which leaves what it did in STATE/staged.json. */

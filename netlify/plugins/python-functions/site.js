@@ -15,7 +15,7 @@ class SiteError extends Error {}
 /**
  * @returns {{root: string, functionsFolder: string,
  *   functions: Record<string, {handler: string, timeoutMs: number, cors: object | null}>,
- *   include: string[], watch: string[], requirements: string, maxWorkers: number}}
+ *   include: string[], watch: string[], requirements: string, maxWorkers: number, addresses: string[]}}
  */
 function describeSite(inputs, constants, root = process.cwd()) {
   const functionsFolder = path.relative(root, path.resolve(root, constants.FUNCTIONS_SRC ?? 'netlify/functions'))
@@ -29,18 +29,23 @@ function describeSite(inputs, constants, root = process.cwd()) {
     watch: [...new Set(watch)],
     requirements: inputs.requirements,
     maxWorkers: inputs.max_workers,
+    addresses: inputs.addresses ?? [],
   }
 }
 
 /** Every NAME.py of the functions folder is a function, unless its name begins with `_`. */
 function findFunctions(root, folder, inputs) {
-  let names
-  try {
-    names = fs.readdirSync(path.join(root, folder))
-  } catch {
-    names = []
+  const parts = folder.split(path.sep)
+  if (parts.some((part) => !/^[A-Za-z0-9_-]+$/.test(part))) {
+    throw new SiteError(`The functions folder ${folder} cannot be imported: choose one inside the site without dots in its name.`)
   }
+  const names = fs.existsSync(path.join(root, folder)) ? fs.readdirSync(path.join(root, folder)) : []
   const python = names.filter((name) => name.endsWith('.py') && !name.startsWith('_')).map((name) => name.slice(0, -3))
+  if (python.length === 0) {
+    throw new SiteError(
+      `There is no Python function in ${folder}: put NAME.py there, or name another folder as \`functions\` below [build] in netlify.toml.`,
+    )
+  }
   const functions = {}
   for (const name of python.sort()) {
     if (!/^[A-Za-z0-9_-]+$/.test(name)) {
@@ -50,7 +55,7 @@ function findFunctions(root, folder, inputs) {
     if (other) throw new SiteError(`${folder}/${name}.py and ${folder}/${other} would be the same function: rename one.`)
     const seconds = Number(inputs.timeouts?.[name] ?? inputs.timeout_seconds)
     if (!(seconds > 0)) throw new SiteError(`The time limit of the function ${name} must be a number of seconds.`)
-    const module = [...folder.split(path.sep), name].join('.')
+    const module = [...parts, name].join('.')
     functions[name] = { handler: `${module}.handler`, timeoutMs: seconds * 1000, cors: corsOf(name, inputs.cors) }
   }
   const stranger = (inputs.cors?.functions ?? []).find((name) => !(name in functions))
@@ -90,8 +95,11 @@ function findPython(inputs, root) {
 /** The version to deploy, as in "3.13", where the site says one. */
 function wantedVersion(inputs, root) {
   const file = path.join(root, 'runtime.txt')
-  const said = inputs.python_version ?? (fs.existsSync(file) ? fs.readFileSync(file, 'utf8') : '')
-  return /(\d+\.\d+)/.exec(said)?.[1] ?? null
+  const text = inputs.python_version ?? (fs.existsSync(file) ? fs.readFileSync(file, 'utf8').trim() : '')
+  if (String(text) === '') return null
+  const [, version, minor] = /^(?:python-)?(3\.(\d+))(?:\.\d+)?$/.exec(text) ?? []
+  if (!(minor >= 11)) throw new SiteError(`"${text}" is no Python to deploy: runtime.txt must say 3.11 or later, as in "3.13".`)
+  return version
 }
 
 function runs(python) {

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -110,19 +109,18 @@ def through_uv(order: dict[str, Any], wanted: str) -> Path:
 
 
 def find_uv(order: dict[str, Any]) -> list[str]:
-    on_path = shutil.which("uv")
-    if on_path:
-        return [on_path]
-    if run([sys.executable, "-m", "uv", "--version"]).returncode == 0:
-        return [sys.executable, "-m", "uv"]
+    """The pinned uv: the one that is here, where it is that version, else one that pip installs, by its hash."""
     pinned = Path(__file__).with_name("uv-requirements.txt")
-    tools = Path(order["state"]) / f"uv-{digest(pinned.read_bytes())}"
-    if not (tools / "bin/uv").exists():
-        say("installing uv")
-        options = ["--quiet", "--require-hashes", "--only-binary=:all:", "--target", str(tools), "-r", str(pinned)]
-        pip = run([*pip_of(sys.executable), "install", *options])
-        if pip.returncode != 0:
-            raise NotDeployable(f"uv could not be installed ({last_line(pip.stderr)})")
+    version = pinned.read_text().partition("uv==")[2].split()[0]
+    tools = Path(order["state"]) / f"uv-{version}"
+    for uv in (["uv"], [sys.executable, "-m", "uv"], [str(tools / "bin/uv")]):
+        if run([*uv, "--version"]).stdout.split()[1:2] == [version]:
+            return uv
+    say(f"installing uv {version}")
+    options = ["--quiet", "--require-hashes", "--only-binary=:all:", "--target", str(tools), "-r", str(pinned)]
+    pip = run([*pip_of(sys.executable), "install", *options])
+    if pip.returncode != 0:
+        raise NotDeployable(f"uv could not be installed ({last_line(pip.stderr)})")
     return [str(tools / "bin/uv")]
 
 

@@ -54,7 +54,23 @@ NOT_NEEDED = {
 NOT_NEEDED_PATTERNS = re.compile(r"(config-\d.*|.*\.(a|o|h|pyi|exe)|(_tkinter|_test|_ctypes_test|xx).*\.so)$")
 # Of the packages, besides their tests: type stubs and sources of C extensions.
 NOT_NEEDED_IN_PACKAGES = re.compile(r".*\.(pyi|h|hpp|c|cc|cpp|pyx|pxd|a|o)$")
+NO_NETWORK = re.compile(r"Retrying \(Retry|ConnectionError|ConnectTimeout|ReadTimeout|Could not fetch URL")
+WITH_HASHES = "Write it with `pip-compile --generate-hashes` or `uv pip compile --generate-hashes`."
+# Of the site's files, what is a tool's or an editor's.
+NOT_THE_SITES = re.compile(r".*~|#.*#|.*\.(sw[a-z]|tmp|bak|orig|rej|pyc)|__pycache__")
 TOOLS = {"pip", "setuptools", "wheel", "pkg_resources", "_distutils_hack"}
+
+
+def check_requirements(file: Path) -> None:
+    """What pip would say in many words, in a sentence."""
+    if not file.exists():
+        raise CannotBuild(f"{file.name} is missing: it names the packages of the functions, with hashes. {WITH_HASHES}")
+    lines = re.sub(r"\\\r?\n", " ", file.read_text()).splitlines()
+    wanted = [line.strip() for line in lines if line.strip() and not line.strip().startswith(("#", "-"))]
+    if without := [line.split()[0] for line in wanted if "--hash=" not in line]:
+        raise CannotBuild(f"{file.name} names {without[0]} without a hash. {WITH_HASHES}")
+    if wanted and not any(re.match(r"awslambdaric\b", line) for line in wanted):
+        raise CannotBuild(f"{file.name} does not name awslambdaric, which calls the handlers: add it, with its hash.")
 
 
 # ---- The Python tree -------------------------------------------------------------------------------------------------
@@ -123,12 +139,27 @@ def install_packages(order: dict[str, Any], interpreter: Interpreter, tree: Path
     pip = run([*pip_of(str(interpreter.executable)), *options])
     if pip.returncode != 0:
         why = last_line(pip.stderr)
+        if not NO_NETWORK.search(pip.stderr):
+            raise CannotBuild(what_pip_refused(order, interpreter, pip.stderr))
         if deployable:
             raise NotDeployable(f"the packages of {order['requirements']} could not be installed ({why})")
         say(f"the packages could not be downloaded ({why}): taking those installed here")
         shutil.rmtree(target)
         copy_installed_packages(Path(order["requirements"]), target)
     prune_packages(target)
+
+
+def what_pip_refused(order: dict[str, Any], interpreter: Interpreter, said: str) -> str:
+    name = Path(order["requirements"]).name
+    if missing := re.search(r"No matching distribution found for (\S+)", said):
+        return (
+            f"{missing[1]} has no wheel for CPython {interpreter.version} on Linux x86_64"
+            f" (manylinux_2_{NEWEST_MANYLINUX} or older): take a version in {name} that has one, or another package."
+        )
+    if "DO NOT MATCH THE HASHES" in said:
+        found = re.search(r"^\s+(\S+==\S+) from ", said, re.MULTILINE)
+        return f"A file of {found[1] if found else 'a package'} has another hash than {name} says. {WITH_HASHES}"
+    return f"pip does not install {name}: {last_line(said)}."
 
 
 def copy_installed_packages(requirements: Path, target: Path) -> None:
@@ -209,10 +240,12 @@ def site_tree(order: dict[str, Any], tree: Path, version: str, not_for_deploying
     root, site = Path(order["root"]), Path(order["state"]) / "site"
     shutil.rmtree(site, ignore_errors=True)
     site.mkdir(parents=True)
-    patterns = [f"{order['functions_folder']}/**/*.py", *order["include"]]
-    for pattern in patterns:
+    taken = taken_by_git(root)
+    for pattern in (f"{order['functions_folder']}/**/*.py", *order["include"]):
         found = False
         for file in matching(root, pattern):
+            if taken is not None and file not in taken:
+                continue
             found = True
             destination = site / file.relative_to(root)
             destination.parent.mkdir(parents=True, exist_ok=True)
@@ -226,11 +259,30 @@ def site_tree(order: dict[str, Any], tree: Path, version: str, not_for_deploying
 
 
 def matching(root: Path, pattern: str) -> Iterator[Path]:
-    if pattern.endswith("/**"):
-        pattern += "/*"
-    for file in sorted(root.glob(pattern)):
-        if file.is_file() and "__pycache__" not in file.parts:
-            yield file
+    """The files of a pattern, without hidden ones that it does not name, editors' copies and caches."""
+
+    def is_the_sites(path: Path) -> bool:
+        hidden = (part for part in path.parts if part.startswith(".") and part not in pattern)
+        return not any(hidden) and not any(map(NOT_THE_SITES.fullmatch, path.parts))
+
+    for file in sorted(root.glob(f"{pattern}/*" if pattern.endswith("/**") else pattern)):
+        if not file.is_file() or not is_the_sites(file.relative_to(root)):
+            continue
+        target = file.resolve()
+        if not target.is_relative_to(root.resolve()) or not is_the_sites(target.relative_to(root.resolve())):
+            raise CannotBuild(
+                f"{file.relative_to(root)} is a link to a file that does not travel: put a copy in its place."
+            )
+        yield file
+
+
+def taken_by_git(root: Path) -> set[Path] | None:
+    """The files that git has or would take. None: this folder is in no repository, or in an ignored part of one."""
+    git = ["git", "-C", str(root)]
+    if run([*git, "check-ignore", "--quiet", "."]).returncode != 1:
+        return None
+    listed = run([*git, "ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+    return {root / name for name in listed.stdout.split("\0")} if listed.returncode == 0 else None
 
 
 # ---- Everything, in order --------------------------------------------------------------------------------------------
@@ -238,10 +290,7 @@ def matching(root: Path, pattern: str) -> Iterator[Path]:
 
 def stage(order: dict[str, Any]) -> None:
     requirements, state = Path(order["requirements"]), Path(order["state"])
-    if not requirements.exists():
-        raise CannotBuild(f"{requirements.name} is missing: it names the packages of the functions, with hashes.")
-    if not order["functions"]:
-        raise CannotBuild(f"There is no function in {order['functions_folder']}.")
+    check_requirements(requirements)
     wanted = order["python_version"] or f"{sys.version_info.major}.{sys.version_info.minor}"
 
     state.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
 'use strict'
 
 // The handler of every function in `netlify dev`: passes the event to the supervisor of the Python functions, and starts
-// that one when there is none. Keeps nothing in memory, because the CLI may load it afresh for every request, in its own
-// process or in a worker thread; what is known about the supervisor is in a file named after the CLI's process.
+// that one when there is none. Keeps nothing in memory, because the CLI loads it afresh for every request; what is known
+// about the supervisor is in a file named after the CLI's process.
 
 const { spawn } = require('node:child_process')
 const fs = require('node:fs')
@@ -20,26 +20,28 @@ const START_LIMIT_MS = 10_000
  */
 function forward(name, site) {
   const addressFile = path.join(site.root, site.state, `dev-${process.pid}.json`)
-  return async (event, context = {}) => {
+  return async (event, context) => {
     const arrivedMs = performance.now()
     const { timeoutMs, cors } = site.functions[name]
+    if (!isOurs(event.headers.host, site.addresses)) return problem('unknown_host')
     try {
       const supervisor = await findOrStart(addressFile, site)
-      return await call(supervisor, {
-        name,
-        event,
-        context: {
-          requestId: context.awsRequestId,
-          clientContext: context.clientContext,
-          limitMs: timeoutMs - (performance.now() - arrivedMs),
-        },
-      })
+      const limitMs = timeoutMs - (performance.now() - arrivedMs)
+      const message = { name, event, environment: process.env, context: { requestId: context.awsRequestId, limitMs } }
+      return await call(supervisor, message)
     } catch (error) {
       const detail = `The supervisor of the Python functions did not answer: ${error.message}. The next request starts it again.`
       process.stderr.write(`◈ ${name}  ${detail}\n`)
       return problem('function_unavailable', detail, { event, cors })
     }
   }
+}
+
+/** Whether pages may call this host: one of another site may have given its own name our address (DNS rebinding). */
+function isOurs(host, addresses) {
+  const named = addresses.flatMap((variable) => (process.env[variable] ?? '').split(','))
+  const hosts = named.map((address) => URL.parse(address.trim())?.hostname)
+  return ['localhost', '127.0.0.1', '[::1]', ...hosts].includes(URL.parse(`http://${host}`)?.hostname)
 }
 
 async function findOrStart(addressFile, site) {

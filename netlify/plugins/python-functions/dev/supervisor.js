@@ -86,7 +86,7 @@ function end() {
 const token = randomBytes(24).toString('hex')
 
 const server = http.createServer({ requestTimeout: 0, keepAliveTimeout: 0 }, (request, response) => {
-  if (request.headers['x-token'] !== token) {
+  if (request.headers['x-token'] !== token || request.headers.host !== `127.0.0.1:${server.address().port}`) {
     response.writeHead(403).end()
     return
   }
@@ -95,7 +95,8 @@ const server = http.createServer({ requestTimeout: 0, keepAliveTimeout: 0 }, (re
   request.on('end', async () => {
     lastRequestAt = Date.now()
     reloadWhatChanged()
-    const { name, event, context } = JSON.parse(Buffer.concat(chunks).toString('utf8'))
+    const { name, event, environment, context } = JSON.parse(Buffer.concat(chunks).toString('utf8'))
+    Object.assign(process.env, environment) // as the CLI has it now
     const answer = await poolOf(name).invoke(event, context)
     response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(answer))
   })

@@ -1,15 +1,17 @@
 'use strict'
 
-// The handler of a deployed function: one Python process, started while the platform loads this file, kept between
-// events, replaced when it dies or hangs.
+// A deployed function: one Python process, started while the platform loads this file, kept between events, replaced
+// when it dies or hangs.
 
 const fs = require('node:fs')
 const path = require('node:path')
+const { isMainThread } = require('node:worker_threads')
 
+const { eventOf, responseOf } = require('./modern.js')
 const { Pool } = require('./pool.js')
 
-// Time that is left here to answer when Python has used up the platform's.
-const MARGIN_MS = 1500
+// What the platform calls a deploy that is not the site's published one. Any other word leaves the build's in place.
+const ANOTHER_CONTEXT = /^(deploy-preview|branch-deploy|branch:.*|dev)$/
 
 // Where certificate authorities are kept: Amazon Linux, Debian. The bundled Python looks where its builder kept them.
 const CERTIFICATES = ['/etc/pki/tls/certs/ca-bundle.crt', '/etc/ssl/certs/ca-certificates.crt']
@@ -23,27 +25,19 @@ const CERTIFICATES = ['/etc/pki/tls/certs/ca-bundle.crt', '/etc/ssl/certs/ca-cer
  * @param {string} options.packages the folder of the packages in the unpacked zip
  * @param {number} options.timeoutMs
  * @param {string | null} options.commit the commit that was built: Netlify sets COMMIT_REF for the build only
+ * @param {string} options.context the deploy context that it was built for: as CONTEXT it is there for the build only
  * @param {object | null} options.cors see cors.js
  */
 function deployed(options) {
-  const pool = poolOf(options)
-  return (event, context = {}) => {
-    const left = context.getRemainingTimeInMillis?.()
-    return pool.invoke(event, {
-      requestId: context.awsRequestId,
-      functionArn: context.invokedFunctionArn,
-      clientContext: context.clientContext,
-      limitMs: left === undefined ? undefined : Math.max(left - MARGIN_MS, 0),
-    })
+  process.env.CONTEXT = options.context
+  const pool = start(options)
+  return async (request, context) => {
+    // A build for production may be deployed as a draft.
+    if (ANOTHER_CONTEXT.test(context.deploy?.context)) process.env.CONTEXT = context.deploy.context
+    const answer = await pool.invoke(await eventOf(request), { requestId: context.requestId })
+    if (!isMainThread) pool.close() // a local server of built functions: a thread for each request
+    return responseOf(answer)
   }
-}
-
-/** One for each function of this process: a local server of built functions loads an entry afresh for every request. */
-function poolOf(options) {
-  const pools = (globalThis[Symbol.for('python-functions')] ??= new Map())
-  const key = JSON.stringify(options)
-  if (!pools.has(key)) pools.set(key, start(options))
-  return pools.get(key)
 }
 
 function start({ name, handler, root, python, packages, timeoutMs, commit, cors }) {

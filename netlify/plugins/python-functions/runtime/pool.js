@@ -11,6 +11,7 @@
 
 const { randomUUID } = require('node:crypto')
 
+const { responseOf } = require('./modern.js')
 const { problem } = require('./problems.js')
 const { Worker } = require('./worker.js')
 
@@ -41,7 +42,7 @@ class Pool {
   /**
    * Hands an event to Python. Never throws.
    * @param {object} event
-   * @param {object} [context] `requestId`, `functionArn`, `clientContext`, and `limitMs` where less time is left than usual
+   * @param {object} [context] `requestId`, and `limitMs` where less time is left than usual
    * @returns {Promise<{statusCode: number, headers?: object, body?: string}>}
    */
   invoke(event, context = {}) {
@@ -55,8 +56,7 @@ class Pool {
       const limitMs = Math.min(this.options.timeoutMs, context.limitMs ?? Infinity)
       this.waiting.push({
         event,
-        context,
-        requestId: context.requestId || randomUUID(),
+        requestId: /^[\w-]{1,64}$/.exec(context.requestId ?? '')?.[0] ?? randomUUID(),
         arrivedMs: this.awakeMs,
         arrivedAt: Date.now(),
         limitMs,
@@ -128,19 +128,10 @@ class Pool {
 
   #give(worker, request) {
     this.running.set(worker, request)
-    const { context } = request
     const left = request.limitMs - (this.awakeMs - request.arrivedMs)
     const headers = {
       'lambda-runtime-deadline-ms': String(Math.round(Date.now() + left)),
-      'lambda-runtime-invoked-function-arn': context.functionArn || `arn:aws:lambda:local:0:function:${this.options.name}`,
-    }
-    const clientContext = context.clientContext && JSON.stringify(context.clientContext)
-    // A header may hold visible ASCII only, else Node throws. Both values come from the platform and do.
-    for (const [name, value] of [
-      ['lambda-runtime-trace-id', process.env._X_AMZN_TRACE_ID],
-      ['lambda-runtime-client-context', clientContext],
-    ]) {
-      if (value && /^[\x20-\x7e]{3,8000}$/.test(value)) headers[name] = value
+      'lambda-runtime-invoked-function-arn': `arn:aws:lambda:local:0:function:${this.options.name}`,
     }
     worker.invoke(request.requestId, JSON.stringify(request.event), headers)
   }
@@ -278,18 +269,20 @@ function trace({ errorType, errorMessage, stackTrace = [] }) {
   return `${lines && `Traceback (most recent call last):\n${lines}`}${said({ errorType, errorMessage })}`
 }
 
-/** Why Netlify would not take this as an HTTP answer, or null. */
-function whatIsWrongWith(response) {
-  if (response === null || typeof response !== 'object' || Array.isArray(response)) {
+/** Why this is no HTTP answer, or null. What it holds is not said: it goes into the log. */
+function whatIsWrongWith(answer) {
+  if (answer === null || typeof answer !== 'object' || Array.isArray(answer)) {
     return 'the handler did not return a dict with a statusCode'
   }
-  const { statusCode, body, headers } = response
+  const { statusCode, body } = answer
   if (!Number.isInteger(statusCode) || statusCode < 200 || statusCode > 599) {
     return 'the handler returned no statusCode between 200 and 599'
   }
   if (body !== undefined && body !== null && typeof body !== 'string') return 'the handler returned a body that is no text'
-  if (headers !== undefined && (headers === null || typeof headers !== 'object' || Array.isArray(headers))) {
-    return 'the handler returned headers that are no dict'
+  try {
+    responseOf(answer)
+  } catch {
+    return 'the handler returned headers that HTTP does not allow'
   }
   return null
 }

@@ -1,6 +1,6 @@
 'use strict'
 
-// The answers a caller gets when Python gave none: RFC 9457 problem details, always 502, with a stable `code`.
+// The answers a caller gets when Python gave none: RFC 9457 problem details, 502 where nothing else is said, with a stable `code`.
 // The `detail` is written for strangers. Only `netlify dev` adds what Python said (`shown`).
 
 const { corsHeaders, preflight } = require('./cors.js')
@@ -26,6 +26,11 @@ const PROBLEMS = {
     title: 'The function failed',
     detail: 'Some of its work may have been done. Ask what became of it before sending the request again.',
   },
+  unknown_host: {
+    status: 421,
+    title: '`netlify dev` is not called by this name',
+    detail: 'It may be called as localhost, and by the addresses in the variables that the plugin\'s input `addresses` names.',
+  },
 }
 
 // The same headers as in every answer of Python: shared/edge.py.
@@ -49,11 +54,11 @@ const SECURITY_HEADERS = {
 function problem(code, shown, { event, cors } = {}) {
   const goAhead = preflight(cors, event)
   if (goAhead) return { statusCode: 204, headers: { ...SECURITY_HEADERS, ...goAhead }, body: '' }
-  const { title, detail } = PROBLEMS[code]
+  const { status = 502, title, detail } = PROBLEMS[code]
   return {
-    statusCode: 502,
+    statusCode: status,
     headers: { 'content-type': 'application/problem+json', ...SECURITY_HEADERS, ...corsHeaders(cors, event) },
-    body: JSON.stringify({ type: 'about:blank', title, status: 502, code, detail: shown || detail }),
+    body: JSON.stringify({ type: 'about:blank', title, status, code, detail: shown || detail }),
   }
 }
 

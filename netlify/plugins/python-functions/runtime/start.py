@@ -4,6 +4,8 @@ Promises, beyond what ``python -m awslambdaric HANDLER`` does:
 
 - the site's root is importable, whatever the working directory is, and so are the packages in the folder given;
 - the process never outlives its parent: it ends when its standard input, a pipe held by the parent, is closed;
+- a variable that changed in the parent's environment is changed here before the handler gets its next event: the first
+  line of what the parent hands over names these variables;
 - the parent knows whether a process that died had taken its event: a byte on descriptor 3 says so beforehand;
 - an exception that ends the import of the handler's module, or that the handler lets out, is told with its whole
   traceback (``whole``, on a developer's machine), or by its type and the places it passed and nothing else
@@ -13,6 +15,7 @@ Use: ``python start.py whole|places MODULE.FUNCTION SITE_ROOT [PACKAGES]``, ``AW
 """
 
 import importlib
+import json
 import os
 import re
 import sys
@@ -46,13 +49,21 @@ def main(how: str, handler: str, site_root: str, *packages: str) -> None:
     from awslambdaric import bootstrap
     from awslambdaric.lambda_runtime_client import LambdaRuntimeClient
 
+    # The parent's port takes what begins with a secret. awslambdaric's own client for errors needs it in each path.
+    address, _, secret = os.environ["AWS_LAMBDA_RUNTIME_API"].partition("/")
+
     class Client(LambdaRuntimeClient):  # type: ignore[misc]
         def wait_next_invocation(self) -> Any:
             event = super().wait_next_invocation()
+            changed, _, event.event_body = event.event_body.partition(b"\n")
+            change_environment(json.loads(changed))
             os.write(TAKEN, b".")
             return event
 
-    client = Client(os.environ["AWS_LAMBDA_RUNTIME_API"])
+        def call_rapid(self, method: str, endpoint: str, *how: Any, **more: Any) -> None:
+            super().call_rapid(method, f"/{secret}{endpoint}", *how, **more)
+
+    client = Client(address)
     try:
         importlib.import_module(handler.rpartition(".")[0])
     except Exception as error:
@@ -69,6 +80,14 @@ def main(how: str, handler: str, site_root: str, *packages: str) -> None:
     make_error = bootstrap.make_error
     bootstrap.make_error = lambda message, *told: without_values(make_error(message, *told))
     bootstrap.run(handler, client)
+
+
+def change_environment(changed: dict[str, str | None]) -> None:
+    for name, value in changed.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 def where_it_broke(error: BaseException) -> str:

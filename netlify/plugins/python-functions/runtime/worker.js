@@ -5,11 +5,12 @@
 // AWS's runtime client for Python (awslambdaric) asks `GET …/runtime/invocation/next` for an event, calls the handler,
 // and posts what it returned to `…/invocation/ID/response`, or what it raised to `…/invocation/ID/error`. An import
 // that fails is posted to `…/runtime/init/error`. This file is the other side of that conversation, on a loopback port
-// of its own, for one process and one event at a time.
+// of its own, for one process and one event at a time. A secret in the path keeps other programs of the machine out.
 //
 // States: starting → idle ⇄ busy, and from each of them (leaving →) dead. `pool.js` decides what a worker does; this file reports what happened.
 
 const { spawn } = require('node:child_process')
+const { randomBytes } = require('node:crypto')
 const { EventEmitter } = require('node:events')
 const http = require('node:http')
 const path = require('node:path')
@@ -19,12 +20,13 @@ const MAX_ANSWER_BYTES = 6 * 1024 * 1024 // Lambda's limit for a synchronous ans
 const TAIL_CHARACTERS = 2000
 
 // Variables that the platform sets for its Node runtime. awslambdaric would use them too.
-const NOT_FOR_PYTHON = [
-  '_LAMBDA_TELEMETRY_LOG_FD',
-  'AWS_LAMBDA_INITIALIZATION_TYPE',
-  'AWS_LAMBDA_MAX_CONCURRENCY',
-  'AWS_EXECUTION_ENV',
-]
+const NOT_FOR_PYTHON = {
+  _LAMBDA_TELEMETRY_LOG_FD: null,
+  _X_AMZN_TRACE_ID: null,
+  AWS_LAMBDA_INITIALIZATION_TYPE: null,
+  AWS_LAMBDA_MAX_CONCURRENCY: null,
+  AWS_EXECUTION_ENV: null,
+}
 
 /**
  * Emits `idle` (it waits for an event), `answered` (requestId, {response} or {error}), `init-error` (error) and, once,
@@ -52,6 +54,7 @@ class Worker extends EventEmitter {
     this.initError = null
     this.stderrTail = ''
     this.poll = null // the open answer to awslambdaric's `next`
+    this.token = randomBytes(24).toString('hex')
     this.eventWasTaken = false // start.py has said so: from then on the handler may have begun
 
     // No time limits here: the platform may freeze both processes for hours between two requests, and a connection
@@ -68,8 +71,9 @@ class Worker extends EventEmitter {
     return this.process?.pid
   }
 
-  /** Hands an event to an idle worker. */
-  invoke(requestId, payload, headers) {
+  /** Hands an event to an idle worker, and before it, on a line of its own, the variables that changed meanwhile. */
+  invoke(requestId, event, headers) {
+    const payload = `${JSON.stringify(this.#changedVariables())}\n${event}`
     this.state = 'busy'
     this.requestId = requestId
     this.stderrTail = ''
@@ -96,9 +100,10 @@ class Worker extends EventEmitter {
     if (this.state === 'dead') return
     const { name, handler, python, pythonFlags = [], root, packages, env = {}, showErrors } = this.options
     this.address = `127.0.0.1:${this.server.address().port}`
-    const environment = {
-      ...process.env,
-      AWS_LAMBDA_RUNTIME_API: this.address,
+    this.known = { ...process.env }
+    this.ours = {
+      ...NOT_FOR_PYTHON,
+      AWS_LAMBDA_RUNTIME_API: `${this.address}/${this.token}`,
       AWS_LAMBDA_FUNCTION_NAME: name,
       LAMBDA_TASK_ROOT: root,
       _HANDLER: handler,
@@ -107,12 +112,11 @@ class Worker extends EventEmitter {
       TZ: ':UTC', // as on Lambda
       ...env,
     }
-    for (const [variable, value] of Object.entries(environment)) if (value === null) delete environment[variable]
-    for (const variable of NOT_FOR_PYTHON) delete environment[variable]
+    const environment = Object.entries({ ...this.known, ...this.ours }).filter(([, value]) => value !== null)
     const start = [path.join(__dirname, 'start.py'), showErrors ? 'whole' : 'places', handler, root]
     this.process = spawn(python, [...pythonFlags, ...start, ...(packages ? [packages] : [])], {
       cwd: root,
-      env: environment,
+      env: Object.fromEntries(environment),
       // Standard input stays open as long as this process lives: start.py ends Python when it closes.
       stdio: ['pipe', 'pipe', 'pipe', 'pipe'],
     })
@@ -137,6 +141,16 @@ class Worker extends EventEmitter {
     this.process.on('exit', (exitCode, signal) => setTimeout(died_once, 50, exitCode, signal))
   }
 
+  /** The platform hands some over anew with each request: the credential of a database, and all the rest at the first. */
+  #changedVariables() {
+    const changed = {}
+    for (const name of Object.keys({ ...this.known, ...process.env })) {
+      if (!(name in this.ours) && this.known[name] !== process.env[name]) changed[name] = process.env[name] ?? null
+    }
+    this.known = { ...process.env }
+    return changed
+  }
+
   #died({ exitCode = null, signal = null, message = null }) {
     if (this.state === 'dead') return
     this.state = 'dead'
@@ -146,16 +160,16 @@ class Worker extends EventEmitter {
   }
 
   #serve(request, response) {
-    // Only awslambdaric speaks to this port: a web page that guesses it is refused by its own headers.
-    if (request.headers.host !== this.address || request.headers.origin || request.headers['sec-fetch-mode']) {
+    const api = `/${this.token}${API}`
+    if (request.headers.host !== this.address || !request.url.startsWith(`${api}/`)) {
       response.writeHead(403).end()
       return
     }
-    if (request.method === 'GET' && request.url === `${API}/invocation/next`) {
+    if (request.method === 'GET' && request.url === `${api}/invocation/next`) {
       this.#next(response)
       return
     }
-    if (request.method === 'POST' && request.url === `${API}/init/error`) {
+    if (request.method === 'POST' && request.url === `${api}/init/error`) {
       read(request, (body) => {
         this.initError = parsed(body) ?? { errorType: 'InitError', errorMessage: 'unreadable' }
         accept(response)
