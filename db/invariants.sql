@@ -1,6 +1,12 @@
 -- What must be true at any moment. Each query names the rows that break one rule, and finds none in healthy books.
 -- They only read: an operator may run them on production, all with `make verify`, or one by one.
 
+-- tables_are_in_public: the functions look for their tables in schema public; else the schema where they are, and nothing more
+SELECT min(n.nspname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relname = 'callback_inbox' AND c.relkind = 'r' AND n.nspname NOT LIKE 'pg\_%'
+  AND to_regclass('public.callback_inbox') IS NULL
+HAVING count(*) > 0;
+
 -- paid_has_evidence: a paid payment has one confirmation, of its exact amount, with a receipt unless a query confirmed it
 SELECT t.id FROM transactions t
 LEFT JOIN payment_confirmations c ON c.transaction_id = t.id

@@ -10,6 +10,9 @@ database is stamped with it; a database with the other stamp is refused.
     python -m db.migrate --list    apply nothing; print each file and whether it is applied
     python -m db.migrate --roles   apply what is missing, then db/roles.sql: the functions' own role, lipa_functions
 
+The tables are in schema public, whoever migrates. The shop takes payments meanwhile: a file waits 2 s for a lock, lets
+everybody through who queued behind it, and tries again, for ten minutes.
+
 Exit codes: 0 done · 1 refused, or something is missing (--check) · 2 wrong use · 3 the database did not answer.
 """
 
@@ -20,15 +23,19 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from shared.database import (
+    Busy,
     CommitUnknown,
     Database,
     DatabaseError,
     DatabaseUnavailable,
+    NotAllowed,
     Row,
     StatementFailed,
     Transaction,
@@ -36,6 +43,7 @@ from shared.database import (
 from shared.environment import Misconfigured
 from shared.settings import database_url
 
+T = TypeVar("T")
 MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 ROLES = Path(__file__).resolve().parent / "roles.sql"
 FILE_NAME = re.compile(r"[0-9]{4}_[a-z0-9_-]+\.sql")
@@ -43,7 +51,13 @@ FILE_NAME = re.compile(r"[0-9]{4}_[a-z0-9_-]+\.sql")
 ENDS_THE_TRANSACTION = re.compile(
     r"^\s*(BEGIN|START\s+TRANSACTION|COMMIT|ROLLBACK)\b[^\n]*;", re.IGNORECASE | re.MULTILINE
 )
+WAITS_BRIEFLY = re.compile(r"(\s|--[^\n]*\n)*SET LOCAL lock_timeout = '2s';")
+"""How each file after the first begins: Netlify applies files too, and everybody queues behind one that waits."""
 LOCK = "SELECT pg_advisory_xact_lock(4538)"
+LOCK_TIMEOUT_S = 2
+PAUSE_S = 1
+"""For those who queued behind a file that waited."""
+PATIENCE_S = 600
 ENVIRONMENTS = ("sandbox", "production")
 
 
@@ -83,28 +97,76 @@ def read_migrations(folder: Path = MIGRATIONS) -> list[Migration]:
         sql = path.read_text(encoding="utf-8")  # whatever line ends git checked out
         if ENDS_THE_TRANSACTION.search(sql):
             raise MigrationRefused(f"{path.name}: each file is one transaction already; take BEGIN and COMMIT out")
+        if migrations and not WAITS_BRIEFLY.match(sql):
+            raise MigrationRefused(
+                f"{path.name}: begin it with SET LOCAL lock_timeout = '2s'; the shop waits behind it"
+            )
         migrations.append(Migration(path.stem, sql))
     return migrations
 
 
-def migrate(database: Database, migrations: Sequence[Migration], environment: str | None = None) -> list[str]:
+def migrate(
+    database: Database,
+    migrations: Sequence[Migration],
+    environment: str | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> list[str]:
     """Applies what is missing, stamps the environment, and returns the names of what this run applied.
 
-    Raises MigrationRefused, or DatabaseError where the database did not do it: then the files before it are applied.
+    A file that does not get its locks is tried again; `say` is given a line about who holds them. Raises
+    MigrationRefused, or DatabaseError where the database did not do it: then the files before it are applied.
     """
     applied: list[str] = []
+    while name := _patiently(database, lambda: _next(database, migrations, environment), say):
+        applied.append(name)
+    return applied
+
+
+def _next(database: Database, migrations: Sequence[Migration], environment: str | None) -> str | None:
+    """One transaction: the next file that is missing, and its name; None: nothing was missing."""
+    with database.transaction() as tx:
+        tx.run(LOCK)
+        _make_records(tx)
+        found = _state(tx, migrations)
+        for migration in found.applied:  # what Netlify applied must not change any more either
+            _record(tx, migration, "netlify")
+        _stamp(tx, environment)
+        if not found.missing:
+            return None
+        _apply(tx, found.missing[0])
+    return found.missing[0].name
+
+
+def _patiently(database: Database, work: Callable[[], T], say: Callable[[str], None]) -> T:
+    until, said = time.monotonic() + PATIENCE_S, ""
     while True:
-        with database.transaction() as tx:
-            tx.run(LOCK)
-            _make_records(tx)
-            found = _state(tx, migrations)
-            for migration in found.applied:  # what Netlify applied must not change any more either
-                _record(tx, migration, "netlify")
-            _stamp(tx, environment)
-            if not found.missing:
-                return applied
-            _apply(tx, found.missing[0])
-        applied.append(found.missing[0].name)
+        try:
+            return work()
+        except Busy:
+            if time.monotonic() >= until:
+                raise
+        holders = ", ".join(_said_of(row) for row in database.rows(WHO_HOLDS_LOCKS)) or "nobody any more"
+        if holders != said:
+            say(f"waits for locks, and tries again until it is through; they are held by {holders}")
+            said = holders
+        time.sleep(PAUSE_S)
+
+
+WHO_HOLDS_LOCKS = """
+    SELECT a.pid, left(coalesce(nullif(a.application_name, ''), 'a session'), 40) AS program, a.usename AS name,
+           floor(extract(epoch FROM clock_timestamp() - a.xact_start)) AS since_s
+    FROM pg_stat_activity a
+    WHERE a.pid <> pg_backend_pid() AND a.datname = current_database() AND EXISTS (
+        SELECT FROM pg_locks l LEFT JOIN pg_class c ON c.oid = l.relation AND c.relkind = 'r'
+        WHERE l.pid = a.pid AND l.granted
+          AND (c.relnamespace = to_regnamespace('public') OR l.locktype = 'advisory' AND l.objid = 4538))
+    ORDER BY a.xact_start LIMIT 3
+"""
+
+
+def _said_of(row: Row) -> str:
+    since = "" if row["since_s"] is None else f", since {10 * (int(row['since_s']) // 10)} s"
+    return f"{row['program']} (process {row['pid']}, user {row['name']}{since})"
 
 
 def grant_roles(database: Database) -> None:
@@ -148,8 +210,13 @@ def _make_records(tx: Transaction) -> None:
 
 
 def _state(tx: Transaction, migrations: Sequence[Migration]) -> State:
+    _refuse_an_unfit_database(tx)
     ours = {row["name"]: row["sha256"] for row in _rows(tx, "lipa.migrations")}
     names = ours.keys() | {row["name"] for row in _rows(tx, "netlify.migrations")}
+    if "0001_schema" in names and not _exists(tx, "public.callback_inbox"):
+        raise MigrationRefused(
+            "the tables were made, and are gone: restore them; or DROP SCHEMA lipa CASCADE and migrate again"
+        )
     if ahead := sorted(ours.keys() - {migration.name for migration in migrations}):
         raise MigrationRefused(
             f"the database has {', '.join(ahead)}, which this checkout does not have: use the checkout that applied "
@@ -169,14 +236,42 @@ def _state(tx: Transaction, migrations: Sequence[Migration]) -> State:
     return State(applied, missing)
 
 
+def _refuse_an_unfit_database(tx: Transaction) -> None:
+    row = tx.row(FITNESS)
+    assert row is not None
+    if row["encoding"] != "UTF8":
+        raise MigrationRefused(
+            f"the database's encoding is {row['encoding']}, and names need UTF8: CREATE DATABASE … ENCODING 'UTF8'"
+        )
+    if not row["has_public"]:
+        raise MigrationRefused("the database has no schema public, where the tables belong: CREATE SCHEMA public")
+    if elsewhere := row["elsewhere"]:
+        raise MigrationRefused(
+            f"the tables are in schema {elsewhere}, and the functions look for them in public. If no payment was "
+            f"taken, DROP SCHEMA {', '.join(dict.fromkeys(('lipa', elsewhere)))} CASCADE and migrate again; else move "
+            f"each of them: ALTER TABLE {elsewhere}.NAME SET SCHEMA public, and ALTER FUNCTION the same"
+        )
+
+
+FITNESS = """
+    SELECT current_setting('server_encoding') AS encoding, to_regnamespace('public') IS NOT NULL AS has_public,
+           (SELECT min(n.nspname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE c.relname = 'callback_inbox' AND c.relkind = 'r' AND n.nspname NOT LIKE 'pg\\_%'
+              AND to_regclass('public.callback_inbox') IS NULL) AS elsewhere
+"""
+
+
 def _apply(tx: Transaction, migration: Migration) -> None:
+    tx.later("SELECT set_config('lipa.lock_tries', '1', true)")  # we try again ourselves, and say who holds the locks
     try:
         tx.script(migration.sql)
-    except (DatabaseUnavailable, CommitUnknown):
+    except (DatabaseUnavailable, CommitUnknown, Busy):
         raise
     except DatabaseError as error:
         by_hand = getattr(error, "sqlstate", "") in ("42P07", "42710")  # it exists already
         hint = " Was the schema loaded by hand? Begin with an empty database." * by_hand
+        if isinstance(error, NotAllowed):
+            hint = " Migrate as the owner of the database, or GRANT CREATE ON SCHEMA public to this user."
         raise MigrationRefused(f"{migration.name}.sql failed and was rolled back. {error}{hint}") from None
     _record(tx, migration, "lipa")
     if _exists(tx, "netlify.migrations"):
@@ -193,7 +288,7 @@ def _record(tx: Transaction, migration: Migration, applied_by: str) -> None:
 
 
 def _stamp(tx: Transaction, environment: str | None) -> None:
-    if environment is None or not _exists(tx, "installation"):
+    if environment is None or not _exists(tx, "public.installation"):
         return
     tx.run(
         "INSERT INTO installation (environment) VALUES (:environment) ON CONFLICT DO NOTHING", environment=environment
@@ -234,7 +329,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         print(f"db.migrate: refused: {refused}", file=sys.stderr)
         return 1
     except DatabaseError as error:
-        print(f"db.migrate: {error}", file=sys.stderr)
+        print(f"db.migrate: {error.explained()}", file=sys.stderr)
         return 3
 
 
@@ -242,7 +337,9 @@ def _run(environ: Mapping[str, str], chosen: argparse.Namespace) -> int:
     environment = environ.get("MPESA_ENV", "").strip() or None
     if environment not in (None, *ENVIRONMENTS):
         raise Misconfigured.of("MPESA_ENV", "'sandbox' or 'production'")
-    database = Database(database_url(environ), statement_timeout_s=300, lock_timeout_s=60, idle_timeout_s=60)
+    database = Database(
+        database_url(environ), statement_timeout_s=300, lock_timeout_s=LOCK_TIMEOUT_S, idle_timeout_s=60
+    )
     migrations = read_migrations()
     try:
         if chosen.check or chosen.list:
@@ -252,9 +349,9 @@ def _run(environ: Mapping[str, str], chosen: argparse.Namespace) -> int:
                 "Netlify applies the migrations of this database itself, at the next deploy: deploy first, "
                 "and run this again to stamp the environment"
             )
-        applied = migrate(database, migrations, environment)
+        applied = migrate(database, migrations, environment, _say)
         if chosen.roles:
-            grant_roles(database)
+            _patiently(database, lambda: grant_roles(database), _say)
     finally:
         database.close()
     for name in applied:
@@ -263,6 +360,10 @@ def _run(environ: Mapping[str, str], chosen: argparse.Namespace) -> int:
     if chosen.roles:
         print("lipa_functions has the rights of db/roles.sql; give it a password and it can log in: docs/database.md")
     return 0
+
+
+def _say(line: str) -> None:
+    print(f"db.migrate: {line}", file=sys.stderr, flush=True)
 
 
 def _netlify_has_begun(database: Database) -> bool:

@@ -68,7 +68,10 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     except NotPossible as refused:
         print(f"ops: {refused}", file=sys.stderr)
         return 1
-    except (Misconfigured, DatabaseError, WrongUse) as failed:
+    except DatabaseError as failed:
+        print(f"ops: {failed.explained()}", file=sys.stderr)
+        return 2
+    except (Misconfigured, WrongUse) as failed:
         print(f"ops: {failed}", file=sys.stderr)
         return 2
     finally:

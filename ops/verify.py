@@ -50,12 +50,16 @@ def _verify(session: Session, _: argparse.Namespace) -> int:
 
 
 def check(database: Database, keys: Sequence[AuditKey] | None = None) -> list[Result]:
-    """Every invariant, on one consistent view of the books; with `keys` the audit log too. Changes nothing."""
+    """Every invariant, on one consistent view of the books; with `keys` the audit log too. Changes nothing.
+
+    Where the tables are not even where the functions look, only that.
+    """
+    results: list[Result] = []
     with database.transaction(snapshot=True) as tx:
-        results = [
-            Result(name, promise, [str(next(iter(row.values()))) for row in tx.rows(sql)])
-            for name, promise, sql in read_invariants(INVARIANTS.read_text(encoding="utf-8"))
-        ]
+        for name, promise, sql in read_invariants(INVARIANTS.read_text(encoding="utf-8")):
+            results.append(Result(name, promise, [str(next(iter(row.values()))) for row in tx.rows(sql)]))
+            if name == "tables_are_in_public" and not results[-1].holds:
+                return results
     return results if keys is None else [*results, _signatures(database, keys)]
 
 

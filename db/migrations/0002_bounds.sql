@@ -1,6 +1,25 @@
 -- What a foreign hand, a wrong clock or a restore can write no longer stops anything or changes what is paid and mailed.
 SET LOCAL lock_timeout = '2s';
 
+-- All locks, before anything changes. Everybody queues behind a file that waits: after 2 s they are let through, and it tries
+-- again. So it does where Netlify applies it; db.migrate has it try once, says who holds the locks, and repeats it by itself.
+DO $$
+BEGIN
+    FOR tries_left IN REVERSE coalesce(nullif(current_setting('lipa.lock_tries', true), '')::integer, 60)..1 LOOP
+        BEGIN
+            LOCK TABLE transactions, callback_inbox, payment_confirmations, audit_log, outbox, invoices, invoice_years,
+                idempotency_keys, query_answers, push_callers, access_tokens, query_budget, mail_pause, incidents, sweeps,
+                audit_anchors, erasures, installation IN ACCESS EXCLUSIVE MODE;
+            EXIT;
+        EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+            IF tries_left = 1 THEN
+                RAISE;
+            END IF;
+            PERFORM pg_sleep(1);
+        END;
+    END LOOP;
+END $$;
+
 ALTER TABLE callback_inbox ADD COLUMN seal text;
 
 -- The keys that sign callback addresses, by a digest of each. The sweep of the published deploy says which are good and retires

@@ -22,6 +22,7 @@ from pg8000.core import (
     DESCRIBE,
     EMPTY_QUERY_RESPONSE,
     EXECUTE_MSG,
+    FLUSH_MSG,
     NULL_BYTE,
     PARSE,
     PORTAL,
@@ -90,12 +91,15 @@ class Wire(CoreConnection):  # type: ignore[misc]  # pg8000 has no types
         return context
 
     def execute_together(self, statements: Sequence[Statement]) -> list[Context]:
-        """Parse, Bind, Describe and Execute for each, then one Sync."""
+        """Parse, Bind, Describe and Execute for each, then one Sync.
+
+        The first is answered at once: it waits for no lock, so whoever says nothing is dead.
+        """
         try:
-            messages = b"".join(self._messages(sql, values) for sql, values in statements)
+            first, *others = (self._messages(sql, values) for sql, values in statements)
         except Exception as error:
             raise NotSent(f"A value cannot be sent to the database ({type(error).__name__}).") from None
-        self._sock.write(messages + SYNC_MSG)
+        self._sock.write(b"".join((first, FLUSH_MSG, *others, SYNC_MSG)))
         self._sock.flush()
         return self._answers([Context(sql) for sql, _ in statements])
 
