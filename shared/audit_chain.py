@@ -27,7 +27,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 LINK, HEAD, KEY_ID = "lipa audit link 1", "lipa audit head 1", "lipa audit key id 1"
-ANCHOR = "lipa audit anchor 1"
+ANCHOR, SEAL = "lipa audit anchor 1", "lipa callback seal 1"
 NOTHING_YET = ""
 """The head of a payment without history, and the digest of an empty log."""
 
@@ -115,6 +115,11 @@ def link(key: AuditKey, head_before: str, step: Step) -> str:
 def head(key: AuditKey, transaction_id: str, length: int, last_link: str) -> str:
     """What the payment keeps of its chain, beside its length."""
     return key.sign(HEAD, transaction_id, length, last_link)
+
+
+def seal(key: AuditKey, inbox_id: str, transaction_id: str, body: bytes) -> str:
+    """The receiver's signature of a callback on file: nobody without the key can put one there to be judged."""
+    return key.sign(SEAL, inbox_id, transaction_id, hashlib.sha256(body).hexdigest())
 
 
 def canonical(*parts: str | int | None) -> bytes:

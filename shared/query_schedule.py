@@ -74,6 +74,7 @@ def after_query(
     """When to ask again after a query that settled nothing; None: not any more."""
     again = while_open(payment, asked_at)
     if payment.status in NOT_PAID and not payment.success_held and failed_at is not None:
+        failed_at = min(failed_at, asked_at)  # a clock that was ahead wrote a later one
         again = after_failure(failed_at, asked_at)
         if not answered and asked_at < failed_at + A_FAILURE_IS_ASKED_ABOUT_FOR:
             again = asked_at + AN_UNANSWERED_QUERY_WAITS

@@ -77,7 +77,7 @@ def judge(gateway: Gateway, entry: Entry, actor: str, why: str | None = None) ->
     An operator's `why` goes into the audit log, also where nothing changes.
     """
     message, receipts = read_message(entry.body)
-    if entry.source is Source.HELD:
+    if entry.source is Source.HELD or not entry.sealed:
         gateway.inbox.close(entry, "held", receipts)
         return "held"
     if entry.source is Source.UNLISTED:

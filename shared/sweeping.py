@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from shared.daraja.callback_address import key_name
 from shared.daraja.callback_reader import receipts_seen
 from shared.database.errors import DatabaseUnavailable
 from shared.deadline import Deadline
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 A_CALL_OUT_S = 8
 A_WAIT_S = 2
 MAIL_AT_A_TIME_S = 4
+ANCHORS_AT_A_TIME_S = 4
 SECONDS_BETWEEN_QUERIES = {"sandbox": 13.0, "production": 2.0}
 """The sandbox allows 5 a minute, one at a time (captured 429 answers, 2025-10): 12 s apart where they arrive, and one
 may be a second longer on its way than the next. Production's limit is not published."""
@@ -41,8 +43,13 @@ class Sweep:
         self.done: dict[str, int] = {}
 
     def begin(self) -> None:
-        """The heartbeat; an alert where no sweep had run for a while."""
+        """The heartbeat; an alert where no sweep had run for a while; what a wrong clock or an old deploy left."""
         self._look_is_due = self._gateway.watch.sweep_begins()
+        self._attempt("putting_right", self._put_right, counted=False)
+
+    def _put_right(self) -> None:
+        good = [key_name(secret) for secret in self._mine.settings.callback.secrets]
+        self._count("moments_put_right", self._gateway.upkeep.put_right(good))
 
     def judge_inbox(self) -> None:
         """Callbacks that could not be judged when they came, or whose payment has since been confirmed by a query."""
@@ -68,9 +75,22 @@ class Sweep:
             self._attempt("forgetting", self._gateway.watch.forget, counted=False)
 
     def anchor_history(self) -> None:
-        """Once a day, a digest of all history so far, to be kept outside."""
-        while not self._shift.passed() and self._gateway.anchors.make():
-            pass
+        """Once a day, a digest of all history so far, to be kept outside.
+
+        Last, and a few seconds at most: a log that never had one takes several sweeps, and holds nothing up. One step
+        is made in each, however long the rest took.
+        """
+        self._attempt("anchoring", self._anchor, counted=False)
+
+    def _anchor(self) -> None:
+        until = self._shift.at_most(ANCHORS_AT_A_TIME_S)
+        made = 0
+        while (more := self._gateway.anchors.make()) is not None:
+            made += 1
+            if not more or until.passed():
+                break
+        if made:
+            self._send_what_is_due()
 
     def ask_daraja(self) -> bool:
         """One query, or a short wait for the next slot of the shared budget. False: there is nothing more to ask."""
@@ -108,8 +128,8 @@ class Sweep:
             )
         ):
             match due:
-                case Dropped():
-                    self._count("notices_dropped", 1)
+                case Dropped(how_many):
+                    self._count("notices_dropped", how_many)
                 case AlertDue():
                     deliver(self._gateway, due)
                     self._count("alerts", 1)

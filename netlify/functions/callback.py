@@ -29,15 +29,18 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
 def receive(request: Request) -> Answer:
     mine = receiver()
     settings, gateway = mine.settings.callback, mine.gateway
-    transaction_id = genuine(settings, request.path)  # a forged address gets 404 before we read the database
-    if transaction_id is None:
+    address = genuine(settings, request.path)  # a forged address gets 404 before we read the database
+    if address is None:
         raise Problem(Kind.NOT_FOUND)
+    transaction_id = address.transaction_id
     source = check_source(settings.ip_mode, request.caller_address)
-    entry = Entry(new_id(), transaction_id, request.body, source)
+    entry = Entry(new_id(), transaction_id, request.body, source, address.key)
     try:
         kept = remember(gateway, entry, request.caller_address)  # stored before it is judged
     except DatabaseError as failure:
         raise Problem(Kind.NOT_STORED) from failure
+    if kept is Kept.RETIRED:
+        raise Problem(Kind.NOT_FOUND, log={"transaction_id": transaction_id, "outcome": "key_retired"})
     if kept is not Kept.STORED:
         return of_a_flood(transaction_id, kept)
     try:

@@ -31,10 +31,10 @@ def sweep(_: Request) -> Answer:
     shift.begin()
     shift.judge_inbox()
     shift.check_ages()
-    shift.anchor_history()
     shift.send_outbox()
     shift.watch_the_shop()
     while shift.ask_daraja():
         shift.judge_inbox()
         shift.send_outbox()
+    shift.anchor_history()
     return Answer(200, shift.done, log=shift.done)

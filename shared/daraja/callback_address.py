@@ -17,7 +17,7 @@ import hashlib
 import hmac
 import re
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from shared.values import TRANSACTION_ID
@@ -35,15 +35,28 @@ def callback_url(settings: CallbackSettings, transaction_id: str) -> str:
     return f"{settings.url}/{transaction_id}/{_token(settings.secrets[0], transaction_id)}"
 
 
-def genuine(settings: CallbackSettings, path: str) -> str | None:
-    """The transaction id of an address that we wrote, with today's secret or the previous; None for all else."""
+class Genuine(NamedTuple):
+    """An address that we wrote."""
+
+    transaction_id: str
+    key: str
+    """The name of the key that signed it: the database knows which keys are retired."""
+
+
+def genuine(settings: CallbackSettings, path: str) -> Genuine | None:
+    """An address that we wrote, with today's secret or the previous; None for all else."""
     for prefix in {*PUBLIC_PREFIXES, urlsplit(settings.url).path}:
         found = _TAIL.fullmatch(path, len(prefix)) if path.startswith(prefix) else None
         if found:
             transaction_id, token = found.groups()
             known = [hmac.compare_digest(_token(secret, transaction_id), token) for secret in settings.secrets]
-            return transaction_id if any(known) else None
+            return Genuine(transaction_id, key_name(settings.secrets[known.index(True)])) if any(known) else None
     return None
+
+
+def key_name(secret: str) -> str:
+    """32 hex digits that distinguish secrets and reveal nothing about them."""
+    return hmac.new(secret.encode(), b"lipa callback key", hashlib.sha256).hexdigest()[:32]
 
 
 def _token(secret: str, transaction_id: str) -> str:

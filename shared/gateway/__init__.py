@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from shared.gateway.invoices import Invoices
     from shared.gateway.outbox import Outbox
     from shared.gateway.statuses import Statuses
+    from shared.gateway.upkeep import Upkeep
     from shared.gateway.watch import Watch
 
 
@@ -46,6 +47,7 @@ class Gateway:
     ) -> None:
         self.database = database
         self._store, self._trail = Store(database, environment), Trail(audit_key)
+        self._audit_key = audit_key
         self._confirm_above_kes = confirm_above_kes
         self._app = hashlib.sha256(consumer_key.encode()).hexdigest()[:16]
 
@@ -69,7 +71,7 @@ class Gateway:
     def inbox(self) -> Inbox:
         from shared.gateway.inbox import Inbox
 
-        return Inbox(self._store)
+        return Inbox(self._store, self._audit_key)
 
     @cached_property
     def invoices(self) -> Invoices:
@@ -100,6 +102,12 @@ class Gateway:
         from shared.gateway.daraja import Tokens
 
         return Tokens(self._store, self._app)
+
+    @cached_property
+    def upkeep(self) -> Upkeep:
+        from shared.gateway.upkeep import Upkeep
+
+        return Upkeep(self._store)
 
     @cached_property
     def watch(self) -> Watch:

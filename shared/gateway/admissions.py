@@ -205,7 +205,8 @@ def _what_is_known(tx: Transaction, order: Order, key: IdempotencyKey | None, li
     (row,) = tx.rows(
         f"""
         WITH recent AS MATERIALIZED (
-            SELECT o.amount, o.account_reference, o.status, o.created_at, o.pushed_at,
+            SELECT o.amount, o.account_reference, o.status, o.created_at,
+                   CASE WHEN o.pushed_at <= now() + interval '1 minute' THEN o.pushed_at END AS pushed_at,
                    o.status IN ('FAILED', 'CANCELLED', 'EXPIRED') AS failed,
                    o.status IN ('PAID', 'REFUNDED', 'REVIEW')
                    OR o.status = 'FAILED' AND coalesce(o.result_code, '') IN ('1', '2001') AS answered,
@@ -230,7 +231,7 @@ def _what_is_known(tx: Transaction, order: Order, key: IdempotencyKey | None, li
                     WHERE pushed_at > now() - interval '1 hour'
                     ORDER BY pushed_at DESC OFFSET CAST(:prompts AS integer) - 1 LIMIT 1),
                    (SELECT extract(epoch FROM created_at + interval '1 hour' - now()) FROM recent
-                    WHERE created_at > now() - interval '1 hour'
+                    WHERE created_at BETWEEN now() - interval '1 hour' AND now() + interval '1 minute'
                     ORDER BY created_at DESC OFFSET CAST(:asked AS integer) - 1 LIMIT 1),
                    (SELECT extract(epoch FROM last_at - now())
                            + (string_to_array(:rests, ' '))[least(in_a_row - :unanswered + 1, :longest)]::integer
@@ -271,7 +272,7 @@ def _refused_by_its_phone(row: Row, order: Order, limits: Limits) -> TooSoon | T
 def _alert_hourly(tx: Transaction, topic: str) -> None:
     """Customers are being turned away. One alert an hour, however many are turned away at the same moment."""
     earlier = """SELECT FROM outbox o WHERE o.kind = 'alert' AND o.transaction_id IS NULL AND o.topic = :topic
-                                         AND o.created_at > now() - interval '1 hour'"""
+                 AND o.created_at BETWEEN now() - interval '1 hour' AND now() + interval '1 minute'"""
     lock = "SELECT pg_advisory_xact_lock(hashtextextended(CAST(:topic AS text), 2))"
     if tx.rows(f"{lock} WHERE NOT EXISTS ({earlier})", topic=topic):
         tx.later(

@@ -101,7 +101,8 @@ class Cases:
             row = tx.row(
                 f"""
                 SELECT t.audit_length, t.audit_head, {READ},
-                       t.id, t.status, t.amount, t.created_at, t.merchant_request_id, t.checkout_request_id,
+                       t.id, t.status, t.amount, least(t.created_at, now()) AS created_at,
+                       t.merchant_request_id, t.checkout_request_id,
                        t.phone_number, t.customer_email, t.customer_name, t.ids_are_learnt, t.review_reason,
                        t.success_held_at, t.callback_received_at, t.next_query_at, c.mpesa_receipt_number,
                        t.status = 'REFUNDED' AND c.id IS NULL AS refunded_unpaid,

@@ -1,14 +1,17 @@
 """The callback inbox: bytes first, judgement after. Three tries, then a person.
 
-What one payment's address can store is bounded, because an address may leak: docs/decisions/inbox.md.
+What one payment's address can store is bounded, because an address may leak: docs/decisions/inbox.md. What is judged
+from the database carries the receiver's seal: whoever can only write there cannot have their own callback believed.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hmac
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
+from shared.audit_chain import AuditKey, seal
 from shared.daraja.callback_address import Source
 from shared.gateway.alerts import alert
 
@@ -34,19 +37,21 @@ COUNT_A_COPY = """
     alerted AS (
         INSERT INTO outbox (kind, topic, transaction_id) SELECT 'alert', 'callback_flood', id FROM payment
         ON CONFLICT (transaction_id, topic) WHERE kind = 'alert' DO NOTHING)
-    UPDATE callback_inbox SET copies = copies + 1
+    UPDATE callback_inbox SET copies = least(copies + 1, 1000000000)
     WHERE EXISTS (SELECT FROM payment)
       AND id = (SELECT i.id FROM callback_inbox i WHERE i.id = :id FOR UPDATE OF i SKIP LOCKED)
 """
 """Skipped where the payment or the row is locked: the bytes are on file, and a callback must not wait."""
-ALERT_OF_A_FLOOD = """
+RETIRED = "SELECT FROM callback_keys k WHERE k.name = CAST(:key AS text) AND k.retired_at IS NOT NULL"
+ALERT_ONCE_AN_HOUR = """
     INSERT INTO outbox (kind, topic, transaction_id)
-    SELECT 'alert', 'callback_flood', t.id
+    SELECT 'alert', CAST(:topic AS text), t.id
     FROM (SELECT 1) one LEFT JOIN transactions t ON t.id = CAST(:transaction_id AS uuid)
     WHERE NOT EXISTS (
-        SELECT FROM outbox o WHERE o.kind = 'alert' AND o.topic = 'callback_flood'
+        SELECT FROM outbox o WHERE o.kind = 'alert' AND o.topic = :topic
         AND (o.transaction_id = t.id
-             OR t.id IS NULL AND o.transaction_id IS NULL AND o.created_at > now() - interval '1 hour'))
+             OR t.id IS NULL AND o.transaction_id IS NULL
+                 AND o.created_at BETWEEN now() - interval '1 hour' AND now() + interval '1 minute'))
     ON CONFLICT (transaction_id, topic) WHERE kind = 'alert' DO NOTHING
 """
 
@@ -58,6 +63,8 @@ class Kept(Enum):
     """On file, in a row of their own: they are to be judged."""
     AS_A_COPY = auto()
     """The payment's inbox is full, and they are on file already, byte for byte: counted there, and judged there."""
+    RETIRED = auto()
+    """Nothing: its address was signed with a key that the published deploy has retired. An alert is raised."""
     NOT_AT_ALL = auto()
     """The payment's inbox is full, and they are new. An alert is raised."""
 
@@ -71,13 +78,18 @@ class Entry:
     body: bytes
     source: Source | None = None
     """What the caller's address says; None: nothing."""
+    key: str | None = None
+    """The name of the key that signed the address it came to."""
+    sealed: bool = True
+    """It is as the receiver stored it. False: nobody without the key knows where it came from."""
 
 
 class Inbox:
     """Every callback with a genuine address."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, key: AuditKey) -> None:
         self._store = store
+        self._key = key
 
     def remember(self, entry: Entry, source_address: str | None) -> Kept:
         """Commit the bytes. The caller judges them at once; should it die, the sweep takes over after 30 s.
@@ -87,10 +99,11 @@ class Inbox:
         listed = entry.source is Source.LISTED
         stored = self._store.run(
             f"""
-            INSERT INTO callback_inbox (id, transaction_id, body, source_address, source_check, tries, next_try_at)
+            INSERT INTO callback_inbox (id, transaction_id, body, source_address, source_check, tries, next_try_at,
+                                        seal)
             SELECT CAST(:id AS uuid), CAST(:transaction_id AS uuid), :body, :source, :source_check, 1,
-                   now() + interval '30 seconds'
-            WHERE (SELECT count(*) FROM callback_inbox i WHERE {ITS_INBOX}) < :most
+                   now() + interval '30 seconds', :seal
+            WHERE NOT EXISTS ({RETIRED}) AND (SELECT count(*) FROM callback_inbox i WHERE {ITS_INBOX}) < :most
             ON CONFLICT (id) DO NOTHING
             """,
             id=entry.id,
@@ -100,12 +113,17 @@ class Inbox:
             source_check=entry.source and entry.source.value,
             listed=listed,
             most=MOST_FROM_EACH,
+            key=entry.key,
+            seal=seal(self._key, entry.id, entry.transaction_id, entry.body),
         )
-        return Kept.STORED if stored else self._in_a_flood(entry, listed=listed)
+        return Kept.STORED if stored else self._not_stored(entry, listed=listed)
 
-    def _in_a_flood(self, entry: Entry, *, listed: bool) -> Kept:
-        """Nothing was stored: it is there already, or the inbox is full."""
+    def _not_stored(self, entry: Entry, *, listed: bool) -> Kept:
+        """It is there already, or the inbox is full, or its key is retired."""
         with self._store.transaction() as tx:
+            if tx.row(RETIRED, key=entry.key):
+                tx.later(ALERT_ONCE_AN_HOUR, topic="callback_key_retired", transaction_id=entry.transaction_id)
+                return Kept.RETIRED
             same = tx.row(
                 f"""
                 SELECT i.id, i.id = CAST(:id AS uuid) AS this FROM callback_inbox i
@@ -117,7 +135,7 @@ class Inbox:
                 listed=listed,
             )
             if same is None:
-                tx.later(ALERT_OF_A_FLOOD, transaction_id=entry.transaction_id)
+                tx.later(ALERT_ONCE_AN_HOUR, topic="callback_flood", transaction_id=entry.transaction_id)
                 return Kept.NOT_AT_ALL
             if same["this"]:
                 return Kept.STORED
@@ -132,12 +150,15 @@ class Inbox:
             FROM (SELECT id FROM callback_inbox WHERE next_try_at <= now() AND tries < :most_tries
                   ORDER BY received_at LIMIT :most FOR UPDATE SKIP LOCKED) due
             WHERE i.id = due.id
-            RETURNING i.id, i.transaction_id, i.body, i.source_check, i.received_at
+            RETURNING i.id, i.transaction_id, i.body, i.source_check, i.received_at, i.seal
             """,
             most=most,
             most_tries=MOST_TRIES,
         )
-        return _entries(rows)
+        return [replace(entry, sealed=self._is_sealed(entry, row["seal"])) for entry, row in _entries(rows)]
+
+    def _is_sealed(self, entry: Entry, stored: str | None) -> bool:
+        return hmac.compare_digest(seal(self._key, entry.id, entry.transaction_id, entry.body), stored or "")
 
     def alert_of_unlisted(self, entry: Entry) -> None:
         """Alert that a callback came from an address that is not Safaricom's: once an hour for each such address.
@@ -176,7 +197,7 @@ class Inbox:
     def reopen(self, entry_id: str | None, outcome: str = "dead_letter") -> list[Entry]:
         """One entry, whatever its outcome, or all of one outcome: leased for 30 s, with new tries.
 
-        An entry that was held because of its address is not held again: a person asked for it.
+        An entry that was held is not held again: a person asked for it.
         """
         rows = self._store.change(
             """
@@ -189,7 +210,7 @@ class Inbox:
             id=entry_id,
             outcome=outcome,
         )
-        return _entries(rows)
+        return [entry for entry, _ in _entries(rows)]
 
     def put_back(self, entry: Entry, error: str, receipts: tuple[str, ...]) -> None:
         """Judging failed: keep the reason and the receipts. Tried again when its lease ends, or a dead letter."""
@@ -222,14 +243,17 @@ class Inbox:
         return int(row["dead"]) if row else 0
 
 
-def _entries(rows: list[Row]) -> list[Entry]:
+def _entries(rows: list[Row]) -> list[tuple[Entry, Row]]:
     """In the order in which they came."""
     return [
-        Entry(
-            str(row["id"]),
-            str(row["transaction_id"]),
-            bytes(row["body"]),
-            Source(row["source_check"]) if row["source_check"] else None,
+        (
+            Entry(
+                str(row["id"]),
+                str(row["transaction_id"]),
+                bytes(row["body"]),
+                Source(row["source_check"]) if row["source_check"] else None,
+            ),
+            row,
         )
         for row in sorted(rows, key=lambda row: row["received_at"])
     ]

@@ -144,7 +144,8 @@ def _look(tx: Transaction, transaction_id: str, asked_by: Customer | Operator) -
         SELECT t.status, t.customer_email, i.customer_email AS invoiced_to, t.audit_length, t.audit_head, {READ},
                asked.*,
                (SELECT extract(epoch FROM c.asked_at + interval '1 hour' - now()) FROM push_callers c
-                WHERE c.address_digest = :caller AND c.asked_at > now() - interval '1 hour'
+                WHERE c.address_digest = :caller
+                  AND c.asked_at BETWEEN now() - interval '1 hour' AND now() + interval '1 minute'
                 ORDER BY c.asked_at DESC OFFSET CAST(:most_an_hour AS integer) - 1 LIMIT 1) AS caller_waits_s
         FROM transactions t LEFT JOIN invoices i ON i.transaction_id = t.id
         CROSS JOIN LATERAL (

@@ -9,14 +9,16 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, TypeAlias
 
 from shared.audit_chain import Anchor
-from shared.notices import SENT_BY_DEFAULT, Notice, NoticeFacts, reason_to_drop
+from shared.notices import SENT_BY_DEFAULT, DropReason, Notice, NoticeFacts, reason_to_drop
 from shared.values import ERASED_EMAIL, Lang
 
 if TYPE_CHECKING:
-    from shared.database import Row
+    from shared.database import Row, Transaction
     from shared.gateway import Store
 
 MOST_TRIES = 3
+LONGEST_PAUSE_S = 3600.0
+DROPPED_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,9 @@ class AnchorDue:
 
 @dataclass(frozen=True)
 class Dropped:
-    """A notice that was to leave and is pointless by now: written down, nothing to send."""
+    """Notices that were to leave and are pointless by now: written down, nothing to send."""
+
+    how_many: int = 1
 
 
 MailDue: TypeAlias = InvoiceDue | NoticeDue | AnchorDue
@@ -108,8 +112,18 @@ MAILBOX = r"regexp_replace(lower({}.customer_email), '(\+[^@]*|\.)(?=[^@]*@)', '
 DUE = """
     next_try_at <= now() AND tries < :most_tries AND id = coalesce(CAST(:only AS bigint), id)
     AND (kind = 'alert' OR kind = 'anchor' AND topic = 'log'
-         OR :mail_too AND NOT EXISTS (SELECT FROM mail_pause WHERE until > now()))
+         OR :mail_too AND NOT EXISTS (
+             SELECT FROM mail_pause WHERE until > now() AND until <= now() + interval '61 minutes'))
 """
+TOLD = f"""
+    told AS MATERIALIZED (
+        SELECT {MAILBOX.format("o")} AS mailbox, count(*) AS notices
+        FROM outbox f JOIN transactions o ON o.id = f.transaction_id
+        WHERE f.kind = 'notice' AND f.topic = 'failed' AND f.tries > 0 AND f.created_at > now() - interval '1 day'
+          AND o.customer_email IS NOT NULL
+        GROUP BY 1)
+"""
+"""Notices of failures that left within a day, by mailbox: counted once, however many wait."""
 NOTICE_FACTS = f"""
     SELECT EXISTS (SELECT FROM audit_log a WHERE a.transaction_id = t.id AND a.id > due.tells_of
                      AND a.from_status <> a.to_status) AS overtaken,
@@ -119,16 +133,25 @@ NOTICE_FACTS = f"""
                    WHERE n.phone_number = t.phone_number AND n.created_at > t.created_at
                      AND n.account_reference = t.account_reference) AS tried_again,
            EXISTS (SELECT FROM audit_log a WHERE a.id = due.tells_of AND a.from_status = 'REVIEW') AS after_review,
-           (SELECT count(*) FROM transactions o
-            JOIN outbox f ON f.transaction_id = o.id AND f.kind = 'notice' AND f.topic = 'failed'
-            WHERE {MAILBOX.format("o")} = {MAILBOX.format("t")} AND o.customer_email IS NOT NULL
-              AND o.created_at > now() - interval '2 days'
-              AND f.id <> due.id AND f.tries > 0 AND f.created_at > now() - interval '1 day') AS failures_today,
+           coalesce((SELECT told.notices FROM told WHERE told.mailbox = {MAILBOX.format("t")}), 0)
+           - CASE WHEN due.topic = 'failed' AND due.tries > 0 AND due.created_at > now() - interval '1 day'
+                  THEN 1 ELSE 0 END AS failures_today,
            EXISTS (SELECT FROM outbox f WHERE f.transaction_id = t.id AND f.kind = 'notice' AND f.topic = 'failed'
                      AND f.tries > 0) AS failure_notice_left
     WHERE due.kind = 'notice'
 """
 """What `shared.notices` decides by."""
+DROP_OVER_THE_DAILY_LIMIT = f"""
+    UPDATE outbox SET next_try_at = NULL, dropped = 'daily_limit' WHERE id IN (
+        SELECT f.id
+        FROM transactions t JOIN transactions o ON {MAILBOX.format("o")} = {MAILBOX.format("t")}
+        JOIN outbox f ON f.transaction_id = o.id
+        WHERE t.id = :id AND o.customer_email IS NOT NULL
+          AND f.kind = 'notice' AND f.topic = 'failed' AND f.next_try_at <= now() AND f.tries = 0
+          AND NOT EXISTS (SELECT FROM audit_log a WHERE a.id = f.tells_of AND a.from_status = 'REVIEW')
+        LIMIT 10000)
+"""
+"""What waits for one mailbox, 10,000 at once: anybody can have as many told to it as they can order."""
 
 
 class Outbox:
@@ -142,8 +165,8 @@ class Outbox:
     ) -> Due | Dropped | None:
         """What is due, or `only` this where it is: leased for a minute and counted as a try; the next waits longer.
 
-        Alerts first, since they need no mail server; then the oldest, and notices last. A notice that is pointless by
-        now, or of a kind that is not among `notices`, is dropped.
+        Alerts first, since they need no mail server; then the oldest; notices after that, and failures' notices last.
+        Where one is a notice that is pointless by now, or of a kind that is not among `notices`, all such are dropped.
         """
         asked = {"most_tries": MOST_TRIES, "mail_too": mail_too, "only": only}
         if not self._store.rows(f"SELECT id FROM outbox WHERE {DUE} LIMIT 1", **asked):
@@ -153,7 +176,9 @@ class Outbox:
                 f"""
                 WITH due AS (
                     SELECT * FROM outbox WHERE {DUE}
-                    ORDER BY kind = 'alert' DESC, kind = 'notice', next_try_at, id LIMIT 1 FOR UPDATE SKIP LOCKED)
+                    ORDER BY kind = 'alert' DESC, kind = 'notice', kind = 'notice' AND topic = 'failed', next_try_at, id
+                    LIMIT 1 FOR UPDATE SKIP LOCKED),
+                {TOLD}
                 SELECT due.*, due.tries + 1 AS this_try, i.invoice_number, i.invoice_date,
                        coalesce(i.customer_email, t.customer_email) AS customer_email,
                        coalesce(i.customer_name, t.customer_name) AS customer_name,
@@ -177,13 +202,10 @@ class Outbox:
             if row is None:
                 return None
             reason = reason_to_drop(_notice_facts(row), notices) if row["kind"] == "notice" else None
+            if reason is DropReason.DAILY_LIMIT:
+                return Dropped(tx.run(DROP_OVER_THE_DAILY_LIMIT, id=row["transaction_id"]))
             if reason is not None:
-                tx.later(
-                    "UPDATE outbox SET next_try_at = NULL, dropped = :reason WHERE id = :id",
-                    id=row["id"],
-                    reason=reason.value,
-                )
-                return Dropped()
+                return Dropped(_drop_pointless(tx, notices, asked))
             tx.later(
                 """
                 UPDATE outbox SET tries = tries + 1, next_try_at = now() + interval '1 minute' * power(5, tries)
@@ -238,13 +260,15 @@ class Outbox:
         )
 
     def hold_mail(self, for_s: float) -> None:
-        """No mail is tried for so long, by any sender, whether it waits already or is queued meanwhile."""
+        """No mail is tried for so long, an hour at most, by any sender, whether it waits already or is queued later."""
         self._store.run(
             """
-            INSERT INTO mail_pause (until) VALUES (now() + interval '1 second' * CAST(:for_s AS float8))
-            ON CONFLICT (only_row) DO UPDATE SET until = greatest(mail_pause.until, excluded.until)
+            INSERT INTO mail_pause AS p (until) VALUES (now() + interval '1 second' * CAST(:for_s AS float8))
+            ON CONFLICT (only_row) DO UPDATE SET until = CASE
+                WHEN p.until > now() + interval '61 minutes' THEN excluded.until
+                ELSE greatest(p.until, excluded.until) END
             """,
-            for_s=for_s,
+            for_s=min(for_s, LONGEST_PAUSE_S),
         )
 
     def give_up(self) -> int:
@@ -271,6 +295,31 @@ class Outbox:
             most_tries=MOST_TRIES,
         )
         return int(row["given_up"]) if row else 0
+
+
+def _drop_pointless(tx: Transaction, notices: Collection[str], asked: Mapping[str, object]) -> int:
+    """The first notices that are due, so many at once: those that are pointless."""
+    rows = tx.rows(
+        f"""
+        WITH due AS (SELECT * FROM outbox WHERE {DUE} AND kind = 'notice'
+                     ORDER BY topic = 'failed', next_try_at, id LIMIT {DROPPED_AT_ONCE}),
+        {TOLD}
+        SELECT due.id, due.topic, t.customer_email, n.*
+        FROM due JOIN transactions t ON t.id = due.transaction_id CROSS JOIN LATERAL ({NOTICE_FACTS}) n
+        """,
+        **asked,
+    )
+    reasons = {row["id"]: reason_to_drop(_notice_facts(row), notices) for row in rows}
+    dropped = {row_id: reason.value for row_id, reason in reasons.items() if reason is not None}
+    return tx.run(
+        """
+        UPDATE outbox o SET next_try_at = NULL, dropped = pointless.reason
+        FROM unnest(CAST(:ids AS bigint[]), CAST(:reasons AS text[])) AS pointless (id, reason)
+        WHERE o.id = pointless.id AND o.next_try_at IS NOT NULL
+        """,
+        ids=list(dropped),
+        reasons=list(dropped.values()),
+    )
 
 
 def _notice_facts(row: Row) -> NoticeFacts:

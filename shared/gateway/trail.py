@@ -137,7 +137,8 @@ A_WHILE = "interval '15 minutes'"
 MIDNIGHT = f"date_trunc('day', (now() - {A_WHILE}) AT TIME ZONE 'Africa/Nairobi') AT TIME ZONE 'Africa/Nairobi'"
 """The last one that is a while ago."""
 DUE = f"""
-    NOT EXISTS (SELECT FROM audit_anchors WHERE day_is_over AND made_at - {A_WHILE} >= {MIDNIGHT})
+    NOT EXISTS (SELECT FROM audit_anchors WHERE day_is_over AND made_at - {A_WHILE} >= {MIDNIGHT}
+                AND made_at <= now() + interval '1 minute')
     AND (SELECT at FROM audit_log ORDER BY id LIMIT 1) < {MIDNIGHT}
 """
 
@@ -154,18 +155,20 @@ class Anchors:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def make(self) -> bool:
-        """One step towards today's anchor. True: the log is longer than that, and the next step can be made at once."""
+    def make(self) -> bool | None:
+        """One step towards today's anchor. True: the log is longer than that, and the next step can be made at once.
+        None: nothing was due, or another sweep does it.
+        """
         if not self._store.rows(f"SELECT 1 AS due WHERE {DUE}"):
-            return False
+            return None
         with self._store.transaction() as tx:
             # nobody waits for the lock: whoever has it does the work
             (lock,) = tx.rows(
                 "SELECT pg_try_advisory_xact_lock(:family, :one) AS mine", family=ONE_AT_A_TIME[0], one=ONE_AT_A_TIME[1]
             )
-            return bool(lock["mine"]) and self._step(tx)
+            return self._step(tx) if lock["mine"] else None
 
-    def _step(self, tx: Transaction) -> bool:
+    def _step(self, tx: Transaction) -> bool | None:
         """Under the lock: another sweep may have been faster, so what is due is read once more."""
         (last,) = tx.rows(
             f"""
@@ -175,7 +178,7 @@ class Anchors:
             """
         )
         if not last["due"]:
-            return False
+            return None
         rows = tx.rows(
             f"{ROWS} WHERE id > :after AND id <= :until ORDER BY id LIMIT :most",
             after=NO_ROW if last["last_audit_id"] is None else last["last_audit_id"],

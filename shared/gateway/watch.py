@@ -153,7 +153,12 @@ class Watch:
     def forget(self) -> None:
         """Delete the digests of callers' addresses after an hour, and Idempotency-Keys after 30 days."""
         with self._store.transaction() as tx:
-            tx.later("DELETE FROM push_callers WHERE asked_at <= now() - interval '1 hour'")
+            tx.later(
+                """
+                DELETE FROM push_callers
+                WHERE asked_at NOT BETWEEN now() - interval '1 hour' AND now() + interval '1 hour'
+                """
+            )
             tx.later("DELETE FROM idempotency_keys WHERE created_at <= now() - interval '30 days'")
 
     def sweep_is_late(self) -> AlertDue | None:

@@ -73,14 +73,20 @@ TOPICS: Mapping[str, Topic] = {
         "Compare the address in ops case with the list on the Daraja portal.",
     ),
     "held": Topic(
-        "A callback from an address that is not on Safaricom's list is held (CALLBACK_IP_MODE is enforce).",
-        "If the address is Safaricom's: python -m ops inbox retry ENTRY, and add it to"
-        " shared/daraja/callback_address.py.",
+        "A callback is held: it came from an address that is not on Safaricom's list (CALLBACK_IP_MODE is enforce), or"
+        " it is on file without the functions' seal.",
+        "Run: python -m ops inbox list, and compare with the M-Pesa organisation portal. If it is Safaricom's:"
+        " python -m ops inbox retry ENTRY, and add a new address to shared/daraja/callback_address.py.",
     ),
     "callback_flood": Topic(
         "So many callbacks came for this payment that new ones are not stored any more: its callback address leaked.",
         "Look in the M-Pesa organisation portal how this payment ended: a callback of Safaricom's may be among those "
         "that were not stored. " + CASE,
+    ),
+    "callback_key_retired": Topic(
+        "A callback came to an address that was signed with a secret which is not used any more. It was not stored.",
+        "Did you rotate CALLBACK_SECRET or M-Pesa's credentials within the hour? Then set CALLBACK_SECRET_PREVIOUS to"
+        " the old one, and deploy. Otherwise somebody forges callbacks with it: delete old deploys on Netlify. " + CASE,
     ),
     "anchor_not_sent": Topic(
         "The day's anchor of the audit log could not be mailed to the shop.",

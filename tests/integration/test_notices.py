@@ -334,13 +334,46 @@ def test_a_shop_switches_all_off_and_invoices_go_on(shop: Shop, monkeypatch: pyt
     assert told(shop) == ["invoice"]
 
 
-def test_dropped_notices_are_taken_one_by_one_so_that_many_outlast_no_sweep(shop: Shop) -> None:
+def test_pointless_notices_are_dropped_together(shop: Shop) -> None:
     for reference in ("ONE", "TWO"):
         failed(shop, account_reference=reference)
         shop.age(200)
     outbox = collaborators.collaborators().gateway.outbox
-    assert isinstance(outbox.take(notices=()), Dropped)
-    assert notices(shop) == [("failed", "off"), ("failed", None)]
+    assert outbox.take(notices=()) == Dropped(2)
+    assert notices(shop) == [("failed", "off"), ("failed", "off")]
+
+
+MANY_FAILURES = """
+    WITH ordered AS (
+        INSERT INTO transactions (phone_number, amount, account_reference, customer_email, merchant_request_id,
+                                  checkout_request_id, status, result_code, failed_at, audit_length, audit_head)
+        SELECT '2547' || lpad(n::text, 8, '0'), 100, 'R' || n, CASE n % 2 WHEN 0 THEN 'alice@example.com'
+               ELSE 'a.lice+' || n || '@example.com' END, n || '-1', 'ws_CO_' || n, 'FAILED', '1032', now(), 2, 'head'
+        FROM generate_series(1, 60000) n RETURNING id),
+    history AS (
+        INSERT INTO audit_log (transaction_id, actor, event, outcome, from_status, to_status, place, link, link_key)
+        SELECT id, 'callback', 'Declined', 'declined', 'PENDING', 'FAILED', 2, 'link', 'key' FROM ordered
+        RETURNING id, transaction_id)
+    INSERT INTO outbox (kind, topic, transaction_id, tells_of, next_try_at)
+    SELECT 'notice', 'failed', transaction_id, id, now() - interval '1 hour' FROM history
+"""
+"""As many as somebody with patience can have told to one mailbox."""
+
+
+def test_sixty_thousand_failures_to_one_mailbox_hold_up_no_other_letter(shop: Shop) -> None:
+    """Three leave; the rest is dropped, many at once, and a customer who must not pay again hears it at once."""
+    shop.history_is_made_up = True
+    transaction_id = asked(shop)
+    shop.overwrite(MANY_FAILURES)
+    shop.rows("SELECT 1 AS analyzed FROM outbox LIMIT 1")
+    safaricom_says(shop, transaction_id, 9_999_999)
+    done = shop.sweep().body
+    subjects = [mail["subject"] for mail in shop.letters()]
+    assert (done["notices"], done["notices_dropped"] >= 10_000) == (4, True)
+    assert len([subject for subject in subjects if "check" in subject.lower()]) == 1
+    shop.overwrite("DELETE FROM audit_log WHERE link = 'link'")
+    shop.overwrite("DELETE FROM outbox WHERE kind = 'notice' AND topic = 'failed'")
+    shop.overwrite("DELETE FROM transactions WHERE audit_head = 'head'")
 
 
 def test_without_an_address_no_notice_is_sent(shop: Shop) -> None:

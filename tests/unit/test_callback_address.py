@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.daraja.callback_address import SAFARICOM_ADDRESSES, Source, callback_url, check_source, genuine
+from shared.daraja.callback_address import SAFARICOM_ADDRESSES, Source, callback_url, check_source, genuine, key_name
 from shared.environment import Misconfigured
 from shared.settings import CallbackSettings, Receiving
 from tests.unit.test_settings import GUIDE, PRODUCTION
@@ -29,7 +29,7 @@ def path(transaction_id: str = ID, secret: str = TODAY, prefix: str = "/api/pay/
 
 
 def test_the_address_we_write_is_the_one_we_know() -> None:
-    assert genuine(settings(), path()) == ID
+    assert genuine(settings(), path()) == (ID, key_name(TODAY))
 
 
 def test_it_is_our_address_then_the_id_then_64_hexadecimal_digits() -> None:
@@ -41,13 +41,13 @@ def test_it_is_our_address_then_the_id_then_64_hexadecimal_digits() -> None:
 def test_both_public_prefixes_and_a_shops_own_are_known_whichever_is_configured() -> None:
     own = settings(url="https://shop.example/pesa/callback")
     for prefix in ("/api/mpesa/callback", "/api/pay/callback", "/pesa/callback"):
-        assert genuine(own, path(prefix=prefix)) == ID
+        assert genuine(own, path(prefix=prefix)) == (ID, key_name(TODAY))
     assert genuine(settings(), path(prefix="/pesa/callback")) is None
 
 
 def test_the_previous_secrets_addresses_work_and_older_ones_do_not() -> None:
     ours = settings(TODAY, BEFORE)
-    assert genuine(ours, path(secret=BEFORE)) == ID
+    assert genuine(ours, path(secret=BEFORE)) == (ID, key_name(BEFORE))
     assert genuine(ours, path(secret=LONG_AGO)) is None
     assert callback_url(ours, ID).endswith(path(secret=TODAY))
 
@@ -116,7 +116,7 @@ def test_whatever_is_not_exactly_that_address_is_not_looked_at(tried: str) -> No
 def test_no_change_of_the_address_is_accepted(noise: str, at: int, cut: int) -> None:
     tried = GOOD[:at] + noise + GOOD[at + cut :]
     # the id and the token are one in 2^256; the prefixes are known by name
-    expected = ID if tried in (GOOD, path(prefix="/api/mpesa/callback")) else None
+    expected = (ID, key_name(TODAY)) if tried in (GOOD, path(prefix="/api/mpesa/callback")) else None
     assert genuine(settings(), tried) == expected
 
 
