@@ -28,7 +28,17 @@ SELECT t.id FROM transactions t LEFT JOIN invoices i ON i.transaction_id = t.id
 GROUP BY t.id
 HAVING count(i.id) <> (CASE WHEN t.status IN ('PAID', 'REFUNDED') AND t.paid_at IS NOT NULL AND t.customer_email IS NOT NULL
                             THEN 1 ELSE 0 END)
-    OR bool_or(i.amount <> t.amount);
+    OR bool_or(i.amount <> t.amount OR i.customer_email <> t.customer_email OR i.customer_name <> coalesce(t.customer_name, '')
+               OR i.customer_phone <> t.phone_number);
+
+-- an_invoice_is_mailed_for_a_reason: once when it is paid, ten times for its customer, and as often as an operator said so; SENT: it left
+SELECT i.transaction_id FROM invoices i
+CROSS JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE o.topic = 'again') AS again, count(*) FILTER (WHERE o.topic = 'resent') AS resent,
+           count(o.sent_at) AS sent
+    FROM outbox o WHERE o.transaction_id = i.transaction_id AND o.kind = 'invoice') mailed
+WHERE mailed.again > 10 OR i.status = 'SENT' AND mailed.sent = 0
+   OR mailed.resent > (SELECT count(*) FROM audit_log a WHERE a.transaction_id = i.transaction_id AND a.event = 'InvoiceResent');
 
 -- invoice_numbers_have_no_gap: in each year every number from 1 to the last is one invoice's, and none is above
 SELECT coalesce(i.invoice_number, wanted.invoice_number) FROM (
@@ -85,6 +95,11 @@ GROUP BY transaction_id HAVING count(DISTINCT event) > 1 OR count(*) FILTER (WHE
 
 -- every_callback_is_judged: an inbox entry has an outcome, or another try is due soon
 SELECT transaction_id FROM callback_inbox WHERE outcome IS NULL AND next_try_at < now() - interval '10 minutes';
+
+-- a_person_hears_of_what_nobody_judged: a callback that changed no payment by itself has an alert
+SELECT i.transaction_id FROM callback_inbox i LEFT JOIN transactions t ON t.id = i.transaction_id
+WHERE i.outcome IN ('unreadable', 'unknown_transaction', 'held', 'dead_letter')
+  AND NOT EXISTS (SELECT FROM outbox o WHERE o.kind = 'alert' AND o.topic = i.outcome AND o.transaction_id IS NOT DISTINCT FROM t.id);
 
 -- flood_has_an_alert: a callback is only counted as a copy where the payment's inbox is full, and then there is an alert
 SELECT i.transaction_id FROM callback_inbox i LEFT JOIN transactions t ON t.id = i.transaction_id

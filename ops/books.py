@@ -99,7 +99,9 @@ class Books:
         )
 
     def all_callbacks(self) -> list[Row]:
-        return self._rows("SELECT id, body FROM callback_inbox")
+        return self._rows(
+            "SELECT id, transaction_id, received_at, body, outcome, receipts, erased_sha256 FROM callback_inbox"
+        )
 
     def whole_audit(self) -> list[Row]:
         return self._rows("SELECT * FROM audit_log ORDER BY id")

@@ -62,6 +62,8 @@ SAYS_NO_MORE: dict[str, Event] = {
 }
 """Events of which the audit row's name says everything."""
 EVIDENCE_ERASED = {("PersonErased", scope) for scope in ("person", "late_evidence", "mention")}
+WAITS_FOR_A_PERSON = {"dead_letter", "held"}
+"""Outcomes of callbacks that nobody judged: `ops inbox list` has them, and an alert every day."""
 NAMES_IDS = {"PushAccepted", "Confirmed", "Declined", "UnknownCode"}
 NOT_KEPT = Ids("not kept", "not kept")
 """What Daraja named a push whose ids another payment had: they could not be stored."""
@@ -100,6 +102,8 @@ class _Replayed:
     judged: set[str] = field(default_factory=set)
     """Callbacks that were judged, and not only put off until a query."""
     was_erased: bool = False
+    codes: set[str | None] = field(default_factory=lambda: {None, "0"})
+    """The result codes that the evidence names."""
 
 
 class _World:
@@ -139,7 +143,8 @@ def replay(books: Books, confirm_above_kes: Decimal) -> tuple[int, list[Differen
     history = books.whole_audit()
     erased = {str(step["transaction_id"]) for step in history if (step["event"], step["outcome"]) in EVIDENCE_ERASED}
     world = _World(books.all_payments(), erased)
-    bodies = {str(row["id"]): bytes(row["body"]) for row in books.all_callbacks()}
+    callbacks = books.all_callbacks()
+    bodies = {str(row["id"]): bytes(row["body"]) for row in callbacks}
     decisions = 0
     differences: list[Difference] = []
     for step in history:
@@ -147,8 +152,13 @@ def replay(books: Books, confirm_above_kes: Decimal) -> tuple[int, list[Differen
             continue
         decisions += 1
         it = world.payments[str(step["transaction_id"])]
+        it.codes.add(step["said"])
         again = _follow(world, it, step) if it.was_erased else _take_again(world, it, bodies, step, confirm_above_kes)
         differences += again
+    on_record = {str(step["inbox_id"]) for step in history}
+    for row in callbacks:
+        if row["outcome"] is not None and row["erased_sha256"] is None:
+            differences += _compare_callback(world, row, confirm_above_kes, on_record=str(row["id"]) in on_record)
     for it in world.payments.values():
         differences += _compare(it)
     return decisions, differences
@@ -264,6 +274,48 @@ def _compare(it: _Replayed) -> Iterator[Difference]:
         yield Difference(payment.id, "the receipt number in the books is not the one in the evidence")
     if payment.status in NOT_PAID and row["mpesa_receipt_number"] is not None:
         yield Difference(payment.id, "the books have a receipt number for a payment that was not paid")
+
+    if it.paid_at != row["paid_at"]:
+        yield Difference(payment.id, "the books say another time of payment than its history")
+    if it.was_erased:
+        return
+    if _ids_stored(row) != payment.ids or row["ids_are_learnt"] != payment.ids_are_learnt:
+        yield Difference(payment.id, "the ids in the books are not those that an answer or a callback named")
+    if row["review_reason"] != (payment.review_reason and payment.review_reason.value):
+        yield Difference(payment.id, f"the books say that it is in review for {row['review_reason']}")
+    if (row["success_held_at"] is not None) != payment.success_held:
+        yield Difference(payment.id, "the books disagree with the evidence whether a success waits for a query")
+    if row["result_code"] not in it.codes:
+        yield Difference(payment.id, f"the books have the code {row['result_code']}, which no evidence names")
+
+
+def _compare_callback(world: _World, row: Row, confirm_above_kes: Decimal, *, on_record: bool) -> Iterator[Difference]:
+    """A callback that was judged is on record; one that is not would change nothing now."""
+    transaction_id, outcome = str(row["transaction_id"]), row["outcome"]
+    it = world.payments.get(transaction_id)
+    message, receipts = read_message(bytes(row["body"]))
+    if it is not None and not isinstance(message, CallbackUnreadable):
+        it.codes.add(reported(message, actor="replay").result_code)
+    if outcome in WAITS_FOR_A_PERSON:
+        return
+    if not set(receipts) <= set(row["receipts"]):
+        yield Difference(transaction_id, f"callback {row['id']} names a receipt that the books do not have")
+    if on_record or it is None or it.was_erased:
+        return
+    if isinstance(message, CallbackUnreadable):
+        changes = outcome != "unreadable"
+    else:
+        event = reported(message, actor="replay").event
+        around = _around(world, it, event, {"at": row["received_at"], "inbox_id": row["id"]}, confirm_above_kes)
+        changes = decide(it.payment, event, around).status is not it.payment.status
+    if changes:
+        yield Difference(transaction_id, f"callback {row['id']} has the outcome {outcome}, and nobody judged it")
+
+
+def _ids_stored(row: Row) -> Ids | None:
+    if row["checkout_request_id"] is None:
+        return None
+    return Ids(row["merchant_request_id"], row["checkout_request_id"])
 
 
 def _as_ordered(row: Row) -> Payment:
