@@ -326,6 +326,7 @@ def every_topic() -> set[str]:
         *literal,
         *named,
         *closed,
+        *re.findall(r'ALERT_ONCE_AN_HOUR, topic="([a-z_]+)"', text),
         *CONDITIONS,
         "sweep_stopped",
         "mail_stopped",

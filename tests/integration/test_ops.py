@@ -425,6 +425,7 @@ def test_a_long_list_of_callbacks_shows_the_newest_and_counts_all(
     shop: Shop, capsys: pytest.CaptureFixture[str]
 ) -> None:
     paid(shop)
+    shop.rows("INSERT INTO outbox (kind, topic) VALUES ('alert', 'unknown_transaction') RETURNING id")
     shop.rows(
         """
         INSERT INTO callback_inbox (transaction_id, body, outcome, next_try_at, receipts, received_at)
