@@ -121,7 +121,7 @@ class Inbox:
     def _not_stored(self, entry: Entry, *, listed: bool) -> Kept:
         """It is there already, or the inbox is full, or its key is retired."""
         with self._store.transaction() as tx:
-            if tx.row(RETIRED, key=entry.key):
+            if tx.row(RETIRED, key=entry.key) is not None:
                 tx.later(ALERT_ONCE_AN_HOUR, topic="callback_key_retired", transaction_id=entry.transaction_id)
                 return Kept.RETIRED
             same = tx.row(
