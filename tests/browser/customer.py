@@ -45,6 +45,11 @@ class Customer:
     def opens_the_shop(self, query: str = "") -> None:
         self.page.goto(f"{self._address}/{query}")
 
+    def has_time_moved_by_the_test(self) -> None:
+        """From now on, by `page.clock`."""
+        self.page.clock.install()
+        self.opens_the_shop()
+
     def chooses_coffee(self) -> None:
         self.page.get_by_role("button", name="Add one Nyeri AA coffee").click()
 
