@@ -22,11 +22,11 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Self
+
+import requests
 
 from dev import keeper
 from dev.ports import free_port, require_free
@@ -51,8 +51,10 @@ ONE_PERSON_IS_EVERYBODY = {
 Listener = Callable[[str, str], None]
 """Is given the part and the line that it printed."""
 
-DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-"""HTTP on this machine never goes through a proxy."""
+LOCAL = requests.Session()
+LOCAL.trust_env = False
+LOCAL.headers["Connection"] = "close"
+"""HTTP on this machine, never through a proxy; no connection is kept, since servers come and go."""
 
 
 class StackFault(Exception):
@@ -146,13 +148,7 @@ class LocalStack:
 
     def sweep(self) -> int:
         """Calls the scheduled function once, as the platform's clock does; gives the HTTP status."""
-        request = urllib.request.Request(f"{self.site_url}/.netlify/functions/sweep", data=b"{}", method="POST")  # noqa: S310
-        try:
-            with DIRECT.open(request, timeout=40) as answer:
-                return int(answer.status)
-        except urllib.error.HTTPError as refused:
-            refused.close()
-            return refused.code
+        return LOCAL.post(f"{self.site_url}/.netlify/functions/sweep", data="{}", timeout=40).status_code
 
     def environment(self) -> dict[str, str]:
         """The environment of every part: the caller's, with all of the product's variables replaced."""
@@ -278,13 +274,12 @@ class Part:
         while time.monotonic() < give_up:
             self.require_running()
             try:
-                with DIRECT.open(url, timeout=30):
+                answer = LOCAL.get(url, timeout=30)
+                is_ours = answer.headers.get("Content-Type", "").startswith("application/problem+json")
+                if answer.ok or (answer.status_code < 500 and is_ours):
                     return
-            except urllib.error.HTTPError as answer:
-                last_answer = f"HTTP {answer.code} {answer.read(2000).decode('utf-8', 'replace')}"
-                if answer.code < 500 and answer.headers.get_content_type() == "application/problem+json":
-                    return
-            except OSError:
+                last_answer = f"HTTP {answer.status_code} {answer.text[:2000]}"
+            except OSError:  # requests' own are such
                 pass
             time.sleep(0.05)
         raise StackFault(

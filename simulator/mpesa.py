@@ -11,10 +11,9 @@ from simulator import callbacks
 from simulator.background import Background
 from simulator.clock import Clock
 from simulator.ids import Ids
-from simulator.ledger import Entry, Ledger
 from simulator.live import Live
-from simulator.payments import Delivery, Payment, Push
-from simulator.phones import PROMPT_LIMIT, WRONG_PIN, Message, Phone, Phones, failed_text, paid_text, prompt_text
+from simulator.payments import Delivery, Movement, Payment, Push
+from simulator.phones import PROMPT_LIMIT, WRONG_PIN, Message, Phone, failed_text, paid_text, prompt_text
 from simulator.scripts import RESULTS, Outcome, Result, Script
 from simulator.settings import Behaviour
 
@@ -39,18 +38,26 @@ class MPesa:
     live: Live
     background: Background
     behaviour: Behaviour
-    ledger: Ledger = field(default_factory=Ledger)
-    phones: Phones = field(default_factory=Phones)
+    ledger: list[Movement] = field(default_factory=list)
+    phones: dict[str, Phone] = field(default_factory=dict)
     payments: dict[str, Payment] = field(default_factory=dict)
+
+    def phone(self, msisdn: str) -> Phone:
+        """The phone with this number; a number never seen before gets a new one."""
+        if msisdn not in self.phones:
+            self.phones[msisdn] = Phone(msisdn, self.behaviour.opening_balance_kes, self.clock.now())
+        return self.phones[msisdn]
+
+    def phones_in_order(self) -> list[Phone]:
+        """Those with an open prompt first, then the one used last."""
+        phones = self.phones.values()
+        return sorted(phones, key=lambda phone: (phone.prompt is not None, phone.last_used_at), reverse=True)
 
     # --- What Daraja asks for ---
 
-    def phone(self, msisdn: str) -> Phone:
-        return self.phones.get(msisdn, at=self.clock.now(), opening_balance_kes=self.behaviour.opening_balance_kes)
-
     def locked(self, msisdn: str) -> bool:
         """One transaction at a time for each subscriber."""
-        phone = self.phones.find(msisdn)
+        phone = self.phones.get(msisdn)
         return phone is not None and phone.payment is not None
 
     def accept(self, push: Push, script: Script, *, prompt_after_s: float) -> Payment:
@@ -79,7 +86,7 @@ class MPesa:
 
     def answer(self, msisdn: str, action: Outcome | None, pin: str | None = None) -> Payment:
         """Answer the open prompt: type a PIN (action None), or anything else an `Outcome` names."""
-        phone = self.phones.find(msisdn)
+        phone = self.phones.get(msisdn)
         payment = phone.prompt if phone else None
         if phone is None or payment is None or payment.decided.done():
             raise NoPrompt(msisdn)
@@ -161,8 +168,8 @@ class MPesa:
         payment.amount_moved_kes = amount_kes
         payment.balance_after_kes = phone.balance_kes
         payment.receipt = self.ids.receipt(self.clock.now_eat())
-        self.ledger.record(
-            Entry(
+        self.ledger.append(
+            Movement(
                 receipt=payment.receipt,
                 amount_kes=amount_kes,
                 msisdn=phone.msisdn,
