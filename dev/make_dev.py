@@ -16,7 +16,7 @@ from pathlib import Path
 
 from dev.ports import PortTaken, port_from_environment
 from dev.stack import (
-    ONE_PERSON_IS_EVERYBODY,
+    GENEROUS_LIMITS,
     SIMULATOR_PORT,
     SITE_PORT,
     STATE,
@@ -92,7 +92,7 @@ def limits_from_environment() -> Mapping[str, str]:
     wanted = os.environ.get("LIMITS", "") or "off"
     if wanted not in ("on", "off"):
         raise StackFault(f"LIMITS must be on or off, not {wanted!r}.")
-    return dict.fromkeys(ONE_PERSON_IS_EVERYBODY, "") if wanted == "on" else {}
+    return dict.fromkeys(GENEROUS_LIMITS, "") if wanted == "on" else {}
 
 
 def introduce(stack: LocalStack, terminal: Terminal) -> None:

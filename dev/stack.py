@@ -31,6 +31,7 @@ import requests
 from dev import keeper
 from dev.ports import free_port, require_free
 from dev.postgres import EmbeddedPostgres, PostgresFault
+from simulator import SimulatorSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / ".lipa"
@@ -39,10 +40,7 @@ DATABASE = "lipa"
 READY_WITHIN_S = 180.0
 SWEEP_EVERY_S = 5.0
 
-PUBLISHED_SANDBOX_PASSKEY = "bfb279f9aa9bdbcf158e97dd71a467cd2e0c893059b10f78e6b72ada1ed2c919"
-"""Not a secret: Safaricom prints it in its documentation, for everybody's sandbox."""
-
-ONE_PERSON_IS_EVERYBODY = {
+GENEROUS_LIMITS = {
     "PHONE_PUSHES_PER_HOUR": "1000", "PHONE_UNANSWERED_PUSHES": "1000",
     "ADDRESS_PUSHES_PER_HOUR": "10000", "SHOP_PUSHES_PER_MINUTE": "3000",
 }  # fmt: skip
@@ -155,21 +153,14 @@ class LocalStack:
         every_variable = re.findall(r"^#?([A-Z_]+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE)
         ours = {
             **dict.fromkeys(every_variable, ""),  # an empty value also hides the one of a .env file
-            "MPESA_ENV": "sandbox",
-            "MPESA_CONSUMER_KEY": "lipa-dev-key",
-            "MPESA_CONSUMER_SECRET": "lipa-dev-secret",
-            "MPESA_SHORTCODE": "174379",
-            "MPESA_PASSKEY": PUBLISHED_SANDBOX_PASSKEY,
-            "MPESA_BASE_URL": self.simulator_url,
+            **SimulatorSettings().environment(self.simulator_url),
             "MPESA_CALLBACK_URL": f"{self.site_url}/api/mpesa/callback",
             "DATABASE_URL": self.database_url,
-            "SENDGRID_API_KEY": "SG.simulator",
-            "SENDGRID_BASE_URL": self.simulator_url,
             "INVOICE_EMAIL_FROM": "invoices@shop.example",
             "INVOICE_EMAIL_REPLY_TO": "support@shop.example",
             "SHOP_NAME": "Duka la Mfano",
             "ALLOWED_ORIGINS": f"{self.site_url},http://localhost:{self.port}",
-            **ONE_PERSON_IS_EVERYBODY,
+            **GENEROUS_LIMITS,
             **self._settings,
         }
         home = self.state / "home"

@@ -19,6 +19,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Literal, TypeAlias
 
+from ops.books import key_of
 from ops.people import Order, People, Person
 from shared.daraja.callback_reader import (
     CallbackFailure,
@@ -190,10 +191,9 @@ class Eraser:
 def _null(tx: Transaction, columns_of: dict[str, tuple[str, ...]], transaction_id: str) -> Counter[str]:
     done: Counter[str] = Counter()
     for table, columns in columns_of.items():
-        key = "id" if table == "transactions" else "transaction_id"
         done[table] = tx.run(
             f"UPDATE {table} SET {', '.join(f'{column} = NULL' for column in columns)} "  # noqa: S608  # names above
-            f"WHERE {key} = CAST(:id AS uuid) AND num_nonnulls({', '.join(columns)}) > 0",
+            f"WHERE {key_of(table)} = CAST(:id AS uuid) AND num_nonnulls({', '.join(columns)}) > 0",
             id=transaction_id,
         )
     return done
@@ -257,8 +257,8 @@ def _forget_mention(tx: Transaction, transaction_id: str, person: Person) -> Cou
     """Each value that names the person: NULL, or its placeholder."""
     done = _erase_callbacks(tx, transaction_id, only=person)
     for table, columns in NULLED.items():
-        key = "id" if table == "transactions" else "transaction_id"
-        for row in tx.rows(f"SELECT * FROM {table} WHERE {key} = CAST(:id AS uuid)", id=transaction_id):  # noqa: S608
+        whose = f"WHERE {key_of(table)} = CAST(:id AS uuid)"
+        for row in tx.rows(f"SELECT * FROM {table} {whose}", id=transaction_id):  # noqa: S608
             if naming := [column for column in columns if person.is_named_in(str(row[column] or ""))]:
                 sets = ", ".join(f"{column} = NULL" for column in naming)
                 done[table] += tx.run(f"UPDATE {table} SET {sets} WHERE id = :id", id=row["id"])  # noqa: S608

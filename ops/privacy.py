@@ -174,14 +174,13 @@ def _clean_up(database: Database, eraser: Eraser, *, dry_run: bool) -> None:
 
 
 def _owns_the_tables(database: Database) -> bool:
-    with database.transaction() as tx:
-        (row,) = tx.rows(
-            """
-            SELECT bool_and(pg_has_role(c.relowner, 'USAGE')) AS owned FROM pg_class c
-            WHERE c.relnamespace = 'public'::regnamespace AND c.relname = ANY (string_to_array(:tables, ','))
-            """,
-            tables=",".join(TABLES),
-        )
+    (row,) = database.rows(
+        """
+        SELECT bool_and(pg_has_role(c.relowner, 'USAGE')) AS owned FROM pg_class c
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relname = ANY (string_to_array(:tables, ','))
+        """,
+        tables=",".join(TABLES),
+    )
     return bool(row["owned"])
 
 

@@ -103,15 +103,13 @@ def _each(orders: list[Order], erase: Callable[[Order], bool]) -> tuple[int, int
 def _purge_rows(database: Database, rule: Rule, *, dry_run: bool) -> int:
     """A thousand rows a transaction."""
     if dry_run:
-        with database.transaction() as tx:
-            row = tx.row(f"SELECT count(*) AS due FROM {rule.table} WHERE {rule.condition}", age=rule.age)  # noqa: S608
-            return int(row["due"]) if row else 0
+        row = database.row(f"SELECT count(*) AS due FROM {rule.table} WHERE {rule.condition}", age=rule.age)  # noqa: S608
+        return int(row["due"]) if row else 0
     doing = f"UPDATE {rule.table} SET {rule.change}" if rule.change else f"DELETE FROM {rule.table}"  # noqa: S608
     some = f"SELECT ctid FROM {rule.table} WHERE {rule.condition} LIMIT {AT_ONCE}"  # noqa: S608
     in_all = 0
     while True:
-        with database.transaction() as tx:
-            changed = tx.run(f"{doing} WHERE ctid = ANY (ARRAY({some}))", age=rule.age)
+        changed = database.run(f"{doing} WHERE ctid = ANY (ARRAY({some}))", age=rule.age)
         in_all += changed
         if changed < AT_ONCE:
             return in_all

@@ -1,4 +1,4 @@
-"""M-PESA itself: what happens to a pushed payment. `_live` is the whole of it: prompt, decision, money, callbacks."""
+"""M-PESA itself: what happens to a pushed payment. `_run` is the whole of it: prompt, decision, money, callbacks."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class MPesa:
         )
         self.payments[payment.checkout_request_id] = payment
         self.phone(push.msisdn).payment = payment
-        self.background.start(self._live(payment, prompt_after_s))
+        self.background.start(self._run(payment, prompt_after_s))
         self.live.changed("payments")
         return payment
 
@@ -102,24 +102,24 @@ class MPesa:
 
     # --- One payment ---
 
-    async def _live(self, payment: Payment, prompt_after_s: float) -> None:
+    async def _run(self, payment: Payment, prompt_after_s: float) -> None:
         try:
             await self.clock.sleep(prompt_after_s)
-            result = self._unpromptable(payment.push) or await self._decision(payment)
+            result = self._refusal_after_acceptance(payment.push) or await self._decision(payment)
             self._finish(payment, result)
             if payment.script.told_in_reverse and not result.paid:
-                await self._think_again(payment)
-            await self._tell(payment, result)
+                await self._pay_after_all(payment)
+            await self._call_back(payment, result)
         finally:
             payment.callbacks_sent.set()
         if not payment.script.told_in_reverse and not result.paid:
-            await self._think_again(payment)
+            await self._pay_after_all(payment)
 
-    async def _think_again(self, payment: Payment) -> None:
+    async def _pay_after_all(self, payment: Payment) -> None:
         if payment.script.paid_later_s is not None:
             await self.clock.sleep(payment.script.paid_later_s)
             self._finish(payment, RESULTS[Outcome.PAY])
-            await self._tell(payment, RESULTS[Outcome.PAY])
+            await self._call_back(payment, RESULTS[Outcome.PAY])
 
     async def _decision(self, payment: Payment) -> Result:
         """Show the prompt and wait for a person, the script or the timeout, whichever is first."""
@@ -181,7 +181,7 @@ class MPesa:
             )
         )
 
-    async def _tell(self, payment: Payment, result: Result) -> None:
+    async def _call_back(self, payment: Payment, result: Result) -> None:
         script = payment.script
         if script.c2b_confirmation and result.paid:
             await self._deliver(payment, callbacks.c2b_body(payment, self.clock.now()), 0)
@@ -209,7 +209,7 @@ class MPesa:
         return payment.script.paid_amount or payment.push.amount_kes
 
     @staticmethod
-    def _unpromptable(push: Push) -> Result | None:
+    def _refusal_after_acceptance(push: Push) -> Result | None:
         """What M-PESA finds wrong after Daraja accepted the push."""
         if push.party_b != push.merchant.receives:
             return NO_SUCH_OPERATOR

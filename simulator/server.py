@@ -166,17 +166,7 @@ class Simulator:
 
     def environment(self) -> dict[str, str]:
         """The settings of a shop that talks to this simulator; its callback address and its database are its own."""
-        merchant = self.settings.merchants[0]
-        return {
-            "MPESA_ENV": "sandbox",
-            "MPESA_CONSUMER_KEY": self.settings.consumer_key,
-            "MPESA_CONSUMER_SECRET": self.settings.consumer_secret,
-            "MPESA_SHORTCODE": merchant.shortcode,
-            "MPESA_PASSKEY": merchant.passkey,
-            "MPESA_BASE_URL": self.base_url,
-            "SENDGRID_API_KEY": self.settings.sendgrid_api_key,
-            "SENDGRID_BASE_URL": self.base_url,
-        }
+        return self.settings.environment(self.base_url)
 
     def __enter__(self) -> Self:
         return self.start()

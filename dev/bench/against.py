@@ -52,18 +52,18 @@ class Revision:
 
     def cold_callback_ms(self) -> float:
         """A cold instance, to the answer to its first callback."""
-        return self._zips.cold_start_ms("callback", self._news(), self.environment)
+        return self._zips.cold_start_ms("callback", self._new_callback(), self.environment)
 
     def warm_callback_ms(self) -> float:
         """A warm instance: a callback and its settlement."""
-        return answered_ms(self._callback, self._news())
+        return answered_ms(self._callback, self._new_callback())
 
     def _new_push(self) -> dict[str, Any]:
         self._number += 1
         body = order(f"2547000{self._number:05}", f"BENCH{self._number}")
         return http_event("POST", "/api/pay/stkpush", body, JSON)
 
-    def _news(self) -> dict[str, Any]:
+    def _new_callback(self) -> dict[str, Any]:
         """The callback of a new payment, which this revision has asked Daraja for."""
         answered_ms(self._push, self._new_push())
         (payment,) = self._simulator.client.payments()
@@ -93,7 +93,7 @@ def compare(revision: str) -> None:
         for database, root, zips in (("now", ROOT, ZIPS), ("then", checkout, checkout / ZIPS.relative_to(ROOT))):
             postgres.run("createdb", database)
             url = postgres.url(database, tcp=True)
-            said_by([".venv/bin/python", "-m", "db.migrate"], root, environment_of(url, simulator))
+            output_of([".venv/bin/python", "-m", "db.migrate"], root, environment_of(url, simulator))
             functions = opened.enter_context(unpacked_functions(zips))
             largest = max(functions.sizes, key=lambda function: function.zip_mb)
             print(f"{f'largest zip {database}':<58} {largest.zip_mb:.1f} MB, {largest.unpacked_mb:.1f} MB unpacked")
@@ -132,17 +132,17 @@ def ratio(pairs: Pairs) -> str:
 @contextlib.contextmanager
 def earlier(revision: str) -> Iterator[tuple[str, Path]]:
     """(its short name, its checkout, in which its own build has left its zips)."""
-    name = said_by(["git", "rev-parse", "--short", f"{revision}^{{commit}}"], ROOT)
+    name = output_of(["git", "rev-parse", "--short", f"{revision}^{{commit}}"], ROOT)
     with tempfile.TemporaryDirectory(prefix="lipa-bench-") as folder:
         checkout = Path(folder) / "then"
-        said_by(["git", "clone", "--quiet", "--no-checkout", str(ROOT), str(checkout)], ROOT)
-        said_by(["git", "checkout", "--quiet", "--detach", name], checkout)
-        said_by(["make", "setup"], checkout)  # its pinned packages need not be ours
-        said_by([".venv/bin/python", "-m", "dev.build"], checkout)
+        output_of(["git", "clone", "--quiet", "--no-checkout", str(ROOT), str(checkout)], ROOT)
+        output_of(["git", "checkout", "--quiet", "--detach", name], checkout)
+        output_of(["make", "setup"], checkout)  # its pinned packages need not be ours
+        output_of([".venv/bin/python", "-m", "dev.build"], checkout)
         yield name, checkout
 
 
-def said_by(command: list[str], folder: Path, environment: Mapping[str, str] | None = None) -> str:
+def output_of(command: list[str], folder: Path, environment: Mapping[str, str] | None = None) -> str:
     env = {**os.environ, **(environment or {})}
     done = subprocess.run(command, check=False, cwd=folder, env=env, capture_output=True, text=True, timeout=900)
     if done.returncode != 0:
