@@ -23,8 +23,8 @@ from typing import Any
 
 from dev.demo_page import Page, folded, stored
 from dev.make_dev import Stopped, stop_on_signals
-from dev.ports import PortTaken, free_port, is_taken, port_from_environment
-from dev.stack import LOCAL, ROOT, SIMULATOR_PORT, SITE_PORT, STATE, LocalStack, StackFault, locked, shown
+from dev.ports import PortTaken, free_port, is_taken, usual_ports
+from dev.stack import LOCAL, ROOT, STATE, LocalStack, StackFault, locked, shown
 from shared.database import Database, Row
 from simulator.client import Shown, SimulatorClient
 
@@ -235,10 +235,6 @@ def own_stack() -> LocalStack:
     shutil.rmtree(folder, ignore_errors=True)
     port, simulator_port = (free_port() if is_taken(port) else port for port in usual_ports())
     return LocalStack(folder, port=port, simulator_port=simulator_port)
-
-
-def usual_ports() -> tuple[int, int]:
-    return port_from_environment("PORT", SITE_PORT), port_from_environment("SIM_PORT", SIMULATOR_PORT)
 
 
 def main() -> int:

@@ -35,7 +35,6 @@ from simulator import SimulatorSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / ".lipa"
-SITE_PORT, SIMULATOR_PORT = 8888, 8890
 DATABASE = "lipa"
 READY_WITHIN_S = 180.0
 SWEEP_EVERY_S = 5.0

@@ -15,9 +15,9 @@ from ops.people import Order, People
 from shared.database import Database
 
 A_YEAR = timedelta(days=365.25)
-THE_BOOKS = 7 * A_YEAR
-A_COMPLAINT = timedelta(days=400)
-A_RETRY = timedelta(days=30)
+BOOKS_KEPT = 7 * A_YEAR
+CONTACTS_KEPT = timedelta(days=400)
+KEYS_KEPT = timedelta(days=30)
 A_DAY = timedelta(days=1)
 AT_ONCE = 1000
 NOT_OPEN = (
@@ -43,20 +43,20 @@ RULES = (
     Rule(
         "Idempotency-Key and fingerprint of the request",
         "idempotency_keys",
-        A_RETRY,
+        KEYS_KEPT,
         f"created_at < now() - CAST(:age AS interval) AND {NOT_OPEN}",
     ),
     Rule(
         "when the customer last looked",
         "transactions",
-        A_RETRY,
+        KEYS_KEPT,
         "watched_at < now() - CAST(:age AS interval) AND status NOT IN ('INITIATED', 'PENDING', 'UNCERTAIN', 'REVIEW')",
         change="watched_at = NULL",
     ),
     Rule(
         "network address a callback came from",
         "callback_inbox",
-        A_COMPLAINT,
+        CONTACTS_KEPT,
         "source_address IS NOT NULL AND received_at < now() - CAST(:age AS interval) "
         f"AND outcome NOT IN ('dead_letter', 'held') AND {NOT_OPEN}",
         change="source_address = NULL",
@@ -64,7 +64,7 @@ RULES = (
     Rule(
         "why a message was not sent",
         "outbox",
-        A_COMPLAINT,
+        CONTACTS_KEPT,
         "last_error IS NOT NULL AND next_try_at IS NULL AND created_at < now() - CAST(:age AS interval) "
         f"AND {NOT_OPEN}",
         change="last_error = NULL",
@@ -89,8 +89,8 @@ def purge(database: Database, people: People, eraser: Eraser, *, dry_run: bool) 
     """Applies every rule: what, how many orders or rows, and how many have to wait. Safe to break off and run again."""
     late = people.erased_orders_with_news()
     yield "late callbacks about payments whose person was erased", *_each(late, eraser.person)
-    yield "persons of payments past their time", *_each(people.orders_past(THE_BOOKS, A_COMPLAINT), eraser.person)
-    yield "contacts past their time", *_each(people.orders_with_contacts_past(A_COMPLAINT), eraser.contact)
+    yield "persons of payments past their time", *_each(people.orders_past(BOOKS_KEPT, CONTACTS_KEPT), eraser.person)
+    yield "contacts past their time", *_each(people.orders_with_contacts_past(CONTACTS_KEPT), eraser.contact)
     for rule in RULES:
         yield rule.what, _purge_rows(database, rule, dry_run=dry_run), 0
 

@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from ops.retention import A_COMPLAINT, A_RETRY, THE_BOOKS
+from ops.retention import BOOKS_KEPT, CONTACTS_KEPT, KEYS_KEPT
 from tests.browser.customer import Customer, keep_screenshots
 from tests.browser.scripted_shop import DETAILS, PUBLIC, ScriptedShop
 
@@ -79,5 +79,5 @@ def test_on_a_phone_no_line_breaks_in_m_pesa_or_e_mail(page: Page, shop: Scripte
 def test_the_times_it_names_are_those_of_the_purge() -> None:
     notice = (PUBLIC / "privacy.html").read_text(encoding="utf-8")
     assert "Seven years if you paid" in notice
-    assert THE_BOOKS.days // 365 == 7
-    assert {int(days) for days in re.findall(r"(\d+) days", notice)} == {A_COMPLAINT.days, A_RETRY.days}
+    assert BOOKS_KEPT.days // 365 == 7
+    assert {int(days) for days in re.findall(r"(\d+) days", notice)} == {CONTACTS_KEPT.days, KEYS_KEPT.days}

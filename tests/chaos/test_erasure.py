@@ -13,13 +13,14 @@ import pytest
 
 from ops import review
 from ops.audit import verify
-from ops.erasure import By, Eraser
+from ops.erasure import Eraser
 from ops.people import People, Person
 from shared import settings
 from shared.collaborators import collaborators
 from shared.database import Database
 from shared.deadline import Deadline
 from shared.gateway.daraja import QueryDue
+from shared.gateway.invoices import Operator
 from shared.gateway.trail import Trail
 from shared.settlement import ask
 from simulator import Behaviour, Simulator, SimulatorSettings
@@ -123,7 +124,7 @@ def everything_comes_to_its_end(shop: Shop) -> None:
 def is_erased(shop: Shop, phone: str) -> None:
     database = Database(shop.database_url)
     people, person = People(database, nothing_owed=True), Person(phone)
-    eraser = Eraser(database, people, Trail(settings.settings().audit.key), By("amina", "asked"))
+    eraser = Eraser(database, people, Trail(settings.settings().audit.key), Operator("amina", "asked"))
     orders = people.orders_of(person)
     unfinished: list[object] = [order.not_yet for order in orders if order.not_yet or not eraser.person(order)]
     ids = [transaction_id for order in orders for transaction_id in order.ids]

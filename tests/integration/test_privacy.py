@@ -23,6 +23,7 @@ from ops.__main__ import main
 from ops.people import NOT_YET, RECENT_H, People, Person
 from shared import collaborators
 from shared.database import ConstraintBroken, Database, Row
+from shared.gateway.invoices import Operator
 from shared.gateway.trail import Trail
 from shared.settings import audit_settings
 from shared.values import ERASED_EMAIL
@@ -396,7 +397,7 @@ def test_what_comes_in_between_is_seen_under_the_lock(shop: Shop) -> None:
     (order,) = people.orders_of(Person(CUSTOMER))
     assert order.not_yet == {}
     calls_back(shop, transaction_id, **success(shop.payment(transaction_id)))
-    by = erasure.By("amina", "asked by letter of 3 May")
+    by = Operator("amina", "asked by letter of 3 May")
     assert not erasure.Eraser(database, people, Trail(audit_settings(os.environ).key), by).person(order)
     database.close()
     assert shop.payment(transaction_id)["phone_number"] == CUSTOMER
@@ -869,13 +870,13 @@ def test_every_column_that_can_hold_words_is_erased_purged_or_impersonal(shop: S
 
 def test_the_page_about_privacy_tells_what_the_code_does() -> None:
     page = (Path(__file__).parents[2] / "docs" / "privacy.md").read_text(encoding="utf-8")
-    kept = {retention.A_RETRY: "30 days", retention.A_COMPLAINT: "400 days", retention.A_DAY: "a day at most"}
+    kept = {retention.KEYS_KEPT: "30 days", retention.CONTACTS_KEPT: "400 days", retention.A_DAY: "a day at most"}
     for rule in retention.RULES:
         assert re.search(
             rf"^- \*\*{rule.what}\*\* \({rule.table}\): .*\. Kept: [^.]*{kept[rule.age]}\.$", page, re.MULTILINE
         )
-    assert retention.THE_BOOKS.days // 365 == 7
-    assert f"{retention.A_COMPLAINT.days} days" in page
+    assert retention.BOOKS_KEPT.days // 365 == 7
+    assert f"{retention.CONTACTS_KEPT.days} days" in page
     assert f"within {RECENT_H} hours" in page
 
 
