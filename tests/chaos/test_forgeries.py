@@ -41,7 +41,7 @@ def test_no_forgery_settles_a_payment_or_harms_a_paid_one(shop: Shop, rounds: Ro
         town.everybody_cancels()
         books = town.books()
         targets: dict[str, str] = {}
-        for variant in range(rounds(25, 500)):
+        for variant in range(rounds(10, 500)):
             named = f"{kind.name} {variant}"
             randomness = random.Random(f"{SEED} {named}")
             scene = town.scene(kind.aims_at, randomness)
@@ -64,16 +64,16 @@ def test_no_forgery_settles_a_payment_or_harms_a_paid_one(shop: Shop, rounds: Ro
 def test_forgeries_that_race_the_real_callback_change_nothing_without_the_address(
     shop: Shop, crew: Crew, rounds: Rounds, figure: Figure
 ) -> None:
-    raced = race(shop, crew, rounds(25, 500), address_leaked=False)
+    raced = race(shop, crew, rounds(10, 500), address_leaked=False)
     figure(f"{raced.told(1)}, and the real callbacks made {dict(raced.became)}")
-    assert raced == Raced(forgeries=raced.forgeries, answers=raced.answers, became=Counter(PAID=rounds(25, 500)))
+    assert raced == Raced(forgeries=raced.forgeries, answers=raced.answers, became=Counter(PAID=rounds(10, 500)))
 
 
 def test_forgeries_with_the_address_that_race_the_real_callback_lose_no_money(
     shop: Shop, crew: Crew, rounds: Rounds, figure: Figure
 ) -> None:
     """The worst they can do is to call for a person: then the payment is in review, with its real receipt."""
-    raced = race(shop, crew, rounds(25, 500), address_leaked=True)
+    raced = race(shop, crew, rounds(10, 500), address_leaked=True)
     figure(f"{raced.told(1)}, and the real callbacks made {dict(raced.became)}")
     assert raced == Raced(forgeries=raced.forgeries, answers=raced.answers, became=raced.became)
     assert set(raced.became) <= {"PAID", "REVIEW"}

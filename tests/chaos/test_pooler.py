@@ -45,7 +45,7 @@ def test_32_clients_share_two_sessions_and_break_nothing(
 ) -> None:
     crew.work_for(os.environ | {"DATABASE_URL": pooler + urlsplit(shop.database_url).path})
     truth, violations = Truth(shop), Counter[str]()
-    for number in range(how_many := rounds(4, 200)):
+    for number in range(how_many := rounds(2, 200)):
         violations += a_busy_minute(shop, crew, truth, number)
     (sessions,) = shop.rows(
         "SELECT count(*) AS n FROM pg_stat_activity WHERE client_port > 0 AND datname = current_database()"

@@ -120,7 +120,7 @@ def test_a_phone_that_is_pushed_from_everywhere_rings_no_more_often_than_allowed
 ) -> None:
     all_cancelled(shop, VICTIM, 30)
     attack = (push(VICTIM, nth_address(number)) for number in itertools.count())
-    attackers, served, took_s = flood(crew, attack, how_many := rounds(500, 10_000))
+    attackers, served, took_s = flood(crew, attack, how_many := rounds(250, 10_000))
     allowed = PRODUCTION.phone_unanswered_in_a_row + int(took_s // 300)  # each rest lasts five minutes, or longer
     calls = rung(shop)
     assert 1 <= calls[VICTIM] <= allowed
@@ -136,7 +136,7 @@ def test_a_phone_that_is_pushed_from_everywhere_rings_no_more_often_than_allowed
 
 def test_one_address_rings_no_more_phones_than_allowed(shop: Shop, crew: Crew, rounds: Rounds, figure: Figure) -> None:
     attack = (push(nth_phone(number), nth_address(7)) for number in itertools.count())
-    attackers, served, took_s = flood(crew, attack, how_many := rounds(500, 10_000))
+    attackers, served, took_s = flood(crew, attack, how_many := rounds(250, 10_000))
     a_minute = PRODUCTION.shop_pushes_a_minute // 3
     allowed = min(PRODUCTION.address_pushes_an_hour, a_minute * (1 + int(took_s // 60)))
     calls = sum(rung(shop).values()) - len(served)
@@ -155,7 +155,7 @@ def test_a_thousand_addresses_ring_no_more_phones_than_the_shop_allows(
 ) -> None:
     """Here honest customers are turned away too, for seconds; and the operator is told."""
     attack = (push(nth_phone(number), nth_address(number % 1000)) for number in itertools.count())
-    attackers, served, took_s = flood(crew, attack, how_many := rounds(400, 10_000))
+    attackers, served, took_s = flood(crew, attack, how_many := rounds(250, 10_000))
     allowed = PRODUCTION.shop_pushes_a_minute * (1 + int(took_s // 60))
     calls = sum(rung(shop).values())
     assert PRODUCTION.shop_pushes_a_minute <= calls <= allowed

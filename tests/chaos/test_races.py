@@ -44,7 +44,7 @@ def truth(shop: Shop) -> Truth:
 def test_two_hundred_copies_of_a_callback_pay_once(
     shop: Shop, crew: Crew, truth: Truth, rounds: Rounds, figure: Figure
 ) -> None:
-    for number in range(how_many := rounds(5, 200)):
+    for number in range(how_many := rounds(3, 200)):
         truth.begin_round()
         paid = push(shop, nth_order(number))
         answers = at_once(shop, crew, [callback(paid.path, paid.success())] * COPIES, number, paid)
@@ -62,7 +62,7 @@ def test_callbacks_queries_and_sweeps_that_race_agree_on_one_payment(
 ) -> None:
     """In every other round a failure is told too, which Safaricom has since taken back: 1037, and then the money."""
     settled_by: Counter[str] = Counter()
-    for number in range(how_many := rounds(5, 200)):
+    for number in range(how_many := rounds(3, 200)):
         truth.begin_round()
         paid = push(shop, nth_order(number))
         shop.age(21)
@@ -83,7 +83,7 @@ def test_a_large_payment_that_everybody_confirms_at_once_is_paid_once(
     shop: Shop, crew: Crew, truth: Truth, rounds: Rounds, figure: Figure
 ) -> None:
     """Above the threshold no callback pays by itself; the query that it waits for comes at the same moment."""
-    for number in range(how_many := rounds(5, 200)):
+    for number in range(how_many := rounds(3, 200)):
         truth.begin_round()
         paid = push(shop, nth_order(number, amount=30_000 + number))
         jobs = [callback(paid.path, paid.success())] * 20 + [ask(paid.transaction_id)] * 8
@@ -124,7 +124,7 @@ def test_sweeps_that_run_at_once_do_each_piece_of_work_once(
 def test_a_hundred_pushes_with_one_key_are_one_push(
     shop: Shop, crew: Crew, truth: Truth, rounds: Rounds, figure: Figure
 ) -> None:
-    for number in range(how_many := rounds(5, 200)):
+    for number in range(how_many := rounds(3, 200)):
         truth.begin_round()
         order = nth_order(number)
         shop.simulator.client.script(str(order["phone_number"]), "cancel", after_s=0, callback_count=0)
@@ -140,7 +140,7 @@ def test_a_hundred_pushes_with_one_key_for_two_phones_are_one_push(
     shop: Shop, crew: Crew, truth: Truth, rounds: Rounds, figure: Figure
 ) -> None:
     """Two phones, so no lock of a phone stands between them."""
-    for number in range(how_many := rounds(5, 200)):
+    for number in range(how_many := rounds(3, 200)):
         truth.begin_round()
         orders = [nth_order(2 * number), nth_order(2 * number + 1)]
         shop.simulator.client.script(None, "cancel", after_s=0, callback_count=0)
@@ -157,7 +157,7 @@ def test_a_hundred_pushes_with_one_key_for_two_phones_are_one_push(
 def test_a_hundred_pushes_with_a_hundred_keys_for_one_phone_and_amount_are_one_push(
     shop: Shop, crew: Crew, truth: Truth, rounds: Rounds, figure: Figure
 ) -> None:
-    for number in range(how_many := rounds(5, 200)):
+    for number in range(how_many := rounds(3, 200)):
         truth.begin_round()
         order = nth_order(number)
         shop.simulator.client.script(str(order["phone_number"]), "cancel", after_s=0, callback_count=0)
@@ -178,7 +178,7 @@ def test_both_attempts_of_a_retried_order_that_succeed_at_once_pay_once(
     shop: Shop, crew: Crew, truth: Truth, rounds: Rounds, figure: Figure
 ) -> None:
     """The first timed out on the phone (1037) and was paid all the same; the second was paid as well."""
-    for number in range(how_many := rounds(5, 200)):
+    for number in range(how_many := rounds(3, 200)):
         truth.begin_round()
         order = nth_order(number)
         first = push(shop, order, "ignore", paid_later_s=0)

@@ -592,7 +592,7 @@ def test_no_history_breaks_the_books(
     let_customers_ask_as_often_as_they_like(monkeypatch)
     only_the_shop_listens(monkeypatch)
     monkeypatch.setattr(engine, "MAX_SHRINKING_SECONDS", 60)
-    examples, steps = rounds(50, 5000), rounds(30, 60)
+    examples, steps = rounds(30, 5000), rounds(30, 60)
     examples = int(os.environ.get("EXAMPLES", examples))
 
     class History(AnyHistory):
