@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from ops.verify import broken_invariants
 from shared.database import Database
 from shared.settings import CallbackSettings
 from tests.chaos.canaries import Canaries, Process, Talkative, sightings
+from tests.fixtures.database import broken_invariants
 from tests.fixtures.sentry import SentrySink
 from tests.fixtures.site import Site
 from tests.fixtures.soak import Figure, Rounds

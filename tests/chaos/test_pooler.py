@@ -16,10 +16,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from dev.postgres import EmbeddedPostgres
-from ops.verify import broken_invariants
 from tests.chaos.crew import Crew, ask, callback, status, stkpush, sweep
 from tests.chaos.customers import Pushed, Truth, decided, nth_order
-from tests.fixtures.database import TEMPLATE, fresh_database
+from tests.fixtures.database import TEMPLATE, broken_invariants, fresh_database
 from tests.fixtures.pgbouncer import PGBOUNCER, POOL, pgbouncer
 from tests.fixtures.shop import Shop
 from tests.fixtures.soak import Figure, Rounds

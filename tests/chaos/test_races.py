@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 
-from ops.verify import broken_invariants
 from shared.collaborators import collaborators
 from shared.database import Database
 from shared.gateway.admissions import Admitted
@@ -25,6 +24,7 @@ from shared.orders import Order
 from shared.settings import limits
 from tests.chaos.crew import Crew, Job, ask, callback, later, status, stkpush, sweep
 from tests.chaos.customers import Pushed, Truth, nth_order, push
+from tests.fixtures.database import broken_invariants
 from tests.fixtures.shop import Shop
 from tests.fixtures.soak import Figure, Rounds
 

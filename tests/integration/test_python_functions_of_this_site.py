@@ -11,10 +11,10 @@ import pytest
 from dev.build import LARGEST_UNPACKED_MB, LARGEST_ZIP_MB, built_functions
 from dev.deployed_function import DeployedFunction, http_event
 from dev.postgres import EmbeddedPostgres
-from ops.verify import broken_invariants
 from shared.database import Database
 from shared.mail.templating import FILES
 from simulator import Simulator
+from tests.fixtures.database import broken_invariants
 
 FUNCTIONS = ["callback", "invoice", "status", "stkpush", "sweep"]
 
