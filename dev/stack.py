@@ -29,6 +29,7 @@ from typing import IO, Self
 import requests
 
 from dev import keeper
+from dev.build import NETLIFY
 from dev.ports import free_port, require_free
 from dev.postgres import EmbeddedPostgres, PostgresFault
 from simulator import SimulatorSettings
@@ -309,8 +310,7 @@ def locked(state: Path, about: Mapping[str, int]) -> IO[str]:
 
 def netlify_dev(port: int) -> list[str]:
     """The real CLI, without what would use the network or open a window."""
-    node, cli = ROOT / ".venv" / "bin" / "node", ROOT / "node_modules" / "netlify-cli" / "bin" / "run.js"
-    command = [str(node), str(cli), "dev", "--offline", "--no-open", "--internal-disable-edge-functions"]
+    command = [*NETLIFY, "dev", "--offline", "--no-open", "--internal-disable-edge-functions"]
     return [*command, "--skip-gitignore", "--port", str(port), "--staticServerPort", str(free_port())]
 
 

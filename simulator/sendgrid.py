@@ -25,9 +25,14 @@ _ADDRESS = re.compile(r"[^\s@<>,;\"]+@[^\s@<>,;\"]+\.[^\s@<>,;\".]+")
 
 @dataclass(frozen=True)
 class Wrong:
+    """One of SendGrid's errors. Some have places to be filled: `{index}` of a personalization, and others."""
+
     message: str
     field: str | None = None
     help: str | None = None
+
+    def at(self, **places: object) -> Wrong:
+        return Wrong(self.message.format(**places), (self.field or "").format(**places), self.help)
 
 
 UNAUTHORIZED = Wrong("The provided authorization grant is invalid, expired, or revoked")
@@ -68,40 +73,28 @@ CONTENT_ORDER = Wrong(
     "content",
     f"{HELP}message.content",
 )
-
-
-def _no_to(index: int) -> Wrong:
-    return Wrong(
-        "The to array is required for all personalization objects, and must have at least one email object with a "
-        "valid email address.",
-        f"personalizations.{index}.to",
-        f"{HELP}message.personalizations.to",
-    )
-
-
-def _bad_to(index: int, position: int) -> Wrong:
-    return Wrong(
-        "Does not contain a valid address.",
-        f"personalizations.{index}.to.{position}.email",
-        f"{HELP}message.personalizations.to",
-    )
-
-
-def _duplicate(index: int, address: str) -> Wrong:
-    return Wrong(
-        "Each email address in the personalization block should be unique between to, cc, and bcc. We found the first "
-        f"duplicate instance of [{address}] in the personalizations.{index}.to field.",
-        f"personalizations.{index}",
-        f"{HELP}message.recipient-errors",
-    )
-
-
-def _empty_value(position: int) -> Wrong:
-    return Wrong(
-        "The content value must be a string at least one character in length.",
-        f"content.{position}.value",
-        f"{HELP}message.content.value",
-    )
+NO_TO = Wrong(
+    "The to array is required for all personalization objects, and must have at least one email object with a valid "
+    "email address.",
+    "personalizations.{index}.to",
+    f"{HELP}message.personalizations.to",
+)
+BAD_TO = Wrong(
+    "Does not contain a valid address.",
+    "personalizations.{index}.to.{position}.email",
+    f"{HELP}message.personalizations.to",
+)
+DUPLICATE = Wrong(
+    "Each email address in the personalization block should be unique between to, cc, and bcc. We found the first "
+    "duplicate instance of [{address}] in the personalizations.{index}.to field.",
+    "personalizations.{index}",
+    f"{HELP}message.recipient-errors",
+)
+EMPTY_VALUE = Wrong(
+    "The content value must be a string at least one character in length.",
+    "content.{position}.value",
+    f"{HELP}message.content.value",
+)
 
 
 @dataclass
@@ -241,13 +234,17 @@ def _wrong_recipients(message: dict[str, object]) -> list[Wrong]:
     for index, block in enumerate(personalizations):
         recipients = _dicts(block.get("to"))
         if not recipients:
-            wrong.append(_no_to(index))
-        wrong += [_bad_to(index, at) for at, recipient in enumerate(recipients) if not _is_address(recipient)]
+            wrong.append(NO_TO.at(index=index))
+        wrong += [
+            BAD_TO.at(index=index, position=position)
+            for position, recipient in enumerate(recipients)
+            if not _is_address(recipient)
+        ]
         seen: set[str] = set()
         for recipient in recipients:
             address = str(recipient.get("email", "")).lower()
             if address in seen:
-                wrong.append(_duplicate(index, address))
+                wrong.append(DUPLICATE.at(index=index, address=address))
                 break
             seen.add(address)
     return wrong
@@ -259,7 +256,7 @@ def _wrong_content(message: dict[str, object]) -> list[Wrong]:
         return [NO_CONTENT]
     kinds = [block.get("type") for block in content]
     wrong = [
-        _empty_value(position)
+        EMPTY_VALUE.at(position=position)
         for position, block in enumerate(content)
         if not isinstance(block.get("value"), str) or not block["value"]
     ]

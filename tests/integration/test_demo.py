@@ -26,7 +26,7 @@ def test_the_demo_pays_and_invoices_while_the_usual_ports_are_taken() -> None:
         ports = {"PORT": str(shop.getsockname()[1]), "SIM_PORT": str(phone.getsockname()[1])}
         done = subprocess.run(
             [sys.executable, "-m", "dev.demo"],
-            cwd=ROOT, env=os.environ | ports, capture_output=True, text=True, timeout=280, check=False,
+            cwd=ROOT, env=os.environ | ports, capture_output=True, text=True, timeout=800, check=False,
         )  # fmt: skip
 
     assert done.returncode == 0, done.stdout + done.stderr
