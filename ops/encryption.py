@@ -25,6 +25,7 @@ def look(database: Database) -> list[Finding]:
     """Asks the server, reads our own end of the connection, and says what stays for a person to check."""
     row = database.row("SELECT current_setting('server_version') AS version")
     tls, settings = database.tls_version, database.settings
+    host = settings.host or "this machine"
     if tls is None:  # anything but this machine was refused at connecting
         in_transit = [Finding(GOOD, "in transit: not encrypted, and it does not leave this machine")]
     elif settings.tls == "verified":
@@ -41,5 +42,5 @@ def look(database: Database) -> list[Finding]:
         Finding(GOOD, f"PostgreSQL {row['version'] if row else '?'}"),
         *in_transit,
         Finding(ASK, "at rest: a connection cannot see whether a disk is encrypted, nor backups and copies"),
-        Finding(ASK, f"  {settings.host}: docs/privacy.md, Encryption, says where each provider shows it"),
+        Finding(ASK, f"  {host}: docs/privacy.md, Encryption, says where each provider shows it"),
     ]
