@@ -31,6 +31,8 @@ from tests.fixtures.soak import Figure, Rounds
 COPIES = 200
 PUSHES = 100
 PAYMENTS = 200
+BUSY = 503
+"""The callback is not on file: on a slow machine some of hundreds at once wait for the database in vain."""
 NO_LIMITS = dict.fromkeys(
     ("PHONE_PUSHES_PER_HOUR", "PHONE_UNANSWERED_PUSHES", "ADDRESS_PUSHES_PER_HOUR", "SHOP_PUSHES_PER_MINUTE"), "10000"
 )
@@ -205,7 +207,11 @@ def test_two_hundred_payments_at_once_have_invoice_numbers_without_a_gap(
     for number in range(how_many := rounds(1, 20)):
         payments = [ordered(shop, number * PAYMENTS + which) for which in range(PAYMENTS)]
         told = [callback(paid.path, paid.success()) for paid in payments]
-        assert_all_went_well(crew.at_once(told + told[::2]))
+        jobs = told + told[::2]
+        while jobs:
+            answers = crew.at_once(jobs)
+            jobs = [job for job, answer in zip(jobs, answers, strict=True) if answer.status == BUSY]
+            assert_all_went_well([answer for answer in answers if answer.status != BUSY])
         while shop.rows("SELECT id FROM callback_inbox WHERE outcome IS NULL"):
             shop.age(31)
             assert shop.sweep().status == 200
