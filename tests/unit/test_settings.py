@@ -113,6 +113,9 @@ MALFORMED: dict[str, list[str]] = {
     "MPESA_PARTY_B": ["till"],
     "CALLBACK_SECRET": ["too-short", "a secret with spaces that is long enough to be one"],
     "CALLBACK_SECRET_PREVIOUS": ["too-short"],
+    "CALLBACK_IP_MODE": ["on", "Flag", "enforced", "true"],
+    "AUDIT_SECRET": ["too-short", "a" * 20 + "," + "b" * 20],
+    "AUDIT_SECRET_PREVIOUS": [f"{'a' * 40},too-short"],
     "CONFIRM_ABOVE_KES": ["-1", "20,000", "20000.50", "250001", "\u0662\u0660\u0660\u0660\u0660"],
     "MAX_PAYMENT_KES": ["0", "250001"],
     "MAX_PHONE_KES_PER_DAY": ["0", "500001"],
@@ -273,20 +276,6 @@ def test_audit_keys_of_before_come_after_the_one_that_signs() -> None:
     assert [key.secret for key in keys] == [ours, before, first]
     assert Receiving.from_environment({**GUIDE, "AUDIT_SECRET": ours}).audit.key.secret == ours
     assert ours not in repr(read(GUIDE, AUDIT_SECRET=ours))
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("AUDIT_SECRET", "too-short"),
-        ("AUDIT_SECRET", "a" * 20 + "," + "b" * 20),
-        ("AUDIT_SECRET_PREVIOUS", f"{'a' * 40},too-short"),
-    ],
-)
-def test_an_audit_secret_that_cannot_be_used_is_named(name: str, value: str) -> None:
-    with pytest.raises(Misconfigured, match=f"{name} must hold") as refused:
-        read(GUIDE, **{name: value})
-    assert value not in str(refused.value)
 
 
 def test_sendgrids_sandbox_is_for_sandboxes_and_for_sendgrid() -> None:
