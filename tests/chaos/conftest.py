@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from dev.postgres import EmbeddedPostgres
+from tests.chaos.books import LIMITS
 from tests.chaos.crew import Crew
 from tests.fixtures.database import migrated_template, temporary_postgres
 from tests.fixtures.shop import Shop
@@ -24,10 +25,8 @@ def postgres_server() -> Iterator[EmbeddedPostgres]:
 @pytest.fixture(autouse=True)
 def limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Out of the way: the attacks here ring a few phones, from one address, as often as they can."""
-    monkeypatch.setenv("PHONE_PUSHES_PER_HOUR", "10000")
-    monkeypatch.setenv("PHONE_UNANSWERED_PUSHES", "10000")
-    monkeypatch.setenv("ADDRESS_PUSHES_PER_HOUR", "100000")
-    monkeypatch.setenv("SHOP_PUSHES_PER_MINUTE", "100000")
+    for name in LIMITS:
+        monkeypatch.setenv(name, "100000")
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ from shared.gateway.invoices import Operator
 from shared.gateway.trail import Trail
 from shared.settlement import ask
 from simulator import Behaviour, Simulator, SimulatorSettings
-from tests.chaos.books import broken_invariants, let_customers_ask_as_often_as_they_like, only_the_shop_listens
+from tests.chaos.books import broken_invariants, only_the_shop_listens
 from tests.chaos.day import PHONES, Day
 from tests.chaos.forgeries import FORGERIES
 from tests.chaos.test_forgeries import Town, post
@@ -63,7 +63,6 @@ def simulator(request: pytest.FixtureRequest) -> Iterator[Simulator]:
 def test_everybody_of_a_hostile_day_is_erased(
     shop: Shop, rounds: Rounds, figure: Figure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    let_customers_ask_as_often_as_they_like(monkeypatch)
     only_the_shop_listens(monkeypatch)
     payments = callbacks = 0
     for seed in range(rounds(1, 300)):

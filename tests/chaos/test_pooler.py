@@ -46,9 +46,7 @@ def test_32_clients_share_two_sessions_and_break_nothing(
     truth, violations = Truth(shop), Counter[str]()
     for number in range(how_many := rounds(2, 200)):
         violations += a_busy_minute(shop, crew, truth, number)
-    (sessions,) = shop.rows(
-        "SELECT count(*) AS n FROM pg_stat_activity WHERE client_port > 0 AND datname = current_database()"
-    )
+    sessions = shop.row(SESSIONS)
     figure(f"{how_many} rounds, {CLIENTS} clients, {sessions['n']} sessions: {violations.total()} violations")
     assert violations == Counter()
     assert 0 < sessions["n"] <= POOL

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
@@ -22,6 +22,7 @@ from shared.gateway.admissions import Admitted
 from shared.gateway.inbox import MOST_FROM_EACH, Entry
 from shared.orders import Order
 from shared.settings import limits
+from tests.chaos.books import LIMITS
 from tests.chaos.crew import Crew, Job, ask, callback, later, status, stkpush, sweep
 from tests.chaos.customers import Pushed, Truth, nth_order, push
 from tests.fixtures.database import broken_invariants
@@ -33,9 +34,7 @@ PUSHES = 100
 PAYMENTS = 200
 BUSY = 503
 """The callback is not on file: on a slow machine some of hundreds at once wait for the database in vain."""
-NO_LIMITS = dict.fromkeys(
-    ("PHONE_PUSHES_PER_HOUR", "PHONE_UNANSWERED_PUSHES", "ADDRESS_PUSHES_PER_HOUR", "SHOP_PUSHES_PER_MINUTE"), "10000"
-)
+NO_LIMITS = dict.fromkeys(LIMITS, "10000")
 
 
 @pytest.fixture
@@ -123,57 +122,36 @@ def test_sweeps_that_run_at_once_do_each_piece_of_work_once(
     figure(f"{how_many} rounds, {sweeps} sweeps: each callback judged once, each query asked once, each mail sent once")
 
 
-def test_a_hundred_pushes_with_one_key_are_one_push(
-    shop: Shop, crew: Crew, truth: Truth, rounds: Rounds, figure: Figure
-) -> None:
-    for number in range(how_many := rounds(3, 200)):
-        truth.begin_round()
-        order = nth_order(number)
-        shop.simulator.client.script(str(order["phone_number"]), "cancel", after_s=0, callback_count=0)
-        answers = crew.at_once([stkpush(f"key-{number}", **order)] * PUSHES)
-        assert Counter(answer.status for answer in answers) == {202: PUSHES}
-        assert len({answer.body["transaction_id"] for answer in answers}) == 1
-        assert truth.pushes() == 1
-        assert_books_are_right(shop, truth)
-    figure(f"{how_many} rounds of {PUSHES} pushes with one key: one push each")
+PUSHES_TO_RACE: dict[str, tuple[Callable[[int, int], Job], dict[int | str, int]]] = {
+    "one key": (lambda number, which: stkpush(f"key-{number}", **nth_order(number)), {202: PUSHES}),
+    "one key, two phones": (  # so no lock of a phone stands between them
+        lambda number, which: stkpush(f"key-{number}", **nth_order(2 * number + which % 2)),
+        {202: PUSHES // 2, "idempotency_mismatch": PUSHES // 2},
+    ),
+    "a hundred keys, one phone and amount": (
+        lambda number, which: stkpush(
+            f"key-{number}-{which}", **nth_order(number, account_reference=f"N{number:05}X{which:02}")
+        ),
+        {202: 1, "too_soon": PUSHES - 1},
+    ),
+}
+"""The push of a round, and how the hundred are answered."""
 
 
-def test_a_hundred_pushes_with_one_key_for_two_phones_are_one_push(
-    shop: Shop, crew: Crew, truth: Truth, rounds: Rounds, figure: Figure
+@pytest.mark.parametrize("which", PUSHES_TO_RACE)
+def test_a_hundred_pushes_at_once_are_one_push(
+    shop: Shop, crew: Crew, truth: Truth, rounds: Rounds, figure: Figure, which: str
 ) -> None:
-    """Two phones, so no lock of a phone stands between them."""
+    job, expected = PUSHES_TO_RACE[which]
     for number in range(how_many := rounds(3, 200)):
         truth.begin_round()
-        orders = [nth_order(2 * number), nth_order(2 * number + 1)]
         shop.simulator.client.script(None, "cancel", after_s=0, callback_count=0)
-        answers = crew.at_once([stkpush(f"key-{number}", **orders[which % 2]) for which in range(PUSHES)])
-        taken = [answer for answer in answers if answer.status == 202]
-        refused = [answer.body["code"] for answer in answers if answer.status != 202]
-        assert (len(taken), refused) == (PUSHES // 2, ["idempotency_mismatch"] * (PUSHES // 2))
-        assert len({answer.body["transaction_id"] for answer in taken}) == 1
+        answers = crew.at_once([job(number, nth) for nth in range(PUSHES)])
+        assert Counter(answer.body.get("code", answer.status) for answer in answers) == expected
+        assert len({answer.body["transaction_id"] for answer in answers if answer.status == 202}) == 1
         assert truth.pushes() == 1
         assert_books_are_right(shop, truth)
-    figure(f"{how_many} rounds of {PUSHES} pushes with one key for two phones: one push each")
-
-
-def test_a_hundred_pushes_with_a_hundred_keys_for_one_phone_and_amount_are_one_push(
-    shop: Shop, crew: Crew, truth: Truth, rounds: Rounds, figure: Figure
-) -> None:
-    for number in range(how_many := rounds(3, 200)):
-        truth.begin_round()
-        order = nth_order(number)
-        shop.simulator.client.script(str(order["phone_number"]), "cancel", after_s=0, callback_count=0)
-        references = [str(order["account_reference"]), *(f"N{number:05}X{which:02}" for which in range(1, PUSHES))]
-        answers = crew.at_once(
-            [
-                stkpush(f"key-{number}-{which}", **{**order, "account_reference": reference})
-                for which, reference in enumerate(references)
-            ]
-        )
-        assert Counter(answer.status for answer in answers) == {202: 1, 429: PUSHES - 1}
-        assert truth.pushes() == 1
-        assert_books_are_right(shop, truth)
-    figure(f"{how_many} rounds of {PUSHES} pushes with {PUSHES} keys: one push each")
+    figure(f"{how_many} rounds of {PUSHES} pushes: one push each")
 
 
 def test_both_attempts_of_a_retried_order_that_succeed_at_once_pay_once(
