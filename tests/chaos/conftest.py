@@ -10,6 +10,7 @@ import pytest
 from dev.postgres import EmbeddedPostgres
 from tests.chaos.books import LIMITS
 from tests.chaos.crew import Crew
+from tests.chaos.virtual_time import VirtualTime
 from tests.fixtures.database import migrated_template, temporary_postgres
 from tests.fixtures.shop import Shop
 
@@ -44,3 +45,11 @@ def crew(shop: Shop, running_crew: Crew) -> Iterator[Crew]:
     yield running_crew
     running_crew.work_for({})
     shop.logged.append(running_crew.new_log())
+
+
+@pytest.fixture
+def time(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Iterator[VirtualTime]:
+    """The shop's time, and its simulator's, moved by hand."""
+    moved = VirtualTime(shop.database_url, monkeypatch, shop.simulator)
+    yield moved
+    moved.close()

@@ -45,13 +45,6 @@ def simulator(certificate: Path) -> Iterator[Simulator]:
 
 
 @pytest.fixture
-def time(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Iterator[VirtualTime]:
-    moved = VirtualTime(shop.database_url, monkeypatch, shop.simulator)
-    yield moved
-    moved.close()
-
-
-@pytest.fixture
 def instances() -> Iterator[Instances]:
     running = Instances()
     yield running

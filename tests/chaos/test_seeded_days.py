@@ -28,13 +28,6 @@ def simulator() -> Iterator[Simulator]:
         yield running
 
 
-@pytest.fixture
-def time(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Iterator[VirtualTime]:
-    moved = VirtualTime(shop.database_url, monkeypatch, shop.simulator)
-    yield moved
-    moved.close()
-
-
 def test_time_that_has_passed_anyway_is_not_added_once_more(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the shop would ask sooner than it believes, and every other query would be one too many."""
     readings = iter((100.0, 107.0, 107.0))

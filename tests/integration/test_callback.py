@@ -150,13 +150,6 @@ def test_a_callback_that_overtakes_the_answer_to_the_push_pays_once(shop: Shop) 
     assert shop.alerts(reply.body["transaction_id"]) == set()
 
 
-def test_a_failure_that_overtakes_the_answer_to_the_push_fails(shop: Shop) -> None:
-    shop.simulator.client.script(CUSTOMER, "cancel", after_s=0, callback_before_response=True)
-    reply = shop.pay()
-    assert shop.status(reply.body["transaction_id"]).body["status"] == "failed"
-    assert shop.payment(reply.body["transaction_id"])["ids_are_learnt"] is False
-
-
 # The same again -------------------------------------------------------------------------------------------------------
 
 
@@ -388,15 +381,6 @@ def test_a_success_waits_for_what_is_being_decided_about_its_phone(shop: Shop, d
     assert (first.status, first.review_reason, second.status) == ("REVIEW", "duplicate_payment", "PAID")
 
 
-def test_the_same_order_a_day_later_is_a_new_order(shop: Shop) -> None:
-    Pending(shop).told()
-    shop.age(24 * 3600 + 1)
-    shop.simulator.client.answer(CUSTOMER, "ignore")
-    again = Pending(shop)
-    again.told(receipt="UF5JS31RBX")
-    assert again.status == "PAID"
-
-
 # What cannot be read --------------------------------------------------------------------------------------------------
 
 
@@ -442,30 +426,6 @@ def test_a_callback_for_a_payment_that_is_not_here_is_kept_and_alerted(shop: Sho
 
 
 # Forged ---------------------------------------------------------------------------------------------------------------
-
-
-def test_a_forged_address_is_not_found_and_not_stored(shop: Shop) -> None:
-    payment, other = Pending(shop), Pending(shop, phone_number=OTHER_CUSTOMER)
-    good = shop.callback_path(payment.id)
-    token = good.rpartition("/")[2]
-    for path in (
-        good[:-1],
-        good + "/",
-        good.replace(token, "0" * 64),
-        good.replace(token, token.upper()),
-        shop.callback_path(other.id).replace(other.id, payment.id),
-        f"/api/mpesa/callback/{payment.id}",
-        "/api/mpesa/callback",
-    ):
-        reply = payment.told(path=path)
-        assert (reply.status, reply.body["code"]) == (404, "not_found")
-    assert shop.row("SELECT count(*) AS n FROM callback_inbox") == {"n": 0}
-    assert payment.status == "PENDING"
-
-
-def test_an_address_is_only_posted_to(shop: Shop) -> None:
-    payment = Pending(shop)
-    assert shop.call("callback", "GET", shop.callback_path(payment.id)).status == 405
 
 
 def test_an_address_written_before_the_secret_was_changed_still_works(shop: Shop) -> None:

@@ -17,7 +17,7 @@ from ops.limits import Evidence, advise
 from shared.collaborators import collaborators
 from shared.edge import Request
 from shared.gateway.admissions import Admitted, TooMany
-from shared.limits import Scope
+from shared.limits import Limits, Scope
 from shared.orders import Order
 from shared.settings import limits, settings
 from tests.fixtures.shop import CUSTOMER, OTHER_CUSTOMER, Reply, Shop
@@ -422,24 +422,21 @@ WELL = Evidence(
     largest_day_kes=Decimal(30_000), largest_day=date(2026, 11, 20),
 )  # fmt: skip
 AT_GO_LIVE = limits({"MAX_PAYMENT_KES": "5000", "MAX_PHONE_KES_PER_DAY": "10000", "MAX_SHOP_KES_PER_DAY": "50000"})
+NEAR_SAFARICOMS = limits({"MAX_PAYMENT_KES": "200000"})
 
 
-def test_a_good_week_near_the_limits_justifies_the_next_step() -> None:
-    assert advise(AT_GO_LIVE, WELL).steps == (
-        ("MAX_PAYMENT_KES", Decimal(10_000)),
-        ("MAX_SHOP_KES_PER_DAY", Decimal(100_000)),
-    )
-
-
-def test_a_good_week_far_from_the_limits_justifies_none() -> None:
-    little = replace(WELL, largest_kes=Decimal(2_000), largest_day_kes=Decimal(9_000))
-    assert advise(AT_GO_LIVE, little).steps == ()
-
-
-def test_no_step_goes_above_safaricoms_own_limit() -> None:
-    near = replace(WELL, largest_kes=Decimal(190_000), largest_of_a_phone_kes=Decimal(499_000))
-    allowed = limits({"MAX_PAYMENT_KES": "200000"})
-    assert advise(allowed, near).steps == (("MAX_PAYMENT_KES", Decimal(250_000)),)
+@pytest.mark.parametrize(
+    ("allowed", "week", "steps"),
+    [
+        (AT_GO_LIVE, {}, {"MAX_PAYMENT_KES": 10_000, "MAX_SHOP_KES_PER_DAY": 100_000}),
+        (AT_GO_LIVE, {"largest_kes": Decimal(2_000), "largest_day_kes": Decimal(9_000)}, {}),  # far from the limits
+        (NEAR_SAFARICOMS, {"largest_kes": Decimal(190_000)}, {"MAX_PAYMENT_KES": 250_000}),  # and never above them
+    ],
+)
+def test_a_good_week_near_the_limits_justifies_the_next_step(
+    allowed: Limits, week: dict[str, Any], steps: dict[str, int]
+) -> None:
+    assert advise(allowed, replace(WELL, **week)).steps == tuple((name, Decimal(kes)) for name, kes in steps.items())
 
 
 @pytest.mark.parametrize(

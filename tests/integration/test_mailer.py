@@ -121,7 +121,7 @@ def test_an_id_that_could_break_a_header_is_a_fault_of_ours(message_id: str) -> 
         *[(status, "{}", MailUnanswered, "") for status in (200, 302, 408, 429, 500, 502, 503)],
     ],
 )
-def test_an_answer_of_sendgrids_is_for_good_or_about_the_shop_or_may_be_different_later(
+def test_a_sendgrid_answer_is_for_good_or_of_the_shop_or_may_change(
     server: ScriptedDaraja, status: int, body: str, means: type[Exception], says: str
 ) -> None:
     server.answer(SEND, {"http_status": status, "body": body})

@@ -201,14 +201,6 @@ def test_a_failure_by_an_operator_names_no_older_reason(shop: Shop) -> None:
     assert "did not respond" not in mail["text"]
 
 
-def test_paid_late_is_sent_after_the_invoice_where_the_failure_was_sent(shop: Shop) -> None:
-    transaction_id = failed(shop)
-    let_minutes_pass(shop)
-    shop.calls_back(transaction_id)
-    let_minutes_pass(shop, 0)
-    assert told(shop) == ["failed", "invoice", "paid_late"]
-
-
 def test_paid_late_is_sent_where_the_page_showed_the_failure(shop: Shop) -> None:
     transaction_id = failed(shop)
     shop.status(transaction_id)
@@ -216,13 +208,6 @@ def test_paid_late_is_sent_where_the_page_showed_the_failure(shop: Shop) -> None
     let_minutes_pass(shop)
     assert told(shop) == ["invoice", "paid_late"]
     assert notices(shop) == [("failed", "overtaken"), ("paid_late", None)]
-
-
-def test_a_payment_that_never_failed_has_its_invoice_and_no_notice(shop: Shop) -> None:
-    transaction_id = asked(shop)
-    shop.calls_back(transaction_id)
-    let_minutes_pass(shop)
-    assert (told(shop), notices(shop)) == (["invoice"], [])
 
 
 # People look ----------------------------------------------------------------------------------------------------------

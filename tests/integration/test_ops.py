@@ -7,7 +7,6 @@ import shlex
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -238,20 +237,6 @@ def test_an_operators_word_whose_commit_was_not_answered_is_looked_up(
     assert ended == 0
     assert shop.payment(transaction_id)["status"] == "PAID"
     assert len(shop.rows("SELECT id FROM audit_log WHERE event = 'OperatorPaid' AND from_status <> to_status")) == 1
-
-
-def test_an_operator_fails_what_never_came(shop: Shop) -> None:
-    transaction_id = in_review(shop)
-    assert shop.ops("review", "fail", transaction_id, "--why", "not on the statement") == 0
-    assert shop.status(transaction_id).body["status"] == "failed"
-
-
-@pytest.mark.parametrize("put", [in_review, paid])
-def test_an_operator_records_a_refund_from_review_and_from_paid(shop: Shop, put: Callable[[Shop], str]) -> None:
-    transaction_id = put(shop)
-    assert shop.ops("review", "refunded", transaction_id, "--receipt", "UE5AA11BBC", "--why", "sent back") == 0
-    assert shop.status(transaction_id).body["status"] == "refunded"
-    assert shop.payment(transaction_id)["refund_receipt"] == "UE5AA11BBC"
 
 
 def test_a_refund_without_a_confirmation_gets_no_receipt_later(shop: Shop) -> None:

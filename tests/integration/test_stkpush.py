@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from shared.database import Database
-from tests.fixtures.shop import CUSTOMER, NOBODY, ORDER, OTHER_CUSTOMER, Reply, Shop, admit, at_once
+from tests.fixtures.shop import CUSTOMER, NOBODY, OTHER_CUSTOMER, Reply, Shop, admit, at_once
 from tests.fixtures.simulator import PUSH
 
 OAUTH = "/oauth/v1/generate"
@@ -46,11 +46,6 @@ def test_a_push_that_daraja_took_is_answered_with_where_to_look(shop: Shop) -> N
     }
     payment = shop.payment(reply.body["transaction_id"])
     assert (payment["status"], payment["checkout_request_id"]) == ("PENDING", pushed["checkout_request_id"])
-
-
-def test_under_the_other_prefix_the_status_is_there_too(shop: Shop) -> None:
-    reply = shop.call("stkpush", "POST", "/api/pay/stkpush", ORDER)
-    assert reply.body["status_url"] == f"/api/pay/status/{reply.body['transaction_id']}"
 
 
 def test_daraja_gets_the_order_and_this_payments_callback_address(shop: Shop) -> None:
@@ -104,23 +99,6 @@ def test_bad_input_names_the_fields_and_neither_stores_nor_pushes(
     assert (stored(shop), shop.simulator.client.requests()) == (0, [])
 
 
-@pytest.mark.parametrize(
-    ("raw", "headers", "status"),
-    [
-        (b"not json", {}, 400),
-        (b"[]", {}, 400),
-        (b'{"amount": 1, "amount": 2}', {}, 400),
-        (b"{}", {"content-type": "text/plain"}, 415),
-        (b'{"phone_number": "' + b"7" * 20_000 + b'"}', {}, 413),
-    ],
-)
-def test_a_body_that_cannot_be_read_neither_stores_nor_pushes(
-    shop: Shop, raw: bytes, headers: dict[str, str], status: int
-) -> None:
-    assert shop.call("stkpush", "POST", "/api/mpesa/stkpush", headers=headers, raw=raw).status == status
-    assert (stored(shop), shop.simulator.client.requests()) == (0, [])
-
-
 # The idempotency key --------------------------------------------------------------------------------------------------
 
 
@@ -145,25 +123,11 @@ def test_the_same_key_while_the_first_is_in_flight_is_the_same_payment(shop: Sho
     assert (pushes(shop), stored(shop)) == (1, 1)
 
 
-def test_the_same_key_from_many_instances_at_once_is_one_payment(shop: Shop) -> None:
-    replies = at_once(shop.other_instances(3), lambda instance: instance.pay("order-42"))
-    assert {reply.status for reply in replies} == {202}
-    assert len({reply.body["transaction_id"] for reply in replies}) == 1
-    assert (pushes(shop), stored(shop)) == (1, 1)
-
-
 def test_the_same_key_with_another_order_is_a_mistake_of_the_caller(shop: Shop) -> None:
     accepted(shop.pay(key="order-42"))
     for change in ({"amount": 1501}, {"phone_number": OTHER_CUSTOMER}, {"customer_email": None}):
         reply = shop.pay(key="order-42", **change)
         assert (reply.status, reply.body["code"]) == (422, "idempotency_mismatch")
-    assert (pushes(shop), stored(shop)) == (1, 1)
-
-
-def test_one_key_for_two_phones_at_once_makes_one_payment_and_one_mismatch(shop: Shop) -> None:
-    callers = zip(shop.other_instances(2), (CUSTOMER, OTHER_CUSTOMER), strict=True)
-    replies = at_once(callers, lambda each: each[0].pay("order-42", phone_number=each[1]))
-    assert sorted(reply.status for reply in replies) == [202, 422]
     assert (pushes(shop), stored(shop)) == (1, 1)
 
 

@@ -236,17 +236,6 @@ def test_a_429_holds_up_all_queries_for_a_minute(shop: Shop) -> None:
     assert asked(shop) == 1
 
 
-def test_a_throttled_query_is_asked_again_after_a_minute(unhurried: Shop) -> None:
-    shop = unhurried
-    transaction_id = pending(shop, outcome="pay", query=["spike_arrest_429"])
-    shop.age(16 * 60)
-    shop.sweep()
-    assert (status(shop, transaction_id), asked(shop)) == (("PENDING", None), 1)
-    shop.age(60)
-    shop.sweep()
-    assert status(shop, transaction_id) == ("PAID", None)
-
-
 def test_a_query_that_is_longer_on_its_way_than_the_next_one_is_not_one_too_many(shop: Shop) -> None:
     allowed_every_s = 60 / Behaviour().query_limit_per_minute
     assert sweeping.SECONDS_BETWEEN_QUERIES["sandbox"] >= allowed_every_s + 1
@@ -576,16 +565,6 @@ def test_an_invoice_that_failed_can_be_asked_for_again_and_each_failure_alerts(s
     assert (invoice(shop), len(shop.letters())) == (("SENT", True), 1)
 
 
-def test_a_mail_server_that_is_down_holds_up_no_settlement(unhurried: Shop) -> None:
-    shop = unhurried
-    shop.settled()
-    shop.simulator.client.fault("mail", "drop", times=10)
-    other = pending(shop, PHONES[0], outcome="pay")
-    shop.age(20)
-    assert shop.sweep().status == 200
-    assert status(shop, other) == ("PAID", None)
-
-
 def test_a_mail_server_that_answers_nobody_holds_up_no_question_and_no_alert(
     unhurried: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -605,14 +584,3 @@ def test_a_mail_server_that_answers_nobody_holds_up_no_question_and_no_alert(
     assert shop.rows("SELECT id FROM outbox WHERE topic = 'silence' AND sent_at IS NULL") == []
     assert shop.alerts(silent) == {"silence"}
     assert shop.row("SELECT sum(tries) AS n FROM outbox WHERE kind = 'invoice'") == {"n": 1}
-
-
-def test_each_alert_is_told_once_in_one_shape(shop: Shop) -> None:
-    transaction_id = pending(shop)
-    shop.calls_back(transaction_id, 77)
-    shop.calls_back(transaction_id, 78)
-    shop.sweep()
-    shop.sweep()
-    told = [line for line in shop.logged if "'alert'" in line and "unknown_code" in line]
-    assert len(told) == 1
-    assert transaction_id in told[0]
