@@ -22,6 +22,7 @@ from tests.fixtures.shop import (
     Reply,
     Shop,
     at_once,
+    callback_about,
     forget_collaborators,
     write_history,
 )
@@ -41,37 +42,22 @@ class Pending:
         self.ids = {name: pushed[name] for name in ("merchant_request_id", "checkout_request_id")}
         self.amount = pushed["amount"]
 
-    def told(self, code: object = 0, *, path: str | None = None, **changes: object) -> Reply:
+    def told(self, code: object = 0, *, path: str | None = None, **changes: Any) -> Reply:
         return self.tell(self.says(code, **changes), path=path)
 
     def tell(self, body: bytes, *, path: str | None = None) -> Reply:
         return self.shop.call("callback", "POST", path or self.shop.callback_path(self.id), raw=body)
 
-    def says(self, code: object = 0, **changes: object) -> bytes:
-        """As captured 2026-05-04; a change of None leaves out."""
-        told: dict[str, object] = {
-            "amount": self.amount,
-            "receipt": RECEIPT,
-            "merchant_id": self.ids["merchant_request_id"],
-            "checkout_id": self.ids["checkout_request_id"],
-            **changes,
-        }
-        items = [
-            {"Name": "Amount", "Value": told["amount"]},
-            {"Name": "MpesaReceiptNumber", "Value": told["receipt"]},
-            {"Name": "TransactionDate", "Value": 20260504121530},
-            {"Name": "PhoneNumber", "Value": int(CUSTOMER)},
-        ]
-        callback: dict[str, object] = {
-            "MerchantRequestID": told["merchant_id"],
-            "CheckoutRequestID": told["checkout_id"],
-            "ResultCode": code,
-            "ResultDesc": "The service request is processed successfully.",
-        }
-        if str(code) == "0" and told.get("metadata", True):
-            callback["CallbackMetadata"] = {"Item": [item for item in items if item["Value"] is not None]}
-        stk = {name: value for name, value in callback.items() if value is not None}
-        return json.dumps({"Body": {"stkCallback": stk}}).encode()
+    def says(self, code: Any = 0, *, metadata: bool = True, **changes: object) -> bytes:
+        """A change of None leaves out."""
+        items = {"amount": "Amount", "receipt": "MpesaReceiptNumber"}
+        ids = {"merchant_id": "MerchantRequestID", "checkout_id": "CheckoutRequestID"}
+        changed = {items[name]: it for name, it in changes.items() if name in items}
+        stk = json.loads(callback_about({**self.ids, "amount": self.amount}, code, **changed))["Body"]["stkCallback"]
+        stk |= {ids[name]: it for name, it in changes.items() if name in ids}
+        if not metadata:
+            del stk["CallbackMetadata"]
+        return json.dumps({"Body": {"stkCallback": {name: it for name, it in stk.items() if it is not None}}}).encode()
 
     def outcomes(self) -> list[str | None]:
         return [entry["outcome"] for entry in self.inbox()]
