@@ -1,4 +1,4 @@
-"""One way to a real Chromium: for the browser tests, and for the picture at the end of `make demo`.
+"""One way to a real Chromium, for the browser tests.
 
 The one that $CHROMIUM names, and then no other; else Debian's; else Playwright's own.
 """
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 DEBIANS = Path("/usr/bin/chromium")
 INSTALL = (sys.executable, "-m", "playwright", "install", "--only-shell", "chromium")
-BY_HAND = ".venv/bin/playwright install --with-deps --only-shell chromium"
 OPTIONS = ("--disable-gpu", "--disable-background-networking", "--disable-component-update", "--no-first-run")
 
 
@@ -47,26 +46,3 @@ def launched() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=path, args=[*OPTIONS, *unsandboxed])
         yield browser
         browser.close()
-
-
-class NoPicture(Exception):
-    """No browser could make a picture; the message says why, and how to get one."""
-
-
-def picture(url: str, path: Path) -> None:
-    """The whole page as a PNG, 640 pixels wide at double resolution. Raises `NoPicture`."""
-    from playwright.sync_api import Error
-
-    if chromium() is None:
-        named = os.environ.get("CHROMIUM")
-        why = f"CHROMIUM names {named}, and nothing is there." if named else "There is no Chromium here."
-        raise NoPicture(f"{why}\nTo get one: {BY_HAND}\nOr name one that you have: CHROMIUM=/path/to/chrome make demo")
-    try:
-        with launched() as browser:
-            page = browser.new_page(viewport={"width": 640, "height": 100}, device_scale_factor=2)
-            page.goto(url)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            page.screenshot(path=path, full_page=True)
-    except Error as failure:
-        reason = failure.message.splitlines()[0]
-        raise NoPicture(f"The browser could not be used: {reason}\nTo get another: {BY_HAND}") from None

@@ -25,6 +25,8 @@ ZIPS = ROOT / ".netlify" / "functions"
 COPY = ROOT / ".lipa" / "build"
 SITE = ("netlify.toml", "package.json", "requirements.txt", "runtime.txt", "db", "netlify", "public", "shared")
 
+NETLIFY = (str(ROOT / ".venv" / "bin" / "node"), str(ROOT / "node_modules" / "netlify-cli" / "bin" / "run.js"))
+"""The command-line program, on the pinned Node."""
 LARGEST_ZIP_MB = 35
 LARGEST_UNPACKED_MB = 110
 
@@ -59,13 +61,12 @@ def files_of_git(*parts: str) -> list[Path]:
 
 def netlify_build() -> int:
     """Builds a copy of the site, leaves the zips in ZIPS, and returns the CLI's exit code. Its output is shown."""
-    node, cli = ROOT / ".venv" / "bin" / "node", ROOT / "node_modules" / "netlify-cli" / "bin" / "run.js"
     environment = {"PYTHON_FUNCTIONS_PYTHON": sys.executable} | os.environ
     COPY.mkdir(parents=True, exist_ok=True)
     with (COPY.parent / "build.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two builds of one checkout wait for each other
         copy_site(COPY)
-        build = subprocess.run([str(node), str(cli), "build", "--offline"], check=False, cwd=COPY, env=environment)
+        build = subprocess.run([*NETLIFY, "build", "--offline"], check=False, cwd=COPY, env=environment)
         if build.returncode == 0:
             shutil.rmtree(ZIPS, ignore_errors=True)
             shutil.copytree(COPY / ".netlify" / "functions", ZIPS)

@@ -10,27 +10,21 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import secrets
 import shutil
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 import uuid
 from collections.abc import Callable
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
-from dev.browser import NoPicture, picture
 from dev.demo_page import Page, folded, stored
 from dev.make_dev import Stopped, stop_on_signals
-from dev.ports import PortTaken, free_port, is_taken, port_from_environment
-from dev.stack import DIRECT, ROOT, SIMULATOR_PORT, SITE_PORT, STATE, LocalStack, StackFault, locked, shown
-from dev.system_packages import fetch_browser
+from dev.ports import PortTaken, free_port, is_taken, usual_ports
+from dev.stack import LOCAL, ROOT, STATE, LocalStack, StackFault, locked, shown
 from shared.database import Database, Row
 from simulator.client import Shown, SimulatorClient
 
@@ -50,11 +44,9 @@ class DemoFailed(Exception):
 class Demo:
     """One payment, its steps in the order in which they happen."""
 
-    def __init__(self, stack: LocalStack, page: Page, picture_at: Path) -> None:
-        """`picture_at` is where the invoice's picture goes."""
+    def __init__(self, stack: LocalStack, page: Page) -> None:
         self.stack = stack
         self.page = page
-        self.picture_at = picture_at
         self.phone = f"2547000{secrets.randbelow(100_000):05d}"
         self.page.phone = self.phone
         self.reference = f"ORDER{secrets.randbelow(9000) + 1000}"
@@ -191,14 +183,7 @@ class Demo:
             f"{name + ':':<10}{stored(self.mail[key])}\n"
             for name, key in (("From", "from"), ("To", "to"), ("Reply-To", "reply_to"), ("Subject", "subject"))
         )
-        self.page.data("as text", f"{head}\n{str(self.mail['text']).strip()}")
-        fetch_browser()
-        try:
-            picture(f"{self.stack.simulator_url}/mail/{self.mail['id']}/html", self.picture_at)
-        except NoPicture as why:
-            self.page.data("no picture", str(why))
-        else:
-            self.page.data("as a picture, made by a real browser", shown(self.picture_at))
+        self.page.data("its text; make dev shows it as HTML", f"{head}\n{str(self.mail['text']).strip()}")
 
     def _show(self, table: str, columns: str, *, key: str = "transaction_id", more: str = "") -> None:
         self.page.row(f"table {table}", self._row(table, columns, key=key, more=more))
@@ -229,16 +214,10 @@ class Demo:
             return "every invariant of the database holds (make verify)", True
         return f"make verify: exit code {done.returncode}\n{done.stdout}{done.stderr}", False
 
-    def _http(self, method: str, path: str, body: object = None, key: str | None = None) -> tuple[int, dict[str, Any]]:
-        headers = {"Content-Type": "application/json", **({"Idempotency-Key": key} if key else {})}
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.stack.site_url + path, data, headers, method=method)  # noqa: S310
-        try:
-            with DIRECT.open(request, timeout=60) as answer:
-                return answer.status, json.load(answer)
-        except urllib.error.HTTPError as refused:
-            with refused:
-                return refused.code, json.load(refused)
+    def _http(self, method: str, path: str, body: Any = None, key: str | None = None) -> tuple[int, dict[str, Any]]:
+        headers = {"Idempotency-Key": key} if key else {}
+        answer = LOCAL.request(method, self.stack.site_url + path, json=body, headers=headers, timeout=60)
+        return answer.status_code, answer.json()
 
 
 # The stack it runs on -------------------------------------------------------------------------------------------------
@@ -258,10 +237,6 @@ def own_stack() -> LocalStack:
     return LocalStack(folder, port=port, simulator_port=simulator_port)
 
 
-def usual_ports() -> tuple[int, int]:
-    return port_from_environment("PORT", SITE_PORT), port_from_environment("SIM_PORT", SIMULATOR_PORT)
-
-
 def main() -> int:
     argparse.ArgumentParser(prog="python -m dev.demo", description="One payment, all the way: make demo.").parse_args()
     stop_on_signals()
@@ -277,7 +252,7 @@ def main() -> int:
         try:
             stack.start()
             print(f"  up after {time.monotonic() - page.started:.1f} s: {stack.site_url}/", flush=True)
-            Demo(stack, page, stack.state / "invoice.png").run()
+            Demo(stack, page).run()
         except (DemoFailed, TimeoutError, OSError) as failed:
             print(f"\nThe demo failed. {page.safe(str(failed))}\nLogs: {shown(stack.logs)}", file=sys.stderr)
             return 1

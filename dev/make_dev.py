@@ -14,18 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dev.ports import PortTaken, port_from_environment
-from dev.stack import (
-    ONE_PERSON_IS_EVERYBODY,
-    SIMULATOR_PORT,
-    SITE_PORT,
-    STATE,
-    FolderBusy,
-    LocalStack,
-    StackFault,
-    locked,
-    shown,
-)
+from dev.ports import SIMULATOR_PORT, SITE_PORT, PortTaken, usual_ports
+from dev.stack import GENEROUS_LIMITS, STATE, FolderBusy, LocalStack, StackFault, locked, shown
 from shared.settings import audit_settings
 
 
@@ -39,10 +29,7 @@ def main() -> int:
     terminal = Terminal(colour=sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
     parent = os.getppid()
     try:
-        port = port_from_environment("PORT", SITE_PORT)
-        simulator_port = port_from_environment("SIM_PORT", SIMULATOR_PORT)
-        if port == simulator_port:
-            raise StackFault(f"PORT and SIM_PORT are both {port}: the shop and the simulator need one each.")
+        port, simulator_port = usual_ports()
         state = own_folder(port)
         if state != STATE:
             print(f"Another stack is running here: this one keeps its data in {shown(state)}.")
@@ -92,7 +79,7 @@ def limits_from_environment() -> Mapping[str, str]:
     wanted = os.environ.get("LIMITS", "") or "off"
     if wanted not in ("on", "off"):
         raise StackFault(f"LIMITS must be on or off, not {wanted!r}.")
-    return dict.fromkeys(ONE_PERSON_IS_EVERYBODY, "") if wanted == "on" else {}
+    return dict.fromkeys(GENEROUS_LIMITS, "") if wanted == "on" else {}
 
 
 def introduce(stack: LocalStack, terminal: Terminal) -> None:

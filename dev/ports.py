@@ -13,6 +13,9 @@ BELOW_THE_EPHEMERAL = range(10_240, 32_000)
 """Linux gives ports from 32768 on to outgoing connections, macOS and Windows from 49152 on."""
 
 
+SITE_PORT, SIMULATOR_PORT = 8888, 8890
+
+
 class PortTaken(Exception):
     """A server cannot have its port; the message says why and what to do."""
 
@@ -67,3 +70,11 @@ def port_from_environment(variable: str, default: int) -> int:
     if not text.isdecimal() or not 1024 <= int(text) <= 65535:
         raise PortTaken(f"{variable} must be a port number from 1024 to 65535.")
     return int(text)
+
+
+def usual_ports() -> tuple[int, int]:
+    """The shop's and the simulator's. Raises PortTaken where the environment names two that cannot be used."""
+    port, simulator_port = port_from_environment("PORT", SITE_PORT), port_from_environment("SIM_PORT", SIMULATOR_PORT)
+    if port == simulator_port:
+        raise PortTaken(f"PORT and SIM_PORT are both {port}: the shop and the simulator need one each.")
+    return port, simulator_port

@@ -127,7 +127,6 @@ class EmbeddedPostgres:
             self._clean_up()
             if not self.data.exists():
                 self._initialise()
-            self._check_version()
             self._launch()
         except BaseException:
             self.stop()
@@ -216,17 +215,6 @@ class EmbeddedPostgres:
             raise PostgresFault(f"PostgreSQL could not make its data folder {self.data}: {self._said()}")
         beside.rename(self.data)
 
-    def _check_version(self) -> None:
-        version = self.data / "PG_VERSION"
-        made_by = version.read_text(encoding="ascii").strip() if version.exists() else "of an unknown version"
-        printed = subprocess.run([self.binaries / "postgres", "--version"], capture_output=True, text=True, check=False)
-        ours = printed.stdout.split()[2]
-        if ours.split(".")[0] != made_by:
-            raise PostgresFault(
-                f"The database in {self.folder} was made by PostgreSQL {made_by}, and this is {ours}: "
-                "remove the folder to begin with an empty database, or move its data with pg_dump and pg_restore."
-            )
-
     def _launch(self) -> None:
         self._make_socket_folder()
         for attempts_left in (2, 1, 0):
@@ -240,6 +228,10 @@ class EmbeddedPostgres:
                     return
                 time.sleep(0.02)
             said = self._said()
+            if "not compatible with this version" in said:
+                said += (
+                    ". Remove the folder to begin with an empty database, or move its data by pg_dump and pg_restore"
+                )
             if not (attempts_left and "could not bind" in said):  # somebody took the free port
                 raise PostgresFault(f"PostgreSQL did not start: {said or 'it said nothing'} (log: {self.log})")
 

@@ -22,25 +22,25 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Self
 
+import requests
+
 from dev import keeper
+from dev.build import NETLIFY
 from dev.ports import free_port, require_free
 from dev.postgres import EmbeddedPostgres, PostgresFault
-from simulator.settings import SANDBOX_PASSKEY
+from simulator import SimulatorSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / ".lipa"
-SITE_PORT, SIMULATOR_PORT = 8888, 8890
 DATABASE = "lipa"
 READY_WITHIN_S = 180.0
 SWEEP_EVERY_S = 5.0
 
-ONE_PERSON_IS_EVERYBODY = {
+GENEROUS_LIMITS = {
     "PHONE_PUSHES_PER_HOUR": "1000", "PHONE_UNANSWERED_PUSHES": "1000",
     "ADDRESS_PUSHES_PER_HOUR": "10000", "SHOP_PUSHES_PER_MINUTE": "3000",
 }  # fmt: skip
@@ -49,8 +49,10 @@ ONE_PERSON_IS_EVERYBODY = {
 Listener = Callable[[str, str], None]
 """Is given the part and the line that it printed."""
 
-DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-"""HTTP on this machine never goes through a proxy."""
+LOCAL = requests.Session()
+LOCAL.trust_env = False
+LOCAL.headers["Connection"] = "close"
+"""HTTP on this machine, never through a proxy; no connection is kept, since servers come and go."""
 
 
 class StackFault(Exception):
@@ -144,34 +146,21 @@ class LocalStack:
 
     def sweep(self) -> int:
         """Calls the scheduled function once, as the platform's clock does; gives the HTTP status."""
-        request = urllib.request.Request(f"{self.site_url}/.netlify/functions/sweep", data=b"{}", method="POST")  # noqa: S310
-        try:
-            with DIRECT.open(request, timeout=40) as answer:
-                return int(answer.status)
-        except urllib.error.HTTPError as refused:
-            refused.close()
-            return refused.code
+        return LOCAL.post(f"{self.site_url}/.netlify/functions/sweep", data="{}", timeout=40).status_code
 
     def environment(self) -> dict[str, str]:
         """The environment of every part: the caller's, with all of the product's variables replaced."""
         every_variable = re.findall(r"^#?([A-Z_]+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE)
         ours = {
             **dict.fromkeys(every_variable, ""),  # an empty value also hides the one of a .env file
-            "MPESA_ENV": "sandbox",
-            "MPESA_CONSUMER_KEY": "lipa-dev-key",
-            "MPESA_CONSUMER_SECRET": "lipa-dev-secret",
-            "MPESA_SHORTCODE": "174379",
-            "MPESA_PASSKEY": SANDBOX_PASSKEY,
-            "MPESA_BASE_URL": self.simulator_url,
+            **SimulatorSettings().environment(self.simulator_url),
             "MPESA_CALLBACK_URL": f"{self.site_url}/api/mpesa/callback",
             "DATABASE_URL": self.database_url,
-            "SENDGRID_API_KEY": "SG.simulator",
-            "SENDGRID_BASE_URL": self.simulator_url,
             "INVOICE_EMAIL_FROM": "invoices@shop.example",
             "INVOICE_EMAIL_REPLY_TO": "support@shop.example",
             "SHOP_NAME": "Duka la Mfano",
             "ALLOWED_ORIGINS": f"{self.site_url},http://localhost:{self.port}",
-            **ONE_PERSON_IS_EVERYBODY,
+            **GENEROUS_LIMITS,
             **self._settings,
         }
         home = self.state / "home"
@@ -276,13 +265,12 @@ class Part:
         while time.monotonic() < give_up:
             self.require_running()
             try:
-                with DIRECT.open(url, timeout=30):
+                answer = LOCAL.get(url, timeout=30)
+                is_ours = answer.headers.get("Content-Type", "").startswith("application/problem+json")
+                if answer.ok or (answer.status_code < 500 and is_ours):
                     return
-            except urllib.error.HTTPError as answer:
-                last_answer = f"HTTP {answer.code} {answer.read(2000).decode('utf-8', 'replace')}"
-                if answer.code < 500 and answer.headers.get_content_type() == "application/problem+json":
-                    return
-            except OSError:
+                last_answer = f"HTTP {answer.status_code} {answer.text[:2000]}"
+            except OSError:  # requests' own are such
                 pass
             time.sleep(0.05)
         raise StackFault(
@@ -322,8 +310,7 @@ def locked(state: Path, about: Mapping[str, int]) -> IO[str]:
 
 def netlify_dev(port: int) -> list[str]:
     """The real CLI, without what would use the network or open a window."""
-    node, cli = ROOT / ".venv" / "bin" / "node", ROOT / "node_modules" / "netlify-cli" / "bin" / "run.js"
-    command = [str(node), str(cli), "dev", "--offline", "--no-open", "--internal-disable-edge-functions"]
+    command = [*NETLIFY, "dev", "--offline", "--no-open", "--internal-disable-edge-functions"]
     return [*command, "--skip-gitignore", "--port", str(port), "--staticServerPort", str(free_port())]
 
 

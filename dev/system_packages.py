@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dev.browser import BY_HAND, INSTALL, chromium
+from dev.browser import INSTALL, chromium
 from dev.postgres import DEBIAN_15
 
 START_NOTHING = Path("/usr/sbin/policy-rc.d")
@@ -33,11 +33,18 @@ class Need:
     found: Callable[[], object]
     without: str
     by_hand: str
+    as_user: Sequence[str] = ()
+    """A command that gets it for this user alone."""
 
 
-BROWSER = Need("chromium", chromium, "no browser test runs, and the demo has no picture", BY_HAND)
 NEEDS = (
-    BROWSER,
+    Need(
+        "chromium",
+        chromium,
+        "no browser test runs",
+        ".venv/bin/playwright install --with-deps --only-shell chromium",
+        as_user=INSTALL,
+    ),
     Need("postgresql-15", (DEBIAN_15 / "postgres").exists, "no test runs on it", "sudo apt install postgresql-15"),
     Need(
         "pgbouncer",
@@ -56,16 +63,9 @@ def install(needs: Sequence[Need] = NEEDS) -> None:
             missing = with_apt(missing)
             if missing and run("apt-get", "update", "-qq"):
                 missing = with_apt(missing)
-    if BROWSER in missing and run(*INSTALL, within_s=DOWNLOAD_WITHIN_S):
-        missing.remove(BROWSER)
     for need in missing:
-        print(f"  {need.package} is missing: {need.without}. By hand: {need.by_hand}", flush=True)
-
-
-def fetch_browser() -> None:
-    """A Chromium, where there is none and none is named."""
-    if chromium() is None and not os.environ.get("CHROMIUM"):
-        install([BROWSER])
+        if not (need.as_user and run(*need.as_user, within_s=DOWNLOAD_WITHIN_S)):
+            print(f"  {need.package} is missing: {need.without}. By hand: {need.by_hand}", flush=True)
 
 
 def with_apt(needs: Sequence[Need]) -> list[Need]:

@@ -24,13 +24,12 @@ def _alerts(session: Session, _: argparse.Namespace) -> int:
 
 def no_sweep(database: Database) -> str | None:
     """What to say where no sweep has begun for ten minutes; None: one has."""
-    with database.transaction() as tx:
-        row = tx.row(
-            """
-            SELECT (extract(epoch FROM now() - coalesce(s.began_at, i.stamped_at)) / 60)::int AS minutes
-            FROM installation i LEFT JOIN sweeps s ON true
-            """
-        )
+    row = database.row(
+        """
+        SELECT (extract(epoch FROM now() - coalesce(s.began_at, i.stamped_at)) / 60)::int AS minutes
+        FROM installation i LEFT JOIN sweeps s ON true
+        """
+    )
     if row is None or row["minutes"] < 10:
         return None
     return f"no sweep has begun for {row['minutes']} minutes. {TOPICS['sweep_stopped'].do_now}"
@@ -38,14 +37,13 @@ def no_sweep(database: Database) -> str | None:
 
 def lines(database: Database) -> Iterator[str]:
     """First the open incidents, then the alerts of the last days, newest first."""
-    with database.transaction() as tx:
-        incidents = tx.rows("SELECT * FROM incidents WHERE seen_at > now() - interval '1 hour' ORDER BY since")
-        alerts = tx.rows(
-            """
-            SELECT topic, transaction_id, created_at, sent_at, next_try_at, last_error, facts FROM outbox
-            WHERE kind = 'alert' AND created_at > now() - interval '7 days' ORDER BY created_at DESC LIMIT 200
-            """
-        )
+    incidents = database.rows("SELECT * FROM incidents WHERE seen_at > now() - interval '1 hour' ORDER BY since")
+    alerts = database.rows(
+        """
+        SELECT topic, transaction_id, created_at, sent_at, next_try_at, last_error, facts FROM outbox
+        WHERE kind = 'alert' AND created_at > now() - interval '7 days' ORDER BY created_at DESC LIMIT 200
+        """
+    )
     yield f"{counted(len(incidents), 'incident')} open now"
     for row in incidents:
         topic = TOPICS.get(row["topic"], UNKNOWN)

@@ -23,12 +23,12 @@ class Books:
 
     def environment(self) -> str | None:
         """Which M-Pesa these books belong to; None while nobody has used them."""
-        rows = self._rows("SELECT environment FROM installation")
-        return str(rows[0]["environment"]) if rows else None
+        row = self._database.row("SELECT environment FROM installation")
+        return str(row["environment"]) if row else None
 
     def in_review(self) -> list[Row]:
         """Payments that wait for a person, oldest first, with the receipts that callbacks named for them."""
-        return self._rows(
+        return self._database.rows(
             f"""
             SELECT {NAMED}, t.updated_at,
                    (SELECT string_agg(DISTINCT receipt, ', ') FROM callback_inbox i, unnest(i.receipts) receipt
@@ -40,7 +40,7 @@ class Books:
 
     def without_receipt(self) -> list[Row]:
         """Paid on Daraja's word, but without the receipt number a query does not name; oldest first."""
-        return self._rows(
+        return self._database.rows(
             f"""
             SELECT {NAMED}
             FROM transactions t JOIN payment_confirmations c ON c.transaction_id = t.id
@@ -53,7 +53,7 @@ class Books:
 
         Transaction id, receipt, reference, phone number, invoice number, CheckoutRequestID, or an entry of the inbox.
         """
-        return self._rows(
+        return self._database.rows(
             f"""
             SELECT {NAMED}
             FROM transactions t LEFT JOIN payment_confirmations c ON c.transaction_id = t.id
@@ -70,7 +70,7 @@ class Books:
 
     def receipts_told(self, transaction_id: str) -> set[str]:
         """Of the money that came in for a payment: confirmed, or only named by a callback."""
-        rows = self._rows(
+        rows = self._database.rows(
             """
             SELECT mpesa_receipt_number AS receipt FROM payment_confirmations
             WHERE transaction_id = CAST(:id AS uuid) AND mpesa_receipt_number IS NOT NULL
@@ -82,8 +82,10 @@ class Books:
 
     def rows(self, table: str, transaction_id: str) -> list[Row]:
         """What a table holds about one payment, in order."""
-        key, order = ("id" if table == "transactions" else "transaction_id"), ORDER.get(table, "id")
-        return self._rows(f"SELECT * FROM {table} WHERE {key} = CAST(:id AS uuid) ORDER BY {order}", id=transaction_id)
+        key, order = key_of(table), ORDER.get(table, "id")
+        return self._database.rows(
+            f"SELECT * FROM {table} WHERE {key} = CAST(:id AS uuid) ORDER BY {order}", id=transaction_id
+        )
 
     def row(self, table: str, transaction_id: str) -> Row | None:
         """The same of a table that has one row for a payment."""
@@ -91,7 +93,7 @@ class Books:
         return rows[0] if rows else None
 
     def all_payments(self) -> list[Row]:
-        return self._rows(
+        return self._database.rows(
             """
             SELECT t.*, c.mpesa_receipt_number
             FROM transactions t LEFT JOIN payment_confirmations c ON c.transaction_id = t.id
@@ -99,16 +101,16 @@ class Books:
         )
 
     def all_callbacks(self) -> list[Row]:
-        return self._rows(
+        return self._database.rows(
             "SELECT id, transaction_id, received_at, body, outcome, receipts, erased_sha256 FROM callback_inbox"
         )
 
     def whole_audit(self) -> list[Row]:
-        return self._rows("SELECT * FROM audit_log ORDER BY id")
+        return self._database.rows("SELECT * FROM audit_log ORDER BY id")
 
     def unsettled_callbacks(self) -> list[Row]:
         """Inbox entries that wait for a try, or that nobody could judge; the newest 200, oldest first."""
-        return self._rows(
+        return self._database.rows(
             """
             SELECT * FROM (
                 SELECT id, transaction_id, received_at, tries, next_try_at, outcome, last_error, receipts,
@@ -120,9 +122,10 @@ class Books:
             """
         )
 
-    def _rows(self, sql: str, **params: object) -> list[Row]:
-        with self._database.transaction() as tx:
-            return tx.rows(sql, **params)
+
+def key_of(table: str) -> str:
+    """The column that names a row's payment."""
+    return "id" if table == "transactions" else "transaction_id"
 
 
 def _as_stored(clue: str) -> str | None:

@@ -290,22 +290,15 @@ def _left(row: Row) -> Moment:
     if row["kind"] == "alert":
         alert = "Alert" if row["sent_at"] else "Alert, not sent yet,"
         return Moment(row["created_at"], f"{alert} {row['topic']}: {TOPICS.get(row['topic'], UNKNOWN).says}")
+    what = "Invoice"
     if row["kind"] == "notice":
-        return _notice(row)
+        what = f"Notice to the customer, {NOTICES.get(row['topic'], row['topic'])}:"
     if row["sent_at"]:
-        return Moment(row["sent_at"], "Invoice sent.")
-    why = f": {_plain(row['last_error'])}" if row["last_error"] else ""
-    return Moment(row["created_at"], f"Invoice {'waits to be sent' if row['next_try_at'] else 'given up'}{why}.")
-
-
-def _notice(row: Row) -> Moment:
-    what = f"Notice to the customer, {NOTICES.get(row['topic'], row['topic'])}"
-    if row["sent_at"]:
-        return Moment(row["sent_at"], f"{what}: sent.")
+        return Moment(row["sent_at"], f"{what} sent.")
     if row["dropped"]:
-        return Moment(row["created_at"], f"{what}: not sent, because {DROPPED.get(row['dropped'], row['dropped'])}.")
+        return Moment(row["created_at"], f"{what} not sent, because {DROPPED.get(row['dropped'], row['dropped'])}.")
     why = f": {_plain(row['last_error'])}" if row["last_error"] else ""
-    return Moment(row["created_at"], f"{what}: {'waits to be sent' if row['next_try_at'] else 'given up'}{why}.")
+    return Moment(row["created_at"], f"{what} {'waits to be sent' if row['next_try_at'] else 'given up'}{why}.")
 
 
 def _confirmation(books: Books, payment: Row) -> Iterator[str]:

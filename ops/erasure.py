@@ -8,17 +8,18 @@ allow this only in a transaction that records who erases and why (table `erasure
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
 import secrets
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Literal, TypeAlias
 
+from ops.books import key_of
 from ops.people import Order, People, Person
 from shared.daraja.callback_reader import (
     CallbackFailure,
@@ -31,6 +32,8 @@ from shared.daraja.callback_reader import (
 )
 from shared.daraja.result_codes import CALLBACK_FAILURES
 from shared.database import Busy, CommitUnknown, Database, Row, Transaction
+from shared.deadline import retry
+from shared.gateway.invoices import Operator
 from shared.gateway.trail import READ, Trail
 from shared.values import ERASED_EMAIL
 
@@ -72,22 +75,16 @@ _NUMBER_AT_THE_END = re.compile(r"(?<=[0-9]{17})[17][0-9]{8}$")
 """Of a CheckoutRequestID: the moment to the millisecond, then the customer's number (captured pushes, 2025)."""
 
 
-@dataclass(frozen=True)
-class By:
-    """For the audit log: who erases, and why. Never whom."""
-
-    who: str
-    why: str
-
-
-class _OnlyTried(Exception):
-    """A dry run: everything is rolled back."""
+class _DryRun(Exception):
+    """Everything is rolled back."""
 
 
 class Eraser:
     """Erases orders, one at a time. `done` counts rows, by table."""
 
-    def __init__(self, database: Database, people: People, trail: Trail, by: By, *, dry_run: bool = False) -> None:
+    def __init__(
+        self, database: Database, people: People, trail: Trail, by: Operator, *, dry_run: bool = False
+    ) -> None:
         self._database, self._people, self._trail = database, people, trail
         self._by, self._dry_run = by, dry_run
         self.done: Counter[str] = Counter()
@@ -96,12 +93,12 @@ class Eraser:
         """Everything personal about an order. False: not now, something about it is not finished."""
 
         def erase(tx: Transaction, now: Order) -> Counter[str]:
-            digits = now.msisdn[3:] if now.is_erased else _fresh(tx)
+            digits = now.msisdn[3:] if now.is_erased else _unused_digits(tx)
             done = Counter(payments=len(now.payments))
             for payment in now.payments:
                 transaction_id = str(payment["id"])
                 self._record(tx, transaction_id, "late_evidence" if now.is_erased else "person")
-                done["transactions"] += _name_nobody(tx, payment, digits)
+                done["transactions"] += _replace_number(tx, payment, digits)
                 done += _erase_callbacks(tx, transaction_id) + _null(tx, NULLED, transaction_id)
                 done += _forget_contact(tx, transaction_id)
             return done
@@ -141,23 +138,17 @@ class Eraser:
 
     def _attempt(self, work: Callable[[Transaction], Counter[str] | None]) -> Counter[str] | None:
         """One transaction, tried again when somebody else was quicker, or COMMIT was not answered."""
-        tries_left = TRIES
-        while True:
-            tries_left -= 1
-            done: Counter[str] | None = None
-            try:
-                with self._database.transaction() as tx:
-                    done = work(tx)
-                    if self._dry_run:
-                        raise _OnlyTried
-            except _OnlyTried:
-                pass
-            except (Busy, CommitUnknown):
-                if tries_left:
-                    continue
-                raise
-            self.done += done or Counter()
-            return done
+        done = retry(lambda: self._once(work), (Busy, CommitUnknown), tries=TRIES)
+        self.done += done or Counter()
+        return done
+
+    def _once(self, work: Callable[[Transaction], Counter[str] | None]) -> Counter[str] | None:
+        done = None
+        with contextlib.suppress(_DryRun), self._database.transaction() as tx:
+            done = work(tx)
+            if self._dry_run:
+                raise _DryRun
+        return done
 
     def _record(self, tx: Transaction, transaction_id: str, scope: Scope) -> None:
         """Who and why: once for the triggers, which allow what follows, and once for the audit log."""
@@ -190,10 +181,9 @@ class Eraser:
 def _null(tx: Transaction, columns_of: dict[str, tuple[str, ...]], transaction_id: str) -> Counter[str]:
     done: Counter[str] = Counter()
     for table, columns in columns_of.items():
-        key = "id" if table == "transactions" else "transaction_id"
         done[table] = tx.run(
             f"UPDATE {table} SET {', '.join(f'{column} = NULL' for column in columns)} "  # noqa: S608  # names above
-            f"WHERE {key} = CAST(:id AS uuid) AND num_nonnulls({', '.join(columns)}) > 0",
+            f"WHERE {key_of(table)} = CAST(:id AS uuid) AND num_nonnulls({', '.join(columns)}) > 0",
             id=transaction_id,
         )
     return done
@@ -225,7 +215,7 @@ def _forget_contact(tx: Transaction, transaction_id: str) -> Counter[str]:
     return done
 
 
-def _name_nobody(tx: Transaction, payment: Row, digits: str) -> int:
+def _replace_number(tx: Transaction, payment: Row, digits: str) -> int:
     """The number becomes these digits, also in Daraja's ids; an order reference that names the person goes."""
     number = str(payment["phone_number"])[3:]
     name = str(payment["customer_name"] or "").lower().split()
@@ -257,8 +247,8 @@ def _forget_mention(tx: Transaction, transaction_id: str, person: Person) -> Cou
     """Each value that names the person: NULL, or its placeholder."""
     done = _erase_callbacks(tx, transaction_id, only=person)
     for table, columns in NULLED.items():
-        key = "id" if table == "transactions" else "transaction_id"
-        for row in tx.rows(f"SELECT * FROM {table} WHERE {key} = CAST(:id AS uuid)", id=transaction_id):  # noqa: S608
+        whose = f"WHERE {key_of(table)} = CAST(:id AS uuid)"
+        for row in tx.rows(f"SELECT * FROM {table} {whose}", id=transaction_id):  # noqa: S608
             if naming := [column for column in columns if person.is_named_in(str(row[column] or ""))]:
                 sets = ", ".join(f"{column} = NULL" for column in naming)
                 done[table] += tx.run(f"UPDATE {table} SET {sets} WHERE id = :id", id=row["id"])  # noqa: S608
@@ -266,7 +256,7 @@ def _forget_mention(tx: Transaction, transaction_id: str, person: Person) -> Cou
     if payment is None:
         return done
     named = [name for name in REPLACED["transactions"] if person.is_named_in(str(payment[name] or ""))]
-    number, digits = (person.msisdn or "")[3:], _fresh(tx)
+    number, digits = (person.msisdn or "")[3:], _unused_digits(tx)
     ids = {name: payment[name].replace(number, digits) for name in named if name.endswith("_request_id") and number}
     reference = {name: ERASED_REFERENCE for name in named if name == "account_reference"}
     done["transactions"] += _replace_on_payment(tx, payment, **ids, **reference)
@@ -275,7 +265,7 @@ def _forget_mention(tx: Transaction, transaction_id: str, person: Person) -> Cou
     return done
 
 
-def _fresh(tx: Transaction) -> str:
+def _unused_digits(tx: Transaction) -> str:
     """Nine digits that begin with 0 and stand for nobody yet."""
     while True:
         digits = f"0{secrets.randbelow(10**8):08}"

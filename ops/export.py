@@ -52,32 +52,21 @@ SEVERAL = {
     "request": "idempotency_keys",
     "erasures": "erasures",
 }
-SHOWN: dict[str, tuple[str, ...]] = {
-    "payment": (
-        *("id", "amount", "account_reference", "status", "review_reason", "response_code", "response_message"),
-        *("result_code", "result_desc", "created_at", "updated_at", "pushed_at", "callback_received_at"),
-        *(
-            "success_held_at",
-            "paid_at",
-            "paid_late",
-            "refunded_at",
-            "refund_receipt",
-            "failed_at",
-            "watched_at",
-            "lang",
-        ),
-    ),
-    "confirmation": (
-        *("evidence", "amount", "mpesa_receipt_number", "transaction_date", "result_desc", "received_at"),
-    ),
-    "invoice": ("invoice_number", "invoice_date", "amount", "status", "sent_at", "etims_cu_invoice_number"),
-    "answers_of_daraja": ("answered_at", "result_code", "said", "outcome"),
-    "audit_log": ("at", "actor", "event", "outcome", "from_status", "to_status", "reason", "said"),
-    "messages": ("kind", "topic", "created_at", "sent_at", "dropped", "last_error"),
-    "request": ("key", "created_at"),
-    "erasures": ("at", "scope", "who", "why"),
+SHOWN = {
+    "payment": """
+        id amount account_reference status review_reason response_code response_message result_code result_desc
+        created_at updated_at pushed_at callback_received_at success_held_at paid_at paid_late refunded_at
+        refund_receipt failed_at watched_at lang
+    """,
+    "confirmation": "evidence amount mpesa_receipt_number transaction_date result_desc received_at",
+    "invoice": "invoice_number invoice_date amount status sent_at etims_cu_invoice_number",
+    "answers_of_daraja": "answered_at result_code said outcome",
+    "audit_log": "at actor event outcome from_status to_status reason said",
+    "messages": "kind topic created_at sent_at dropped last_error",
+    "request": "key created_at",
+    "erasures": "at scope who why",
 }
-"""Of each record what is shown to everybody it is about."""
+"""Of each record the columns that are shown to everybody it is about."""
 OF_THE_NUMBER = {
     "payment": ("phone_number", "merchant_request_id", "checkout_request_id"),
     "confirmation": ("phone_number",),
@@ -165,7 +154,7 @@ def _payment(books: Books, person: Person, transaction_id: str) -> dict[str, Any
 def _shown(person: Person, name: str, record: Row | None) -> dict[str, Any] | None:
     if record is None:
         return None
-    columns = [*SHOWN[name]]
+    columns = SHOWN[name].split()
     if person.msisdn:
         columns += OF_THE_NUMBER.get(name, ())
     elif str(record.get("customer_email") or "").lower() == str(person.email).lower():

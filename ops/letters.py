@@ -75,17 +75,17 @@ def add_commands(commands: Commands) -> None:
         "folder", metavar="FOLDER", nargs="?", type=Path, help="where to (default: a new temporary folder)"
     )
     show.add_argument("--sample", choices=SAMPLES, default="usual", help=", ".join(SAMPLES) + " (default: usual)")
-    show.set_defaults(run=_letters, act=_show)
+    show.set_defaults(run=_run, act=_show)
     edit = actions.add_parser("edit", help="copy a letter to shared/mail/shop_templates/, where it is yours to change")
     whats = [str(each) for each in (*Kind, *WHOLE_LAYOUT)]
     edit.add_argument("what", metavar="KIND", choices=whats, help=", ".join(whats))
     edit.add_argument("lang", metavar="LANG", nargs="?", choices=LANGS, help=" or ".join(LANGS) + "; without it, both")
-    edit.set_defaults(run=_letters, act=_edit)
+    edit.set_defaults(run=_run, act=_edit)
     check = actions.add_parser("check", help="errors in your own; exits 1 where there are any")
-    check.set_defaults(run=_letters, act=_check)
+    check.set_defaults(run=_run, act=_check)
 
 
-def _letters(session: Session, chosen: argparse.Namespace) -> int:
+def _run(session: Session, chosen: argparse.Namespace) -> int:
     return run(chosen, session.environ)
 
 
@@ -221,14 +221,11 @@ def _errors_of_letters(templates: Templates, environ: Mapping[str, str]) -> Iter
                     break
                 if name == "usual":
                     for form, text in (("txt", letter.text), ("html", letter.html)):
-                        missing = [each for each in _must_say(kind) if str(shown[each]) not in text]
+                        must_say = MUST_SAY + MUST_SAY_TOO.get(kind, ())
+                        missing = [each for each in must_say if str(shown[each]) not in text]
                         if missing:
                             file = f"{lang}/{kind}.{form}"
                             yield Found(file, None, f"it does not say: {', '.join(missing)}", is_error=False)
-
-
-def _must_say(kind: Kind) -> tuple[str, ...]:
-    return MUST_SAY + MUST_SAY_TOO.get(kind, ())
 
 
 def _check(_: argparse.Namespace, environ: Mapping[str, str], folder: Path) -> int:

@@ -125,72 +125,70 @@ def _steps(limits: Limits, seen: Evidence) -> Iterator[tuple[str, Decimal]]:
 
 
 def used(database: Database, limits: Limits) -> Used:
-    with database.transaction() as tx:
-        (row,) = tx.rows(
-            f"""
-            WITH today AS (SELECT amount, phone_number FROM transactions WHERE created_at >= {MIDNIGHT} AND {COUNTS}),
-            last_answer AS (
-                SELECT phone_number, max(pushed_at) FILTER (WHERE status IN ('PAID', 'REFUNDED', 'REVIEW')
-                       OR status = 'FAILED' AND result_code IN ('1', '2001')) AS at
-                FROM transactions WHERE pushed_at > now() - interval '24 hours' GROUP BY phone_number)
-            SELECT (SELECT coalesce(max(amount), 0) FROM today) AS payment_kes,
-                   (SELECT coalesce(max(sum), 0) FROM (
-                        SELECT sum(amount) FROM today GROUP BY phone_number) p) AS phone_kes,
-                   (SELECT coalesce(sum(amount), 0) FROM today) AS shop_kes,
-                   (SELECT coalesce(max(count), 0) FROM (
-                        SELECT count(*) FROM transactions WHERE pushed_at > now() - interval '1 hour'
-                        GROUP BY phone_number) p) AS phone_pushes,
-                   (SELECT count(*) FROM (
-                        SELECT t.phone_number FROM transactions t JOIN last_answer l USING (phone_number)
-                        WHERE t.pushed_at > now() - interval '24 hours' AND t.pushed_at > coalesce(l.at, '-infinity')
-                        GROUP BY t.phone_number HAVING count(*) >= CAST(:unanswered AS integer)) p) AS phones_resting,
-                   (SELECT coalesce(max(count), 0) FROM (
-                        SELECT count(*) FROM push_callers
-                        WHERE asked_at > now() - interval '1 hour' AND address_digest NOT LIKE 'invoice %'
-                        GROUP BY address_digest) a) AS address_pushes,
-                   (SELECT coalesce(max(count), 0) FROM (
-                        SELECT count(*) FROM transactions WHERE created_at >= {MIDNIGHT} AND pushed_at IS NOT NULL
-                        GROUP BY date_trunc('minute', created_at)) m) AS shop_pushes
-            """,
-            unanswered=limits.phone_unanswered_in_a_row,
-        )
+    (row,) = database.rows(
+        f"""
+        WITH today AS (SELECT amount, phone_number FROM transactions WHERE created_at >= {MIDNIGHT} AND {COUNTS}),
+        last_answer AS (
+            SELECT phone_number, max(pushed_at) FILTER (WHERE status IN ('PAID', 'REFUNDED', 'REVIEW')
+                   OR status = 'FAILED' AND result_code IN ('1', '2001')) AS at
+            FROM transactions WHERE pushed_at > now() - interval '24 hours' GROUP BY phone_number)
+        SELECT (SELECT coalesce(max(amount), 0) FROM today) AS payment_kes,
+               (SELECT coalesce(max(sum), 0) FROM (
+                    SELECT sum(amount) FROM today GROUP BY phone_number) p) AS phone_kes,
+               (SELECT coalesce(sum(amount), 0) FROM today) AS shop_kes,
+               (SELECT coalesce(max(count), 0) FROM (
+                    SELECT count(*) FROM transactions WHERE pushed_at > now() - interval '1 hour'
+                    GROUP BY phone_number) p) AS phone_pushes,
+               (SELECT count(*) FROM (
+                    SELECT t.phone_number FROM transactions t JOIN last_answer l USING (phone_number)
+                    WHERE t.pushed_at > now() - interval '24 hours' AND t.pushed_at > coalesce(l.at, '-infinity')
+                    GROUP BY t.phone_number HAVING count(*) >= CAST(:unanswered AS integer)) p) AS phones_resting,
+               (SELECT coalesce(max(count), 0) FROM (
+                    SELECT count(*) FROM push_callers
+                    WHERE asked_at > now() - interval '1 hour' AND address_digest NOT LIKE 'invoice %'
+                    GROUP BY address_digest) a) AS address_pushes,
+               (SELECT coalesce(max(count), 0) FROM (
+                    SELECT count(*) FROM transactions WHERE created_at >= {MIDNIGHT} AND pushed_at IS NOT NULL
+                    GROUP BY date_trunc('minute', created_at)) m) AS shop_pushes
+        """,
+        unanswered=limits.phone_unanswered_in_a_row,
+    )
     return Used(**_numbers(row))
 
 
 def evidence(database: Database) -> Evidence:
-    with database.transaction() as tx:
-        (row,) = tx.rows(
-            f"""
-            WITH lately AS (
-                SELECT *, (created_at AT TIME ZONE 'Africa/Nairobi')::date AS day FROM transactions
-                WHERE created_at >= {MIDNIGHT} - CAST(:days AS integer) * interval '1 day' AND pushed_at IS NOT NULL),
-            counting AS (SELECT amount, phone_number, day FROM lately WHERE {COUNTS}),
-            days AS (SELECT day, sum(amount) AS kes FROM counting GROUP BY day),
-            alerts AS (
-                SELECT topic, transaction_id FROM outbox
-                WHERE kind = 'alert' AND created_at >= {MIDNIGHT} - CAST(:days AS integer) * interval '1 day')
-            SELECT (SELECT coalesce(floor(extract(epoch FROM now() - min(created_at)) / 86400), 0)
-                    FROM transactions WHERE pushed_at IS NOT NULL) AS days_since_first,
-                   (SELECT count(*) FROM lately WHERE status IN ('PAID', 'REFUNDED')) AS paid,
-                   (SELECT coalesce(sum(amount), 0) FROM lately WHERE status IN ('PAID', 'REFUNDED')) AS paid_kes,
-                   (SELECT count(*) FROM lately WHERE status NOT IN ('INITIATED', 'PENDING', 'UNCERTAIN')) AS ended,
-                   (SELECT count(DISTINCT a.transaction_id) FROM audit_log a JOIN lately t ON t.id = a.transaction_id
-                    WHERE a.to_status = 'REVIEW') AS reviews,
-                   (SELECT count(*) FROM transactions WHERE status = 'REVIEW') AS reviews_open,
-                   (SELECT count(*) FROM callback_inbox
-                    WHERE outcome IN ('dead_letter', 'unreadable', 'unknown_transaction')) AS unjudged,
-                   (SELECT count(DISTINCT transaction_id) FROM alerts
-                    WHERE topic = ANY (string_to_array(:does_not_fit, ' '))) AS does_not_fit,
-                   (SELECT count(*) FROM alerts WHERE topic IN ('shop_push_limit', 'shop_day_limit')) AS turned_away,
-                   (SELECT coalesce(max(amount), 0) FROM counting) AS largest_kes,
-                   (SELECT coalesce(max(sum), 0) FROM (
-                        SELECT sum(amount) FROM counting GROUP BY phone_number, day) p) AS largest_of_a_phone_kes,
-                   (SELECT coalesce(max(kes), 0) FROM days) AS largest_day_kes,
-                   (SELECT day::text FROM days ORDER BY kes DESC, day DESC LIMIT 1) AS largest_day
-            """,
-            days=DAYS,
-            does_not_fit=" ".join(DOES_NOT_FIT),
-        )
+    (row,) = database.rows(
+        f"""
+        WITH lately AS (
+            SELECT *, (created_at AT TIME ZONE 'Africa/Nairobi')::date AS day FROM transactions
+            WHERE created_at >= {MIDNIGHT} - CAST(:days AS integer) * interval '1 day' AND pushed_at IS NOT NULL),
+        counting AS (SELECT amount, phone_number, day FROM lately WHERE {COUNTS}),
+        days AS (SELECT day, sum(amount) AS kes FROM counting GROUP BY day),
+        alerts AS (
+            SELECT topic, transaction_id FROM outbox
+            WHERE kind = 'alert' AND created_at >= {MIDNIGHT} - CAST(:days AS integer) * interval '1 day')
+        SELECT (SELECT coalesce(floor(extract(epoch FROM now() - min(created_at)) / 86400), 0)
+                FROM transactions WHERE pushed_at IS NOT NULL) AS days_since_first,
+               (SELECT count(*) FROM lately WHERE status IN ('PAID', 'REFUNDED')) AS paid,
+               (SELECT coalesce(sum(amount), 0) FROM lately WHERE status IN ('PAID', 'REFUNDED')) AS paid_kes,
+               (SELECT count(*) FROM lately WHERE status NOT IN ('INITIATED', 'PENDING', 'UNCERTAIN')) AS ended,
+               (SELECT count(DISTINCT a.transaction_id) FROM audit_log a JOIN lately t ON t.id = a.transaction_id
+                WHERE a.to_status = 'REVIEW') AS reviews,
+               (SELECT count(*) FROM transactions WHERE status = 'REVIEW') AS reviews_open,
+               (SELECT count(*) FROM callback_inbox
+                WHERE outcome IN ('dead_letter', 'unreadable', 'unknown_transaction')) AS unjudged,
+               (SELECT count(DISTINCT transaction_id) FROM alerts
+                WHERE topic = ANY (string_to_array(:does_not_fit, ' '))) AS does_not_fit,
+               (SELECT count(*) FROM alerts WHERE topic IN ('shop_push_limit', 'shop_day_limit')) AS turned_away,
+               (SELECT coalesce(max(amount), 0) FROM counting) AS largest_kes,
+               (SELECT coalesce(max(sum), 0) FROM (
+                    SELECT sum(amount) FROM counting GROUP BY phone_number, day) p) AS largest_of_a_phone_kes,
+               (SELECT coalesce(max(kes), 0) FROM days) AS largest_day_kes,
+               (SELECT day::text FROM days ORDER BY kes DESC, day DESC LIMIT 1) AS largest_day
+        """,
+        days=DAYS,
+        does_not_fit=" ".join(DOES_NOT_FIT),
+    )
     day = row.pop("largest_day")
     return Evidence(**_numbers(row), largest_day=date.fromisoformat(day) if day else None)
 

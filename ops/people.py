@@ -145,8 +145,7 @@ class People:
         """The person's orders, each with every attempt at it, also those that name no address."""
         return self._orders(
             """
-            SELECT o.phone_number, o.amount, o.account_reference FROM transactions o
-            WHERE o.phone_number = :phone OR lower(o.customer_email) = lower(:email)
+            o.phone_number = :phone OR lower(o.customer_email) = lower(:email)
                OR o.id IN (SELECT v.transaction_id FROM invoices v WHERE lower(v.customer_email) = lower(:email))
             """,
             lambda order: any(person.has(row) for row in order.payments),
@@ -163,8 +162,7 @@ class People:
 
         return self._orders(
             """
-            SELECT o.phone_number, o.amount, o.account_reference FROM transactions o
-            WHERE o.phone_number NOT LIKE '2540%' AND o.updated_at < now() - CAST(:at_least AS interval)
+            o.phone_number NOT LIKE '2540%' AND o.updated_at < now() - CAST(:at_least AS interval)
             """,
             lambda order: not order.is_erased and all(map(past, order.payments)),
             at_least=min(paid, unpaid),
@@ -174,8 +172,7 @@ class People:
         """Orders so long after their last change that names, addresses and words need not stay with them."""
         return self._orders(
             """
-            SELECT o.phone_number, o.amount, o.account_reference FROM transactions o
-            WHERE o.updated_at < now() - CAST(:age AS interval)
+            o.updated_at < now() - CAST(:age AS interval)
               AND (o.customer_email <> :erased OR num_nonnulls(o.transaction_desc, o.customer_name,
                                                                o.response_message, o.result_desc, o.watched_at) > 0
                    OR EXISTS (SELECT FROM query_answers q WHERE q.transaction_id = o.id AND q.said IS NOT NULL))
@@ -189,8 +186,7 @@ class People:
         """Erased orders about which Safaricom has said something since."""
         return self._orders(
             """
-            SELECT o.phone_number, o.amount, o.account_reference FROM transactions o
-            WHERE o.phone_number LIKE '2540%' AND EXISTS (
+            o.phone_number LIKE '2540%' AND EXISTS (
                 SELECT FROM callback_inbox i WHERE i.transaction_id = o.id AND i.erased_sha256 IS NULL)
             """
         )
@@ -212,66 +208,64 @@ class People:
 
     def named_elsewhere(self, person: Person, but: Iterable[str]) -> list[str]:
         """Ids of other payments, or of none, with which the person's number or address is stored."""
-        with self._database.transaction() as tx:
-            rows = tx.rows(
-                """
-                WITH texts AS (
-                    SELECT i.transaction_id, i.last_error AS words FROM callback_inbox i
-                    UNION ALL SELECT t.id, concat_ws(' ', t.phone_number, t.merchant_request_id, t.checkout_request_id,
-                        t.account_reference, t.transaction_desc, t.customer_name, t.customer_email, t.response_message,
-                        t.result_desc) FROM transactions t
-                    UNION ALL SELECT c.transaction_id, concat_ws(' ', c.phone_number, c.result_desc)
-                        FROM payment_confirmations c
-                    UNION ALL SELECT v.transaction_id,
-                        concat_ws(' ', v.customer_phone, v.customer_name, v.customer_email) FROM invoices v
-                    UNION ALL SELECT q.transaction_id, q.said FROM query_answers q
-                    UNION ALL SELECT o.transaction_id, o.last_error FROM outbox o)
-                SELECT transaction_id FROM texts
-                WHERE position(:number in regexp_replace(words, '[^0-9]', '', 'g')) > 0 AND :number <> ''
-                   OR words ~* :address AND :address <> ''
-                UNION
-                SELECT i.transaction_id FROM callback_inbox i
-                WHERE position(convert_to(:number, 'UTF8') in i.body) > 0 AND :number <> ''
-                   OR encode(i.body, 'escape') ~* :address AND :address <> ''
-                """,
-                number=person.number,
-                address=whole_address(person.email) if person.email else "",
-            )
+        rows = self._database.rows(
+            """
+            WITH texts AS (
+                SELECT i.transaction_id, i.last_error AS words FROM callback_inbox i
+                UNION ALL SELECT t.id, concat_ws(' ', t.phone_number, t.merchant_request_id, t.checkout_request_id,
+                    t.account_reference, t.transaction_desc, t.customer_name, t.customer_email, t.response_message,
+                    t.result_desc) FROM transactions t
+                UNION ALL SELECT c.transaction_id, concat_ws(' ', c.phone_number, c.result_desc)
+                    FROM payment_confirmations c
+                UNION ALL SELECT v.transaction_id,
+                    concat_ws(' ', v.customer_phone, v.customer_name, v.customer_email) FROM invoices v
+                UNION ALL SELECT q.transaction_id, q.said FROM query_answers q
+                UNION ALL SELECT o.transaction_id, o.last_error FROM outbox o)
+            SELECT transaction_id FROM texts
+            WHERE position(:number in regexp_replace(words, '[^0-9]', '', 'g')) > 0 AND :number <> ''
+               OR words ~* :address AND :address <> ''
+            UNION
+            SELECT i.transaction_id FROM callback_inbox i
+            WHERE position(convert_to(:number, 'UTF8') in i.body) > 0 AND :number <> ''
+               OR encode(i.body, 'escape') ~* :address AND :address <> ''
+            """,
+            number=person.number,
+            address=whole_address(person.email) if person.email else "",
+        )
         return sorted({str(row["transaction_id"]) for row in rows if row["transaction_id"]} - set(but))
 
     def in_the_audit_log(self, person: Person) -> int:
         """How many audit rows hold the number or the address: somebody wrote it into a reason."""
-        with self._database.transaction() as tx:
-            row = tx.row(
-                """
-                SELECT count(*) AS found FROM audit_log a, concat_ws(' ', a.actor, a.reason, a.said) words
-                WHERE position(:number in regexp_replace(words, '[^0-9]', '', 'g')) > 0 AND :number <> ''
-                   OR words ~* :address AND :address <> ''
-                """,
-                number=person.number,
-                address=whole_address(person.email) if person.email else "",
-            )
+        row = self._database.row(
+            """
+            SELECT count(*) AS found FROM audit_log a, concat_ws(' ', a.actor, a.reason, a.said) words
+            WHERE position(:number in regexp_replace(words, '[^0-9]', '', 'g')) > 0 AND :number <> ''
+               OR words ~* :address AND :address <> ''
+            """,
+            number=person.number,
+            address=whole_address(person.email) if person.email else "",
+        )
         return int(row["found"]) if row else 0
 
     def order(self, transaction_id: str) -> Order | None:
         """The order a payment belongs to."""
         found = self._orders(
-            """
-            SELECT o.phone_number, o.amount, o.account_reference FROM transactions o WHERE o.id = CAST(:id AS uuid)
-            """,
+            "o.id = CAST(:id AS uuid)",
             lambda order: transaction_id in order.ids,
             id=transaction_id,
         )
         return found[0] if found else None
 
     def _orders(self, which: str, wanted: Callable[[Order], bool] = lambda _: True, **params: object) -> list[Order]:
-        with self._database.transaction() as tx:
-            rows = tx.rows(
-                f"{_PAYMENTS} WHERE (t.phone_number, t.amount, t.account_reference) IN ({which}) "
-                "ORDER BY t.created_at, t.id",
-                nothing_owed=self._nothing_owed,
-                **params,
-            )
+        rows = self._database.rows(
+            f"""
+            {_PAYMENTS} WHERE (t.phone_number, t.amount, t.account_reference) IN (
+                SELECT o.phone_number, o.amount, o.account_reference FROM transactions o WHERE {which})
+            ORDER BY t.created_at, t.id
+            """,  # noqa: S608  # conditions from above
+            nothing_owed=self._nothing_owed,
+            **params,
+        )
         found: dict[object, list[list[Row]]] = defaultdict(list)
         for row in rows:
             near = found[row["phone_number"], row["amount"], row["account_reference"]]

@@ -16,12 +16,13 @@ from datetime import datetime
 from pathlib import Path
 
 from ops import encryption, export, retention
-from ops.erasure import TABLES, By, Eraser
+from ops.erasure import TABLES, Eraser
 from ops.people import Order, People, Person, read_person
 from ops.session import Commands, Session, WrongUse, add_group, add_who, add_why
 from ops.words import counted
 from shared.database import Database, DatabaseError
 from shared.database.connection import Connection
+from shared.gateway.invoices import Operator
 from shared.gateway.trail import Trail
 from shared.values import EAT, in_words
 
@@ -103,7 +104,7 @@ def _erase(session: Session, chosen: argparse.Namespace) -> int:
 
 def _eraser(session: Session, people: People, chosen: argparse.Namespace, why: str) -> Eraser:
     trail = Trail(session.audit_keys[0])
-    return Eraser(session.database, people, trail, By(session.operator(chosen), why), dry_run=chosen.dry_run)
+    return Eraser(session.database, people, trail, Operator(session.operator(chosen), why), dry_run=chosen.dry_run)
 
 
 def _elsewhere(people: People, eraser: Eraser, person: Person, done: set[str]) -> list[str]:
@@ -174,14 +175,13 @@ def _clean_up(database: Database, eraser: Eraser, *, dry_run: bool) -> None:
 
 
 def _owns_the_tables(database: Database) -> bool:
-    with database.transaction() as tx:
-        (row,) = tx.rows(
-            """
-            SELECT bool_and(pg_has_role(c.relowner, 'USAGE')) AS owned FROM pg_class c
-            WHERE c.relnamespace = 'public'::regnamespace AND c.relname = ANY (string_to_array(:tables, ','))
-            """,
-            tables=",".join(TABLES),
-        )
+    (row,) = database.rows(
+        """
+        SELECT bool_and(pg_has_role(c.relowner, 'USAGE')) AS owned FROM pg_class c
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relname = ANY (string_to_array(:tables, ','))
+        """,
+        tables=",".join(TABLES),
+    )
     return bool(row["owned"])
 
 

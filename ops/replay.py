@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from decimal import Decimal
+from typing import get_args
 
 from ops.books import Books
 from ops.session import Commands, Session, add_confirm_above
@@ -33,19 +34,13 @@ from shared.payments import (
     Declined,
     Event,
     Ids,
-    OperatorFailed,
     OperatorPaid,
     OperatorRefunded,
     Outcome,
     Payment,
     PushAccepted,
-    PushNotSent,
-    PushRefused,
-    PushUnanswered,
-    QueryConfirmed,
     QueryDeclined,
     Status,
-    TimePassed,
     UnknownCode,
     decide,
 )
@@ -53,14 +48,10 @@ from shared.settlement import reported
 
 DECIDES_NOTHING = {"Order", "PersonErased", "InvoiceResent"}
 """Events that decide nothing about the money."""
-SAYS_NO_MORE: dict[str, Event] = {
-    type(event).__name__: event
-    for event in (
-        *(PushRefused(), PushNotSent(), PushUnanswered(), TimePassed()),
-        *(QueryConfirmed(), OperatorFailed()),
-    )
+NAME_SAYS_ALL: dict[str, Callable[[], Event]] = {
+    event.__name__: event for event in get_args(Event) if not fields(event)
 }
-"""Events of which the audit row's name says everything."""
+"""Events without data: the audit row's name says everything."""
 EVIDENCE_ERASED = {("PersonErased", scope) for scope in ("person", "late_evidence", "mention")}
 WAITS_FOR_A_PERSON = {"dead_letter", "held"}
 """Outcomes of callbacks that nobody judged: `ops inbox list` has them, and an alert every day."""
@@ -221,8 +212,8 @@ def _event(it: _Replayed, bodies: dict[str, bytes], step: Row) -> Event | None:
             return OperatorPaid(said)
         case "OperatorRefunded":
             return OperatorRefunded(said)
-        case event if event in SAYS_NO_MORE:
-            return SAYS_NO_MORE[event]
+        case event if event in NAME_SAYS_ALL:
+            return NAME_SAYS_ALL[event]()
     message, _ = read_message(bodies.get(str(step["inbox_id"]), b""))
     if isinstance(message, CallbackUnreadable):
         return None

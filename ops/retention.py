@@ -15,9 +15,9 @@ from ops.people import Order, People
 from shared.database import Database
 
 A_YEAR = timedelta(days=365.25)
-THE_BOOKS = 7 * A_YEAR
-A_COMPLAINT = timedelta(days=400)
-A_RETRY = timedelta(days=30)
+BOOKS_KEPT = 7 * A_YEAR
+CONTACTS_KEPT = timedelta(days=400)
+KEYS_KEPT = timedelta(days=30)
 A_DAY = timedelta(days=1)
 AT_ONCE = 1000
 NOT_OPEN = (
@@ -43,20 +43,20 @@ RULES = (
     Rule(
         "Idempotency-Key and fingerprint of the request",
         "idempotency_keys",
-        A_RETRY,
+        KEYS_KEPT,
         f"created_at < now() - CAST(:age AS interval) AND {NOT_OPEN}",
     ),
     Rule(
         "when the customer last looked",
         "transactions",
-        A_RETRY,
+        KEYS_KEPT,
         "watched_at < now() - CAST(:age AS interval) AND status NOT IN ('INITIATED', 'PENDING', 'UNCERTAIN', 'REVIEW')",
         change="watched_at = NULL",
     ),
     Rule(
         "network address a callback came from",
         "callback_inbox",
-        A_COMPLAINT,
+        CONTACTS_KEPT,
         "source_address IS NOT NULL AND received_at < now() - CAST(:age AS interval) "
         f"AND outcome NOT IN ('dead_letter', 'held') AND {NOT_OPEN}",
         change="source_address = NULL",
@@ -64,7 +64,7 @@ RULES = (
     Rule(
         "why a message was not sent",
         "outbox",
-        A_COMPLAINT,
+        CONTACTS_KEPT,
         "last_error IS NOT NULL AND next_try_at IS NULL AND created_at < now() - CAST(:age AS interval) "
         f"AND {NOT_OPEN}",
         change="last_error = NULL",
@@ -89,8 +89,8 @@ def purge(database: Database, people: People, eraser: Eraser, *, dry_run: bool) 
     """Applies every rule: what, how many orders or rows, and how many have to wait. Safe to break off and run again."""
     late = people.erased_orders_with_news()
     yield "late callbacks about payments whose person was erased", *_each(late, eraser.person)
-    yield "persons of payments past their time", *_each(people.orders_past(THE_BOOKS, A_COMPLAINT), eraser.person)
-    yield "contacts past their time", *_each(people.orders_with_contacts_past(A_COMPLAINT), eraser.contact)
+    yield "persons of payments past their time", *_each(people.orders_past(BOOKS_KEPT, CONTACTS_KEPT), eraser.person)
+    yield "contacts past their time", *_each(people.orders_with_contacts_past(CONTACTS_KEPT), eraser.contact)
     for rule in RULES:
         yield rule.what, _purge_rows(database, rule, dry_run=dry_run), 0
 
@@ -103,15 +103,13 @@ def _each(orders: list[Order], erase: Callable[[Order], bool]) -> tuple[int, int
 def _purge_rows(database: Database, rule: Rule, *, dry_run: bool) -> int:
     """A thousand rows a transaction."""
     if dry_run:
-        with database.transaction() as tx:
-            row = tx.row(f"SELECT count(*) AS due FROM {rule.table} WHERE {rule.condition}", age=rule.age)  # noqa: S608
-            return int(row["due"]) if row else 0
+        row = database.row(f"SELECT count(*) AS due FROM {rule.table} WHERE {rule.condition}", age=rule.age)  # noqa: S608
+        return int(row["due"]) if row else 0
     doing = f"UPDATE {rule.table} SET {rule.change}" if rule.change else f"DELETE FROM {rule.table}"  # noqa: S608
     some = f"SELECT ctid FROM {rule.table} WHERE {rule.condition} LIMIT {AT_ONCE}"  # noqa: S608
     in_all = 0
     while True:
-        with database.transaction() as tx:
-            changed = tx.run(f"{doing} WHERE ctid = ANY (ARRAY({some}))", age=rule.age)
+        changed = database.run(f"{doing} WHERE ctid = ANY (ARRAY({some}))", age=rule.age)
         in_all += changed
         if changed < AT_ONCE:
             return in_all

@@ -12,14 +12,12 @@ from shared.settings import callback_secret
 
 
 def add_commands(commands: Commands) -> None:
-    callback = commands.add_parser(
-        "callback-secret", help="the secret that signs callback addresses; print it before rotating keys"
-    )
-    callback.set_defaults(run=_callback_secret)
-    audit = commands.add_parser(
-        "audit-secret", help="the secret that signs the audit log; print it before rotating keys"
-    )
-    audit.set_defaults(run=_audit_secret)
+    for name, signs, run in (
+        ("callback-secret", "callback addresses", _callback_secret),
+        ("audit-secret", "the audit log", _audit_secret),
+    ):
+        about = f"the secret that signs {signs}; print it before rotating keys"
+        commands.add_parser(name, help=about).set_defaults(run=run)
 
 
 def _callback_secret(session: Session, _: argparse.Namespace) -> int:

@@ -76,12 +76,3 @@ def read_invariants(text: str) -> list[tuple[str, str, str]]:
     """Name, promise and query of each: a comment `-- name: promise`, then one statement."""
     found = re.findall(r"^-- (\w+): (.+)\n((?:(?!-- ).*\n?)+)", text, re.MULTILINE)
     return [(name, promise, sql.strip().rstrip(";")) for name, promise, sql in found]
-
-
-def broken_invariants(url: str, keys: Sequence[AuditKey] | None = None) -> list[str]:
-    """The names of the invariants that do not hold in the database at `url`; for tests and the demo."""
-    database = Database(url, statement_timeout_s=120)
-    try:
-        return [result.name for result in check(database, keys) if not result.holds]
-    finally:
-        database.close()

@@ -9,7 +9,7 @@ import sys
 
 from pydantic import ValidationError
 
-from simulator.server import HOST, Running
+from simulator.server import HOST, served
 from simulator.settings import Behaviour, SimulatorSettings
 
 
@@ -45,13 +45,12 @@ async def _serve(settings: SimulatorSettings, port: int) -> None:
     stop = asyncio.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
-    running = await Running.start(settings, port)
-    address = f"http://{HOST}:{running.port}"
-    print(f"Daraja on a laptop   {address}/", flush=True)
-    print(f"  virtual phones     {address}/phone", flush=True)
-    print(f"  mailbox            {address}/mail   (SMTP on port {running.world.smtp_port})", flush=True)
-    await stop.wait()
-    await running.stop()
+    async with served(settings, port) as world:
+        address = f"http://{HOST}:{world.port}"
+        print(f"Daraja on a laptop   {address}/", flush=True)
+        print(f"  virtual phones     {address}/phone", flush=True)
+        print(f"  mailbox            {address}/mail   (SMTP on port {world.smtp_ports[0]})", flush=True)
+        await stop.wait()
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from simulator.clock import Clock
-from simulator.daraja import Daraja, RequestSeen
-from simulator.faults import Fault, Faults
-from simulator.ledger import Entry
-from simulator.live import Live
+from simulator.daraja import RequestSeen
+from simulator.faults import Fault
 from simulator.mailbox import Delivery as MailDelivery
-from simulator.mailbox import Mail, Mailbox
-from simulator.mpesa import MPesa, NoPrompt
-from simulator.payments import Delivery, Payment
+from simulator.mailbox import Mail
+from simulator.mpesa import NoPrompt
+from simulator.payments import Delivery, Movement, Payment
 from simulator.phones import Phone, prompt_text
-from simulator.scripts import Msisdn, Outcome, Script, Scripts
+from simulator.scripts import Msisdn, Outcome, Script
+
+if TYPE_CHECKING:
+    from simulator.server import World
 
 Model = TypeVar("Model", bound=BaseModel)
+Answers = Callable[[web.Request], Awaitable[object]]
+"""Gives what is answered, as JSON can hold it."""
 
 
 class _Request(BaseModel):
@@ -52,75 +54,62 @@ class _Number(_Request):
     msisdn: Msisdn
 
 
-@dataclass
 class Control:
-    clock: Clock
-    live: Live
-    mpesa: MPesa
-    daraja: Daraja
-    scripts: Scripts
-    faults: Faults
-    mailbox: Mailbox
-    reset: Callable[[int | None], Awaitable[None]]
-    smtp_port: Callable[[], int]
+    """The addresses below /control, for one simulator."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._mpesa = world.mpesa
 
     def routes(self) -> list[web.RouteDef]:
+        shows: dict[str, Callable[[], object]] = {
+            "info": self._info,
+            "payments": lambda: [payment_shown(payment) for payment in reversed(self._mpesa.payments.values())],
+            "ledger": lambda: [movement_shown(movement) for movement in reversed(self._mpesa.ledger)],
+            "requests": lambda: [_shown(seen) for seen in reversed(self._world.daraja.requests)],
+            "phones": lambda: [self._phone_shown(phone) for phone in self._mpesa.phones_in_order()],
+            "scripts": lambda: [script.model_dump(mode="json") for script in self._world.scripts.waiting()],
+            "faults": lambda: [fault.model_dump(mode="json") for fault in self._world.faults.waiting()],
+            "behaviour": lambda: self._mpesa.behaviour.model_dump(mode="json"),
+            "mail": lambda: [mail_shown(mail) for mail in self._world.mailbox.mails()],
+            "deliveries": lambda: [_shown(delivery) for delivery in self._world.mailbox.deliveries()],
+        }
+        does: dict[str, Answers] = {
+            "phones/{msisdn}/answer": self._answer,
+            "phones/{msisdn}/balance": self._balance,
+            "scripts": self._add_script,
+            "scripts/forget": self._forget_scripts,
+            "faults": self._add_fault,
+            "peace": self._peace,
+            "behaviour": self._change_behaviour,
+            "token/kill": self._kill_token,
+            "clock": self._advance,
+            "reset": self._reset,
+        }
         return [
-            web.get("/control/info", self._info),
-            web.get("/control/payments", self._payments),
-            web.get("/control/ledger", self._ledger),
-            web.get("/control/requests", self._requests),
-            web.get("/control/phones", self._phones),
-            web.get("/control/phones/{msisdn}", self._phone),
-            web.post("/control/phones/{msisdn}/answer", self._answer),
-            web.post("/control/phones/{msisdn}/balance", self._balance),
-            web.get("/control/scripts", self._scripts),
-            web.post("/control/scripts", self._add_script),
-            web.post("/control/scripts/forget", self._forget_scripts),
-            web.get("/control/faults", self._faults),
-            web.post("/control/faults", self._add_fault),
-            web.post("/control/peace", self._peace),
-            web.get("/control/behaviour", self._behaviour),
-            web.post("/control/behaviour", self._change_behaviour),
-            web.post("/control/token/kill", self._kill_token),
-            web.post("/control/clock", self._advance),
-            web.get("/control/mail", self._mails),
-            web.get("/control/mail/{id}", self._mail),
-            web.get("/control/deliveries", self._deliveries),
+            *(web.get(f"/control/{path}", _showing(show)) for path, show in shows.items()),
+            *(web.post(f"/control/{path}", _doing(do)) for path, do in does.items()),
+            web.get("/control/phones/{msisdn}", _doing(self._phone)),
             web.get("/control/events", self._events),
-            web.post("/control/reset", self._reset),
             web.route("*", "/control{rest:(/.*)?}", self._unknown),
         ]
 
     # --- What happened ---
 
-    async def _info(self, request: web.Request) -> web.Response:
-        return _json(
-            {
-                "smtp_port": self.smtp_port(),
-                "now": _time(self.clock.now()),
-                "merchants": [
-                    merchant.model_dump(mode="json", exclude={"passkey"}) for merchant in self.daraja.settings.merchants
-                ],
-            }
-        )
-
-    async def _payments(self, request: web.Request) -> web.Response:
-        return _json([payment_shown(payment) for payment in reversed(self.mpesa.payments.values())])
-
-    async def _ledger(self, request: web.Request) -> web.Response:
-        renamed = {"amount_kes": "amount", "msisdn": "phone", "balance_after_kes": "balance_after"}
-        return _json([_shown(entry, renamed) for entry in self.mpesa.ledger.entries()])
-
-    async def _requests(self, request: web.Request) -> web.Response:
-        return _json([_shown(seen) for seen in reversed(self.daraja.requests)])
+    def _info(self) -> object:
+        merchants = self._world.settings.merchants
+        return {
+            "smtp_port": self._world.smtp_ports[0],
+            "now": _time(self._world.clock.now()),
+            "merchants": [merchant.model_dump(mode="json", exclude={"passkey"}) for merchant in merchants],
+        }
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         stream = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
         await stream.prepare(request)
         try:
             await stream.write(b"retry: 1000\n\n")
-            async for what in self.live.listen(every_s=10):
+            async for what in self._world.live.listen(every_s=10):
                 await stream.write(f"data: {what}\n\n".encode())
         except ConnectionError:
             pass  # the page was closed
@@ -128,27 +117,24 @@ class Control:
 
     # --- Phones ---
 
-    async def _phones(self, request: web.Request) -> web.Response:
-        return _json([self._phone_shown(phone) for phone in self.mpesa.phones.all()])
+    async def _phone(self, request: web.Request) -> object:
+        return self._phone_shown(self._mpesa.phone(_msisdn(request)))
 
-    async def _phone(self, request: web.Request) -> web.Response:
-        return _json(self._phone_shown(self.mpesa.phone(_msisdn(request))))
-
-    async def _answer(self, request: web.Request) -> web.Response:
+    async def _answer(self, request: web.Request) -> object:
         answer = await _read(request, PhoneAnswer)
         action = None if answer.action == "pin" else Outcome(answer.action)
         try:
-            payment = self.mpesa.answer(_msisdn(request), action, answer.pin)
+            payment = self._mpesa.answer(_msisdn(request), action, answer.pin)
         except NoPrompt:
             raise _problem(web.HTTPConflict, "no prompt is open on this phone") from None
-        return _json({"checkout_request_id": payment.checkout_request_id})
+        return {"checkout_request_id": payment.checkout_request_id}
 
-    async def _balance(self, request: web.Request) -> web.Response:
+    async def _balance(self, request: web.Request) -> object:
         balance = await _read(request, Balance)
-        phone = self.mpesa.phone(_msisdn(request))
+        phone = self._mpesa.phone(_msisdn(request))
         phone.balance_kes = balance.balance_kes
-        self.live.changed("phones")
-        return _json(self._phone_shown(phone))
+        self._world.live.changed("phones")
+        return self._phone_shown(phone)
 
     def _phone_shown(self, phone: Phone) -> dict[str, object]:
         prompt = phone.prompt
@@ -173,76 +159,67 @@ class Control:
     def _left_s(self, prompt: Payment) -> float:
         if prompt.prompted_at is None or prompt.prompt_wait_s is None:
             return 0.0
-        return max(0.0, prompt.prompt_wait_s - (self.clock.now() - prompt.prompted_at).total_seconds())
+        return max(0.0, prompt.prompt_wait_s - (self._world.clock.now() - prompt.prompted_at).total_seconds())
 
     # --- What shall happen ---
 
-    async def _scripts(self, request: web.Request) -> web.Response:
-        return _json([script.model_dump(mode="json") for script in self.scripts.waiting()])
+    async def _add_script(self, request: web.Request) -> object:
+        self._world.scripts.add(await _read(request, Script))
+        self._world.live.changed("scripts")
+        return {"waiting": len(self._world.scripts.waiting())}
 
-    async def _add_script(self, request: web.Request) -> web.Response:
-        self.scripts.add(await _read(request, Script))
-        self.live.changed("scripts")
-        return _json({"waiting": len(self.scripts.waiting())})
+    async def _forget_scripts(self, request: web.Request) -> object:
+        self._world.scripts.clear()
+        self._world.live.changed("scripts")
+        return {}
 
-    async def _forget_scripts(self, request: web.Request) -> web.Response:
-        self.scripts.clear()
-        self.live.changed("scripts")
-        return _json({})
+    async def _add_fault(self, request: web.Request) -> object:
+        self._world.faults.add(await _read(request, Fault))
+        return {"waiting": len(self._world.faults.waiting())}
 
-    async def _faults(self, request: web.Request) -> web.Response:
-        return _json([fault.model_dump(mode="json") for fault in self.faults.waiting()])
-
-    async def _add_fault(self, request: web.Request) -> web.Response:
-        self.faults.add(await _read(request, Fault))
-        return _json({"waiting": len(self.faults.waiting())})
-
-    async def _peace(self, request: web.Request) -> web.Response:
+    async def _peace(self, request: web.Request) -> object:
         """No more faults and hostility. Payments that were pushed before keep their callbacks."""
-        self.faults.clear()
-        self.scripts.clear()
-        self.mpesa.behaviour = self.mpesa.behaviour.model_copy(update={"hostility": 0.0})
-        self.mpesa.ask_for_the_truth()
-        return _json({})
+        self._world.faults.clear()
+        self._world.scripts.clear()
+        self._mpesa.behaviour = self._mpesa.behaviour.model_copy(update={"hostility": 0.0})
+        self._mpesa.ask_for_the_truth()
+        return {}
 
-    async def _behaviour(self, request: web.Request) -> web.Response:
-        return _json(self.mpesa.behaviour.model_dump(mode="json"))
-
-    async def _change_behaviour(self, request: web.Request) -> web.Response:
+    async def _change_behaviour(self, request: web.Request) -> object:
         """Only what is named changes."""
         changes = await _read_object(request)
-        self.mpesa.behaviour = _valid(type(self.mpesa.behaviour), {**self.mpesa.behaviour.model_dump(), **changes})
-        return _json(self.mpesa.behaviour.model_dump(mode="json"))
+        self._mpesa.behaviour = _valid(type(self._mpesa.behaviour), {**self._mpesa.behaviour.model_dump(), **changes})
+        return self._mpesa.behaviour.model_dump(mode="json")
 
-    async def _kill_token(self, request: web.Request) -> web.Response:
-        self.daraja.tokens.kill()
-        return _json({})
+    async def _kill_token(self, request: web.Request) -> object:
+        self._world.daraja.tokens.kill()
+        return {}
 
-    async def _advance(self, request: web.Request) -> web.Response:
+    async def _advance(self, request: web.Request) -> object:
         """`wakes_in_s`: when something happens next, on a clock that stands still; else null."""
-        wakes_in_s = await self.clock.advance((await _read(request, Advance)).advance_s)
-        return _json({"now": _time(self.clock.now()), "wakes_in_s": wakes_in_s})
+        wakes_in_s = await self._world.clock.advance((await _read(request, Advance)).advance_s)
+        return {"now": _time(self._world.clock.now()), "wakes_in_s": wakes_in_s}
 
-    async def _reset(self, request: web.Request) -> web.Response:
-        await self.reset((await _read(request, Reset)).seed)
-        return _json({})
-
-    # --- Mail ---
-
-    async def _mails(self, request: web.Request) -> web.Response:
-        return _json([mail_shown(mail) for mail in self.mailbox.mails()])
-
-    async def _mail(self, request: web.Request) -> web.Response:
-        mail = self.mailbox.find(request.match_info["id"])
-        if mail is None:
-            raise _problem(web.HTTPNotFound, "no such mail")
-        return _json(mail_shown(mail))
-
-    async def _deliveries(self, request: web.Request) -> web.Response:
-        return _json([_shown(delivery) for delivery in self.mailbox.deliveries()])
+    async def _reset(self, request: web.Request) -> object:
+        await self._world.reset((await _read(request, Reset)).seed)
+        return {}
 
     async def _unknown(self, request: web.Request) -> web.Response:
         raise _problem(web.HTTPNotFound, "the control API has no such address")
+
+
+def _showing(show: Callable[[], object]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def handler(_: web.Request) -> web.Response:
+        return _json(show())
+
+    return handler
+
+
+def _doing(do: Answers) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def handler(request: web.Request) -> web.Response:
+        return _json(await do(request))
+
+    return handler
 
 
 def payment_shown(payment: Payment) -> dict[str, object]:
@@ -266,12 +243,16 @@ def payment_shown(payment: Payment) -> dict[str, object]:
     }
 
 
+def movement_shown(movement: Movement) -> dict[str, object]:
+    return _shown(movement, {"amount_kes": "amount", "msisdn": "phone", "balance_after_kes": "balance_after"})
+
+
 def mail_shown(mail: Mail) -> dict[str, object]:
     return _shown(mail, {"sender": "from"})
 
 
 def _shown(
-    thing: Entry | RequestSeen | Delivery | Mail | MailDelivery, renamed: Mapping[str, str] = {}
+    thing: Movement | RequestSeen | Delivery | Mail | MailDelivery, renamed: Mapping[str, str] = {}
 ) -> dict[str, object]:
     """Its fields as JSON: times as text, names as the API has them."""
     return {
@@ -284,8 +265,8 @@ def _time(at: datetime) -> str:
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _json(content: object, status: int = 200) -> web.Response:
-    return web.json_response(content, status=status, headers={"Cache-Control": "no-store"})
+def _json(content: object) -> web.Response:
+    return web.json_response(content, headers={"Cache-Control": "no-store"})
 
 
 def _problem(

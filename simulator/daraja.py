@@ -14,7 +14,7 @@ from aiohttp import web
 from simulator import bodies, checks
 from simulator.bodies import Answer, Refusal
 from simulator.clock import Clock
-from simulator.faults import Faults, Kind, Where
+from simulator.faults import Cut, Faults, Kind, Where, cut, meet
 from simulator.hostility import draw
 from simulator.ids import Ids
 from simulator.mpesa import MPesa
@@ -49,26 +49,20 @@ _NAMED_ANSWERS: dict[PushAnswer, Refusal | Answer] = {
 }
 
 
-@dataclass(frozen=True)
-class Dropped:
-    """No answer: the connection is closed."""
-
-
-_NAMED_SHAPES: dict[QueryShape, Refusal | Answer | Dropped] = {
+_NAMED_SHAPES: dict[QueryShape, Refusal | Answer | Cut] = {
     QueryShape.DOES_NOT_EXIST: bodies.TRANSACTION_DOES_NOT_EXIST,
     QueryShape.INVALID_CHECKOUT_REQUEST_ID: bodies.invalid("CheckoutRequestID"),
     QueryShape.SPIKE_ARREST_429: bodies.SPIKE_ARREST,
     QueryShape.FIREWALL_403: bodies.FIREWALL_403,
     QueryShape.FIREWALL_503: bodies.FIREWALL_503,
     QueryShape.SYSTEM_BUSY: bodies.SYSTEM_BUSY,
-    QueryShape.DROPPED: Dropped(),
+    QueryShape.DROPPED: Cut.CLOSED,
 }
-_FAULTS: dict[Kind, Refusal | Answer | Dropped] = {
+_FAULTS: dict[Kind, Refusal | Answer | Cut] = {
     Kind.ERROR_500: bodies.INTERNAL_SERVER_ERROR,
     Kind.TOO_MANY_429: bodies.SPIKE_ARREST,
     Kind.FIREWALL_403: bodies.FIREWALL_403,
     Kind.FIREWALL_503: bodies.FIREWALL_503,
-    Kind.DROP: Dropped(),
 }
 
 
@@ -143,7 +137,7 @@ class Daraja:
         token, expires_in_as_text = self.tokens.issue()
         return bodies.token(token, expires_in_as_text=expires_in_as_text)
 
-    async def _push(self, request: web.Request) -> Answer | Refusal | Dropped:
+    async def _push(self, request: web.Request) -> Answer | Refusal | Cut:
         wrong = checks.caller(request.method, request.headers.get("Authorization"), self.tokens)
         if wrong is not None:
             return wrong
@@ -189,9 +183,9 @@ class Daraja:
             return script.prompt_after_s
         return 0.0 if script.callback_before_response else latency_s
 
-    def _push_answer(self, script: Script, payment: Payment | None) -> Answer | Refusal | Dropped:
+    def _push_answer(self, script: Script, payment: Payment | None) -> Answer | Refusal | Cut:
         if script.drop_response:
-            return Dropped()
+            return Cut.CLOSED
         match script.push_answer:
             case PushAnswer() as name:
                 return _NAMED_ANSWERS[name]
@@ -201,7 +195,7 @@ class Daraja:
             raise AssertionError("Script makes sure that an accepted push reaches the phone")
         return bodies.push_accepted(payment.merchant_request_id, payment.checkout_request_id)
 
-    async def _query(self, request: web.Request) -> Answer | Refusal | Dropped:
+    async def _query(self, request: web.Request) -> Answer | Refusal | Cut:
         wrong = checks.caller(request.method, request.headers.get("Authorization"), self.tokens)
         if wrong is not None:
             return wrong
@@ -223,7 +217,7 @@ class Daraja:
         await self.clock.sleep(payment.script.query_latency_s)
         return self._query_answer(payment)
 
-    def _query_answer(self, payment: Payment) -> Answer | Refusal | Dropped:
+    def _query_answer(self, payment: Payment) -> Answer | Refusal | Cut:
         shape = payment.shapes_left.pop(0) if payment.shapes_left else self._true_shape(payment)
         names = (payment.merchant_request_id, payment.checkout_request_id)
         match shape:
@@ -257,48 +251,26 @@ class Daraja:
     # --- What they have in common ---
 
     def _endpoint(
-        self, where: Where | None, story: Callable[[web.Request], Awaitable[Answer | Refusal | Dropped]]
+        self, where: Where | None, story: Callable[[web.Request], Awaitable[Answer | Refusal | Cut]]
     ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def handle(request: web.Request) -> web.StreamResponse:
             at = self.clock.now()
-            result = await self._with_faults(where, story, request)
+            fault = None if where is None else self.faults.take(where)
+            result = await meet(fault, _FAULTS, self.clock, lambda: story(request))
             answer = result.answer(self.ids.merchant_request_id()) if isinstance(result, Refusal) else result
             self.requests.append(
                 RequestSeen(
                     at=at,
                     method=request.method,
                     path=request.path,
-                    http_status=None if isinstance(answer, Dropped) else answer.http_status,
+                    http_status=None if isinstance(answer, Cut) else answer.http_status,
                     error_code=result.error_code if isinstance(result, Refusal) else None,
                 )
             )
-            if isinstance(answer, Dropped):
-                return hang_up(request)
+            if isinstance(answer, Cut):
+                cut(request.transport, answer)
+                return web.Response()
             headers = {"Content-Type": answer.content_type} if answer.body else {}
             return web.Response(status=answer.http_status, body=answer.body, headers=headers)
 
         return handle
-
-    async def _with_faults(
-        self,
-        where: Where | None,
-        story: Callable[[web.Request], Awaitable[Answer | Refusal | Dropped]],
-        request: web.Request,
-    ) -> Answer | Refusal | Dropped:
-        fault = None if where is None else self.faults.take(where)
-        if fault is None:
-            return await story(request)
-        if fault.kind in _FAULTS:
-            return _FAULTS[fault.kind]
-        if fault.kind is Kind.DROP_AFTER:
-            await story(request)
-            return Dropped()
-        await self.clock.sleep(fault.seconds)  # Kind.SLOW
-        return await story(request)
-
-
-def hang_up(request: web.Request) -> web.Response:
-    """Close the connection without a byte of an answer."""
-    if request.transport is not None:
-        request.transport.close()
-    return web.Response()

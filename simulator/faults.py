@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
-from typing import Annotated, Self
+from enum import Enum, StrEnum, auto
+from typing import Annotated, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -123,9 +123,47 @@ class Faults:
         ]
 
 
-def reset(transport: asyncio.BaseTransport | None) -> None:
-    """Send a TCP reset."""
+class Cut(Enum):
+    """The connection ends without an answer."""
+
+    CLOSED = auto()
+    RESET = auto()
+
+
+Answer = TypeVar("Answer")
+
+
+async def meet(
+    fault: Fault | None, answers: Mapping[Kind, Answer], clock: Clock, work: Callable[[], Awaitable[Answer]]
+) -> Answer | Cut:
+    """What a request gets: the answer that is this fault, or that of the work; late, or never."""
+    if fault is None:
+        return await work()
+    match fault.kind:
+        case Kind.SLOW:
+            await clock.sleep(fault.seconds)
+            return await work()
+        case Kind.SLOW_AFTER:
+            answer = await work()
+            await clock.sleep(fault.seconds)
+            return answer
+        case Kind.DROP:
+            return Cut.CLOSED
+        case Kind.DROP_AFTER:
+            await work()
+            return Cut.CLOSED
+        case Kind.RESET:
+            return Cut.RESET
+        case kind:
+            return answers[kind]
+
+
+def cut(transport: asyncio.BaseTransport | None, how: Cut) -> None:
+    """Close the connection, or send a TCP reset."""
     if isinstance(transport, asyncio.Transport):
-        at_once = struct.pack("ii", 1, 0)
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
-        transport.abort()
+        if how is Cut.RESET:
+            at_once = struct.pack("ii", 1, 0)
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+            transport.abort()
+        else:
+            transport.close()

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from simulator.live import Live
+
 
 @dataclass(frozen=True)
 class Mail:
@@ -40,7 +42,8 @@ class Delivery:
 class Mailbox:
     """Keeps the last 1,000 e-mails and the last 10,000 deliveries."""
 
-    def __init__(self) -> None:
+    def __init__(self, live: Live) -> None:
+        self._live = live
         self._mails: list[Mail] = []
         self._deliveries: deque[Delivery] = deque(maxlen=10_000)
 
@@ -53,8 +56,10 @@ class Mailbox:
         """Newest first."""
         return list(self._deliveries)[::-1]
 
-    def put(self, mail: Mail) -> None:
+    def accept(self, delivery: Delivery, mail: Mail) -> None:
+        delivery.mail_id = mail.id
         self._mails = [*self._mails[-999:], mail]
+        self._live.changed("mail")
 
     def find(self, mail_id: str) -> Mail | None:
         return next((mail for mail in self._mails if mail.id == mail_id), None)

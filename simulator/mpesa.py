@@ -1,4 +1,4 @@
-"""M-PESA itself: what happens to a pushed payment. `_live` is the whole of it: prompt, decision, money, callbacks."""
+"""M-PESA itself: what happens to a pushed payment. `_run` is the whole of it: prompt, decision, money, callbacks."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from simulator import callbacks
 from simulator.background import Background
 from simulator.clock import Clock
 from simulator.ids import Ids
-from simulator.ledger import Entry, Ledger
 from simulator.live import Live
-from simulator.payments import Delivery, Payment, Push
-from simulator.phones import PROMPT_LIMIT, WRONG_PIN, Message, Phone, Phones, failed_text, paid_text, prompt_text
+from simulator.payments import Delivery, Movement, Payment, Push
+from simulator.phones import PROMPT_LIMIT, WRONG_PIN, Message, Phone, failed_text, paid_text, prompt_text
 from simulator.scripts import RESULTS, Outcome, Result, Script
 from simulator.settings import Behaviour
 
@@ -39,18 +38,26 @@ class MPesa:
     live: Live
     background: Background
     behaviour: Behaviour
-    ledger: Ledger = field(default_factory=Ledger)
-    phones: Phones = field(default_factory=Phones)
+    ledger: list[Movement] = field(default_factory=list)
+    phones: dict[str, Phone] = field(default_factory=dict)
     payments: dict[str, Payment] = field(default_factory=dict)
+
+    def phone(self, msisdn: str) -> Phone:
+        """The phone with this number; a number never seen before gets a new one."""
+        if msisdn not in self.phones:
+            self.phones[msisdn] = Phone(msisdn, self.behaviour.opening_balance_kes, self.clock.now())
+        return self.phones[msisdn]
+
+    def phones_in_order(self) -> list[Phone]:
+        """Those with an open prompt first, then the one used last."""
+        phones = self.phones.values()
+        return sorted(phones, key=lambda phone: (phone.prompt is not None, phone.last_used_at), reverse=True)
 
     # --- What Daraja asks for ---
 
-    def phone(self, msisdn: str) -> Phone:
-        return self.phones.get(msisdn, at=self.clock.now(), opening_balance_kes=self.behaviour.opening_balance_kes)
-
     def locked(self, msisdn: str) -> bool:
         """One transaction at a time for each subscriber."""
-        phone = self.phones.find(msisdn)
+        phone = self.phones.get(msisdn)
         return phone is not None and phone.payment is not None
 
     def accept(self, push: Push, script: Script, *, prompt_after_s: float) -> Payment:
@@ -65,7 +72,7 @@ class MPesa:
         )
         self.payments[payment.checkout_request_id] = payment
         self.phone(push.msisdn).payment = payment
-        self.background.start(self._live(payment, prompt_after_s))
+        self.background.start(self._run(payment, prompt_after_s))
         self.live.changed("payments")
         return payment
 
@@ -79,7 +86,7 @@ class MPesa:
 
     def answer(self, msisdn: str, action: Outcome | None, pin: str | None = None) -> Payment:
         """Answer the open prompt: type a PIN (action None), or anything else an `Outcome` names."""
-        phone = self.phones.find(msisdn)
+        phone = self.phones.get(msisdn)
         payment = phone.prompt if phone else None
         if phone is None or payment is None or payment.decided.done():
             raise NoPrompt(msisdn)
@@ -95,24 +102,24 @@ class MPesa:
 
     # --- One payment ---
 
-    async def _live(self, payment: Payment, prompt_after_s: float) -> None:
+    async def _run(self, payment: Payment, prompt_after_s: float) -> None:
         try:
             await self.clock.sleep(prompt_after_s)
-            result = self._unpromptable(payment.push) or await self._decision(payment)
+            result = self._refusal_after_acceptance(payment.push) or await self._decision(payment)
             self._finish(payment, result)
             if payment.script.told_in_reverse and not result.paid:
-                await self._think_again(payment)
-            await self._tell(payment, result)
+                await self._pay_after_all(payment)
+            await self._call_back(payment, result)
         finally:
             payment.callbacks_sent.set()
         if not payment.script.told_in_reverse and not result.paid:
-            await self._think_again(payment)
+            await self._pay_after_all(payment)
 
-    async def _think_again(self, payment: Payment) -> None:
+    async def _pay_after_all(self, payment: Payment) -> None:
         if payment.script.paid_later_s is not None:
             await self.clock.sleep(payment.script.paid_later_s)
             self._finish(payment, RESULTS[Outcome.PAY])
-            await self._tell(payment, RESULTS[Outcome.PAY])
+            await self._call_back(payment, RESULTS[Outcome.PAY])
 
     async def _decision(self, payment: Payment) -> Result:
         """Show the prompt and wait for a person, the script or the timeout, whichever is first."""
@@ -161,8 +168,8 @@ class MPesa:
         payment.amount_moved_kes = amount_kes
         payment.balance_after_kes = phone.balance_kes
         payment.receipt = self.ids.receipt(self.clock.now_eat())
-        self.ledger.record(
-            Entry(
+        self.ledger.append(
+            Movement(
                 receipt=payment.receipt,
                 amount_kes=amount_kes,
                 msisdn=phone.msisdn,
@@ -174,7 +181,7 @@ class MPesa:
             )
         )
 
-    async def _tell(self, payment: Payment, result: Result) -> None:
+    async def _call_back(self, payment: Payment, result: Result) -> None:
         script = payment.script
         if script.c2b_confirmation and result.paid:
             await self._deliver(payment, callbacks.c2b_body(payment, self.clock.now()), 0)
@@ -202,7 +209,7 @@ class MPesa:
         return payment.script.paid_amount or payment.push.amount_kes
 
     @staticmethod
-    def _unpromptable(push: Push) -> Result | None:
+    def _refusal_after_acceptance(push: Push) -> Result | None:
         """What M-PESA finds wrong after Daraja accepted the push."""
         if push.party_b != push.merchant.receives:
             return NO_SUCH_OPERATOR

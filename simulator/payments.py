@@ -34,6 +34,20 @@ class Delivery:
     problem: str | None = None
 
 
+@dataclass(frozen=True)
+class Movement:
+    """Money that really moved, whatever callbacks and queries say. Amounts are whole shillings."""
+
+    receipt: str
+    amount_kes: int
+    msisdn: str
+    shortcode: str
+    account_reference: str
+    at: datetime
+    checkout_request_id: str
+    balance_after_kes: int
+
+
 @dataclass
 class Payment:
     push: Push

@@ -36,29 +36,6 @@ class Phone:
         return self.payment if self.payment is not None and self.payment.prompt_open else None
 
 
-class Phones:
-    def __init__(self) -> None:
-        self._phones: dict[str, Phone] = {}
-
-    def get(self, msisdn: str, *, at: datetime, opening_balance_kes: int) -> Phone:
-        """The phone with this number; a number never seen before gets a new one."""
-        if msisdn not in self._phones:
-            self._phones[msisdn] = Phone(msisdn, opening_balance_kes, at)
-        return self._phones[msisdn]
-
-    def find(self, msisdn: str) -> Phone | None:
-        return self._phones.get(msisdn)
-
-    def all(self) -> list[Phone]:
-        """Open prompts first, then the one used last."""
-        return sorted(
-            self._phones.values(), key=lambda phone: (phone.prompt is not None, phone.last_used_at), reverse=True
-        )
-
-    def clear(self) -> None:
-        self._phones.clear()
-
-
 def shillings(amount_kes: int) -> str:
     return f"{amount_kes:,}.00"
 

@@ -13,10 +13,8 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from simulator.clock import Clock
-from simulator.daraja import hang_up
-from simulator.faults import Fault, Faults, Kind, Where, reset
+from simulator.faults import Cut, Fault, Faults, Kind, Where, cut, meet
 from simulator.ids import Ids
-from simulator.live import Live
 from simulator.mailbox import Delivery, Mail, Mailbox
 
 PATH = "/v3/mail/send"
@@ -27,9 +25,14 @@ _ADDRESS = re.compile(r"[^\s@<>,;\"]+@[^\s@<>,;\"]+\.[^\s@<>,;\".]+")
 
 @dataclass(frozen=True)
 class Wrong:
+    """One of SendGrid's errors. Some have places to be filled: `{index}` of a personalization, and others."""
+
     message: str
     field: str | None = None
     help: str | None = None
+
+    def at(self, **places: object) -> Wrong:
+        return Wrong(self.message.format(**places), (self.field or "").format(**places), self.help)
 
 
 UNAUTHORIZED = Wrong("The provided authorization grant is invalid, expired, or revoked")
@@ -70,40 +73,28 @@ CONTENT_ORDER = Wrong(
     "content",
     f"{HELP}message.content",
 )
-
-
-def _no_to(index: int) -> Wrong:
-    return Wrong(
-        "The to array is required for all personalization objects, and must have at least one email object with a "
-        "valid email address.",
-        f"personalizations.{index}.to",
-        f"{HELP}message.personalizations.to",
-    )
-
-
-def _bad_to(index: int, position: int) -> Wrong:
-    return Wrong(
-        "Does not contain a valid address.",
-        f"personalizations.{index}.to.{position}.email",
-        f"{HELP}message.personalizations.to",
-    )
-
-
-def _duplicate(index: int, address: str) -> Wrong:
-    return Wrong(
-        "Each email address in the personalization block should be unique between to, cc, and bcc. We found the first "
-        f"duplicate instance of [{address}] in the personalizations.{index}.to field.",
-        f"personalizations.{index}",
-        f"{HELP}message.recipient-errors",
-    )
-
-
-def _empty_value(position: int) -> Wrong:
-    return Wrong(
-        "The content value must be a string at least one character in length.",
-        f"content.{position}.value",
-        f"{HELP}message.content.value",
-    )
+NO_TO = Wrong(
+    "The to array is required for all personalization objects, and must have at least one email object with a valid "
+    "email address.",
+    "personalizations.{index}.to",
+    f"{HELP}message.personalizations.to",
+)
+BAD_TO = Wrong(
+    "Does not contain a valid address.",
+    "personalizations.{index}.to.{position}.email",
+    f"{HELP}message.personalizations.to",
+)
+DUPLICATE = Wrong(
+    "Each email address in the personalization block should be unique between to, cc, and bcc. We found the first "
+    "duplicate instance of [{address}] in the personalizations.{index}.to field.",
+    "personalizations.{index}",
+    f"{HELP}message.recipient-errors",
+)
+EMPTY_VALUE = Wrong(
+    "The content value must be a string at least one character in length.",
+    "content.{position}.value",
+    f"{HELP}message.content.value",
+)
 
 
 @dataclass
@@ -111,7 +102,6 @@ class SendGrid:
     api_key: str
     clock: Clock
     ids: Ids
-    live: Live
     faults: Faults
     mailbox: Mailbox
 
@@ -121,50 +111,21 @@ class SendGrid:
     async def _send(self, request: web.Request) -> web.Response:
         message = _message(await request.read())
         delivery = self.mailbox.brought(self._delivery(message or {}))
-        answer = await self._answer(request, message, delivery, self.faults.take(Where.MAIL, delivery.to))
-        if answer is None:
-            return hang_up(request)
+        fault = self.faults.take(Where.MAIL, delivery.to)
+
+        async def take() -> web.Response:
+            return self._take(request, message, delivery)
+
+        if fault and fault.kind is Kind.GARBAGE and request.transport:
+            request.transport.write(b"\x00\xff certainly no HTTP\r\n\r\n")
+            fault = fault.model_copy(update={"kind": Kind.DROP})
+        answer = await meet(fault, _answers(fault) if fault else {}, self.clock, take)
+        if isinstance(answer, Cut):
+            cut(request.transport, answer)
+            return web.Response()
         if request.transport is not None and not request.transport.is_closing():
             delivery.answer = str(answer.status)
         return answer
-
-    async def _answer(
-        self, request: web.Request, message: dict[str, object] | None, delivery: Delivery, fault: Fault | None
-    ) -> web.Response | None:
-        """None: no answer."""
-        match fault.kind if fault else None:
-            case Kind.ERROR_500:
-                return _errors(500, [Wrong("Internal Server Error")])
-            case Kind.TOO_MANY_429 if fault:
-                headers = {"X-RateLimit-Reset": str(int(time.time() + fault.seconds))}
-                return _errors(429, [Wrong("too many requests")], headers)
-            case Kind.UNAUTHORIZED_401:
-                return _errors(401, [UNAUTHORIZED])
-            case Kind.FIREWALL_403 | Kind.FIREWALL_503 if fault:
-                return web.Response(status=int(fault.kind[-3:]), text="<html></html>", content_type="text/html")
-            case Kind.REFUSED_400:
-                return _errors(400, [NOT_JSON])
-            case Kind.TOO_LARGE_413:
-                return _errors(413, [TOO_LARGE])
-            case Kind.GARBAGE:
-                if request.transport is not None:
-                    request.transport.write(b"\x00\xff certainly no HTTP\r\n\r\n")
-                return None
-            case Kind.DROP:
-                return None
-            case Kind.RESET:
-                reset(request.transport)
-                return None
-            case Kind.DROP_AFTER:
-                self._take(request, message, delivery)
-                return None
-            case Kind.SLOW if fault:
-                await self.clock.sleep(fault.seconds)
-            case Kind.SLOW_AFTER if fault:
-                answer = self._take(request, message, delivery)
-                await self.clock.sleep(fault.seconds)
-                return answer
-        return self._take(request, message, delivery)
 
     def _delivery(self, message: dict[str, object]) -> Delivery:
         blocks = _dicts(message.get("personalizations"))
@@ -181,9 +142,7 @@ class SendGrid:
         if _is_sandboxed(message):
             return web.Response(status=200)
         message_id = self.ids.message_id()
-        self.mailbox.put(self._read(message, message_id))
-        delivery.mail_id = message_id
-        self.live.changed("mail")
+        self.mailbox.accept(delivery, self._read(message, message_id))
         return web.Response(status=202, headers={"X-Message-Id": message_id})
 
     def _read(self, message: dict[str, object], message_id: str) -> Mail:
@@ -210,6 +169,20 @@ class SendGrid:
             headers=tuple(headers),
             received_at=self.clock.now(),
         )
+
+
+def _answers(fault: Fault) -> dict[Kind, web.Response]:
+    """The faults that are an answer."""
+    free_again = {"X-RateLimit-Reset": str(int(time.time() + fault.seconds))}
+    return {
+        Kind.ERROR_500: _errors(500, [Wrong("Internal Server Error")]),
+        Kind.TOO_MANY_429: _errors(429, [Wrong("too many requests")], free_again),
+        Kind.UNAUTHORIZED_401: _errors(401, [UNAUTHORIZED]),
+        Kind.FIREWALL_403: web.Response(status=403, text="<html></html>", content_type="text/html"),
+        Kind.FIREWALL_503: web.Response(status=503, text="<html></html>", content_type="text/html"),
+        Kind.REFUSED_400: _errors(400, [NOT_JSON]),
+        Kind.TOO_LARGE_413: _errors(413, [TOO_LARGE]),
+    }
 
 
 def _message(body: bytes) -> dict[str, object] | None:
@@ -261,13 +234,17 @@ def _wrong_recipients(message: dict[str, object]) -> list[Wrong]:
     for index, block in enumerate(personalizations):
         recipients = _dicts(block.get("to"))
         if not recipients:
-            wrong.append(_no_to(index))
-        wrong += [_bad_to(index, at) for at, recipient in enumerate(recipients) if not _is_address(recipient)]
+            wrong.append(NO_TO.at(index=index))
+        wrong += [
+            BAD_TO.at(index=index, position=position)
+            for position, recipient in enumerate(recipients)
+            if not _is_address(recipient)
+        ]
         seen: set[str] = set()
         for recipient in recipients:
             address = str(recipient.get("email", "")).lower()
             if address in seen:
-                wrong.append(_duplicate(index, address))
+                wrong.append(DUPLICATE.at(index=index, address=address))
                 break
             seen.add(address)
     return wrong
@@ -279,7 +256,7 @@ def _wrong_content(message: dict[str, object]) -> list[Wrong]:
         return [NO_CONTENT]
     kinds = [block.get("type") for block in content]
     wrong = [
-        _empty_value(position)
+        EMPTY_VALUE.at(position=position)
         for position, block in enumerate(content)
         if not isinstance(block.get("value"), str) or not block["value"]
     ]

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Self
 
@@ -18,7 +21,6 @@ from simulator.control import Control
 from simulator.daraja import Daraja, SpikeArrest
 from simulator.faults import Faults
 from simulator.ids import Ids
-from simulator.ledger import Ledger
 from simulator.live import Live
 from simulator.mailbox import Mailbox
 from simulator.mpesa import MPesa
@@ -36,6 +38,10 @@ LARGEST_BODY = 30 * 1024 * 1024
 class World:
     """One simulator's state and application, in one event loop."""
 
+    port = 0
+    smtp_ports: Sequence[int] = ()
+    """The second one, TLS from the first byte, is there with a certificate."""
+
     def __init__(self, settings: SimulatorSettings) -> None:
         self.settings = settings
         self.clock = Clock(stands_still=settings.time_stands_still)
@@ -45,7 +51,7 @@ class World:
         self.chance = random.Random(settings.seed)
         self.scripts = Scripts()
         self.faults = Faults(self.clock)
-        self.mailbox = Mailbox()
+        self.mailbox = Mailbox(self.live)
         self.mpesa = MPesa(self.clock, self.chance, self.ids, self.live, self.background, settings.behaviour)
         self.daraja = Daraja(
             settings,
@@ -57,25 +63,12 @@ class World:
             self.faults,
             SpikeArrest(self.clock),
         )
-        self.smtp_port = 0
-        self.smtps_port: int | None = None
 
     def application(self) -> web.Application:
-        sendgrid = SendGrid(self.settings.sendgrid_api_key, self.clock, self.ids, self.live, self.faults, self.mailbox)
-        control = Control(
-            self.clock,
-            self.live,
-            self.mpesa,
-            self.daraja,
-            self.scripts,
-            self.faults,
-            self.mailbox,
-            self.reset,
-            lambda: self.smtp_port,
-        )
+        sendgrid = SendGrid(self.settings.sendgrid_api_key, self.clock, self.ids, self.faults, self.mailbox)
         application = web.Application(client_max_size=LARGEST_BODY)
-        pages = Pages(self.mailbox)
-        application.add_routes([*control.routes(), *pages.routes(), *sendgrid.routes(), *self.daraja.routes()])
+        for part in (Control(self), Pages(self.mailbox), sendgrid, self.daraja):  # Daraja's routes take what is left
+            application.add_routes(part.routes())
         application.on_shutdown.append(self._shut_down)
         return application
 
@@ -86,7 +79,7 @@ class World:
             self.chance.seed(seed)
         self.mpesa.payments.clear()
         self.mpesa.phones.clear()
-        self.mpesa.ledger = Ledger()
+        self.mpesa.ledger.clear()
         self.mpesa.behaviour = self.settings.behaviour
         self.scripts.clear()
         self.faults.clear()
@@ -101,37 +94,23 @@ class World:
         await self.background.cancel_all()
 
 
-class Running:
-    """A world that is being served. Call `await Running.start(...)` inside its event loop."""
-
-    def __init__(self, world: World, runner: web.AppRunner, port: int, mail: list[asyncio.Server]) -> None:
-        self.world = world
-        self.port = port
-        self._runner = runner
-        self._mail = mail
-
-    @classmethod
-    async def start(cls, settings: SimulatorSettings, port: int) -> Running:
-        """Raises OSError where the port is taken."""
-        world = World(settings)
-        runner = web.AppRunner(world.application(), access_log=None, shutdown_timeout=0.2)
-        await runner.setup()
-        try:
-            site = web.TCPSite(runner, HOST, port)
-            await site.start()
-            handler = smtp.MailHandler(world.clock, world.ids, world.live, world.faults, world.mailbox)
-            mail = await smtp.start(handler, settings)
-        except BaseException:
-            await runner.cleanup()
-            raise
-        world.smtp_port = mail[0].sockets[0].getsockname()[1]
-        world.smtps_port = mail[1].sockets[0].getsockname()[1] if len(mail) > 1 else None
-        return cls(world, runner, runner.addresses[0][1], mail)
-
-    async def stop(self) -> None:
-        for server in self._mail:
+@asynccontextmanager
+async def served(settings: SimulatorSettings, port: int) -> AsyncIterator[World]:
+    """A new world; inside, it answers. Raises OSError where the port is taken."""
+    world = World(settings)
+    runner = web.AppRunner(world.application(), access_log=None, shutdown_timeout=0.2)
+    mail: list[asyncio.Server] = []
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, HOST, port).start()
+        mail = await smtp.start(smtp.MailHandler(world.clock, world.ids, world.faults, world.mailbox), settings)
+        world.port = runner.addresses[0][1]
+        world.smtp_ports = [server.sockets[0].getsockname()[1] for server in mail]
+        yield world
+    finally:
+        for server in mail:
             server.close()
-        await self._runner.cleanup()
+        await runner.cleanup()
 
 
 class Simulator:
@@ -143,51 +122,39 @@ class Simulator:
     def __init__(self, settings: SimulatorSettings | None = None, *, port: int = 0) -> None:
         self.settings = settings or SimulatorSettings()
         self._wanted_port = port
-        self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._running: Running | None = None
-        self._failure: BaseException | None = None
-        self._stop: asyncio.Event | None = None
+        self._started: Future[tuple[World, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="simulator", daemon=True)
 
     def start(self) -> Self:
-        """Returns when it serves. Raises OSError where the port is taken."""
-        if self._thread is not None:
-            raise RuntimeError("this simulator was started before")
-        ready = threading.Event()
-        self._thread = threading.Thread(target=self._serve, args=(ready,), name="simulator", daemon=True)
+        """Returns when it serves. Raises OSError where the port is taken, RuntimeError at a second start."""
         self._thread.start()
-        ready.wait()
-        if self._failure is not None:
-            self._thread.join()
-            raise self._failure
+        self._started.result()
         return self
 
     def stop(self) -> None:
         """Returns when everything is closed; harmless when nothing runs."""
-        if self._thread is None or self._loop is None or self._stop is None:
-            return
         if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._stop.set)
+            _, loop, stop = self._started.result()
+            loop.call_soon_threadsafe(stop.set)
             self._thread.join()
 
     def advance(self, seconds: float) -> float | None:
         """As `client.advance`, without HTTP."""
-        if self._loop is None:
-            raise RuntimeError("start() comes first")
-        return asyncio.run_coroutine_threadsafe(self._served.world.clock.advance(seconds), self._loop).result()
+        world, loop, _ = self._running()
+        return asyncio.run_coroutine_threadsafe(world.clock.advance(seconds), loop).result()
 
     @property
     def port(self) -> int:
-        return self._served.port
+        return self._running()[0].port
 
     @property
     def smtp_port(self) -> int:
-        return self._served.world.smtp_port
+        return self._running()[0].smtp_ports[0]
 
     @property
-    def smtps_port(self) -> int | None:
-        """TLS from the first byte; None: there is no certificate."""
-        return self._served.world.smtps_port
+    def smtps_port(self) -> int:
+        """TLS from the first byte; only with a certificate."""
+        return self._running()[0].smtp_ports[1]
 
     @property
     def base_url(self) -> str:
@@ -199,17 +166,7 @@ class Simulator:
 
     def environment(self) -> dict[str, str]:
         """The settings of a shop that talks to this simulator; its callback address and its database are its own."""
-        merchant = self.settings.merchants[0]
-        return {
-            "MPESA_ENV": "sandbox",
-            "MPESA_CONSUMER_KEY": self.settings.consumer_key,
-            "MPESA_CONSUMER_SECRET": self.settings.consumer_secret,
-            "MPESA_SHORTCODE": merchant.shortcode,
-            "MPESA_PASSKEY": merchant.passkey,
-            "MPESA_BASE_URL": self.base_url,
-            "SENDGRID_API_KEY": self.settings.sendgrid_api_key,
-            "SENDGRID_BASE_URL": self.base_url,
-        }
+        return self.settings.environment(self.base_url)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -219,24 +176,18 @@ class Simulator:
     ) -> None:
         self.stop()
 
-    @property
-    def _served(self) -> Running:
-        if self._running is None:
+    def _running(self) -> tuple[World, asyncio.AbstractEventLoop, asyncio.Event]:
+        if not self._started.done():
             raise RuntimeError("start() comes first")
-        return self._running
+        return self._started.result()
 
-    def _serve(self, ready: threading.Event) -> None:
+    async def _serve(self) -> None:
+        stop = asyncio.Event()
         try:
-            asyncio.run(self._run(ready))
-        except BaseException as error:  # start() raises it
-            self._failure = error
-        finally:
-            ready.set()
-
-    async def _run(self, ready: threading.Event) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._stop = asyncio.Event()
-        self._running = await Running.start(self.settings, self._wanted_port)
-        ready.set()
-        await self._stop.wait()
-        await self._running.stop()
+            async with served(self.settings, self._wanted_port) as world:
+                self._started.set_result((world, asyncio.get_running_loop(), stop))
+                await stop.wait()
+        except BaseException as failure:
+            if self._started.done():
+                raise
+            self._started.set_exception(failure)  # `start` raises it

@@ -80,3 +80,17 @@ class SimulatorSettings(BaseModel):
     time_stands_still: bool = False
     """Time passes only by POST /control/clock, from one event to the next."""
     behaviour: Behaviour = Behaviour()
+
+    def environment(self, base_url: str) -> dict[str, str]:
+        """The settings of a shop that talks to this simulator; its callback address and its database are its own."""
+        merchant = self.merchants[0]
+        return {
+            "MPESA_ENV": "sandbox",
+            "MPESA_CONSUMER_KEY": self.consumer_key,
+            "MPESA_CONSUMER_SECRET": self.consumer_secret,
+            "MPESA_SHORTCODE": merchant.shortcode,
+            "MPESA_PASSKEY": merchant.passkey,
+            "MPESA_BASE_URL": base_url,
+            "SENDGRID_API_KEY": self.sendgrid_api_key,
+            "SENDGRID_BASE_URL": base_url,
+        }

@@ -17,9 +17,8 @@ from typing import Any
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
 from simulator.clock import Clock
-from simulator.faults import Fault, Faults, Kind, Where, reset
+from simulator.faults import Cut, Faults, Kind, Where, cut, meet
 from simulator.ids import Ids
-from simulator.live import Live
 from simulator.mailbox import Delivery, Mail, Mailbox
 from simulator.settings import SimulatorSettings
 
@@ -42,44 +41,26 @@ logging.getLogger("mail.log").setLevel(logging.ERROR)  # aiosmtpd warns about it
 class MailHandler:
     clock: Clock
     ids: Ids
-    live: Live
     faults: Faults
     mailbox: Mailbox
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # aiosmtpd's name
         mail = self._read(envelope)
         delivery = self.mailbox.brought(Delivery(mail.received_at, "smtp", mail.to, mail.subject, mail.headers))
-        answer = await self._answer(server, mail, delivery, self.faults.take(Where.MAIL, mail.to))
+
+        async def take() -> str:
+            taken = replace(mail, id=self.ids.message_id(), received_at=self.clock.now())
+            self.mailbox.accept(delivery, taken)
+            return TAKEN
+
+        answer = await meet(self.faults.take(Where.MAIL, mail.to), FAULTS, self.clock, take)
+        if isinstance(answer, Cut):
+            cut(server.transport, answer)
+            return "421 closing"
         code = answer.partition(" ")[0]
         if code.isdecimal() and server.transport is not None and not server.transport.is_closing():
             delivery.answer = code
         return answer
-
-    async def _answer(self, server: SMTP, mail: Mail, delivery: Delivery, fault: Fault | None) -> str:
-        if fault is not None and fault.kind in FAULTS:
-            return FAULTS[fault.kind]
-        match fault.kind if fault else None:
-            case Kind.DROP:
-                return _hang_up(server)
-            case Kind.RESET:
-                reset(server.transport)
-                return "421 closing"
-            case Kind.DROP_AFTER:
-                self._take(mail, delivery)
-                return _hang_up(server)
-            case Kind.SLOW if fault is not None:
-                await self.clock.sleep(fault.seconds)
-            case Kind.SLOW_AFTER if fault is not None:
-                self._take(mail, delivery)
-                await self.clock.sleep(fault.seconds)
-                return TAKEN
-        self._take(mail, delivery)
-        return TAKEN
-
-    def _take(self, mail: Mail, delivery: Delivery) -> None:
-        delivery.mail_id = self.ids.message_id()
-        self.mailbox.put(replace(mail, id=delivery.mail_id, received_at=self.clock.now()))
-        self.live.changed("mail")
 
     def _read(self, envelope: Envelope) -> Mail:
         content = envelope.content if isinstance(envelope.content, bytes) else str(envelope.content).encode()
@@ -107,12 +88,6 @@ def _addresses(raw: str) -> str:
         decoded = str(make_header(decode_header(name)))
         shown.append(f"{decoded} <{address}>" if decoded else address)
     return ", ".join(shown)
-
-
-def _hang_up(server: SMTP) -> str:
-    if server.transport is not None:
-        server.transport.close()
-    return "421 closing"
 
 
 def _part(message: EmailMessage, kind: str) -> str | None:

@@ -1,4 +1,8 @@
-"""`make bench`: the table, or with --against the comparison with an earlier revision."""
+"""`make bench`: what the functions cost, as ratios of things measured side by side in the same run.
+
+Everything is real: the zips of `netlify build` unpacked, PostgreSQL over TCP, the simulator as Daraja. Rounds go
+through all measured things in turn, so that whatever else the machine does falls on all alike.
+"""
 
 from __future__ import annotations
 

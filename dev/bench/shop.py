@@ -14,7 +14,7 @@ from typing import Any
 from db.migrate import migrate, read_migrations
 from dev.deployed_function import http_event
 from dev.postgres import EmbeddedPostgres
-from dev.stack import ONE_PERSON_IS_EVERYBODY
+from dev.stack import GENEROUS_LIMITS
 from shared.daraja.callback_address import callback_url
 from shared.database import Database
 from shared.settings import Receiving
@@ -128,7 +128,7 @@ class Shop:
         return row
 
     def callback(self, payment: dict[str, Any]) -> dict[str, Any]:
-        """Safaricom's news that it is paid."""
+        """Safaricom's callback: it is paid."""
         self._number += 1
         path = "/" + callback_url(self._callback, str(payment["id"])).split("/", 3)[3]
         return paid(path, payment, f"UKB{self._number:07}")
@@ -161,21 +161,21 @@ class Shop:
 
 
 def paid(path: str, payment: Mapping[str, Any], receipt: str) -> dict[str, Any]:
-    """Safaricom's news to this address, that a payment of KES 10 with these ids was made."""
+    """Safaricom's callback to this address: a payment of KES 10 with these ids was made."""
     items = [
         {"Name": "Amount", "Value": 10},
         {"Name": "MpesaReceiptNumber", "Value": receipt},
         {"Name": "TransactionDate", "Value": 20260504120000},
         {"Name": "PhoneNumber", "Value": int(payment["phone_number"])},
     ]
-    told = {
+    body = {
         "MerchantRequestID": payment["merchant_request_id"],
         "CheckoutRequestID": payment["checkout_request_id"],
         "ResultCode": 0,
         "ResultDesc": "The service request is processed successfully.",
         "CallbackMetadata": {"Item": items},
     }
-    return http_event("POST", path, json.dumps({"Body": {"stkCallback": told}}), JSON)
+    return http_event("POST", path, json.dumps({"Body": {"stkCallback": body}}), JSON)
 
 
 def order(phone: str, reference: str) -> str:
@@ -193,7 +193,7 @@ def environment_of(database_url: str, simulator: Simulator) -> dict[str, str]:
     """What the functions are told. One machine is all customers here."""
     return {
         **simulator.environment(),
-        **ONE_PERSON_IS_EVERYBODY,
+        **GENEROUS_LIMITS,
         "DATABASE_URL": database_url,
         "MPESA_CALLBACK_URL": "http://127.0.0.1:9/api/pay/callback",
         "INVOICE_EMAIL_FROM": "invoices@shop.example",

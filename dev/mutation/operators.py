@@ -7,6 +7,7 @@ looks at single tokens or at small nodes, which parso gets right inside a `match
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from typing import Any, TypeAlias
@@ -55,7 +56,7 @@ MEMBERS = {
 }
 
 
-class Change:
+class Change(ABC):
     """One kind of change, as cosmic-ray's operators are: where it is possible, and how it is made there."""
 
     @classmethod
@@ -73,9 +74,9 @@ class Change:
         node.value = made
         return node
 
+    @abstractmethod
     def made(self, node: Any) -> Iterator[Any]:
         """What the node may become: another node, or another text where it is one token."""
-        raise NotImplementedError
 
 
 class Sql(Change):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -9,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from dev.browser import launched
 from tests.browser.customer import Customer
-from tests.browser.scripted_shop import ScriptedShop
+from tests.browser.scripted_shop import DETAILS, PUBLIC, ScriptedShop
 
 PATIENCE_MS = 60_000
 """How long a test waits for what must come. A slow machine may take its time."""
@@ -31,6 +32,16 @@ def page(browser: Browser) -> Iterator[Page]:
     context.set_default_timeout(PATIENCE_MS)
     yield context.new_page()
     context.close()
+
+
+@pytest.fixture
+def with_details(page: Page) -> None:
+    """The shop wrote its details down."""
+    details = (PUBLIC / "js" / "shop-details.js").read_text(encoding="utf-8")
+    for name, value in DETAILS.items():
+        details, count = re.subn(rf'\b{name}: "[^"]*"', f'{name}: "{value}"', details)
+        assert count == 1
+    page.route("**/js/shop-details.js", lambda route: route.fulfill(body=details, content_type="text/javascript"))
 
 
 @pytest.fixture

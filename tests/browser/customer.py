@@ -23,14 +23,14 @@ NETWORK_NOTE = re.compile(r"^Failed to load resource")
 
 
 def keep_screenshots(page: Page, name: str) -> None:
-    """The state on a small phone, on a desk and on a phone, as NAME-WIDTH.png."""
+    """The state on a phone, as NAME.png. It must also fit on a small phone and on a desk."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     page.locator("body").wait_for()  # a window that has just been opened is empty for a moment
     for width, height in [(320, 640), (1280, 800), (390, 844)]:
         page.set_viewport_size({"width": width, "height": height})
         too_wide = page.evaluate("document.documentElement.scrollWidth > window.innerWidth")
         assert not too_wide, f"{name} must fit into {width} px"
-        page.screenshot(path=SCREENSHOTS / f"{name}-{width}.png", full_page=True, animations="disabled")
+    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True, animations="disabled")
 
 
 class Customer:
@@ -44,6 +44,11 @@ class Customer:
 
     def opens_the_shop(self, query: str = "") -> None:
         self.page.goto(f"{self._address}/{query}")
+
+    def has_time_moved_by_the_test(self) -> None:
+        """From now on, by `page.clock`."""
+        self.page.clock.install()
+        self.opens_the_shop()
 
     def chooses_coffee(self) -> None:
         self.page.get_by_role("button", name="Add one Nyeri AA coffee").click()

@@ -12,10 +12,12 @@ import mimetypes
 import threading
 import tomllib
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+from tests.fixtures.http_server import Handler, serving
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLIC = ROOT / "public"
@@ -23,6 +25,16 @@ PUBLIC = ROOT / "public"
 TRANSACTION_ID = "5f0c9a52-93f4-4c9b-8c52-0d6f3c5be001"
 STATUS_URL = f"/api/pay/status/{TRANSACTION_ID}"
 RECEIPT = "TJ3MX6CLYC"
+DETAILS = {
+    "company": "Example Traders Ltd, PVT-ABC123",
+    "address": "Kimathi Street 1, Nairobi",
+    "pin": "P000000000A",
+    "phone": "0700 000 001",
+    "email": "hello@shop.example",
+    "registration": "123-4567",
+    "database": "Neon, Frankfurt",
+}
+"""What a shop may write into shop-details.js."""
 
 
 @dataclass(frozen=True)
@@ -99,20 +111,15 @@ class ScriptedShop:
         self._status_answers = [standing("pending")]
         self._invoice_answers = [invoice_on_its_way()]
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"shop": self}))
-        self._server.daemon_threads = True
+        self._serving: AbstractContextManager[str] = serving(type("Handler", (_Handler,), {"shop": self}))
+        self.address = ""
 
     def __enter__(self) -> ScriptedShop:
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        self.address = self._serving.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
+        self._serving.__exit__(None, None, None)
 
     def answers_push(self, *answers: Answer) -> None:
         with self._lock:
@@ -157,12 +164,12 @@ def static_headers(path: str) -> dict[str, str]:
     return headers
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     shop: ScriptedShop
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = self.body()
         if self.path == "/api/pay/invoice":
             self._play(self.shop.take_invoice_request(json.loads(body)))
             return
@@ -178,7 +185,7 @@ class _Handler(BaseHTTPRequestHandler):
         status = 200 if found.is_file() else 404
         file = found if found.is_file() else PUBLIC / "404.html"
         kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-        self._send(status, file.read_bytes(), {"Content-Type": kind} | static_headers(path))
+        self.answer(status, file.read_bytes(), {"Content-Type": kind} | static_headers(path))
 
     def _play(self, answer: Answer) -> None:
         if answer.held is not None:
@@ -187,15 +194,4 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         text = answer.body if isinstance(answer.body, str) else json.dumps(answer.body)
-        self._send(answer.status, text.encode(), {"Content-Type": "application/json"} | dict(answer.headers))
-
-    def _send(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Quiet: a test says what it expects."""
+        self.answer(answer.status, text.encode(), {"Content-Type": "application/json"} | dict(answer.headers))

@@ -7,9 +7,9 @@ import re
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from ops.retention import A_COMPLAINT, A_RETRY, THE_BOOKS
+from ops.retention import BOOKS_KEPT, CONTACTS_KEPT, KEYS_KEPT
 from tests.browser.customer import Customer, keep_screenshots
-from tests.browser.scripted_shop import PUBLIC, ScriptedShop
+from tests.browser.scripted_shop import DETAILS, PUBLIC, ScriptedShop
 
 BROKEN_WORDS = """
 () => {
@@ -40,39 +40,17 @@ def test_the_checkout_leads_to_it_and_it_leads_back(customer: Customer, name: st
     expect(customer.page.get_by_role("heading", name="Pay with M-Pesa")).to_be_visible()
 
 
-@pytest.fixture
-def filled_in(page: Page) -> Page:
-    """The pages of a shop that wrote its details down."""
-    details = (PUBLIC / "js" / "shop-details.js").read_text(encoding="utf-8")
-    for name, value in {
-        "company": "Example Traders Ltd",
-        "address": "Kimathi Street 1, Nairobi",
-        "email": "privacy@shop.example",
-        "phone": "0700 000 001",
-        "registration": "123-4567",
-        "database": "Neon, Frankfurt",
-    }.items():
-        details = re.sub(rf'{name}: "[^"]*"', f'{name}: "{value}"', details)
-    page.route(
-        "**/js/shop-details.js",
-        lambda route: route.fulfill(body=details, content_type="text/javascript; charset=utf-8"),
-    )
-    return page
-
-
-def test_a_shop_fills_its_details_in_at_one_place(filled_in: Page, shop: ScriptedShop) -> None:
-    filled_in.goto(f"{shop.address}/privacy.html")
-    for told in (
-        "Example Traders Ltd, Kimathi Street 1, Nairobi.",
-        "or call 0700 000 001",
-        "123-4567",
-        "Neon, Frankfurt",
-    ):
-        expect(filled_in.get_by_role("main")).to_contain_text(told)
-    link = filled_in.get_by_role("link", name="privacy@shop.example")
-    expect(link).to_have_attribute("href", "mailto:privacy@shop.example")
-    filled_in.goto(f"{shop.address}/refunds.html")
-    expect(filled_in.get_by_role("main")).to_contain_text("privacy@shop.example, or call 0700 000 001, with your order")
+@pytest.mark.usefixtures("with_details")
+def test_a_shop_fills_its_details_in_at_one_place(page: Page, shop: ScriptedShop) -> None:
+    page.goto(f"{shop.address}/privacy.html")
+    owner = f"{DETAILS['company']}, {DETAILS['address']}."
+    for shown in (owner, f"or call {DETAILS['phone']}", DETAILS["registration"], DETAILS["database"]):
+        expect(page.get_by_role("main")).to_contain_text(shown)
+    link = page.get_by_role("link", name=DETAILS["email"])
+    expect(link).to_have_attribute("href", f"mailto:{DETAILS['email']}")
+    page.goto(f"{shop.address}/refunds.html")
+    reach = f"{DETAILS['email']}, or call {DETAILS['phone']}, with your order"
+    expect(page.get_by_role("main")).to_contain_text(reach)
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -101,5 +79,5 @@ def test_on_a_phone_no_line_breaks_in_m_pesa_or_e_mail(page: Page, shop: Scripte
 def test_the_times_it_names_are_those_of_the_purge() -> None:
     notice = (PUBLIC / "privacy.html").read_text(encoding="utf-8")
     assert "Seven years if you paid" in notice
-    assert THE_BOOKS.days // 365 == 7
-    assert {int(days) for days in re.findall(r"(\d+) days", notice)} == {A_COMPLAINT.days, A_RETRY.days}
+    assert BOOKS_KEPT.days // 365 == 7
+    assert {int(days) for days in re.findall(r"(\d+) days", notice)} == {CONTACTS_KEPT.days, KEYS_KEPT.days}

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,6 +14,7 @@ from playwright.sync_api import Browser, Page, Response, expect
 from shared.edge import SECURITY_HEADERS
 from tests.browser.customer import Customer
 from tests.browser.scripted_shop import static_headers
+from tests.fixtures.http_server import Handler, serving
 from tests.fixtures.site import Site
 
 PUBLIC = Path(__file__).parents[2] / "public"
@@ -51,25 +50,14 @@ def customer(page: Page, site: Site) -> Iterator[Customer]:
 @pytest.fixture
 def elsewhere(page: Page) -> Iterator[Page]:
     """A page of another site, which has no rules of its own."""
-    other = ThreadingHTTPServer(("127.0.0.1", 0), _Elsewhere)
-    serving = threading.Thread(target=other.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    serving.start()
-    page.goto(f"http://127.0.0.1:{other.server_port}/")
-    yield page
-    other.shutdown()
-    serving.join()
-    other.server_close()
 
+    class Elsewhere(Handler):
+        def do_GET(self) -> None:
+            self.answer(200, b"<p>Elsewhere</p>", {"Content-Type": "text/html"})
 
-class _Elsewhere(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html")
-        self.end_headers()
-        self.wfile.write(b"<p>Elsewhere</p>")
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Quiet: a test says what it expects."""
+    with serving(Elsewhere) as address:
+        page.goto(address)
+        yield page
 
 
 def answers_to(page: Page) -> list[Response]:

@@ -100,12 +100,6 @@ def wipe(database: Database) -> None:
         tx.script(f"SET LOCAL session_replication_role = 'replica'; TRUNCATE {names} RESTART IDENTITY")
 
 
-def let_customers_ask_as_often_as_they_like(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Limits have tests of their own; here they would only keep the histories short."""
-    for name in LIMITS:
-        monkeypatch.setenv(name, "10000")
-
-
 def only_the_shop_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     """Thousands of payments log more than a test's report should keep: the shop's listener has it all, day by day."""
     note("the shop opens")

@@ -15,12 +15,15 @@ import sys
 import threading
 import urllib.parse
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from tests.fixtures.http_server import Handler, serving
+
 ROOT = Path(__file__).parents[2]
+JSON = {"Content-Type": "application/json"}
 
 
 @dataclass(frozen=True)
@@ -101,69 +104,57 @@ class Talkative:
 
     def __init__(self, canaries: Canaries) -> None:
         self.mood = "well"
-        self.pushed: list[dict[str, Any]] = []
-        provider = self
+        self.url = ""
+        self.canaries = canaries
+        self.pushes = 0
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self._answer(200, {"access_token": canaries.access_token, "expires_in": "3599"})
+    def answer(self, path: str, quoted: str) -> tuple[int, object]:
+        """HTTP status and JSON."""
+        mail = "/v3/mail/send" in path
+        match self.mood:
+            case "refuse" if mail:
+                return 400, {"errors": [{"message": quoted, "field": quoted, "help": quoted}]}
+            case "refuse":
+                said = f"Wrong credentials {quoted}"
+                return 500, {"requestId": quoted, "errorCode": "500.001.1001", "errorMessage": said}
+            case "new":
+                return 400, {"errorCode": self.canaries.phone, "errorMessage": quoted, self.canaries.email: quoted}
+        if mail:
+            return 202, ""
+        if "query" in path:
+            return 200, {**self._ids(), "ResultCode": "0", "ResultDesc": quoted}
+        self.pushes += 1
+        return 200, {**self._ids(), "CustomerMessage": quoted}
 
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-                quoted = f"{self.path} {dict(self.headers.items())} {body}"
-                if provider.mood == "cut":
-                    self.close_connection = True
-                elif provider.mood == "html":
-                    self._send(503, f"<html>{html.escape(quoted)}</html>".encode(), "text/html")
-                elif provider.mood == "refuse" and "/v3/mail/send" in self.path:
-                    self._answer(400, {"errors": [{"message": quoted, "field": quoted, "help": quoted}]})
-                elif provider.mood == "refuse":
-                    code, said = "500.001.1001", f"Wrong credentials {quoted}"
-                    self._answer(500, {"requestId": quoted, "errorCode": code, "errorMessage": said})
-                elif provider.mood == "new":
-                    self._answer(400, {"errorCode": canaries.phone, "errorMessage": quoted, canaries.email: quoted})
-                elif "/v3/mail/send" in self.path:
-                    self._send(202, b"", "text/plain")
-                elif "query" in self.path:
-                    self._answer(200, {**self._ids(), "ResultCode": "0", "ResultDesc": quoted})
-                else:
-                    provider.pushed.append(json.loads(body))
-                    self._answer(200, {**self._ids(), "CustomerMessage": quoted})
+    def _ids(self) -> dict[str, str]:
+        return {
+            "MerchantRequestID": f"29115-{self.pushes}-1",
+            "CheckoutRequestID": f"ws_CO_{self.pushes:06}{self.canaries.phone[-9:]}",
+            "ResponseCode": "0",
+            "ResponseDescription": "Success. Request accepted for processing",
+        }
 
-            def _ids(self) -> dict[str, str]:
-                number = len(provider.pushed)
-                return {
-                    "MerchantRequestID": f"29115-{number}-1",
-                    "CheckoutRequestID": f"ws_CO_{number:06}{canaries.phone[-9:]}",
-                    "ResponseCode": "0",
-                    "ResponseDescription": "Success. Request accepted for processing",
-                }
 
-            def _answer(self, status: int, document: object) -> None:
-                self._send(status, json.dumps(document).encode(), "application/json")
+@contextmanager
+def talkative(canaries: Canaries) -> Iterator[Talkative]:
+    provider = Talkative(canaries)
 
-            def _send(self, status: int, body: bytes, kind: str) -> None:
-                self.send_response(status)
-                self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+    class Answers(Handler):
+        def do_GET(self) -> None:
+            self.answer(200, json.dumps({"access_token": canaries.access_token, "expires_in": "3599"}).encode(), JSON)
 
-            def log_message(self, format: str, *args: object) -> None:
-                """Quiet."""
+        def do_POST(self) -> None:
+            quoted = f"{self.path} {dict(self.headers.items())} {self.body().decode()}"
+            if provider.mood == "cut":
+                self.close_connection = True
+            elif provider.mood == "html":
+                self.answer(503, f"<html>{html.escape(quoted)}</html>".encode(), {"Content-Type": "text/html"})
+            else:
+                status, document = provider.answer(self.path, quoted)
+                self.answer(status, json.dumps(document).encode(), JSON)
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
-        self._thread.start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+    with serving(Answers) as provider.url:
+        yield provider
 
 
 # The functions --------------------------------------------------------------------------------------------------------

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from dev.postgres import EmbeddedPostgres
+from tests.chaos.books import LIMITS
 from tests.chaos.crew import Crew
+from tests.chaos.virtual_time import VirtualTime
 from tests.fixtures.database import migrated_template, temporary_postgres
 from tests.fixtures.shop import Shop
 
@@ -24,10 +26,8 @@ def postgres_server() -> Iterator[EmbeddedPostgres]:
 @pytest.fixture(autouse=True)
 def limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Out of the way: the attacks here ring a few phones, from one address, as often as they can."""
-    monkeypatch.setenv("PHONE_PUSHES_PER_HOUR", "10000")
-    monkeypatch.setenv("PHONE_UNANSWERED_PUSHES", "10000")
-    monkeypatch.setenv("ADDRESS_PUSHES_PER_HOUR", "100000")
-    monkeypatch.setenv("SHOP_PUSHES_PER_MINUTE", "100000")
+    for name in LIMITS:
+        monkeypatch.setenv(name, "100000")
 
 
 @pytest.fixture(scope="session")
@@ -45,3 +45,11 @@ def crew(shop: Shop, running_crew: Crew) -> Iterator[Crew]:
     yield running_crew
     running_crew.work_for({})
     shop.logged.append(running_crew.new_log())
+
+
+@pytest.fixture
+def time(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Iterator[VirtualTime]:
+    """The shop's time, and its simulator's, moved by hand."""
+    moved = VirtualTime(shop.database_url, monkeypatch, shop.simulator)
+    yield moved
+    moved.close()

@@ -8,13 +8,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from tests.chaos.crashes import AT_ONCE, LATE, NEVER, Stage
 from tests.chaos.crew import Job, callback, function, status, stkpush, sweep
+from tests.chaos.customers import Pushed
 
 WRONG_PIN = (2001, "The initiator information is invalid.")
 NO_ANSWER = (1037, "No response from user.")
 CANCELLED = (1032, "Request cancelled by user")
+
+
+Prepare: TypeAlias = Callable[[Stage], list[Job]]
 
 
 @dataclass(frozen=True)
@@ -22,19 +27,26 @@ class Story:
     """`prepare` gives the requests; the last is the one that may crash."""
 
     name: str
-    prepare: Callable[[Stage], list[Job]]
+    prepare: Prepare
     callbacks: tuple[str, ...] = (LATE,)
     """When Safaricom's callbacks come that were not sent before: each is a variant of its own."""
     first_day: bool = False
 
 
+def told(stage: Stage, outcome: str = "pay", failure: tuple[int, str] | None = None, **order: object) -> Pushed:
+    """A payment of which Safaricom has called back: this failure, or its success."""
+    pushed = stage.pushed(outcome, stage.next_order(**order))
+    stage.tell(pushed, pushed.failure(*failure) if failure else pushed.success())
+    return pushed
+
+
 # stkpush --------------------------------------------------------------------------------------------------------------
 
 
-def ordered(stage: Stage, key: str = "key-1", outcome: str = "pay", **knobs: object) -> Job:
+def ordered(stage: Stage, outcome: str = "pay", **knobs: object) -> Job:
     order = stage.next_order()
     stage.script(order, outcome, **knobs)
-    return stkpush(key, **order)
+    return stkpush("key-1", **order)
 
 
 def accepted_with_no_token_yet(stage: Stage) -> list[Job]:
@@ -42,34 +54,28 @@ def accepted_with_no_token_yet(stage: Stage) -> list[Job]:
 
 
 def accepted_by_a_warm_instance(stage: Stage) -> list[Job]:
-    before = stage.pushed("cancel")
-    stage.tell(before, before.failure(*CANCELLED))
-    return [status(before.transaction_id), ordered(stage)]
+    return [status(told(stage, "cancel", CANCELLED).transaction_id), ordered(stage)]
 
 
 def accepted_and_cancelled(stage: Stage) -> list[Job]:
-    before = stage.pushed("cancel")
-    stage.tell(before, before.failure(*CANCELLED))
-    return [status(before.transaction_id), ordered(stage, outcome="cancel")]
+    return [status(told(stage, "cancel", CANCELLED).transaction_id), ordered(stage, "cancel")]
 
 
-def refused(stage: Stage) -> list[Job]:
-    order = stage.next_order()
-    stage.client.script(str(order["phone_number"]), push_answer="wrong_credentials")
-    stage.script(order)
-    return [stkpush("key-1", **order)]
+def answered(push_answer: str) -> Prepare:
+    """By Daraja, once; and then as usual, where the browser asks again."""
 
+    def prepare(stage: Stage) -> list[Job]:
+        order = stage.next_order()
+        stage.client.script(str(order["phone_number"]), push_answer=push_answer)
+        if push_answer != "system_busy":
+            stage.script(order)
+        return [stkpush("key-1", **order)]
 
-def another_prompt_is_open(stage: Stage) -> list[Job]:
-    order = stage.next_order()
-    stage.client.script(str(order["phone_number"]), push_answer="subscriber_locked")
-    stage.script(order)
-    return [stkpush("key-1", **order)]
+    return prepare
 
 
 def token_is_dead(stage: Stage) -> list[Job]:
-    before = stage.pushed("cancel")
-    stage.tell(before, before.failure(*CANCELLED))
+    told(stage, "cancel", CANCELLED)
     stage.client.kill_token()
     return [ordered(stage)]
 
@@ -83,15 +89,8 @@ def answer_of_the_push_is_lost(stage: Stage) -> list[Job]:
     return [ordered(stage, drop_response=True)]
 
 
-def unclear_and_nothing_on_the_phone(stage: Stage) -> list[Job]:
-    order = stage.next_order()
-    stage.client.script(str(order["phone_number"]), push_answer="system_busy")
-    return [stkpush("key-1", **order)]
-
-
 def same_key_again(stage: Stage) -> list[Job]:
-    request = ordered(stage)
-    return [request, request]
+    return [ordered(stage)] * 2
 
 
 def another_key_too_soon(stage: Stage) -> list[Job]:
@@ -103,29 +102,19 @@ def another_key_too_soon(stage: Stage) -> list[Job]:
 # callback -------------------------------------------------------------------------------------------------------------
 
 
-def success_is_told(stage: Stage) -> list[Job]:
-    paid = stage.pushed()
-    return [callback(paid.path, paid.success())]
+def tells(outcome: str = "pay", failure: tuple[int, str] | None = None, times: int = 1) -> Prepare:
+    """Safaricom calls back about what the customer did."""
+
+    def prepare(stage: Stage) -> list[Job]:
+        pushed = stage.pushed(outcome)
+        return [callback(pushed.path, pushed.failure(*failure) if failure else pushed.success())] * times
+
+    return prepare
 
 
 def success_is_told_to_a_warm_instance(stage: Stage) -> list[Job]:
     before, paid = stage.pushed("cancel"), stage.pushed()
     return [callback(before.path, before.failure(*CANCELLED)), callback(paid.path, paid.success())]
-
-
-def failure_is_told(stage: Stage) -> list[Job]:
-    failed = stage.pushed("wrong_pin")
-    return [callback(failed.path, failed.failure(*WRONG_PIN))]
-
-
-def success_is_told_twice(stage: Stage) -> list[Job]:
-    paid = stage.pushed()
-    return [callback(paid.path, paid.success())] * 2
-
-
-def failure_is_told_twice(stage: Stage) -> list[Job]:
-    failed = stage.pushed("cancel")
-    return [callback(failed.path, failed.failure(*CANCELLED))] * 2
 
 
 def success_overtakes_the_answer_of_the_push(stage: Stage) -> list[Job]:
@@ -136,8 +125,7 @@ def success_overtakes_the_answer_of_the_push(stage: Stage) -> list[Job]:
 
 
 def success_after_failure(stage: Stage) -> list[Job]:
-    paid = stage.pushed()
-    stage.tell(paid, paid.failure(*NO_ANSWER))
+    paid = told(stage, failure=NO_ANSWER)
     return [callback(paid.path, paid.success())]
 
 
@@ -171,15 +159,11 @@ def customer_waits(stage: Stage) -> list[Job]:
 
 
 def customer_has_paid(stage: Stage) -> list[Job]:
-    paid = stage.pushed()
-    stage.tell(paid, paid.success())
-    return [status(paid.transaction_id)]
+    return [status(told(stage).transaction_id)]
 
 
 def invoice_again(stage: Stage) -> list[Job]:
-    paid = stage.pushed()
-    stage.tell(paid, paid.success())
-    return [wanted_again(paid.transaction_id)]
+    return [wanted_again(told(stage).transaction_id)]
 
 
 def invoice_to_an_address_given_now(stage: Stage) -> list[Job]:
@@ -201,8 +185,7 @@ def nothing_to_do(_: Stage) -> list[Job]:
 
 def judges_sends_mail_and_tells(stage: Stage) -> list[Job]:
     """A late success that nobody judged: paid, an invoice to send, an alert to tell."""
-    paid = stage.pushed()
-    stage.tell(paid, paid.failure(*NO_ANSWER))
+    paid = told(stage, failure=NO_ANSWER)
     stage.left_unjudged(paid, paid.success())
     stage.age(31)
     return [sweep()]
@@ -211,36 +194,22 @@ def judges_sends_mail_and_tells(stage: Stage) -> list[Job]:
 def tells_of_a_failure(stage: Stage) -> list[Job]:
     """One that nobody saw on the page, and one that is dropped because somebody did."""
     for seen in (False, True):
-        failed = stage.pushed("wrong_pin")
-        stage.tell(failed, failed.failure(*WRONG_PIN))
+        failed = told(stage, "wrong_pin", WRONG_PIN)
         if seen:
             stage.shop.status(failed.transaction_id)
     stage.age(61)
     return [sweep()]
 
 
-def asks_and_it_was_paid(stage: Stage) -> list[Job]:
-    stage.pushed()
-    stage.age(25)
-    return [sweep()]
+def asks(outcome: str = "pay", **knobs: Any) -> Prepare:
+    """About a payment of which nobody has told us."""
 
+    def prepare(stage: Stage) -> list[Job]:
+        stage.pushed(outcome, **knobs)
+        stage.age(25)
+        return [sweep()]
 
-def asks_and_it_was_cancelled(stage: Stage) -> list[Job]:
-    stage.pushed("cancel")
-    stage.age(25)
-    return [sweep()]
-
-
-def asks_and_nobody_knows_yet(stage: Stage) -> list[Job]:
-    stage.pushed(query=["being_processed"])
-    stage.age(25)
-    return [sweep()]
-
-
-def asks_too_often(stage: Stage) -> list[Job]:
-    stage.pushed(query=["spike_arrest_429"])
-    stage.age(25)
-    return [sweep()]
+    return prepare
 
 
 def asks_with_a_dead_token(stage: Stage) -> list[Job]:
@@ -252,15 +221,13 @@ def asks_with_a_dead_token(stage: Stage) -> list[Job]:
 
 def asks_about_a_large_payment_that_was_told(stage: Stage) -> list[Job]:
     """The callback waits for the query, and is judged again in the same sweep."""
-    paid = stage.pushed(order=stage.next_order(amount=30_000))
-    stage.tell(paid, paid.success())
+    told(stage, amount=30_000)
     stage.age(1)
     return [sweep()]
 
 
 def asks_again_about_a_failure(stage: Stage) -> list[Job]:
-    paid = stage.pushed()
-    stage.tell(paid, paid.failure(*NO_ANSWER))
+    told(stage, failure=NO_ANSWER)
     stage.age(301)
     return [sweep()]
 
@@ -294,8 +261,7 @@ def gives_up_on_a_late_success(stage: Stage) -> list[Job]:
 
 
 def mail_server_is_down(stage: Stage) -> list[Job]:
-    paid = stage.pushed()
-    stage.tell(paid, paid.success())
+    told(stage)
     stage.client.fault("mail", "error_500")
     return [sweep()]
 
@@ -323,19 +289,19 @@ STORIES: tuple[Story, ...] = (
     Story("stkpush: accepted, with no token yet", accepted_with_no_token_yet, (AT_ONCE, LATE, NEVER)),
     Story("stkpush: accepted, by a warm instance", accepted_by_a_warm_instance, (AT_ONCE, LATE, NEVER)),
     Story("stkpush: accepted and cancelled", accepted_and_cancelled, (AT_ONCE, NEVER)),
-    Story("stkpush: refused", refused),
-    Story("stkpush: another prompt is open", another_prompt_is_open),
+    Story("stkpush: refused", answered("wrong_credentials")),
+    Story("stkpush: another prompt is open", answered("subscriber_locked")),
     Story("stkpush: the token is dead", token_is_dead, (LATE, NEVER)),
     Story("stkpush: no token to be had", no_token_to_be_had),
     Story("stkpush: the answer is lost", answer_of_the_push_is_lost, (AT_ONCE, NEVER)),
-    Story("stkpush: unclear, and nothing on the phone", unclear_and_nothing_on_the_phone),
+    Story("stkpush: unclear, and nothing on the phone", answered("system_busy")),
     Story("stkpush: the same key again", same_key_again),
     Story("stkpush: another key too soon", another_key_too_soon),
-    Story("callback: success", success_is_told),
+    Story("callback: success", tells()),
     Story("callback: success, to a warm instance", success_is_told_to_a_warm_instance),
-    Story("callback: failure", failure_is_told),
-    Story("callback: success, twice", success_is_told_twice),
-    Story("callback: failure, twice", failure_is_told_twice),
+    Story("callback: failure", tells("wrong_pin", WRONG_PIN)),
+    Story("callback: success, twice", tells(times=2)),
+    Story("callback: failure, twice", tells("cancel", CANCELLED, times=2)),
     Story("callback: success, before the answer of the push", success_overtakes_the_answer_of_the_push),
     Story("callback: success after failure", success_after_failure),
     Story("callback: large success, waits for a query", large_success_waits_for_a_query),
@@ -348,10 +314,10 @@ STORIES: tuple[Story, ...] = (
     Story("invoice: to an address given now", invoice_to_an_address_given_now),
     Story("sweep: nothing to do", nothing_to_do),
     Story("sweep: tells of a failure", tells_of_a_failure),
-    Story("sweep: asks, and it was paid", asks_and_it_was_paid),
-    Story("sweep: asks, and it was cancelled", asks_and_it_was_cancelled),
-    Story("sweep: asks, and nobody knows yet", asks_and_nobody_knows_yet),
-    Story("sweep: asks too often", asks_too_often),
+    Story("sweep: asks, and it was paid", asks()),
+    Story("sweep: asks, and it was cancelled", asks("cancel")),
+    Story("sweep: asks, and nobody knows yet", asks(query=["being_processed"])),
+    Story("sweep: asks too often", asks(query=["spike_arrest_429"])),
     Story("sweep: asks with a dead token", asks_with_a_dead_token),
     Story("sweep: asks about a large payment that was told", asks_about_a_large_payment_that_was_told),
     Story("sweep: asks again about a failure", asks_again_about_a_failure),

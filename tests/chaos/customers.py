@@ -10,7 +10,7 @@ from typing import Any
 
 from shared.database import Row
 from simulator import bodies
-from tests.fixtures.shop import ORDER, Shop
+from tests.fixtures.shop import ORDER, Shop, callback_about
 
 PUSH = "/mpesa/stkpush/v1/processrequest"
 QUERY = "/mpesa/stkpushquery/v1/query"
@@ -39,15 +39,7 @@ class Pushed:
 
     def success(self, *, receipt: str | None = None) -> bytes:
         """The body that Safaricom sends when it was paid."""
-        items: list[dict[str, object]] = [
-            {"Name": "Amount", "Value": self.amount},
-            {"Name": "MpesaReceiptNumber", "Value": receipt or self.receipt},
-            {"Name": "Balance"},
-            {"Name": "TransactionDate", "Value": 20261122153000},
-            {"Name": "PhoneNumber", "Value": int(self.phone)},
-        ]
-        said = "The service request is processed successfully."
-        return bodies.callback(self.merchant_request_id, self.checkout_request_id, 0, said, items)
+        return callback_about(vars(self), MpesaReceiptNumber=receipt or self.receipt, PhoneNumber=int(self.phone))
 
     def failure(self, code: int | str, said: str) -> bytes:
         return bodies.callback(self.merchant_request_id, self.checkout_request_id, code, said, None)

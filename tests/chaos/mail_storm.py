@@ -12,7 +12,7 @@ import re
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any
@@ -108,23 +108,6 @@ class LetterFault(Fault):
     of: str = "letters"
 
 
-@dataclass
-class Came:
-    """What a storm came to."""
-
-    letters: Counter[str] = field(default_factory=Counter)
-    pointless: int = 0
-    brought: int = 0
-    arrived: int = 0
-    twice: int = 0
-    lost_answers: int = 0
-    kills: Counter[str] = field(default_factory=Counter)
-    given_up: int = 0
-    refused: int = 0
-    resent: int = 0
-    answers: Counter[str] = field(default_factory=Counter)
-
-
 class MailStorm:
     def __init__(
         self,
@@ -140,7 +123,8 @@ class MailStorm:
         self.time = time
         self.mailbox = shop.simulator.client
         self.chance = Random(seed)
-        self.came = Came()
+        self.came: Counter[str] = Counter()
+        """What the storm came to."""
         self._seed = seed
         self._instances = instances
         self._ways = ways
@@ -151,7 +135,7 @@ class MailStorm:
         self._resets_s: dict[str, int] = {}
         self._answer_is_slow = False
 
-    def run(self) -> Came:
+    def run(self) -> Counter[str]:
         self._open()
         for tick in range(TICKS):
             self._tick(tick)
@@ -297,7 +281,7 @@ class MailStorm:
         played = self._instances.play([request], fault)
         self.shop.logged.append(self._instances.new_log())
         if played.killed:
-            self.came.kills[fault.how] += 1
+            self.came["killed"] += 1
             self._killed[played.operations[-1]][fault.how] += 1
 
     def _all_letters_fail(self) -> bool:
@@ -419,27 +403,18 @@ class MailStorm:
         self._let_the_rest_arrive()
         again = [row for row in self.shop.rows(LETTERS) if row["id"] not in before]
         assert {row["has_no_address"] for row in again if not row["sent_at"]} <= {True}
-        self.came.resent = sum(row["sent_at"] is not None for row in again)
 
     def _came_to(self, letters: list[Row], brought: dict[str, list[Shown]]) -> None:
-        came, all_brought = self.came, [one for ones in brought.values() for one in ones]
-        came.letters = Counter(row["kind"] for row in letters)
-        came.pointless = sum(row["dropped"] is not None for row in letters)
-        came.brought = len(all_brought)
-        came.lost_answers = sum(one["mail_id"] is not None and one["answer"] is None for one in all_brought)
-        taken = [sum(one["mail_id"] is not None for one in brought[row["message_id"]]) for row in letters]
-        came.arrived = sum(count > 0 for count in taken)
-        came.twice = sum(count - 1 for count in taken if count > 1)
-        came.given_up = sum(row["sent_at"] is None and row["dropped"] is None for row in letters)
-        came.refused = sum(
-            row["has_no_address"] or any(one["answer"] in REFUSALS for one in brought[row["message_id"]])
-            for row in letters
-            if row["sent_at"] is None
-        )
-        came.answers = Counter(one["answer"] or "none" for one in all_brought)
-        assert came.twice
-        assert came.kills
-        assert came.given_up > came.refused > 0, "that was no storm"
+        came = self.came
+        came["letters"] = len(letters)
+        for row in letters:
+            taken = [one for one in brought[row["message_id"]] if one["mail_id"]]
+            came["answers lost"] += sum(one["answer"] is None for one in taken)
+            came["came twice"] += max(0, len(taken) - 1)
+            if row["sent_at"] is None and row["dropped"] is None:
+                refused = any(one["answer"] in REFUSALS for one in brought[row["message_id"]])
+                came["refused" if refused or row["has_no_address"] else "given up"] += 1
+        assert min(came[name] for name in ("came twice", "killed", "refused", "given up")) > 0, "that was no storm"
 
 
 def _message_id(delivery: Shown) -> str:

@@ -7,18 +7,17 @@ the simulator; the words are its words.
 from __future__ import annotations
 
 import json
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
 from simulator import SANDBOX_PASSKEY, bodies
 from simulator.bodies import Answer, Refusal
+from tests.fixtures.http_server import Handler, serving
 
 SUCCESS = "0"
 A_PROMPT_IS_OPEN_S = 60
@@ -114,8 +113,8 @@ STRANGERS = Prompt(
 
 
 class Safaricom:
-    def __init__(self, base_url: str) -> None:
-        self.base_url = base_url
+    def __init__(self) -> None:
+        self.base_url = ""
         self.now_s: Callable[[], float] = lambda: 0.0
         self.tell: Callable[[str, bytes], int] = lambda path, body: 0
         self.forget_everything()
@@ -267,38 +266,22 @@ class Safaricom:
 def scripted_safaricom() -> Iterator[Safaricom]:
     """On a free port."""
 
-    class Handler(BaseHTTPRequestHandler):
+    safaricom = Safaricom()
+
+    class Answers(Handler):
         def do_GET(self) -> None:
-            self._serve()
+            self.do_POST()
 
         def do_POST(self) -> None:
-            self._serve()
-
-        def _serve(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            answer = safaricom.serve(self.path.partition("?")[0], self.headers.get("Authorization", ""), body)
+            authorization = self.headers.get("Authorization", "")
+            answer = safaricom.serve(self.path.partition("?")[0], authorization, self.body())
             if answer is None:
                 self.close_connection = True
-                return
-            self.send_response_only(answer.http_status)
-            self.send_header("Content-Type", answer.content_type)
-            self.send_header("Content-Length", str(len(answer.body)))
-            self.end_headers()
-            self.wfile.write(answer.body)
+            else:
+                self.answer(answer.http_status, answer.body, {"Content-Type": answer.content_type})
 
-        def log_message(self, *_: object) -> None:
-            """Quiet."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        safaricom = Safaricom(f"http://127.0.0.1:{server.server_port}")
-        serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        serving.start()
-        try:
-            yield safaricom
-        finally:
-            server.shutdown()
-            serving.join(5)
+    with serving(Answers) as safaricom.base_url:
+        yield safaricom
 
 
 def amount_as(written: str, amount: int) -> Decimal | int:

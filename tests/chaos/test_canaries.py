@@ -10,30 +10,32 @@ import base64
 import json
 import re
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from ops.verify import broken_invariants
+from shared.daraja.callback_address import callback_url
 from shared.database import Database
 from shared.settings import CallbackSettings
-from tests.chaos.canaries import Canaries, Process, Talkative, sightings
+from tests.chaos.books import LIMITS
+from tests.chaos.canaries import Canaries, Process, Talkative, sightings, talkative
+from tests.fixtures.database import Ageing, broken_invariants
 from tests.fixtures.sentry import SentrySink
+from tests.fixtures.shop import callback_about
 from tests.fixtures.site import Site
 from tests.fixtures.soak import Figure, Rounds
 
 PRIVATE = Canaries()
 
 
-class Shop:
+class Shop(Ageing):
     """A shop full of canaries, in a process of its own."""
 
     def __init__(self, database_url: str, provider: Talkative, sentry: SentrySink) -> None:
+        super().__init__(Database(database_url))
         self.provider, self.sentry, self.database_url = provider, sentry, database_url
-        with_password = re.sub(
-            "^postgresql://[^@]*@", f"postgresql://postgres:{PRIVATE.database_password}@", database_url
-        )
+        login = f"postgresql://postgres:{PRIVATE.database_password}@"
         self.environment = {
             "MPESA_ENV": "sandbox",
             "MPESA_BASE_URL": provider.url,
@@ -44,19 +46,15 @@ class Shop:
             "MPESA_CALLBACK_URL": "https://shop.example/api/pay/callback",
             "CALLBACK_SECRET": PRIVATE.callback_secret,
             "CALLBACK_IP_MODE": "flag",
-            "DATABASE_URL": with_password,
+            "DATABASE_URL": re.sub("^postgresql://[^@]*@", login, database_url),
             "SENDGRID_BASE_URL": provider.url,
             "SENDGRID_API_KEY": PRIVATE.sendgrid_key,
             "INVOICE_EMAIL_FROM": "invoices@shop.example",
             "INVOICE_EMAIL_REPLY_TO": "support@shop.example",
             "SENTRY_DSN": sentry.dsn,
             "SMTP_URL": "",
-            "PHONE_PUSHES_PER_HOUR": "1000",
-            "PHONE_UNANSWERED_PUSHES": "1000",
-            "ADDRESS_PUSHES_PER_HOUR": "1000",
-            "SHOP_PUSHES_PER_MINUTE": "1000",
+            **dict.fromkeys(LIMITS, "1000"),
         }
-        self._database = Database(database_url)
         self.process = Process(self.environment)
         self.process.run("from shared import sweeping; sweeping.SECONDS_BETWEEN_QUERIES['sandbox'] = 0.0")
         self.orders = 0
@@ -96,33 +94,16 @@ class Shop:
         return str(transaction_id) if transaction_id else None
 
     def callback_path(self, transaction_id: str) -> str:
-        from decimal import Decimal
-
-        from shared.daraja.callback_address import callback_url
-
         settings = CallbackSettings("https://shop.example/api/pay/callback", (PRIVATE.callback_secret,), Decimal(0))
         return "/" + callback_url(settings, transaction_id).split("/", 3)[3]
 
-    def call_back(self, transaction_id: str | None, code: object = 0, **changes: object) -> None:
+    def call_back(self, transaction_id: str | None, code: int | str = 0, **items: object) -> None:
         assert transaction_id is not None, self.process.answers[-1]
         row = self.row(f"SELECT * FROM transactions WHERE id = '{transaction_id}'")
-        told: dict[str, object] = {
-            "Amount": int(row["amount"]),
-            "MpesaReceiptNumber": f"UE{row['amount']:07.0f}",
-            "PhoneNumber": int(PRIVATE.phone),
-            **changes,
-        }
-        callback: dict[str, object] = {
-            "MerchantRequestID": row["merchant_request_id"],
-            "CheckoutRequestID": row["checkout_request_id"],
-            "ResultCode": code,
-            "ResultDesc": f"for {PRIVATE.phone} {PRIVATE.email}",
-        }
-        if code == 0:
-            callback["CallbackMetadata"] = {"Item": [{"Name": name, "Value": value} for name, value in told.items()]}
-        self.process.call(
-            "callback", "POST", self.callback_path(transaction_id), {"Body": {"stkCallback": callback}}, self.headers()
-        )
+        told = {"MpesaReceiptNumber": f"UE{row['amount']:07.0f}", "PhoneNumber": int(PRIVATE.phone), **items}
+        body = json.loads(callback_about(row, code, **told))
+        body["Body"]["stkCallback"]["ResultDesc"] = f"for {PRIVATE.phone} {PRIVATE.email}"
+        self.process.call("callback", "POST", self.callback_path(transaction_id), body, self.headers())
 
     def sweep(self) -> dict[str, int]:
         answer = self.process.call("sweep", "POST", "/", {"next_run": PRIVATE.email})
@@ -131,30 +112,9 @@ class Shop:
 
     # As faults do
 
-    def row(self, sql: str) -> dict[str, Any]:
-        with self._database.transaction() as tx:
-            found = tx.row(sql)
-        assert found is not None
-        return found
-
     def schema(self, sql: str) -> None:
-        with self._database.transaction() as tx:
+        with self.books.transaction() as tx:
             tx.script(sql)
-
-    def age(self, minutes: int) -> None:
-        """For what the sweep does later."""
-        with self._database.transaction() as tx:
-            tx.run("SET LOCAL session_replication_role = 'replica'")
-            for table, columns in {
-                "transactions": ("created_at", "next_query_at", "pushed_at", "updated_at"),
-                "callback_inbox": ("next_try_at",),
-                "outbox": ("next_try_at", "created_at"),
-                "query_budget": ("next_slot_at",),
-                "sweeps": ("began_at", "looked_at"),
-                "incidents": ("seen_at", "alerted_at", "since"),
-            }.items():
-                for column in columns:
-                    tx.run(f"UPDATE {table} SET {column} = {column} - interval '{minutes} minutes'")
 
     def set(self, **environment: str) -> None:
         """As a deploy with other variables."""
@@ -177,16 +137,15 @@ class Shop:
 
     def close(self) -> None:
         self.process.close()
-        self._database.close()
+        self.books.close()
 
 
 @pytest.fixture
 def shop(database_url: str, sentry: SentrySink) -> Iterator[Shop]:
-    provider = Talkative(PRIVATE)
-    running = Shop(database_url, provider, sentry)
-    yield running
-    running.close()
-    provider.close()
+    with talkative(PRIVATE) as provider:
+        running = Shop(database_url, provider, sentry)
+        yield running
+        running.close()
 
 
 # What happens to a shop -----------------------------------------------------------------------------------------------
@@ -207,13 +166,8 @@ def bodies_that_cannot_be_used(shop: Shop) -> None:
             shop.process.call(function, "POST", f"/api/pay/{function}", body, shop.headers(**headers))
 
     for name in shop.order():
-        for value in (
-            f"{PRIVATE.phone}7",
-            [PRIVATE.email],
-            {PRIVATE.name: 1},
-            f"{PRIVATE.name}\n{PRIVATE.email} x",
-            25470000009700,
-        ):
+        lists = ([PRIVATE.email], {PRIVATE.name: 1})
+        for value in (f"{PRIVATE.phone}7", f"{PRIVATE.name}\n{PRIVATE.email} x", 25470000009700, *lists):
             ask(shop.order(**{name: value}))
     ask(shop.order(), **{"idempotency-key": f"{PRIVATE.idempotency_key} \u00e9"})
     ask(f"phone={PRIVATE.phone}&email={PRIVATE.email}")
@@ -278,7 +232,7 @@ def a_daraja_that_quotes_what_it_was_sent(shop: Shop) -> None:
     pending = shop.push()
     for mood in ("refuse", "html", "new", "cut", "well"):
         shop.provider.mood = mood
-        shop.age(16)
+        shop.age(16 * 60)
         shop.sweep()
     shop.provider.mood = "well"
     assert shop.row(f"SELECT status FROM transactions WHERE id = '{pending}'")["status"] == "PAID"
@@ -291,7 +245,7 @@ def mail_that_is_refused(shop: Shop) -> None:
         shop.provider.mood = mood
         for _ in range(4):
             shop.sweep()
-            shop.age(6)
+            shop.age(6 * 60)
     shop.provider.mood = "well"
     shop.sweep()
 
@@ -311,7 +265,7 @@ def a_database_that_quotes_rows(shop: Shop) -> None:
     shop.schema("ALTER TABLE transactions DROP CONSTRAINT nobody")
     shop.call_back(held)
     for _ in range(3):
-        shop.age(1)
+        shop.age(1 * 60)
         shop.sweep()
     assert shop.row("SELECT count(*) AS n FROM callback_inbox WHERE outcome = 'dead_letter'")["n"] == 1
     shop.schema("DROP TRIGGER quote ON payment_confirmations; DROP FUNCTION quote")
@@ -368,7 +322,7 @@ def broken(*_, **__):
         shop.process.run(f"{raises}\nimport {module}\n{module}.kept = {module}.{name}\n{module}.{name} = broken")
         shop.push()
         shop.call_back(held)
-        shop.age(1)
+        shop.age(1 * 60)
         shop.sweep()
         shop.process.run(f"import {module}\n{module}.{name} = {module}.kept")
     for event in ("[1]", f'{{"body": {{"{PRIVATE.phone}": 1}}}}', f'{{"path": 7, "headers": ["{PRIVATE.email}"]}}'):
@@ -410,10 +364,10 @@ gc.collect()
 def work_that_is_late(shop: Shop) -> None:
     """Every alert about the whole shop that these books can give."""
     open_one = shop.push()
-    shop.age(25 * 60)
+    shop.age(25 * 3600)
     shop.process.call("status", "GET", f"/api/pay/status/{open_one}")
     shop.sweep()
-    shop.age(6)
+    shop.age(6 * 60)
     shop.sweep()
 
 
@@ -450,31 +404,20 @@ def test_nothing_private_leaves_whatever_happens(shop: Shop, figure: Figure, rou
     assert {answer["statusCode"] for answer in answers} >= {200, 202, 400, 404, 405, 413, 415, 422, 500, 502, 503}
     assert b"pg8000 said something" in channels["stderr"], "libraries were heard"
     seen = sightings(shop.private(), channels)
-    figure(
-        f"{len(seen)} appearances of {len(shop.private())} values in {len(answers)} answers, {len(lines)} log lines, "
-        f"{len(channels['stderr'].splitlines())} lines of stderr and {len(shop.sentry.envelopes)} envelopes; "
-        f"{len(alerts)} kinds of alerts"
-    )
     assert seen == []
+    places = f"{len(answers)} answers, {len(lines)} log lines, {len(shop.sentry.envelopes)} envelopes"
+    figure(f"{len(shop.private())} values in {places}: 0 appearances")
 
 
 # Would it notice? -----------------------------------------------------------------------------------------------------
 
+LOG, EDGE = "import shared.observability.log as log\n", "import shared.edge as edge\n"
 LEAKS = {
-    "stdout": (
-        "import shared.observability.log as log\nlog.where_it_broke = repr\nlog.safe_fields = dict",
-        code_that_breaks,
-    ),
-    "stderr": (
-        "import shared.edge as edge\nedge.keep_others_quiet = lambda: None",
-        libraries_that_say_too_much,
-    ),
-    "envelopes": (
-        "import shared.observability.log as log\nlog.safe_report = lambda event: event",
-        code_that_breaks,
-    ),
+    "stdout": (f"{LOG}log.where_it_broke = repr\nlog.safe_fields = dict", code_that_breaks),
+    "stderr": (f"{EDGE}edge.keep_others_quiet = lambda: None", libraries_that_say_too_much),
+    "envelopes": (f"{LOG}log.safe_report = lambda event: event", code_that_breaks),
     "answers": (
-        "import shared.edge as edge\n"
+        f"{EDGE}"
         "told = edge._translate\n"
         "def _translate(raised):\n"
         "    problem, failure = told(raised)\n"
@@ -544,13 +487,8 @@ def test_a_phone_number_is_recognised_in_every_form(form: str) -> None:
 def test_netlify_dev_prints_nothing_private(site: Site) -> None:
     """The CLI, the bridge and AWS's runtime client between the functions and their log."""
     site.simulator.script(PRIVATE.phone, "pay", after_s=0)
-    order = {
-        "phone_number": PRIVATE.phone,
-        "amount": 97,
-        "account_reference": "KX7",
-        "customer_email": PRIVATE.email,
-        "customer_name": PRIVATE.name,
-    }
+    customer = {"phone_number": PRIVATE.phone, "customer_email": PRIVATE.email, "customer_name": PRIVATE.name}
+    order = {"amount": 97, "account_reference": "KX7", **customer}
     headers = {"User-Agent": PRIVATE.user_agent, "Idempotency-Key": PRIVATE.idempotency_key}
     accepted = site.request("POST", "/api/pay/stkpush", order, headers=headers)
     assert accepted.status == 202

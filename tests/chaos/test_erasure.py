@@ -13,17 +13,18 @@ import pytest
 
 from ops import review
 from ops.audit import verify
-from ops.erasure import By, Eraser
+from ops.erasure import Eraser
 from ops.people import People, Person
 from shared import settings
 from shared.collaborators import collaborators
 from shared.database import Database
 from shared.deadline import Deadline
 from shared.gateway.daraja import QueryDue
+from shared.gateway.invoices import Operator
 from shared.gateway.trail import Trail
 from shared.settlement import ask
 from simulator import Behaviour, Simulator, SimulatorSettings
-from tests.chaos.books import broken_invariants, let_customers_ask_as_often_as_they_like, only_the_shop_listens
+from tests.chaos.books import broken_invariants, only_the_shop_listens
 from tests.chaos.day import PHONES, Day
 from tests.chaos.forgeries import FORGERIES
 from tests.chaos.test_forgeries import Town, post
@@ -62,7 +63,6 @@ def simulator(request: pytest.FixtureRequest) -> Iterator[Simulator]:
 def test_everybody_of_a_hostile_day_is_erased(
     shop: Shop, rounds: Rounds, figure: Figure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    let_customers_ask_as_often_as_they_like(monkeypatch)
     only_the_shop_listens(monkeypatch)
     payments = callbacks = 0
     for seed in range(rounds(1, 300)):
@@ -123,7 +123,7 @@ def everything_comes_to_its_end(shop: Shop) -> None:
 def is_erased(shop: Shop, phone: str) -> None:
     database = Database(shop.database_url)
     people, person = People(database, nothing_owed=True), Person(phone)
-    eraser = Eraser(database, people, Trail(settings.settings().audit.key), By("amina", "asked"))
+    eraser = Eraser(database, people, Trail(settings.settings().audit.key), Operator("amina", "asked"))
     orders = people.orders_of(person)
     unfinished: list[object] = [order.not_yet for order in orders if order.not_yet or not eraser.person(order)]
     ids = [transaction_id for order in orders for transaction_id in order.ids]

@@ -41,7 +41,7 @@ def test_no_forgery_settles_a_payment_or_harms_a_paid_one(shop: Shop, rounds: Ro
         town.everybody_cancels()
         books = town.books()
         targets: dict[str, str] = {}
-        for variant in range(rounds(25, 500)):
+        for variant in range(rounds(10, 500)):
             named = f"{kind.name} {variant}"
             randomness = random.Random(f"{SEED} {named}")
             scene = town.scene(kind.aims_at, randomness)
@@ -57,26 +57,28 @@ def test_no_forgery_settles_a_payment_or_harms_a_paid_one(shop: Shop, rounds: Ro
             score.settled += [named for id, named in targets.items() if is_settled(shop.payment(id))]
         score.harmed += [f"{kind.name}: {payment}" for payment in town.books() if payment not in books]
         assert truth.unexplained() == []
-    figure(score.told(len(FORGERIES)))
-    assert score == Score(forgeries=score.forgeries, answers=score.answers)
+    assert score == Score(forgeries=score.forgeries)
+    figure(
+        f"{len(FORGERIES)} classes, {score.forgeries:,} forgeries: 0 settled, 0 paid payments harmed, 0 answers of 500"
+    )
 
 
 def test_forgeries_that_race_the_real_callback_change_nothing_without_the_address(
     shop: Shop, crew: Crew, rounds: Rounds, figure: Figure
 ) -> None:
-    raced = race(shop, crew, rounds(25, 500), address_leaked=False)
-    figure(f"{raced.told(1)}, and the real callbacks made {dict(raced.became)}")
-    assert raced == Raced(forgeries=raced.forgeries, answers=raced.answers, became=Counter(PAID=rounds(25, 500)))
+    raced = race(shop, crew, times := rounds(10, 500), address_leaked=False)
+    assert raced == Raced(forgeries=raced.forgeries, became=Counter(PAID=times))
+    figure(f"{times} of {times} paid with the real receipt")
 
 
 def test_forgeries_with_the_address_that_race_the_real_callback_lose_no_money(
     shop: Shop, crew: Crew, rounds: Rounds, figure: Figure
 ) -> None:
     """The worst they can do is to call for a person: then the payment is in review, with its real receipt."""
-    raced = race(shop, crew, rounds(25, 500), address_leaked=True)
-    figure(f"{raced.told(1)}, and the real callbacks made {dict(raced.became)}")
-    assert raced == Raced(forgeries=raced.forgeries, answers=raced.answers, became=raced.became)
+    raced = race(shop, crew, rounds(10, 500), address_leaked=True)
+    assert raced == Raced(forgeries=raced.forgeries, became=raced.became)
     assert set(raced.became) <= {"PAID", "REVIEW"}
+    figure(f"{raced.became['PAID']} paid, {raced.became['REVIEW']} in review, all with the real receipt")
 
 
 def test_a_perfect_forgery_is_believed_below_the_threshold_only(shop: Shop) -> None:
@@ -209,7 +211,6 @@ class Score:
     """What forgers achieved, by class and variant. They should achieve nothing."""
 
     forgeries: int = 0
-    answers: Counter[int] = field(default_factory=Counter)
     settled: list[str] = field(default_factory=list)
     harmed: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
@@ -221,15 +222,8 @@ class Score:
 
     def answered(self, named: str, status: int) -> None:
         self.forgeries += 1
-        self.answers[status] += 1
         if status >= 500:
             self.broken.append(named)
-
-    def told(self, classes: int) -> str:
-        return (
-            f"classes {classes}, forgeries {self.forgeries}, settled {len(self.settled)}, paid payments harmed "
-            f"{len(self.harmed)}, 500s {len(self.broken)}; answers {dict(sorted(self.answers.items()))}"
-        )
 
 
 @dataclass

@@ -9,31 +9,32 @@ from __future__ import annotations
 import time
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from ops.verify import broken_invariants
 from shared.collaborators import collaborators
 from shared.database import Database
 from shared.gateway.admissions import Admitted
 from shared.gateway.inbox import MOST_FROM_EACH, Entry
 from shared.orders import Order
 from shared.settings import limits
+from tests.chaos.books import LIMITS
 from tests.chaos.crew import Crew, Job, ask, callback, later, status, stkpush, sweep
 from tests.chaos.customers import Pushed, Truth, nth_order, push
+from tests.fixtures.database import broken_invariants
 from tests.fixtures.shop import Shop
 from tests.fixtures.soak import Figure, Rounds
 
 COPIES = 200
 PUSHES = 100
 PAYMENTS = 200
-NO_LIMITS = dict.fromkeys(
-    ("PHONE_PUSHES_PER_HOUR", "PHONE_UNANSWERED_PUSHES", "ADDRESS_PUSHES_PER_HOUR", "SHOP_PUSHES_PER_MINUTE"), "10000"
-)
+BUSY = 503
+"""The callback is not on file: on a slow machine some of hundreds at once wait for the database in vain."""
+NO_LIMITS = dict.fromkeys(LIMITS, "10000")
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def truth(shop: Shop) -> Truth:
 def test_two_hundred_copies_of_a_callback_pay_once(
     shop: Shop, crew: Crew, truth: Truth, rounds: Rounds, figure: Figure
 ) -> None:
-    for number in range(how_many := rounds(5, 200)):
+    for number in range(how_many := rounds(3, 200)):
         truth.begin_round()
         paid = push(shop, nth_order(number))
         answers = at_once(shop, crew, [callback(paid.path, paid.success())] * COPIES, number, paid)
@@ -62,7 +63,7 @@ def test_callbacks_queries_and_sweeps_that_race_agree_on_one_payment(
 ) -> None:
     """In every other round a failure is told too, which Safaricom has since taken back: 1037, and then the money."""
     settled_by: Counter[str] = Counter()
-    for number in range(how_many := rounds(5, 200)):
+    for number in range(how_many := rounds(3, 200)):
         truth.begin_round()
         paid = push(shop, nth_order(number))
         shop.age(21)
@@ -83,7 +84,7 @@ def test_a_large_payment_that_everybody_confirms_at_once_is_paid_once(
     shop: Shop, crew: Crew, truth: Truth, rounds: Rounds, figure: Figure
 ) -> None:
     """Above the threshold no callback pays by itself; the query that it waits for comes at the same moment."""
-    for number in range(how_many := rounds(5, 200)):
+    for number in range(how_many := rounds(3, 200)):
         truth.begin_round()
         paid = push(shop, nth_order(number, amount=30_000 + number))
         jobs = [callback(paid.path, paid.success())] * 20 + [ask(paid.transaction_id)] * 8
@@ -121,64 +122,43 @@ def test_sweeps_that_run_at_once_do_each_piece_of_work_once(
     figure(f"{how_many} rounds, {sweeps} sweeps: each callback judged once, each query asked once, each mail sent once")
 
 
-def test_a_hundred_pushes_with_one_key_are_one_push(
-    shop: Shop, crew: Crew, truth: Truth, rounds: Rounds, figure: Figure
-) -> None:
-    for number in range(how_many := rounds(5, 200)):
-        truth.begin_round()
-        order = nth_order(number)
-        shop.simulator.client.script(str(order["phone_number"]), "cancel", after_s=0, callback_count=0)
-        answers = crew.at_once([stkpush(f"key-{number}", **order)] * PUSHES)
-        assert Counter(answer.status for answer in answers) == {202: PUSHES}
-        assert len({answer.body["transaction_id"] for answer in answers}) == 1
-        assert truth.pushes() == 1
-        assert_books_are_right(shop, truth)
-    figure(f"{how_many} rounds of {PUSHES} pushes with one key: one push each")
+PUSHES_TO_RACE: dict[str, tuple[Callable[[int, int], Job], dict[int | str, int]]] = {
+    "one key": (lambda number, which: stkpush(f"key-{number}", **nth_order(number)), {202: PUSHES}),
+    "one key, two phones": (  # so no lock of a phone stands between them
+        lambda number, which: stkpush(f"key-{number}", **nth_order(2 * number + which % 2)),
+        {202: PUSHES // 2, "idempotency_mismatch": PUSHES // 2},
+    ),
+    "a hundred keys, one phone and amount": (
+        lambda number, which: stkpush(
+            f"key-{number}-{which}", **nth_order(number, account_reference=f"N{number:05}X{which:02}")
+        ),
+        {202: 1, "too_soon": PUSHES - 1},
+    ),
+}
+"""The push of a round, and how the hundred are answered."""
 
 
-def test_a_hundred_pushes_with_one_key_for_two_phones_are_one_push(
-    shop: Shop, crew: Crew, truth: Truth, rounds: Rounds, figure: Figure
+@pytest.mark.parametrize("which", PUSHES_TO_RACE)
+def test_a_hundred_pushes_at_once_are_one_push(
+    shop: Shop, crew: Crew, truth: Truth, rounds: Rounds, figure: Figure, which: str
 ) -> None:
-    """Two phones, so no lock of a phone stands between them."""
-    for number in range(how_many := rounds(5, 200)):
+    job, expected = PUSHES_TO_RACE[which]
+    for number in range(how_many := rounds(3, 200)):
         truth.begin_round()
-        orders = [nth_order(2 * number), nth_order(2 * number + 1)]
         shop.simulator.client.script(None, "cancel", after_s=0, callback_count=0)
-        answers = crew.at_once([stkpush(f"key-{number}", **orders[which % 2]) for which in range(PUSHES)])
-        taken = [answer for answer in answers if answer.status == 202]
-        refused = [answer.body["code"] for answer in answers if answer.status != 202]
-        assert (len(taken), refused) == (PUSHES // 2, ["idempotency_mismatch"] * (PUSHES // 2))
-        assert len({answer.body["transaction_id"] for answer in taken}) == 1
+        answers = crew.at_once([job(number, nth) for nth in range(PUSHES)])
+        assert Counter(answer.body.get("code", answer.status) for answer in answers) == expected
+        assert len({answer.body["transaction_id"] for answer in answers if answer.status == 202}) == 1
         assert truth.pushes() == 1
         assert_books_are_right(shop, truth)
-    figure(f"{how_many} rounds of {PUSHES} pushes with one key for two phones: one push each")
-
-
-def test_a_hundred_pushes_with_a_hundred_keys_for_one_phone_and_amount_are_one_push(
-    shop: Shop, crew: Crew, truth: Truth, rounds: Rounds, figure: Figure
-) -> None:
-    for number in range(how_many := rounds(5, 200)):
-        truth.begin_round()
-        order = nth_order(number)
-        shop.simulator.client.script(str(order["phone_number"]), "cancel", after_s=0, callback_count=0)
-        references = [str(order["account_reference"]), *(f"N{number:05}X{which:02}" for which in range(1, PUSHES))]
-        answers = crew.at_once(
-            [
-                stkpush(f"key-{number}-{which}", **{**order, "account_reference": reference})
-                for which, reference in enumerate(references)
-            ]
-        )
-        assert Counter(answer.status for answer in answers) == {202: 1, 429: PUSHES - 1}
-        assert truth.pushes() == 1
-        assert_books_are_right(shop, truth)
-    figure(f"{how_many} rounds of {PUSHES} pushes with {PUSHES} keys: one push each")
+    figure(f"{how_many} rounds of {PUSHES} pushes: one push each")
 
 
 def test_both_attempts_of_a_retried_order_that_succeed_at_once_pay_once(
     shop: Shop, crew: Crew, truth: Truth, rounds: Rounds, figure: Figure
 ) -> None:
     """The first timed out on the phone (1037) and was paid all the same; the second was paid as well."""
-    for number in range(how_many := rounds(5, 200)):
+    for number in range(how_many := rounds(3, 200)):
         truth.begin_round()
         order = nth_order(number)
         first = push(shop, order, "ignore", paid_later_s=0)
@@ -205,7 +185,11 @@ def test_two_hundred_payments_at_once_have_invoice_numbers_without_a_gap(
     for number in range(how_many := rounds(1, 20)):
         payments = [ordered(shop, number * PAYMENTS + which) for which in range(PAYMENTS)]
         told = [callback(paid.path, paid.success()) for paid in payments]
-        assert_all_went_well(crew.at_once(told + told[::2]))
+        jobs = told + told[::2]
+        while jobs:
+            answers = crew.at_once(jobs)
+            jobs = [job for job, answer in zip(jobs, answers, strict=True) if answer.status == BUSY]
+            assert_all_went_well([answer for answer in answers if answer.status != BUSY])
         while shop.rows("SELECT id FROM callback_inbox WHERE outcome IS NULL"):
             shop.age(31)
             assert shop.sweep().status == 200

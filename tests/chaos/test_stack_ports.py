@@ -14,7 +14,7 @@ import pytest
 
 from dev import make_dev, stack
 from dev.make_dev import limits_from_environment, own_folder, readable
-from dev.ports import PortTaken, free_port, is_taken, port_from_environment, require_free
+from dev.ports import PortTaken, free_port, is_taken, port_from_environment, require_free, usual_ports
 from dev.stack import FolderBusy, LocalStack, StackFault, locked
 from shared.settings import Settings
 from tests.fixtures.site import Site
@@ -57,6 +57,14 @@ def test_what_is_no_port_is_refused_by_name(text: str, monkeypatch: pytest.Monke
 
     with pytest.raises(PortTaken, match="SIM_PORT must be a port number"):
         port_from_environment("SIM_PORT", 8890)
+
+
+def test_one_port_for_both_servers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SIM_PORT", raising=False)
+    monkeypatch.setenv("PORT", "8890")
+
+    with pytest.raises(PortTaken, match="PORT and SIM_PORT are both 8890"):
+        usual_ports()
 
 
 def test_a_second_stack_of_a_folder_is_refused_with_the_address_of_the_first(site: Site) -> None:

@@ -7,24 +7,47 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from shared.deadline import Deadline
 from shared.settings import DarajaSettings
-from simulator.settings import SANDBOX_PASSKEY
+from simulator import SANDBOX_PASSKEY
+from tests.fixtures.http_server import Handler, serving
 
 BODIES = Path(__file__).parent / "daraja_bodies"
 OAUTH = "/oauth/v1/generate"
 PUSH = "/mpesa/stkpush/v1/processrequest"
 QUERY = "/mpesa/stkpushquery/v1/query"
-PASSKEY = SANDBOX_PASSKEY
+DEAD_TOKEN = {
+    "http_status": 404,
+    "body": '{"requestId":"1","errorCode":"404.001.03","errorMessage":"Invalid Access Token"}',
+}
 
 
 def recorded(file: str) -> list[dict[str, Any]]:
     """The rows of one file of recorded bodies."""
     rows: list[dict[str, Any]] = json.loads((BODIES / file).read_text("utf-8"))["rows"]
     return rows
+
+
+def soon() -> Deadline:
+    return Deadline.after(20)
+
+
+def daraja_settings(base_url: str, **changes: str) -> DarajaSettings:
+    values = {
+        "environment": "sandbox",
+        "base_url": base_url,
+        "consumer_key": "lipa-dev-key",
+        "consumer_secret": "lipa-dev-secret",
+        "shortcode": "174379",
+        "passkey": SANDBOX_PASSKEY,
+        "transaction_type": "CustomerPayBillOnline",
+        "party_b": "174379",
+        **changes,
+    }
+    return DarajaSettings(**values)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -63,25 +86,14 @@ class ScriptedDaraja:
         return [asked for asked in self.asked if asked.path.partition("?")[0] == path]
 
     def settings(self, **changes: str) -> DarajaSettings:
-        values = {
-            "environment": "sandbox",
-            "base_url": self.base_url,
-            "consumer_key": "lipa-dev-key",
-            "consumer_secret": "lipa-dev-secret",
-            "shortcode": "174379",
-            "passkey": PASSKEY,
-            "transaction_type": "CustomerPayBillOnline",
-            "party_b": "174379",
-            **changes,
-        }
-        return DarajaSettings(**values)  # type: ignore[arg-type]
+        return daraja_settings(**{"base_url": self.base_url, **changes})
 
 
 @contextmanager
 def scripted_daraja() -> Iterator[ScriptedDaraja]:
     """The server, on a free port. Gives a new token to whoever asks, unless it has a script for that."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Scripted(Handler):
         def do_GET(self) -> None:
             self._serve()
 
@@ -89,9 +101,8 @@ def scripted_daraja() -> Iterator[ScriptedDaraja]:
             self._serve()
 
         def _serve(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            daraja.asked.append(Asked(self.command, self.path, headers, body))
+            daraja.asked.append(Asked(self.command, self.path, headers, self.body()))
             path = self.path.partition("?")[0]
             script = daraja.answers.get(path)
             if script is None and path == OAUTH:
@@ -105,27 +116,11 @@ def scripted_daraja() -> Iterator[ScriptedDaraja]:
                 self.close_connection = True
                 return
             status, headers, content = answer
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(content)))
-            if 300 <= status < 400:
-                self.send_header("Location", "/elsewhere")
-            self.end_headers()
-            self.wfile.write(content)
+            self.answer(status, content, {**headers, **({"Location": "/elsewhere"} if 300 <= status < 400 else {})})
 
-        def log_message(self, *_: object) -> None:
-            return
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        daraja = ScriptedDaraja(f"http://127.0.0.1:{server.server_port}")
-        serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        serving.start()
-        try:
-            yield daraja
-        finally:
-            server.shutdown()
-            serving.join(5)
+    with serving(Scripted) as address:
+        daraja = ScriptedDaraja(address)
+        yield daraja
 
 
 class SharedStore:

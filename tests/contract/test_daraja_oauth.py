@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,20 +11,9 @@ import pytest
 
 from shared.daraja.answers import Rejected, Unavailable
 from shared.daraja.client import AccessTokens
-from shared.deadline import Deadline
-from tests.contract.scripted_daraja import OAUTH, ScriptedDaraja, SharedStore, recorded, scripted_daraja
+from tests.contract.scripted_daraja import OAUTH, ScriptedDaraja, SharedStore, recorded, soon
 
 ANSWERS = recorded("oauth_answers.json")
-
-
-@pytest.fixture
-def server() -> Iterator[ScriptedDaraja]:
-    with scripted_daraja() as daraja:
-        yield daraja
-
-
-def soon() -> Deadline:
-    return Deadline.after(10)
 
 
 @pytest.mark.parametrize("row", ANSWERS, ids=lambda row: row["name"])
@@ -63,25 +51,14 @@ def test_a_token_in_the_store_is_used_and_none_is_fetched(server: ScriptedDaraja
     assert server.asked == []
 
 
-def test_of_many_instances_one_fetches_and_all_use_its_token(server: ScriptedDaraja) -> None:
-    store, together = SharedStore(), threading.Barrier(12)
+@pytest.mark.parametrize("dead", [None, "token-that-died"])
+def test_of_many_instances_without_a_live_token_one_fetches(server: ScriptedDaraja, dead: str | None) -> None:
+    store, together = SharedStore(dead), threading.Barrier(12)
 
     def instance(_: int) -> str:
         together.wait(5)
-        return AccessTokens(server.settings(), store, look_again_after_s=0.02).current(soon())
-
-    with ThreadPoolExecutor(12) as instances:
-        got = list(instances.map(instance, range(12)))
-    assert set(got) == {"token-number-1"}
-    assert len(server.asked_for(OAUTH)) == 1
-
-
-def test_of_many_instances_whose_token_died_one_fetches(server: ScriptedDaraja) -> None:
-    store, together = SharedStore("token-that-died"), threading.Barrier(12)
-
-    def instance(_: int) -> str:
-        together.wait(5)
-        return AccessTokens(server.settings(), store, look_again_after_s=0.02).renewed("token-that-died", soon())
+        tokens = AccessTokens(server.settings(), store, look_again_after_s=0.02)
+        return tokens.renewed(dead, soon()) if dead else tokens.current(soon())
 
     with ThreadPoolExecutor(12) as instances:
         got = list(instances.map(instance, range(12)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -13,22 +12,11 @@ import pytest
 from shared.daraja.answers import Accepted, PromptOpen, Rejected, Unanswered, Unavailable
 from shared.daraja.client import Daraja, PushRequest, transaction_desc
 from shared.deadline import Deadline
-from tests.contract.scripted_daraja import (
-    OAUTH,
-    PASSKEY,
-    PUSH,
-    ScriptedDaraja,
-    SharedStore,
-    recorded,
-    scripted_daraja,
-)
+from simulator import SANDBOX_PASSKEY
+from tests.contract.scripted_daraja import DEAD_TOKEN, OAUTH, PUSH, ScriptedDaraja, SharedStore, recorded, soon
 
 ANSWERS = recorded("push_answers.json")
 ACCEPTED = ANSWERS[0]
-DEAD_TOKEN = {
-    "http_status": 404,
-    "body": '{"requestId":"1","errorCode":"404.001.03","errorMessage":"Invalid Access Token"}',
-}
 A_REQUEST = PushRequest(
     msisdn="254708374149",
     amount_kes=Decimal(1500),
@@ -36,17 +24,6 @@ A_REQUEST = PushRequest(
     transaction_desc="Two baskets & a mat",
     callback_url="https://shop.example/api/pay/callback/7b8f8a3e/token",
 )
-
-
-@pytest.fixture
-def server() -> Iterator[ScriptedDaraja]:
-    with scripted_daraja() as daraja:
-        daraja.answer(PUSH, ACCEPTED)
-        yield daraja
-
-
-def soon() -> Deadline:
-    return Deadline.after(20)
 
 
 def outcome(daraja: Daraja, deadline: Deadline | None = None) -> Accepted | Exception:
@@ -112,7 +89,7 @@ def test_the_timestamp_is_nairobis_and_the_password_contains_it(
     Daraja(server.settings(), SharedStore(), clock=lambda: at).push(A_REQUEST, soon())
     said = server.asked_for(PUSH)[0].json()
     assert said["Timestamp"] == in_nairobi
-    assert base64.b64decode(said["Password"]).decode() == "174379" + PASSKEY + in_nairobi
+    assert base64.b64decode(said["Password"]).decode() == "174379" + SANDBOX_PASSKEY + in_nairobi
 
 
 def test_a_till_is_paid_through_its_store_number(server: ScriptedDaraja) -> None:

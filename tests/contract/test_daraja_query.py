@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,26 +10,11 @@ import pytest
 from shared.daraja.answers import NoAnswerYet, QueryDeclined, QuerySucceeded
 from shared.daraja.client import Daraja
 from shared.deadline import Deadline
-from tests.contract.scripted_daraja import OAUTH, QUERY, ScriptedDaraja, SharedStore, recorded, scripted_daraja
+from tests.contract.scripted_daraja import DEAD_TOKEN, OAUTH, QUERY, ScriptedDaraja, SharedStore, recorded, soon
 
 ANSWERS = recorded("query_answers.json")
 SUCCESS = ANSWERS[0]
 CHECKOUT_ID = "ws_CO_05042025123030394708374149"
-DEAD_TOKEN = {
-    "http_status": 404,
-    "body": '{"requestId":"1","errorCode":"404.001.03","errorMessage":"Invalid Access Token"}',
-}
-
-
-@pytest.fixture
-def server() -> Iterator[ScriptedDaraja]:
-    with scripted_daraja() as daraja:
-        daraja.answer(QUERY, SUCCESS)
-        yield daraja
-
-
-def soon() -> Deadline:
-    return Deadline.after(10)
 
 
 @pytest.mark.parametrize("row", ANSWERS, ids=lambda row: row["name"])

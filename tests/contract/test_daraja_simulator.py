@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -9,46 +10,30 @@ import pytest
 from shared.daraja.answers import NoAnswerYet, PromptOpen, QueryDeclined, QuerySucceeded, Rejected, Unanswered
 from shared.daraja.callback_reader import CallbackFailure, CallbackSuccess, read_callback
 from shared.daraja.client import Daraja, PushRequest
-from shared.deadline import Deadline
-from shared.settings import DarajaSettings
-from simulator import SANDBOX_PASSKEY, Simulator
-from tests.contract.scripted_daraja import SharedStore
+from simulator import Simulator
+from tests.contract.scripted_daraja import SharedStore, daraja_settings, soon
 from tests.fixtures.simulator import CallbackReceiver
 
 PHONE = "254708374149"
 
 
-def settings(simulator: Simulator, **changes: str) -> DarajaSettings:
-    values = {
-        "environment": "sandbox",
-        "base_url": simulator.base_url,
-        "consumer_key": "lipa-dev-key",
-        "consumer_secret": "lipa-dev-secret",
-        "shortcode": "174379",
-        "passkey": SANDBOX_PASSKEY,
-        "transaction_type": "CustomerPayBillOnline",
-        "party_b": "174379",
-        **changes,
-    }
-    return DarajaSettings(**values)  # type: ignore[arg-type]
+@pytest.fixture
+def daraja(simulator: Simulator) -> Daraja:
+    return Daraja(daraja_settings(simulator.base_url), SharedStore())
 
 
-def request(receiver: CallbackReceiver, phone: str = PHONE) -> PushRequest:
-    return PushRequest(phone, Decimal(1500), "INV00042", "Two baskets", f"{receiver.base_url}/callback")
-
-
-def soon() -> Deadline:
-    return Deadline.after(20)
+@pytest.fixture
+def order(receiver: CallbackReceiver) -> PushRequest:
+    return PushRequest(PHONE, Decimal(1500), "INV00042", "Two baskets", f"{receiver.base_url}/callback")
 
 
 @pytest.mark.parametrize(
     ("action", "code"), [("wrong_pin", "2001"), ("cancel", "1032"), ("no_funds", "1"), ("ignore", "1037")]
 )
 def test_each_way_of_not_paying_is_called_back_and_queried_alike(
-    simulator: Simulator, receiver: CallbackReceiver, action: str, code: str
+    simulator: Simulator, daraja: Daraja, order: PushRequest, receiver: CallbackReceiver, action: str, code: str
 ) -> None:
-    daraja = Daraja(settings(simulator), SharedStore())
-    accepted = daraja.push(request(receiver), soon())
+    accepted = daraja.push(order, soon())
     assert isinstance(daraja.query(accepted.checkout_request_id, soon()), NoAnswerYet)
     simulator.client.wait_for_prompt(PHONE)
     simulator.client.answer(PHONE, action)
@@ -61,9 +46,10 @@ def test_each_way_of_not_paying_is_called_back_and_queried_alike(
     assert daraja.query(accepted.checkout_request_id, soon()) == QueryDeclined(code, callback.description)
 
 
-def test_a_payment_is_called_back_and_queried_as_paid(simulator: Simulator, receiver: CallbackReceiver) -> None:
-    daraja = Daraja(settings(simulator), SharedStore())
-    accepted = daraja.push(request(receiver), soon())
+def test_a_payment_is_called_back_and_queried_as_paid(
+    simulator: Simulator, daraja: Daraja, order: PushRequest, receiver: CallbackReceiver
+) -> None:
+    accepted = daraja.push(order, soon())
     simulator.client.wait_for_prompt(PHONE)
     simulator.client.answer(PHONE, "pin")
     callback = read_callback(receiver.wait()[0].body)
@@ -75,11 +61,10 @@ def test_a_payment_is_called_back_and_queried_as_paid(simulator: Simulator, rece
     assert isinstance(daraja.query(accepted.checkout_request_id, soon()), QuerySucceeded)
 
 
-def test_a_second_prompt_on_one_phone_is_refused_as_open(simulator: Simulator, receiver: CallbackReceiver) -> None:
-    daraja = Daraja(settings(simulator), SharedStore())
-    daraja.push(request(receiver), soon())
+def test_a_second_prompt_on_one_phone_is_refused_as_open(daraja: Daraja, order: PushRequest) -> None:
+    daraja.push(order, soon())
     with pytest.raises(PromptOpen):
-        daraja.push(request(receiver), soon())
+        daraja.push(order, soon())
 
 
 @pytest.mark.parametrize(
@@ -92,42 +77,36 @@ def test_a_second_prompt_on_one_phone_is_refused_as_open(simulator: Simulator, r
     ],
 )
 def test_each_wrong_setting_is_explained_by_its_name(
-    simulator: Simulator, receiver: CallbackReceiver, wrong: dict[str, str], explains: str
+    simulator: Simulator, order: PushRequest, wrong: dict[str, str], explains: str
 ) -> None:
     with pytest.raises(Rejected) as refused:
-        Daraja(settings(simulator, **wrong), SharedStore()).push(request(receiver), soon())
+        Daraja(daraja_settings(simulator.base_url, **wrong), SharedStore()).push(order, soon())
     assert explains in refused.value.explanation
 
 
-def test_a_token_that_dies_between_two_pushes_costs_nothing(simulator: Simulator, receiver: CallbackReceiver) -> None:
-    daraja = Daraja(settings(simulator), SharedStore())
-    daraja.push(request(receiver), soon())
+def test_a_token_that_dies_between_two_pushes_costs_nothing(
+    simulator: Simulator, daraja: Daraja, order: PushRequest
+) -> None:
+    daraja.push(order, soon())
     simulator.client.kill_token()
-    daraja.push(request(receiver, "254722000000"), soon())
+    daraja.push(replace(order, msisdn="254722000000"), soon())
     assert len(simulator.client.payments()) == 2
 
 
-def test_an_accepted_push_whose_answer_is_lost_is_unanswered_and_sent_once(
-    simulator: Simulator, receiver: CallbackReceiver
+@pytest.mark.parametrize(
+    ("fault", "pushed"), [("error_500", 0), ("firewall_403", 0), ("firewall_503", 0), ("drop", 0), ("drop_after", 1)]
+)
+def test_a_push_that_gets_no_clear_answer_is_unanswered_and_sent_once(
+    simulator: Simulator, daraja: Daraja, order: PushRequest, fault: str, pushed: int
 ) -> None:
-    simulator.client.fault("push", "drop_after")
+    simulator.client.fault("push", fault)
     with pytest.raises(Unanswered):
-        Daraja(settings(simulator), SharedStore()).push(request(receiver), soon())
-    assert len(simulator.client.payments()) == 1
+        daraja.push(order, soon())
+    assert len(simulator.client.payments()) == pushed
 
 
-@pytest.mark.parametrize("kind", ["error_500", "firewall_403", "firewall_503", "drop"])
-def test_every_unclear_answer_to_a_push_is_unanswered(
-    simulator: Simulator, receiver: CallbackReceiver, kind: str
-) -> None:
-    simulator.client.fault("push", kind)
-    with pytest.raises(Unanswered):
-        Daraja(settings(simulator), SharedStore()).push(request(receiver), soon())
-
-
-def test_too_many_queries_are_throttled(simulator: Simulator, receiver: CallbackReceiver) -> None:
-    daraja = Daraja(settings(simulator), SharedStore())
-    accepted = daraja.push(request(receiver), soon())
+def test_too_many_queries_are_throttled(simulator: Simulator, daraja: Daraja, order: PushRequest) -> None:
+    accepted = daraja.push(order, soon())
     simulator.client.fault("query", "too_many_429")
     said = daraja.query(accepted.checkout_request_id, soon())
     assert isinstance(said, NoAnswerYet)

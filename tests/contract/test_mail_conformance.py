@@ -10,7 +10,8 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -276,9 +277,26 @@ def test_wrong_credentials_stop_all_mail(way: Way) -> None:
     assert way.letters() == []
 
 
+@contextmanager
+def impostor(certificate: Path) -> Iterator[int]:
+    """Whoever connects to this port is shown this certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+
+    def show() -> None:
+        with suppress(OSError):
+            connection, _ = listening.accept()
+            with connection:
+                context.wrap_socket(connection, server_side=True).close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=show, daemon=True).start()
+        yield listening.getsockname()[1]
+
+
 def test_an_untrusted_certificate_stops_all_mail(way: Way, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(smtp, "tls_context", ssl.create_default_context)
-    with Impostor(certificate) as port:
+    with impostor(certificate) as port:
         own = way.simulator.smtp_port if way.name == "starttls" else port
         with pytest.raises(MailStopped, match="certificate"):
             way.mailer(port=own).send(MESSAGE, Deadline.after(10), "INV-1")
@@ -290,30 +308,3 @@ def test_a_refused_connection_is_no_answer(way: Way) -> None:
         port = taken.getsockname()[1]
     with pytest.raises(MailUnanswered):
         way.mailer(port=port).send(MESSAGE, Deadline.after(10), "INV-1")
-
-
-class Impostor:
-    """Whoever connects is shown this certificate."""
-
-    def __init__(self, certificate: Path) -> None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self._serve: Callable[[], None] = lambda: _show(self._listening, context)
-
-    def __enter__(self) -> int:
-        threading.Thread(target=self._serve, daemon=True).start()
-        port: int = self._listening.getsockname()[1]
-        return port
-
-    def __exit__(self, *_: object) -> None:
-        self._listening.close()
-
-
-def _show(listening: socket.socket, context: ssl.SSLContext) -> None:
-    try:
-        connection, _ = listening.accept()
-        with connection:
-            context.wrap_socket(connection, server_side=True).close()
-    except OSError:
-        return

@@ -138,7 +138,7 @@ def _is_about(case: Case[Any], transaction_id: str, site: Site) -> None:
 def test_every_answer_is_one_that_is_described(
     asking: Asking, rounds: Rounds, figure: Figure, method: str, path: str
 ) -> None:
-    times = rounds(200, 3_000)
+    times = rounds(200 if path == "/invoice" else 100, 3_000)  # few of the first find a paid payment
     answers = asking(method, path, times)
     figure(f"{sum(answers.values())} requests: " + ", ".join(f"{n} x {told}" for told, n in answers.most_common()))
     assert sum(answers.values()) >= times

@@ -17,31 +17,24 @@ from shared.observability.alerts import TOPICS
 from shared.observability.log import is_safe
 from shared.payments import Alert
 from tests.chaos.customers import nth_order, push
-from tests.fixtures.shop import Shop
+from tests.fixtures.database import Console
+from tests.fixtures.shop import Shop, at_once
 
 ROOT = Path(__file__).parents[2]
 
 
-class Books:
+class Books(Console):
     """Made-up books, and a sweep that looks at them."""
 
     def __init__(self, url: str) -> None:
+        super().__init__(Database(url))
         self.url = url
-        self._database = Database(url)
-        self.watch = Watch(Store(self._database, "sandbox"))
+        self.watch = Watch(Store(self.books, "sandbox"))
         self.watch.sweep_begins()
-
-    def close(self) -> None:
-        self._database.close()
-
-    def run(self, sql: str, **params: object) -> None:
-        with self._database.transaction() as tx:
-            tx.run("SET LOCAL session_replication_role = 'replica'")
-            tx.run(sql, **params)
 
     def payments(self, count: int, status: str, *, minutes_ago: float = 10, accepted: bool = True) -> None:
         """So many, each of another phone."""
-        self.run(
+        self.overwrite(
             """
             INSERT INTO transactions (phone_number, amount, account_reference, status, created_at, updated_at,
                                       merchant_request_id, checkout_request_id, paid_at, review_reason)
@@ -58,7 +51,7 @@ class Books:
 
     def told_by_query(self, count: int) -> None:
         self.payments(count, "PAID", minutes_ago=30)
-        self.run(
+        self.overwrite(
             """
             INSERT INTO query_answers (transaction_id, answered_at, result_code, outcome)
             SELECT id, now() - interval '10 minutes', '0', 'paid' FROM transactions WHERE callback_received_at IS NULL
@@ -66,7 +59,7 @@ class Books:
         )
 
     def a_callback(self, minutes_ago: int) -> None:
-        self.run(
+        self.overwrite(
             f"""
             INSERT INTO callback_inbox (transaction_id, received_at, body, outcome, next_try_at, judged_at)
             VALUES (gen_random_uuid(), now() - interval '{minutes_ago} minutes', '', 'paid', NULL, now())
@@ -74,7 +67,7 @@ class Books:
         )
 
     def unsent_invoices(self, count: int) -> None:
-        self.run(
+        self.overwrite(
             """
             INSERT INTO outbox (kind, topic, last_error, next_try_at, tries)
             SELECT 'invoice', 'again', 'refused', NULL, 3 FROM generate_series(1, CAST(:count AS int))
@@ -84,14 +77,13 @@ class Books:
 
     def age(self, **interval: float) -> None:
         ((unit, amount),) = interval.items()
-        with self._database.transaction() as tx:
-            for table, columns in {
-                "incidents": ("since", "seen_at", "alerted_at"),
-                "sweeps": ("began_at", "looked_at"),
-                "installation": ("stamped_at",),
-            }.items():
-                for column in columns:
-                    tx.run(f"UPDATE {table} SET {column} = {column} - interval '{amount} {unit}'")
+        for table, columns in {
+            "incidents": ("since", "seen_at", "alerted_at"),
+            "sweeps": ("began_at", "looked_at"),
+            "installation": ("stamped_at",),
+        }.items():
+            earlier = ", ".join(f"{column} = {column} - interval '{amount} {unit}'" for column in columns)
+            self.overwrite(f"UPDATE {table} SET {earlier}")
 
     def look(self) -> list[str]:
         """The next look: the last one was five minutes ago."""
@@ -99,8 +91,7 @@ class Books:
         return self.watch.look()
 
     def outbox(self, topic: str) -> list[dict[str, object]]:
-        with self._database.transaction() as tx:
-            rows = tx.rows("SELECT facts FROM outbox WHERE topic = :topic ORDER BY id", topic=topic)
+        rows = self.rows("SELECT facts FROM outbox WHERE topic = :topic ORDER BY id", topic=topic)
         return [row["facts"] for row in rows]
 
 
@@ -108,7 +99,7 @@ class Books:
 def books(database_url: str) -> Iterator[Books]:
     made = Books(database_url)
     yield made
-    made.close()
+    made.books.close()
 
 
 # When each comes ------------------------------------------------------------------------------------------------------
@@ -187,7 +178,7 @@ def test_mail_that_fails(books: Books) -> None:
     assert books.look() == []
     books.unsent_invoices(1)
     assert books.look() == ["mail_failing"]
-    books.run("INSERT INTO outbox (kind, topic, sent_at, next_try_at) VALUES ('invoice', 'again', now(), NULL)")
+    books.overwrite("INSERT INTO outbox (kind, topic, sent_at, next_try_at) VALUES ('invoice', 'again', now(), NULL)")
     books.age(hours=2)
     assert books.look() == []
 
@@ -214,7 +205,7 @@ def test_work_for_a_person_alerts_again_every_day(books: Books) -> None:
 
 
 def test_dead_letters_that_wait_for_a_day(books: Books) -> None:
-    books.run(
+    books.overwrite(
         """
         INSERT INTO callback_inbox (transaction_id, body, outcome, next_try_at, judged_at)
         VALUES (gen_random_uuid(), '', 'dead_letter', NULL, now() - interval '25 hours')
@@ -251,7 +242,7 @@ def test_sweeps_that_overlap_alert_once(books: Books) -> None:
             told = list(pool.map(lambda sweep: sweep.watch.look(), sweeps))
         assert sorted(told) == [[]] * 7 + [["mail_failing"]]
     for sweep in sweeps:
-        sweep.close()
+        sweep.books.close()
     assert len(books.outbox("mail_failing")) == 3
 
 
@@ -276,16 +267,12 @@ def test_status_notices_that_no_sweep_runs_and_alerts_once(shop: Shop) -> None:
     shop.status(transaction_id)
     assert "sweep_stopped" not in "\n".join(shop.logged)
     shop.age(120)
-    instances = shop.other_instances(3)
-    with ThreadPoolExecutor(3) as pool:
-        replies = list(pool.map(lambda instance: instance.status(transaction_id).status, instances))
+    replies = at_once(shop.other_instances(3), lambda instance: instance.status(transaction_id).status)
     assert replies == [200, 200, 200]
     shop.status(transaction_id)
     shop.sweep()
-    assert shop.row("SELECT count(*) AS alerts, count(sent_at) AS sent FROM outbox WHERE topic = 'sweep_stopped'") == {
-        "alerts": 1,
-        "sent": 1,
-    }
+    row = shop.row("SELECT count(*) AS alerts, count(sent_at) AS sent FROM outbox WHERE topic = 'sweep_stopped'")
+    assert row == {"alerts": 1, "sent": 1}
     shop.close()
     told = re.findall(r'.*"alert":"sweep_stopped".*', "\n".join(shop.logged))
     assert len(told) == 1
@@ -322,18 +309,9 @@ def every_topic() -> set[str]:
     literal = re.findall(r"'alert', '([a-z_]+)'", text)
     named = re.findall(r'_alert_hourly\(\w+, "([a-z_]+)"\)', text)
     closed = re.findall(r'inbox\.close\(\s*entry, "([a-z_]+)"', text)
-    return {
-        *literal,
-        *named,
-        *closed,
-        *re.findall(r'ALERT_ONCE_AN_HOUR, topic="([a-z_]+)"', text),
-        *CONDITIONS,
-        "sweep_stopped",
-        "mail_stopped",
-        "letter_template",
-        "silent_in_review",
-        *(each.value for each in Alert),
-    }
+    once_an_hour = re.findall(r'ALERT_ONCE_AN_HOUR, topic="([a-z_]+)"', text)
+    elsewhere = ("sweep_stopped", "mail_stopped", "letter_template", "silent_in_review")
+    return {*literal, *named, *closed, *once_an_hour, *CONDITIONS, *elsewhere, *(each.value for each in Alert)}
 
 
 def test_every_alert_has_its_words() -> None:
@@ -356,8 +334,7 @@ def test_the_words_of_an_alert_may_be_written() -> None:
 
 def test_an_alert_has_one_shape(shop: Shop) -> None:
     shop.sweep()
-    told = push(shop, nth_order(1))
-    shop.call("callback", "POST", told.path, raw=told.success().replace(b":101}", b":102}"))
+    shop.calls_back(push(shop, nth_order(1)).transaction_id, Amount=102)
     shop.age(30 * 60)
     shop.sweep()
     alerts = [line for line in shop.logged if "'msg': 'alert'" in line]

@@ -187,13 +187,6 @@ def test_the_callback_is_for_no_page_at_all(site: Site) -> None:
         assert [name for name in reply.headers if name.startswith("access-control")] == []
 
 
-def test_an_id_in_capitals_is_not_found(site: Site) -> None:
-    asked = site.request("POST", "/api/pay/stkpush", order()).json()
-    assert site.request("GET", asked["status_url"]).status == 200
-    capitals = asked["status_url"].replace(asked["transaction_id"], asked["transaction_id"].upper())
-    problem(site.request("GET", capitals), 404, "not_found")
-
-
 def test_the_description_of_the_api_is_served(site: Site) -> None:
     reply = site.request("GET", "/openapi.json")
     assert (reply.status, reply.headers["content-type"]) == (200, "application/json; charset=utf-8")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from shared.audit_chain import AuditKey
 from shared.collaborators import receiver
 from shared.gateway import trail
 from shared.settings import audit_settings
-from tests.fixtures.shop import CUSTOMER, Shop, forget_collaborators, wrongly_signed
+from tests.fixtures.shop import CUSTOMER, OTHER_CUSTOMER, Shop, at_once, wrongly_signed
 
 A_DAY_S = 86400
 TOKEN = re.compile(r"lipa-anchor-1/[\w./-]+")
@@ -25,11 +24,7 @@ def run(*arguments: str, without: tuple[str, ...] = (), **more: str) -> int:
 
 
 def paid(shop: Shop, phone_number: str = CUSTOMER, reference: str = "INV00042") -> str:
-    shop.simulator.client.script(phone_number, "pay", after_s=0)
-    asked = shop.pay(phone_number=phone_number, account_reference=reference).body
-    shop.simulator.client.wait_for_callback(asked["checkout_request_id"])
-    assert shop.status(asked["transaction_id"]).body["status"] == "paid"
-    return str(asked["transaction_id"])
+    return shop.settled(phone_number=phone_number, account_reference=reference)
 
 
 def wrong(shop: Shop) -> list[str]:
@@ -58,9 +53,7 @@ def test_every_change_of_a_payment_is_the_next_link_of_its_chain(
 
 def test_what_changes_no_status_is_signed_too(shop: Shop) -> None:
     transaction_id = paid(shop)
-    body = bytes(shop.row("SELECT body FROM callback_inbox")["body"])
-    second = re.sub(rb'("MpesaReceiptNumber", *"Value": *)"[^"]*"', rb'\1"UE5AA11BBC"', body)
-    shop.call("callback", "POST", shop.callback_path(transaction_id), raw=second)
+    shop.calls_back(transaction_id, MpesaReceiptNumber="UE5AA11BBC")
     row = shop.row("SELECT place, from_status, to_status, outcome FROM audit_log ORDER BY id DESC LIMIT 1")
     assert row == {"place": 4, "from_status": "PAID", "to_status": "PAID", "outcome": "contradicts"}
     assert wrong(shop) == []
@@ -70,17 +63,15 @@ def test_a_repeated_callback_changes_nothing_and_adds_no_row(shop: Shop) -> None
     transaction_id = paid(shop)
     before = shop.payment(transaction_id)
     body = bytes(shop.row("SELECT body FROM callback_inbox")["body"])
-    shop.call("callback", "POST", shop.callback_path(transaction_id), raw=body)
+    shop.calls_back(transaction_id, raw=body)
     assert shop.payment(transaction_id)["audit_head"] == before["audit_head"]
 
 
 def test_signing_costs_no_round_trip(shop: Shop) -> None:
     paid(shop)
-    transaction_id = shop.pay(phone_number="254722000000").body["transaction_id"]
-    (row,) = shop.rows("SELECT body FROM callback_inbox")
-    failed = re.sub(rb'"ResultCode": ?0', b'"ResultCode":1032', bytes(row["body"]))
+    transaction_id = shop.pay(phone_number=OTHER_CUSTOMER).body["transaction_id"]
     before = receiver().gateway.database.round_trips
-    shop.call("callback", "POST", shop.callback_path(transaction_id), raw=failed)
+    shop.calls_back(transaction_id, 1032)
     assert receiver().gateway.database.round_trips - before <= 4
 
 
@@ -143,7 +134,7 @@ def test_nothing_is_audited_without_the_key(shop: Shop, capsys: pytest.CaptureFi
 
 
 def test_a_new_key_signs_what_comes_and_the_old_one_still_verifies(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    shop: Shop, capsys: pytest.CaptureFixture[str]
 ) -> None:
     transaction_id = paid(shop)
     assert run("audit-secret") == 0
@@ -152,9 +143,7 @@ def test_a_new_key_signs_what_comes_and_the_old_one_still_verifies(
     capsys.readouterr()
     assert run("audit", "verify", AUDIT_SECRET=new) == 1
     assert f"is signed with the key {AuditKey(old).id}, which is not at hand" in capsys.readouterr().out
-    monkeypatch.setenv("AUDIT_SECRET", new)
-    monkeypatch.setenv("AUDIT_SECRET_PREVIOUS", old)
-    forget_collaborators()
+    shop.configure(AUDIT_SECRET=new, AUDIT_SECRET_PREVIOUS=old)
     assert run("audit", "verify") == 0
     told = capsys.readouterr().out
     assert f"3 rows signed with the key {AuditKey(old).id}\n" in told
@@ -206,19 +195,18 @@ def test_once_a_day_an_anchor_leaves_by_log_and_by_mail(shop: Shop, capsys: pyte
 
 def test_an_anchor_kept_outside_sees_a_payment_that_is_gone(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     paid(shop)
-    paid(shop, "254722000000")
+    paid(shop, OTHER_CUSTOMER)
     shop.age(2 * A_DAY_S)
     shop.sweep()
     (token,) = anchored(shop)
     assert run("audit", "verify", "--anchor", token) == 0
     assert "2 anchors compared, 0 things wrong" in capsys.readouterr().out
     kept = shop.copy_of("transactions", "audit_log", "audit_anchors", "outbox", "payment_confirmations", "invoices")
-    for table in ("audit_anchors", "outbox", "audit_log", "payment_confirmations", "invoices"):
-        narrow = (
-            "" if table == "audit_anchors" else "WHERE transaction_id = (SELECT max(id::text)::uuid FROM transactions)"
-        )
-        shop.overwrite(f"DELETE FROM {table} {narrow}")
-    shop.overwrite("DELETE FROM transactions WHERE id = (SELECT max(id::text)::uuid FROM transactions)")
+    last = "(SELECT max(id::text)::uuid FROM transactions)"
+    for table in ("outbox", "audit_log", "payment_confirmations", "invoices"):
+        shop.overwrite(f"DELETE FROM {table} WHERE transaction_id = {last}")
+    shop.overwrite("DELETE FROM audit_anchors")
+    shop.overwrite(f"DELETE FROM transactions WHERE id = {last}")
     assert run("audit", "verify") == 0
     capsys.readouterr()
     assert run("audit", "verify", "--anchor", token) == 1
@@ -230,9 +218,7 @@ def test_sweeps_that_overlap_make_one_anchor(shop: Shop) -> None:
     paid(shop)
     shop.sweep()
     shop.age(2 * A_DAY_S)
-    sweeps = shop.other_instances(3)
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda instance: instance.sweep(), sweeps))
+    at_once(shop.other_instances(3), lambda instance: instance.sweep())
     assert shop.row("SELECT count(*) AS n FROM audit_anchors") == {"n": 1}
     assert len(anchored(shop)) == 1
 
@@ -240,16 +226,11 @@ def test_sweeps_that_overlap_make_one_anchor(shop: Shop) -> None:
 def test_a_long_log_is_anchored_in_steps(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trail, "ROWS_A_STEP", 2)
     paid(shop)
-    paid(shop, "254722000000")
+    paid(shop, OTHER_CUSTOMER)
     shop.age(2 * A_DAY_S)
     shop.sweep()
     steps = shop.rows("SELECT last_audit_id, day_is_over FROM audit_anchors ORDER BY id")
-    assert [(row["last_audit_id"], row["day_is_over"]) for row in steps] == [
-        (2, False),
-        (4, False),
-        (6, False),
-        (6, True),
-    ]
+    assert [tuple(row.values()) for row in steps] == [(2, False), (4, False), (6, False), (6, True)]
     assert len(anchored(shop)) == 1
     assert wrong(shop) == []
 

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from netlify.functions.callback import ACCEPTED
-from ops.__main__ import main as ops
 from shared.collaborators import receiver
 from shared.database import Database
 from shared.gateway.inbox import MOST_FROM_EACH, Entry, Kept
 from shared.settlement import remember
 from tests.fixtures.ledger import Ledger
-from tests.fixtures.shop import CUSTOMER, Reply, Shop, forget_collaborators
+from tests.fixtures.shop import CUSTOMER, Reply, Shop, at_once, callback_about
 
 STRANGER, SAFARICOM = "203.0.113.9", "196.201.212.127"
-RECEIPT = "UE4JS31RBV"
 
 
 class Payment:
@@ -40,15 +35,7 @@ class Payment:
         return [self.told(b"%04d %s" % (n, b"x" * 1000), address).status for n in range(MOST_FROM_EACH + beyond)]
 
     def success(self) -> bytes:
-        items = {"Amount": self.pushed["amount"], "MpesaReceiptNumber": RECEIPT}
-        told = {
-            "MerchantRequestID": self.pushed["merchant_request_id"],
-            "CheckoutRequestID": self.pushed["checkout_request_id"],
-            "ResultCode": 0,
-            "ResultDesc": "The service request is processed successfully.",
-            "CallbackMetadata": {"Item": [{"Name": name, "Value": value} for name, value in items.items()]},
-        }
-        return json.dumps({"Body": {"stkCallback": told}}).encode()
+        return callback_about(self.pushed)
 
     @property
     def status(self) -> str:
@@ -62,10 +49,9 @@ class Payment:
 
 
 @pytest.fixture
-def flagged(monkeypatch: pytest.MonkeyPatch, shop: Shop) -> Shop:
+def flagged(shop: Shop) -> Shop:
     """A shop that tells Safaricom's addresses from others, as every one does in production."""
-    monkeypatch.setenv("CALLBACK_IP_MODE", "flag")
-    forget_collaborators()
+    shop.configure(CALLBACK_IP_MODE="flag")
     return shop
 
 
@@ -118,22 +104,18 @@ def test_a_copy_of_what_is_on_file_is_counted_there(flagged: Shop, capsys: pytes
     assert flagged.row("SELECT count(*) AS n FROM audit_log") == audit
     assert payment.status == "PAID"
     assert flagged.alerts(payment.id) >= {"callback_flood"}
-    assert ops(["case", payment.id], os.environ) == 0
+    assert flagged.ops("case", payment.id) == 0
     assert "The same came 3 times more, word for word, in a flood." in " ".join(capsys.readouterr().out.split())
 
 
-def test_a_copy_waits_for_nobody(flagged: Shop) -> None:
+def test_a_copy_waits_for_nobody(flagged: Shop, database: Database) -> None:
     """Its payment is being judged: it is on file all the same."""
     payment = Payment(flagged)
     payment.flooded()
-    other = Database(flagged.database_url)
-    try:
-        with other.transaction() as tx:
-            tx.rows("SELECT id FROM transactions WHERE id = CAST(:id AS uuid) FOR UPDATE", id=payment.id)
-            assert payment.told(b"%04d %s" % (0, b"x" * 1000)).status == 200
-            assert {row["copies"] for row in payment.on_file()} == {0}
-    finally:
-        other.close()
+    with database.transaction() as tx:
+        tx.rows("SELECT id FROM transactions WHERE id = CAST(:id AS uuid) FOR UPDATE", id=payment.id)
+        assert payment.told(b"%04d %s" % (0, b"x" * 1000)).status == 200
+        assert {row["copies"] for row in payment.on_file()} == {0}
     assert payment.told(b"%04d %s" % (0, b"x" * 1000)).status == 200
     assert sum(row["copies"] for row in payment.on_file()) == 1
     assert "callback_flood" in flagged.alerts(payment.id)
@@ -146,12 +128,9 @@ def test_below_that_a_copy_is_stored_like_anything_else(flagged: Shop) -> None:
     assert [(row["outcome"], row["copies"]) for row in payment.on_file()] == [("paid", 0)] + [("repeated", 0)] * 3
 
 
-def test_a_copy_from_safaricom_is_no_copy_of_what_a_stranger_sent(
-    flagged: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_copy_from_safaricom_is_no_copy_of_what_a_stranger_sent(flagged: Shop) -> None:
     """With the list enforced the stranger's is held, so Safaricom's own has to be judged."""
-    monkeypatch.setenv("CALLBACK_IP_MODE", "enforce")
-    forget_collaborators()
+    flagged.configure(CALLBACK_IP_MODE="enforce")
     payment = Payment(flagged)
     payment.told(payment.success())
     payment.flooded()
@@ -187,8 +166,7 @@ def test_a_flood_at_one_moment_stores_little_more(flagged: Shop) -> None:
         bodies = [b"%d %d" % (which, n) for n in range(MOST_FROM_EACH)]
         return [instances[which].call("callback", "POST", path, raw=body).status for body in bodies]
 
-    with ThreadPoolExecutor(4) as pool:
-        answers = [status for told in pool.map(floods, range(4)) for status in told]
+    answers = [status for told in at_once(range(4), floods) for status in told]
     stored = len(payment.on_file())
     assert MOST_FROM_EACH <= stored <= MOST_FROM_EACH + 3
     assert (answers.count(200), answers.count(429)) == (stored, 4 * MOST_FROM_EACH - stored)
@@ -212,10 +190,9 @@ def test_who_was_flooded_is_erased_once_a_person_looked(flagged: Shop, capsys: p
     flagged.sweep()
     flagged.age(3 * 86_400)
     erase = ("privacy", "erase", CUSTOMER, "--who", "amina", "--why", "asked by letter")
-    as_the_owner = {**os.environ, "DATABASE_URL": flagged.database_url}
-    assert ops(erase, as_the_owner) == 1
+    assert flagged.ops(*erase) == 1
     assert "was not stored in a flood: money may have to go back" in capsys.readouterr().out
-    assert ops((*erase, "--nothing-owed"), as_the_owner) == 0
+    assert flagged.ops(*erase, "--nothing-owed") == 0
 
 
 def test_the_invariant_knows_how_many_fill_an_inbox() -> None:

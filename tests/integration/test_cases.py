@@ -16,7 +16,7 @@ import pytest
 
 from shared.database import Database, Row
 from shared.gateway.cases import Report
-from shared.gateway.invoices import AddressErased, NoAddress, NotPaid, Operator, Requested, Waiting
+from shared.gateway.invoices import Operator, Requested
 from shared.payments import (
     Alert,
     Confirmed,
@@ -748,34 +748,10 @@ def test_an_invoice_that_is_sent_again_is_queued_and_audited(ledger: Ledger, was
     assert ledger.payment(other) == others
 
 
-def test_an_invoice_that_waits_already_is_not_queued_twice(ledger: Ledger) -> None:
-    transaction_id, other = invoiced(ledger, 1), invoiced(ledger, 2)
-    assert isinstance(resent(ledger, other), Requested)
-    assert isinstance(resent(ledger, transaction_id), Requested)
-    assert resent(ledger, transaction_id) == Waiting()
-    assert len(ledger.rows("SELECT id FROM outbox WHERE topic = 'resent'")) == 2
-    assert len(ledger.rows("SELECT id FROM audit_log WHERE outcome = 'noted'")) == 2
-
-
 def test_an_alert_that_waits_holds_up_no_invoice(ledger: Ledger) -> None:
     transaction_id = invoiced(ledger)
     ledger.tell(transaction_id, FAILS)
     assert isinstance(resent(ledger, transaction_id), Requested)
-
-
-def test_without_an_address_no_invoice_is_sent_again(ledger: Ledger) -> None:
-    without, erased = paid(ledger, 1), invoiced(ledger, 2)
-    ledger.overwrite("UPDATE invoices SET customer_email = 'erased@erased.invalid'")
-    assert resent(ledger, without) == NoAddress()
-    assert resent(ledger, erased) == AddressErased()
-    assert ledger.rows("SELECT id FROM outbox WHERE next_try_at IS NOT NULL") == []
-
-
-def test_what_is_not_paid_has_no_invoice_to_send_again(ledger: Ledger) -> None:
-    transaction_id = invoiced(ledger)
-    ledger.tell(transaction_id, OperatorRefunded(ANOTHER), AMINA)
-    assert resent(ledger, transaction_id) == NotPaid()
-    assert ledger.rows("SELECT id FROM outbox WHERE topic = 'resent'") == []
 
 
 def test_a_settlement_finds_its_row_by_the_primary_key(ledger: Ledger) -> None:

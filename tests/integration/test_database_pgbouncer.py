@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from db.migrate import migrate, read_migrations, state
 from dev.postgres import EmbeddedPostgres
 from shared.database import Database, DatabaseUnavailable
 from tests.fixtures.pgbouncer import PGBOUNCER, POOL, pgbouncer
+from tests.fixtures.shop import at_once
 
 pytestmark = pytest.mark.skipif(not Path(PGBOUNCER).exists(), reason="PgBouncer is not installed (Debian: pgbouncer)")
 
@@ -33,36 +33,8 @@ def url(postgres_server: EmbeddedPostgres, empty_database_url: str, port: int) -
 def pooled(postgres_server: EmbeddedPostgres, url: str, port: int) -> Iterator[Database]:
     with pgbouncer(postgres_server, port):
         database = Database(url)
-        with database.transaction() as tx:
-            tx.run("CREATE TABLE counters (id integer PRIMARY KEY, value integer NOT NULL)")
-            tx.run("INSERT INTO counters VALUES (:id, :value)", id=1, value=0)
         yield database
         database.close()
-
-
-def test_many_clients_share_few_sessions_and_lose_no_update(pooled: Database, url: str) -> None:
-    def count(times: int) -> None:
-        database = Database(url)
-        for _ in range(times):
-            with database.transaction() as tx:
-                row = tx.row("SELECT value FROM counters WHERE id = :id FOR UPDATE", id=1)
-                assert row is not None
-                tx.run("UPDATE counters SET value = :value WHERE id = :id", id=1, value=row["value"] + 1)
-        database.close()
-
-    threads = [threading.Thread(target=count, args=(25,)) for _ in range(POOL * 4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=60)
-    with pooled.transaction() as tx:
-        assert tx.row("SELECT value FROM counters") == {"value": 25 * len(threads)}
-        sessions = tx.row(
-            "SELECT count(*) AS n FROM pg_stat_activity"
-            " WHERE datname = current_database() AND backend_type = 'client backend'"
-        )
-    assert sessions is not None
-    assert sessions["n"] <= POOL
 
 
 def test_our_timeouts_do_not_leak_to_whoever_gets_the_session_next(pooled: Database, url: str) -> None:
@@ -73,18 +45,13 @@ def test_our_timeouts_do_not_leak_to_whoever_gets_the_session_next(pooled: Datab
 
 
 def test_migrations_run_through_a_pooler_by_several_people_at_once(pooled: Database, url: str) -> None:
-    applied: list[str] = []
-
-    def run() -> None:
+    def run(_: int) -> list[str]:
         database = Database(url, statement_timeout_s=60, lock_timeout_s=60)
-        applied.extend(migrate(database, read_migrations(), "sandbox"))
+        applied = migrate(database, read_migrations(), "sandbox")
         database.close()
+        return applied
 
-    threads = [threading.Thread(target=run) for _ in range(POOL)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=60)
+    applied = [name for names in at_once(range(POOL), run) for name in names]
     assert sorted(applied) == [migration.name for migration in read_migrations()]
     assert not state(pooled, read_migrations()).missing
 

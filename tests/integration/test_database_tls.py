@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 import os
 import socket
 import ssl
@@ -16,68 +14,19 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from subprocess import run
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from dev.postgres import EmbeddedPostgres
 from ops.encryption import ASK, GOOD, look
 from shared.database import Database, DatabaseUnavailable
 from shared.database.url import SSL_MODES
+from tests.fixtures.certificates import Certificate, certificate
 from tests.fixtures.database import outside_of_transactions, temporary_postgres
 from tests.fixtures.database_proxy import Proxy
-from tests.fixtures.soak import Figure
 
-NOW = datetime.datetime.now(datetime.UTC)
 ANOTHER_MACHINE = "127.1"
-
-
-class Certificate(NamedTuple):
-    certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
-
-    @property
-    def pem(self) -> bytes:
-        return self.certificate.public_bytes(serialization.Encoding.PEM)
-
-    @property
-    def key_pem(self) -> bytes:
-        form = serialization.PrivateFormat.PKCS8
-        return self.key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
-
-
-def certificate(
-    *names: str, issuer: Certificate | None = None, authority: bool = False, expired: bool = False
-) -> Certificate:
-    """Without the key identifiers that careful authorities add, as some hosted databases' own authorities are made."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
-    until = NOW - datetime.timedelta(days=1) if expired else NOW + datetime.timedelta(days=1)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer.certificate.subject if issuer else subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(NOW - datetime.timedelta(days=2))
-        .not_valid_after(until)
-        .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([_name(name) for name in names]), critical=False)
-    )
-    return Certificate(builder.sign(issuer.key if issuer else key, hashes.SHA256()), key)
-
-
-def _name(name: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ipaddress.ip_address(name))
-    except ValueError:
-        return x509.DNSName(name)
-
-
 AUTHORITY = certificate("A private authority", authority=True)
 
 
@@ -101,10 +50,8 @@ def server_with(postgres_server: EmbeddedPostgres, tmp_path: Path) -> Iterator[S
         def start(shown: Certificate | None, *, with_password: bool = False) -> Proxy:
             context = None
             if shown is not None:
-                path = tmp_path / "shown.pem"
-                path.write_bytes(shown.pem + shown.key_pem)
                 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-                context.load_cert_chain(path)
+                context.load_cert_chain(shown.write(tmp_path / "shown.pem"))
             port = postgres_server.port
             socket_path = postgres_server.socket_folder / f".s.PGSQL.{port}"
             return running.enter_context(Proxy(port if with_password and port else socket_path, context))
@@ -148,11 +95,7 @@ def test_another_machine_that_cannot_prove_who_it_is_gets_nothing(
     ],
 )
 def test_a_private_authority_does_not_vouch_for_everybody(
-    server_with: Show,
-    authority_file: Path,
-    shown: Certificate,
-    says: str,
-    modes: tuple[str, ...],
+    server_with: Show, authority_file: Path, shown: Certificate, says: str, modes: tuple[str, ...]
 ) -> None:
     proxy = server_with(shown)
     for mode in modes:
@@ -271,79 +214,22 @@ def test_a_server_with_tls_of_its_own_binds_the_login_to_the_channel(
 def tls_postgres15(postgres15_server: EmbeddedPostgres) -> Iterator[EmbeddedPostgres]:
     """Debian's server was built with TLS; the embedded one was not."""
     with temporary_postgres(postgres15_server.binaries) as server:
-        shows(server, certificate("127.0.0.1", issuer=AUTHORITY))
-        yield server
-
-
-def shows(server: EmbeddedPostgres, shown: Certificate | None) -> None:
-    """From now on the server itself shows this certificate, or has no TLS."""
-    if shown is not None:
-        owner = server.data.stat()
+        owner, shown = server.data.stat(), certificate("127.0.0.1", issuer=AUTHORITY)
         for name, content in (("server.crt", shown.pem), ("server.key", shown.key_pem)):
             path = server.data / name
             path.write_bytes(content)
             path.chmod(0o600)
             os.chown(path, owner.st_uid, owner.st_gid)
-    outside_of_transactions(server, f"ALTER SYSTEM SET ssl = {'on' if shown else 'off'}")
-    outside_of_transactions(server, "SELECT pg_reload_conf()")
-    wanted = shown.certificate.public_bytes(serialization.Encoding.DER) if shown else None
-    give_up = time.monotonic() + 20
-    while _shown_by(server) != wanted:
-        assert time.monotonic() < give_up
-        time.sleep(0.02)
+        outside_of_transactions(server, "ALTER SYSTEM SET ssl = 'on'")
+        outside_of_transactions(server, "SELECT pg_reload_conf()")
+        give_up = time.monotonic() + 20
+        while not offers_tls(server):
+            assert time.monotonic() < give_up
+            time.sleep(0.02)
+        yield server
 
 
-def _shown_by(server: EmbeddedPostgres) -> bytes | None:
-    trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+def offers_tls(server: EmbeddedPostgres) -> bool:
     with socket.create_connection(("127.0.0.1", server.port or 0), timeout=10) as plain:
         plain.sendall((8).to_bytes(4, "big") + (80877103).to_bytes(4, "big"))
-        if plain.recv(1) != b"S":
-            return None
-        with trusting.wrap_socket(plain) as over_tls:
-            return over_tls.getpeercert(binary_form=True)
-
-
-# A real server, as the shop's database would be ----------------------------------------------------------------------
-
-NOT_TO_BE_TRUSTED = {
-    "a self-signed certificate": (
-        certificate("localhost"),
-        "the server is not trusted: its certificate is self-signed",
-    ),
-    "a certificate for another name": (
-        certificate("db.other.example", issuer=AUTHORITY),
-        "the server is not trusted: its certificate is for another host name",
-    ),
-    "no certificate": (None, "the server offers no TLS"),
-}
-
-
-@pytest.mark.parametrize("mode", ["verify-full", "verify-ca"])
-def test_a_server_that_cannot_prove_who_it_is_is_refused_and_the_error_says_which(
-    postgres15_server: EmbeddedPostgres, authority_file: Path, mode: str, figure: Figure
-) -> None:
-    """PostgreSQL's own TLS, with a password in the URL; then the same server with the right certificate."""
-    with temporary_postgres(postgres15_server.binaries, log_connections="on") as server:
-        url = server.url(tcp=True).replace("@127.0.0.1:", "@localhost:")
-        url += f"?sslmode={mode}&sslrootcert={authority_file}"
-        told = {}
-        wrong = {what: each for what, each in NOT_TO_BE_TRUSTED.items() if mode == "verify-full" or "name" not in what}
-        for what, (shown, _) in wrong.items():
-            shows(server, shown)
-            with pytest.raises(DatabaseUnavailable) as refused:
-                works(url)
-            told[what] = str(refused.value)
-        assert "method=scram" not in logins(server)
-        shows(server, certificate("localhost", issuer=AUTHORITY))
-        assert works(url)
-        assert "method=scram" in logins(server)
-    right = [what for what, (_, says) in wrong.items() if says in told[what]]
-    figure(f"{len(right)} of {len(wrong)} servers refused with sslmode={mode}, each error says which")
-    assert right == list(wrong), told
-
-
-def logins(server: EmbeddedPostgres) -> str:
-    """Who logged in, by the server's own log."""
-    lines = server.log.read_text("utf-8", "replace").splitlines()
-    return "\n".join(line for line in lines if "connection authorized" in line or "connection authenticated" in line)
+        return plain.recv(1) == b"S"

@@ -6,15 +6,12 @@ from __future__ import annotations
 import os
 import re
 import socket
-import struct
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from dev import system_packages
-from dev.browser import NoPicture, picture
 from dev.demo import Demo, DemoFailed, own_stack
 from dev.demo_page import Page
 from dev.stack import ROOT, FolderBusy, locked
@@ -29,7 +26,7 @@ def test_the_demo_pays_and_invoices_while_the_usual_ports_are_taken() -> None:
         ports = {"PORT": str(shop.getsockname()[1]), "SIM_PORT": str(phone.getsockname()[1])}
         done = subprocess.run(
             [sys.executable, "-m", "dev.demo"],
-            cwd=ROOT, env=os.environ | ports, capture_output=True, text=True, timeout=280, check=False,
+            cwd=ROOT, env=os.environ | ports, capture_output=True, text=True, timeout=800, check=False,
         )  # fmt: skip
 
     assert done.returncode == 0, done.stdout + done.stderr
@@ -42,9 +39,6 @@ def test_the_demo_pays_and_invoices_while_the_usual_ports_are_taken() -> None:
     invoice = done.stdout.partition("The invoice, as it arrived")[2]
     assert re.search(r"Subject: +Invoice INV-\d{4}-000001 from Duka la Mfano: KES 1,500, paid", invoice)
     assert re.search(r"Total paid: +KES 1,500", invoice)
-    (shown,) = re.findall(r"\.lipa/\S+\.png", invoice)
-    width, height = size(ROOT / shown)
-    assert (width, height > 1000) == (1280, True)
     assert "\x1b" not in done.stdout
     screens = [line for line in done.stdout.splitlines() if "☎" in line]
     assert screens
@@ -52,13 +46,6 @@ def test_the_demo_pays_and_invoices_while_the_usual_ports_are_taken() -> None:
     number = re.search(r"\+254(\d{9})", screens[0])
     assert number
     assert number[1] not in elsewhere
-
-
-def size(png: Path) -> tuple[int, int]:
-    head = png.read_bytes()[:24]
-    assert head.startswith(b"\x89PNG")
-    width, height = struct.unpack(">II", head[16:24])
-    return width, height
 
 
 def test_a_second_demo_at_once_is_refused_and_does_not_disturb_the_first(
@@ -71,56 +58,20 @@ def test_a_second_demo_at_once_is_refused_and_does_not_disturb_the_first(
     assert (tmp_path / "demo" / "stack.lock").exists()
 
 
-def test_without_a_browser_the_demo_says_so_and_how_to_get_one(
-    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("CHROMIUM", "/nowhere/chrome")
-    Demo(site.stack, Page(colour=False), tmp_path / "invoice.png").run()
-    assert "no picture\n      CHROMIUM names /nowhere/chrome, and nothing is there." in capsys.readouterr().out
-    monkeypatch.setattr("dev.browser.chromium", lambda: None)
-    monkeypatch.delenv("CHROMIUM")
-    with pytest.raises(NoPicture, match=r"To get one: .*playwright install"):
-        picture("http://127.0.0.1:9/", tmp_path / "none.png")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_browser_that_does_not_start_costs_only_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CHROMIUM", "/bin/false")
-    with pytest.raises(NoPicture, match="could not be used"):
-        picture("http://127.0.0.1:9/", tmp_path / "none.png")
-
-
-def test_a_browser_is_fetched_only_where_none_is_and_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    fetched: list[object] = []
-    monkeypatch.setattr(system_packages, "install", fetched.append)
-
-    system_packages.fetch_browser()
-    monkeypatch.setenv("CHROMIUM", "/nowhere/chrome")
-    system_packages.fetch_browser()
-    assert fetched == []
-
-    monkeypatch.delenv("CHROMIUM")
-    monkeypatch.setattr(system_packages, "chromium", lambda: None)
-    system_packages.fetch_browser()
-    assert fetched == [[system_packages.BROWSER]]
-
-
-def test_the_demo_fails_when_mpesa_does_not_take_the_push(
-    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_demo_fails_when_mpesa_does_not_take_the_push(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     site.simulator.kill_token()  # an earlier test may have left a good one
     site.simulator.fault("oauth", "error_500", times=20)
     try:
         with pytest.raises(DemoFailed, match="not accepted: HTTP 503"):
-            Demo(site.stack, Page(colour=False), tmp_path / "invoice.png").run()
+            Demo(site.stack, Page(colour=False)).run()
     finally:
         site.simulator.reset()
 
     assert '"unavailable"' in capsys.readouterr().out
 
 
-def test_the_demo_fails_when_a_check_fails(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    demo = Demo(site.stack, Page(colour=False), tmp_path / "invoice.png")
+def test_the_demo_fails_when_a_check_fails(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    demo = Demo(site.stack, Page(colour=False))
     site.simulator.script(phone=demo.phone, paid_amount=1400, callback_amount_told="1500")
 
     with pytest.raises(DemoFailed, match="Something is not right"):

@@ -6,9 +6,8 @@ import json
 
 import pytest
 
-from tests.fixtures.shop import CUSTOMER, Reply, Shop, forget_collaborators
+from tests.fixtures.shop import CUSTOMER, NOBODY, Reply, Shop, at_once, forget_collaborators
 
-NOBODY = "0c9e8f1a-0b1c-4d2e-8f3a-5b6c7d8e9f00"
 PRODUCTION = {
     "MPESA_ENV": "production",
     "MPESA_BASE_URL": "",
@@ -17,12 +16,6 @@ PRODUCTION = {
     "MPESA_PASSKEY": "a-passkey-of-our-own",
     "MPESA_CALLBACK_URL": "https://shop.example/api/pay/callback",
 }
-
-
-def become_production(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in PRODUCTION.items():
-        monkeypatch.setenv(name, value)
-    forget_collaborators()
 
 
 def told_nothing(shop: Shop) -> bool:
@@ -47,20 +40,14 @@ def test_the_first_function_that_uses_a_database_stamps_it(shop: Shop) -> None:
 
 
 def test_functions_that_start_together_agree_on_one_stamp(shop: Shop) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
-    instances = shop.other_instances(3, warm=False)
-    with ThreadPoolExecutor() as pool:
-        replies = pool.map(lambda instance: instance.status(NOBODY), instances)
-        assert [reply.status for reply in replies] == [404] * 3
+    replies = at_once(shop.other_instances(3, warm=False), lambda instance: instance.status(NOBODY))
+    assert [reply.status for reply in replies] == [404] * 3
     assert shop.rows("SELECT environment FROM installation") == [{"environment": "sandbox"}]
 
 
-def test_no_function_of_production_touches_a_database_of_the_sandbox(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_function_of_production_touches_a_database_of_the_sandbox(shop: Shop) -> None:
     shop.status(NOBODY)
-    become_production(monkeypatch)
+    shop.configure(**PRODUCTION)
     path = shop.callback_path(NOBODY)
     callback = json.dumps({"Body": {"stkCallback": {"ResultCode": 0}}}).encode()
     assert refused(shop.pay())
@@ -91,11 +78,10 @@ def test_a_function_that_was_refused_works_as_soon_as_it_is_set_right(
 
 
 @pytest.mark.parametrize("name", ["MPESA_CONSUMER_KEY", "MPESA_SHORTCODE"])
-def test_a_mistyped_key_costs_no_callback(shop: Shop, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_a_mistyped_key_costs_no_callback(shop: Shop, name: str) -> None:
     transaction_id = str(shop.pay().body["transaction_id"])
     path = shop.callback_path(transaction_id)
-    monkeypatch.setenv(name, "\u00e9")
-    forget_collaborators()
+    shop.configure(**{name: "\u00e9"})
     body = json.dumps({"Body": {"stkCallback": {"ResultCode": 1032, "ResultDesc": "x"}}}).encode()
     assert shop.status(transaction_id).status == 500
     assert shop.call("callback", "POST", path, raw=body).status == 200

@@ -11,20 +11,16 @@ from ops.limits import used
 from shared.collaborators import collaborators
 from shared.database import Database
 from shared.settings import settings
-from tests.fixtures.shop import CUSTOMER, Instance, Reply, Shop, forget_collaborators
+from tests.fixtures.shop import CUSTOMER, NOBODY, Instance, Reply, Shop
 
 INVOICE = "/api/mpesa/invoice"
 WAITING = """
     SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
 """
-NOBODY = "0c9e8f1a-0b1c-4d2e-8f3a-5b6c7d8e9f00"
 
 
 def paid(shop: Shop, email: str | None = "alice@example.com", phone: str = CUSTOMER) -> str:
-    shop.simulator.client.script(phone, "pay", after_s=0)
-    reply = shop.pay(customer_email=email, phone_number=phone)
-    shop.simulator.client.wait_for_callback(reply.body["checkout_request_id"])
-    return str(reply.body["transaction_id"])
+    return shop.settled(customer_email=email, phone_number=phone)
 
 
 def again(shop: Shop, transaction_id: object, caller: str = "127.0.0.1", **more: object) -> Reply:
@@ -52,13 +48,8 @@ def test_the_invoice_is_sent_again_to_the_stored_address_only(shop: Shop) -> Non
     transaction_id = paid(shop)
     shop.sweep()
     reply = again(shop, transaction_id, customer_email="mallory@example.com")
-    assert (reply.status, reply.body) == (
-        202,
-        {
-            "transaction_id": transaction_id,
-            "message": "The invoice is on its way to the address stored with the payment.",
-        },
-    )
+    said = "The invoice is on its way to the address stored with the payment."
+    assert (reply.status, reply.body) == (202, {"transaction_id": transaction_id, "message": said})
     shop.sweep()
     assert len(mails(shop)) == 2
     assert all("alice@example.com" in to[0] for to in mails(shop))
@@ -107,12 +98,11 @@ def test_requests_at_once_send_it_no_more_often(shop: Shop) -> None:
     assert at_once(shop, instances, asked) == [202, 429, 429, 429, 429]
 
 
-def test_one_caller_asks_for_so_many_invoices_an_hour(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_caller_asks_for_so_many_invoices_an_hour(shop: Shop) -> None:
     """Of all payments together, also at once. Somebody else is not held up, and a push is no invoice."""
     payments = [paid(shop, phone=f"2547000000{number:02}") for number in range(2)]
     shop.sweep()
-    monkeypatch.setenv("ADDRESS_PUSHES_PER_HOUR", "1")
-    forget_collaborators()
+    shop.configure(ADDRESS_PUSHES_PER_HOUR=1)
     asked = [{"transaction_id": one} for one in payments]
     assert at_once(shop, shop.other_instances(2), asked) == [202, 429]
     refused = again(shop, payments[0])
@@ -125,10 +115,9 @@ def test_one_caller_asks_for_so_many_invoices_an_hour(shop: Shop, monkeypatch: p
     assert again(shop, payments[1]).status == 202
 
 
-def test_what_is_refused_counts_for_nothing(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_refused_counts_for_nothing(shop: Shop) -> None:
     transaction_id = paid(shop, email=None)
-    monkeypatch.setenv("ADDRESS_PUSHES_PER_HOUR", "1")
-    forget_collaborators()
+    shop.configure(ADDRESS_PUSHES_PER_HOUR=1)
     for _ in range(3):
         assert again(shop, transaction_id).status == 422
         assert again(shop, NOBODY).status == 404
@@ -150,36 +139,20 @@ def test_an_address_is_taken_once_where_none_is_stored(shop: Shop) -> None:
     assert shop.row("SELECT count(*) AS n FROM invoices") == {"n": 1}
 
 
-def test_an_address_is_never_shown(shop: Shop) -> None:
-    transaction_id = paid(shop)
-    for reply in (again(shop, transaction_id), again(shop, transaction_id, customer_email="mallory@example.com")):
-        assert "@" not in str(reply.body)
-
-
 @pytest.mark.parametrize("outcome", [None, "cancel"])
 def test_there_is_no_invoice_for_what_is_not_paid(shop: Shop, outcome: str | None) -> None:
-    if outcome:
-        shop.simulator.client.script(CUSTOMER, outcome, after_s=0)
-    reply = shop.pay()
-    if outcome:
-        shop.simulator.client.wait_for_callback(reply.body["checkout_request_id"])
-    refused = again(shop, reply.body["transaction_id"], customer_email="mallory@example.com")
+    transaction_id = shop.settled(outcome) if outcome else str(shop.pay().body["transaction_id"])
+    refused = again(shop, transaction_id, customer_email="mallory@example.com")
     assert (refused.status, refused.body["code"]) == (409, "not_paid")
-    assert shop.payment(reply.body["transaction_id"])["customer_email"] == "alice@example.com"
+    assert shop.payment(transaction_id)["customer_email"] == "alice@example.com"
     assert shop.rows("SELECT id FROM invoices") == []
-
-
-def test_an_id_that_is_no_payments_is_not_found(shop: Shop) -> None:
-    assert again(shop, NOBODY).status == 404
 
 
 @pytest.mark.parametrize("transaction_id", [None, "", 1, "x", NOBODY.upper(), NOBODY + " ", [NOBODY], "' OR 1=1 --"])
 def test_what_is_no_id_is_named(shop: Shop, transaction_id: object) -> None:
     reply = again(shop, transaction_id, customer_email="not an address")
-    assert (reply.status, [error["field"] for error in reply.body["errors"]]) == (
-        422,
-        ["transaction_id", "customer_email"],
-    )
+    named = [error["field"] for error in reply.body["errors"]]
+    assert (reply.status, named) == (422, ["transaction_id", "customer_email"])
 
 
 def test_two_requests_at_once_make_one_invoice(shop: Shop) -> None:

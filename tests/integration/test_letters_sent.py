@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from shared.mail import letters, templating
 from shared.mail.templating import BUILT_IN, Templates
-from tests.fixtures.shop import CUSTOMER, Shop
-
-OTHER_CUSTOMER = "254722111111"
+from tests.fixtures.shop import CUSTOMER, OTHER_CUSTOMER, Shop
 
 
 @pytest.fixture
@@ -22,16 +19,9 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def pays(shop: Shop, phone: str, **order: Any) -> None:
-    shop.simulator.client.script(phone, "pay", after_s=0, callback_count=1)
-    reply = shop.pay(phone_number=phone, lang="sw", **order)
-    assert reply.status == 202, reply.body
-    shop.simulator.client.wait_for_callback(reply.body["checkout_request_id"])
-
-
 def test_customers_get_the_shops_own_letter(shop: Shop, own: Path) -> None:
     (own / "sw" / "invoice.txt").write_text("Subject: Asante sana\nUmelipa {{ amount }}, {{ reference }}", "utf-8")
-    pays(shop, CUSTOMER, account_reference="YETU")
+    shop.settled(lang="sw", account_reference="YETU")
     shop.sweep()
     (letter,) = shop.letters()
     assert letter["subject"] == "Asante sana"
@@ -42,7 +32,7 @@ def test_customers_get_the_shops_own_letter(shop: Shop, own: Path) -> None:
 def test_a_template_with_an_error_stops_no_letter_and_alerts_once_a_day(shop: Shop, own: Path) -> None:
     (own / "sw" / "invoice.txt").write_text("Subject: Asante\n\n{{ amuont }}", "utf-8")
     for phone in (CUSTOMER, OTHER_CUSTOMER):
-        pays(shop, phone)
+        shop.settled(lang="sw", phone_number=phone)
         shop.sweep()
         shop.age(3 * 3600)
     assert ["Ankara" in letter["subject"] for letter in shop.letters()] == [True, True]
@@ -52,7 +42,7 @@ def test_a_template_with_an_error_stops_no_letter_and_alerts_once_a_day(shop: Sh
     assert "'broken_at': 'line 3: an unknown name'" in told[0]
     assert "withheld" not in told[0]
     shop.age(24 * 3600)
-    pays(shop, CUSTOMER, account_reference="TENA")
+    shop.settled(lang="sw", account_reference="TENA")
     shop.sweep()
     assert len([line for line in shop.logged if "'alert': 'letter_template'" in line]) == 2
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from subprocess import PIPE, Popen, run
+from subprocess import run
 from sys import executable
 from urllib.parse import urlsplit
 
@@ -19,6 +18,7 @@ from dev.postgres import EmbeddedPostgres
 from ops.__main__ import main as ops
 from shared.database import Database
 from tests.fixtures.database import fresh_database, outside_of_transactions
+from tests.fixtures.shop import at_once
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BRIEFLY = "SET LOCAL lock_timeout = '2s';\n"
@@ -79,38 +79,22 @@ def test_a_new_file_is_applied_alone(empty: Database, folder: Path) -> None:
     assert shops(empty) == [1, 2, 3]
 
 
-def test_eight_at_once_apply_once(empty_database_url: str) -> None:
-    environ = {**os.environ, "DATABASE_URL": empty_database_url, "MPESA_ENV": "sandbox"}
-    command = [executable, "-m", "db.migrate"]
-    runs = [Popen(command, cwd=ROOT, env=environ, stdout=PIPE, stderr=PIPE, text=True) for _ in range(8)]
-    said = [one.communicate(timeout=120) for one in runs]
-    assert [one.returncode for one in runs] == [0] * 8, said
-    applied = [line.split()[1] for out, _ in said for line in out.splitlines() if line.startswith("applied")]
-    assert sorted(applied) == [migration.name for migration in read_migrations()]
-
-
-def test_eight_threads_share_the_files_between_them(empty_database_url: str, folder: Path) -> None:
+def test_many_at_once_share_the_files_between_them(empty: Database, empty_database_url: str, folder: Path) -> None:
     for number in range(3, 13):
         (folder / f"{number:04}_more.sql").write_text(
             BRIEFLY + f"INSERT INTO shops VALUES ({number}); SELECT pg_sleep(0.01);"
         )
     migrations = read_migrations(folder)
-    applied: list[str] = []
 
-    def run_one() -> None:
+    def run_one(_: int) -> list[str]:
         database = Database(empty_database_url, lock_timeout_s=60, statement_timeout_s=60)
-        applied.extend(migrate(database, migrations))
+        applied = migrate(database, migrations)
         database.close()
+        return applied
 
-    threads = [threading.Thread(target=run_one) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=60)
+    applied = [name for names in at_once(range(8), run_one) for name in names]
     assert sorted(applied) == [migration.name for migration in migrations]
-    database = Database(empty_database_url)
-    assert shops(database) == list(range(1, 13))
-    database.close()
+    assert shops(empty) == list(range(1, 13))
 
 
 def test_a_file_that_fails_leaves_nothing_of_itself(empty: Database, folder: Path) -> None:

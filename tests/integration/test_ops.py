@@ -7,7 +7,6 @@ import shlex
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,63 +19,40 @@ from shared.gateway.cases import Case
 from shared.payments import Decision
 from simulator import bodies
 from tests.fixtures.database_proxy import Fault, Proxy
-from tests.fixtures.shop import CUSTOMER, Shop
+from tests.fixtures.shop import CUSTOMER, OTHER_CUSTOMER, Shop
 
 ROOT = Path(__file__).parents[2]
 
 
-def run(shop: Shop, *arguments: str) -> int:
-    return main(arguments, {**os.environ, "DATABASE_URL": shop.database_url})
-
-
 def paid(shop: Shop, reference: str = "INV00042") -> str:
-    asked = shop.pay(account_reference=reference).body
-    shop.simulator.client.wait_for_prompt(CUSTOMER)
-    shop.simulator.client.answer(CUSTOMER, "pin")
-    shop.simulator.client.wait_for_callback(asked["checkout_request_id"])
-    assert shop.status(asked["transaction_id"]).body["status"] == "paid"
-    return str(asked["transaction_id"])
+    return shop.settled(account_reference=reference)
 
 
 def in_review(shop: Shop) -> str:
     """A payment about which a callback said something that nobody understands."""
-    shop.simulator.client.script(CUSTOMER, {"code": "7777", "desc": "Something new"}, after_s=0)
-    asked = shop.pay(amount=700, account_reference="REVIEWED").body
-    shop.simulator.client.wait_for_callback(asked["checkout_request_id"])
-    assert shop.status(asked["transaction_id"]).body["status"] == "under_review"
-    return str(asked["transaction_id"])
+    return shop.settled({"code": "7777", "desc": "Something new"}, amount=700, account_reference="REVIEWED")
 
 
-def test_healthy_books_verify(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
-    paid(shop)
-    assert run(shop, "verify") == 0
-    assert "0 broken" in capsys.readouterr().out
-
-
-def test_broken_books_are_named(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+def test_healthy_books_verify_and_broken_ones_are_named(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     transaction_id = paid(shop)
-    invoice = shop.row("SELECT * FROM invoices")
+    assert shop.ops("verify") == 0
+    assert "0 broken" in capsys.readouterr().out
+    kept = shop.copy_of("invoices")
+    number = shop.row("SELECT invoice_number FROM invoices")["invoice_number"]
     shop.overwrite("DELETE FROM invoices")
-    assert run(shop, "verify") == 1
+    assert shop.ops("verify") == 1
     told = capsys.readouterr().out
     assert "BROKEN  one_invoice" in told
     assert "BROKEN  invoice_numbers_have_no_gap" in told
-    assert str(invoice["invoice_number"]) in told
+    assert number in told
     assert transaction_id in told
-    shop.rows(
-        "INSERT INTO invoices (transaction_id, customer_email, amount, invoice_number)"
-        " VALUES (:transaction_id, :email, :amount, :number)",
-        transaction_id=invoice["transaction_id"],
-        email=invoice["customer_email"],
-        amount=invoice["amount"],
-        number=invoice["invoice_number"],
-    )
+    shop.put_back(kept)
 
 
 def test_a_case_is_told_in_order(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     transaction_id = paid(shop)
     shop.sweep()
-    assert run(shop, "case", transaction_id) == 0
+    assert shop.ops("case", transaction_id) == 0
     told = capsys.readouterr().out
     parts = (
         "The order was admitted",
@@ -94,7 +70,7 @@ def test_a_case_is_told_in_order(shop: Shop, capsys: pytest.CaptureFixture[str])
 
 def case(shop: Shop, capsys: pytest.CaptureFixture[str], transaction_id: str) -> str:
     capsys.readouterr()
-    assert run(shop, "case", transaction_id) == 0
+    assert shop.ops("case", transaction_id) == 0
     return " ".join(capsys.readouterr().out.split())
 
 
@@ -119,10 +95,7 @@ def test_a_case_warns_of_delivering_what_a_later_message_contradicts(
     shop: Shop, capsys: pytest.CaptureFixture[str]
 ) -> None:
     transaction_id = paid(shop)
-    body = bytes(shop.row("SELECT body FROM callback_inbox")["body"])
-    receipt = shop.status(transaction_id).body["mpesa_receipt_number"]
-    another = body.replace(receipt.encode(), b"UE5AA11BBC")
-    shop.call("callback", "POST", shop.callback_path(transaction_id), raw=another)
+    shop.calls_back(transaction_id, MpesaReceiptNumber="UE5AA11BBC")
     told = case(shop, capsys, transaction_id)
     assert "receipt UE5AA11BBC. It means: it does not fit what is on file." in told
     assert "Alert, not sent yet, second_receipt: A second receipt number came" in told
@@ -131,9 +104,7 @@ def test_a_case_warns_of_delivering_what_a_later_message_contradicts(
 
 def test_a_case_warns_of_a_second_payment_while_a_success_waits(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     shop.simulator.client.script(CUSTOMER, "ignore", after_s=0, paid_later_s=0)
-    asked = shop.pay(amount=30_000).body
-    shop.simulator.client.wait_for_callback(asked["checkout_request_id"], count=2)
-    told = case(shop, capsys, asked["transaction_id"])
+    told = case(shop, capsys, shop.called_back(amount=30_000, count=2))
     assert "It means: perhaps paid: Safaricom is asked before it is believed." in told
     assert "Do now: Do not deliver, and do not let the customer pay again" in told
 
@@ -150,7 +121,7 @@ def test_a_case_names_the_command_for_a_callback_that_nobody_could_judge(
     shop: Shop, capsys: pytest.CaptureFixture[str]
 ) -> None:
     transaction_id = paid(shop)
-    shop.call("callback", "POST", shop.callback_path(transaction_id), raw=b'{"MpesaReceiptNumber","Value":"UE4"\x1b[2J')
+    shop.calls_back(transaction_id, raw=b'{"MpesaReceiptNumber","Value":"UE4"\x1b[2J')
     assert shop.outcomes(transaction_id)[-1] == "unreadable"
     told = case(shop, capsys, transaction_id)
     assert "something unreadable" in told
@@ -158,7 +129,7 @@ def test_a_case_names_the_command_for_a_callback_that_nobody_could_judge(
     assert "\x1b" not in told
     entry = shop.row("UPDATE callback_inbox SET outcome = 'dead_letter' WHERE outcome = 'paid' RETURNING id")["id"]
     assert f"ops inbox retry {entry} # judge that callback" in case(shop, capsys, transaction_id)
-    assert run(shop, "inbox", "retry", str(entry)) == 0
+    assert shop.ops("inbox", "retry", str(entry)) == 0
 
 
 def test_a_case_is_found_by_its_receipt_and_its_reference(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
@@ -169,19 +140,19 @@ def test_a_case_is_found_by_its_receipt_and_its_reference(shop: Shop, capsys: py
     entry = str(shop.row("SELECT id FROM callback_inbox")["id"])
     written = (receipt, receipt.lower(), "INV00042", CUSTOMER, "0708 374 149", "+254708374149")
     for clue in (*written, invoice, checkout_id, entry, f" {transaction_id.upper()} "):
-        assert run(shop, "case", clue) == 0
+        assert shop.ops("case", clue) == 0
         assert transaction_id in capsys.readouterr().out
-    assert run(shop, "case", "NOSUCHTHING") == 1
+    assert shop.ops("case", "NOSUCHTHING") == 1
 
 
 def test_what_waits_for_a_person_is_listed_and_explained(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     transaction_id = in_review(shop)
-    assert run(shop, "review", "list") == 0
+    assert shop.ops("review", "list") == 0
     told = capsys.readouterr().out
     assert "1 payment waits for a person" in told
     assert transaction_id in told
     assert "unknown_code" in told
-    assert run(shop, "case", transaction_id) == 0
+    assert shop.ops("case", transaction_id) == 0
     told = capsys.readouterr().out
     assert "Nobody has explained this code." in told
     assert f'python -m ops review pay {transaction_id} --receipt R --why "…"' in told
@@ -190,7 +161,7 @@ def test_what_waits_for_a_person_is_listed_and_explained(shop: Shop, capsys: pyt
 def test_an_operator_pays_what_the_statement_shows_and_the_invoice_goes_out(shop: Shop) -> None:
     transaction_id = in_review(shop)
     word = ("--receipt", "ue4js31rbv", "--why", "on the statement", "--who", "amina")
-    assert run(shop, "review", "pay", transaction_id, *word) == 0
+    assert shop.ops("review", "pay", transaction_id, *word) == 0
     shop.sweep()
     assert shop.status(transaction_id).body["mpesa_receipt_number"] == "UE4JS31RBV"
     assert len(shop.letters()) == 1
@@ -203,7 +174,7 @@ def test_a_receipt_that_pays_another_payment_pays_nothing_again(shop: Shop, caps
     receipt = shop.status(first).body["mpesa_receipt_number"]
     second = in_review(shop)
     for action in ("pay", "refunded"):
-        assert run(shop, "review", action, second, "--receipt", receipt, "--why", "I think so") == 1
+        assert shop.ops("review", action, second, "--receipt", receipt, "--why", "I think so") == 1
         assert f"{receipt} belongs to another payment: see `ops case {first}`" in capsys.readouterr().err
     assert shop.status(second).body["status"] == "under_review"
 
@@ -211,15 +182,15 @@ def test_a_receipt_that_pays_another_payment_pays_nothing_again(shop: Shop, caps
 def test_money_goes_back_once_and_under_a_receipt_of_its_own(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     first = paid(shop, "FIRST")
     receipt = shop.status(first).body["mpesa_receipt_number"]
-    assert run(shop, "review", "refunded", first, "--receipt", receipt.lower(), "--why", "sent back") == 1
+    assert shop.ops("review", "refunded", first, "--receipt", receipt.lower(), "--why", "sent back") == 1
     assert "the receipt of the money that came in" in capsys.readouterr().err
     assert shop.status(first).body["status"] == "paid"
-    assert run(shop, "review", "refunded", first, "--receipt", "UE5AA11BBC", "--why", "sent back") == 0
-    assert run(shop, "review", "refunded", first, "--receipt", "UE5AA11BBD", "--why", "sent back") == 1
+    assert shop.ops("review", "refunded", first, "--receipt", "UE5AA11BBC", "--why", "sent back") == 0
+    assert shop.ops("review", "refunded", first, "--receipt", "UE5AA11BBD", "--why", "sent back") == 1
     assert "is REFUNDED and no longer in review" in capsys.readouterr().err
     second = in_review(shop)
     for action in ("pay", "refunded"):
-        assert run(shop, "review", action, second, "--receipt", "UE5AA11BBC", "--why", "sent back") == 1
+        assert shop.ops("review", action, second, "--receipt", "UE5AA11BBC", "--why", "sent back") == 1
         assert f"belongs to another payment: see `ops case {first}`" in capsys.readouterr().err
     assert shop.payment(first)["refund_receipt"] == "UE5AA11BBC"
 
@@ -230,16 +201,16 @@ def test_what_two_operators_say_at_once_is_done_once(shop: Shop) -> None:
     orders = [("pay", first, "UE4JS31RBV"), ("pay", first, "UE4JS31RBW"), ("fail", first, None)]
     orders += [("refunded", first, "UE5AA11BBC"), ("refunded", second, "UE5AA11BBC")] * 2
     with ThreadPoolExecutor(max_workers=len(orders)) as pool:
-        ended = list(pool.map(lambda who: _said(shop, f"operator{who}", *orders[who]), range(len(orders))))
+        ended = list(pool.map(lambda who: said(shop, f"operator{who}", *orders[who]), range(len(orders))))
     audit = shop.rows("SELECT * FROM audit_log WHERE event LIKE 'Operator%' AND from_status <> to_status")
     assert ended.count(0) == len(audit)
     assert len([row for row in audit if row["said"] == "UE5AA11BBC"]) == 1
     assert shop.payment(first)["status"] != "REVIEW"
 
 
-def _said(shop: Shop, who: str, action: str, transaction_id: str, receipt: str | None) -> int:
+def said(shop: Shop, who: str, action: str, transaction_id: str, receipt: str | None) -> int:
     named = ("--receipt", receipt) if receipt else ()
-    return run(shop, "review", action, transaction_id, *named, "--why", "on the statement", "--who", who)
+    return shop.ops("review", action, transaction_id, *named, "--why", "on the statement", "--who", who)
 
 
 @pytest.mark.parametrize("fault", ["cut after it was done", "cut before it arrives"])
@@ -268,29 +239,12 @@ def test_an_operators_word_whose_commit_was_not_answered_is_looked_up(
     assert len(shop.rows("SELECT id FROM audit_log WHERE event = 'OperatorPaid' AND from_status <> to_status")) == 1
 
 
-def test_an_operator_fails_what_never_came(shop: Shop) -> None:
-    transaction_id = in_review(shop)
-    assert run(shop, "review", "fail", transaction_id, "--why", "not on the statement") == 0
-    assert shop.status(transaction_id).body["status"] == "failed"
-
-
-@pytest.mark.parametrize("put", [in_review, paid])
-def test_an_operator_records_a_refund_from_review_and_from_paid(shop: Shop, put: Callable[[Shop], str]) -> None:
-    transaction_id = put(shop)
-    assert run(shop, "review", "refunded", transaction_id, "--receipt", "UE5AA11BBC", "--why", "sent back") == 0
-    assert shop.status(transaction_id).body["status"] == "refunded"
-    assert shop.payment(transaction_id)["refund_receipt"] == "UE5AA11BBC"
-
-
 def test_a_refund_without_a_confirmation_gets_no_receipt_later(shop: Shop) -> None:
     shop.simulator.client.script(CUSTOMER, "pay", after_s=0, callback_amount_told=7)
-    asked = shop.pay().body
-    delivered = shop.simulator.client.wait_for_callback(asked["checkout_request_id"])
-    transaction_id = asked["transaction_id"]
-    assert run(shop, "review", "refunded", transaction_id, "--receipt", "UE5AA11BBC", "--why", "sent back") == 0
-    right = delivered["callbacks"][0]["body"].replace('"Value":7}', '"Value":1500}').encode()
+    transaction_id = shop.called_back()
+    assert shop.ops("review", "refunded", transaction_id, "--receipt", "UE5AA11BBC", "--why", "sent back") == 0
     for _ in range(2):
-        shop.call("callback", "POST", shop.callback_path(transaction_id), raw=right)
+        shop.calls_back(transaction_id)
     assert shop.outcomes(transaction_id) == ["to_review", "noted", "noted"]
     assert shop.rows("SELECT id FROM payment_confirmations") == []
 
@@ -299,12 +253,10 @@ def test_what_a_person_failed_is_not_held_for_a_query_any_more(shop: Shop) -> No
     shop.simulator.client.script(
         CUSTOMER, "pay", after_s=0, callback_count=1, query_result={"code": 1032, "desc": "Request cancelled by user"}
     )
-    asked = shop.pay(amount=30_000).body
-    shop.simulator.client.wait_for_callback(asked["checkout_request_id"])
+    transaction_id = shop.called_back(amount=30_000)
     shop.sweep()
-    transaction_id = asked["transaction_id"]
     assert shop.status(transaction_id).body["status"] == "under_review"
-    assert run(shop, "review", "fail", transaction_id, "--why", "not on the statement") == 0
+    assert shop.ops("review", "fail", transaction_id, "--why", "not on the statement") == 0
     shop.age(3 * 3600)
     shop.sweep()
     told = shop.status(transaction_id).body
@@ -313,30 +265,19 @@ def test_what_a_person_failed_is_not_held_for_a_query_any_more(shop: Shop) -> No
 
 def test_review_changes_nothing_that_is_not_in_review(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     transaction_id = paid(shop)
-    assert run(shop, "review", "fail", transaction_id, "--why", "mistaken") == 1
-    assert run(shop, "review", "pay", transaction_id, "--receipt", "UE5AA11BBC", "--why", "mistaken") == 1
+    assert shop.ops("review", "fail", transaction_id, "--why", "mistaken") == 1
+    assert shop.ops("review", "pay", transaction_id, "--receipt", "UE5AA11BBC", "--why", "mistaken") == 1
     assert "PAID" in capsys.readouterr().err
     assert shop.status(transaction_id).body["status"] == "paid"
-
-
-def test_a_large_payment_that_is_judged_again_still_waits_for_its_query(shop: Shop) -> None:
-    shop.simulator.client.script(CUSTOMER, "pay", after_s=0)
-    asked = shop.pay(amount=20_001).body
-    shop.simulator.client.wait_for_callback(asked["checkout_request_id"])
-    entry = str(shop.row("SELECT id FROM callback_inbox")["id"])
-    assert run(shop, "inbox", "retry", entry) == 0
-    assert shop.status(asked["transaction_id"]).body["status"] == "pending"
 
 
 @pytest.mark.parametrize(("threshold", "becomes"), [("20000", "pending"), ("250000", "paid")])
 def test_what_is_large_is_read_from_the_functions_own_setting(shop: Shop, threshold: str, becomes: str) -> None:
     shop.history_is_made_up = True
-    shop.simulator.client.script(CUSTOMER, "pay", after_s=0)
-    asked = shop.pay(amount=20_001).body
-    shop.simulator.client.wait_for_callback(asked["checkout_request_id"])
+    transaction_id = shop.settled(amount=20_001)
     entry = str(shop.row("SELECT id FROM callback_inbox")["id"])
     assert main(["inbox", "retry", entry], {**os.environ, "CONFIRM_ABOVE_KES": threshold}) == 0
-    assert shop.status(asked["transaction_id"]).body["status"] == becomes
+    assert shop.status(transaction_id).body["status"] == becomes
 
 
 def test_a_callback_that_is_judged_again_is_audited_with_who_and_why(
@@ -344,7 +285,7 @@ def test_a_callback_that_is_judged_again_is_audited_with_who_and_why(
 ) -> None:
     transaction_id = paid(shop)
     entry = str(shop.row("SELECT id FROM callback_inbox")["id"])
-    assert run(shop, "inbox", "retry", entry, "--who", "amina", "--why", "the customer asked") == 0
+    assert shop.ops("inbox", "retry", entry, "--who", "amina", "--why", "the customer asked") == 0
     audit = shop.rows("SELECT actor, reason, outcome, from_status, to_status FROM audit_log ORDER BY id")[-1]
     assert audit == {
         "actor": "operator amina", "reason": "the customer asked", "outcome": "repeated",
@@ -365,17 +306,17 @@ def test_the_whole_inbox_judged_again_changes_nothing(shop: Shop) -> None:
         ("254700000004", {"code": "7777", "desc": "new"}, {}),
     ):
         client.script(phone, outcome, after_s=0, **knobs)
-        asked = shop.pay(phone_number=phone, account_reference=f"N{phone[-4:]}").body
-        client.wait_for_callback(asked["checkout_request_id"], count=1 + ("paid_later_s" in knobs))
+        count = 1 + ("paid_later_s" in knobs)
+        shop.called_back(phone_number=phone, account_reference=f"N{phone[-4:]}", count=count)
     believed = shop.row("SELECT transaction_id FROM callback_inbox WHERE outcome = 'to_review' ORDER BY id LIMIT 1")
-    assert run(shop, "review", "fail", str(believed["transaction_id"]), "--why", "not on the statement") == 0
+    assert shop.ops("review", "fail", str(believed["transaction_id"]), "--why", "not on the statement") == 0
     client.behave(query_limit_per_minute=0)
     shop.sweep()
     before, mailed = [shop.rows(kept) for kept in BOOKS], client.mail()
     entries = shop.rows("SELECT id, outcome FROM callback_inbox ORDER BY received_at")
     assert {entry["outcome"] for entry in entries} >= {"paid", "paid_late", "declined", "to_review"}
     for entry in [*reversed(entries), *entries]:
-        assert run(shop, "inbox", "retry", str(entry["id"])) == 0
+        assert shop.ops("inbox", "retry", str(entry["id"])) == 0
     assert [shop.rows(kept) for kept in BOOKS] == before
     shop.sweep()
     assert client.mail() == mailed
@@ -393,18 +334,15 @@ BOOKS = (
 def test_an_entry_that_cannot_be_judged_does_not_hold_up_the_others(
     shop: Shop, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for phone, reference in ((CUSTOMER, "FIRST"), ("254722000000", "SECOND")):
-        shop.simulator.client.script(phone, "pay", after_s=0)
-        shop.simulator.client.wait_for_callback(
-            shop.pay(phone_number=phone, account_reference=reference).body["checkout_request_id"]
-        )
+    for phone in (CUSTOMER, OTHER_CUSTOMER):
+        shop.settled(phone_number=phone)
     first, second = shop.rows("UPDATE callback_inbox SET outcome = 'dead_letter' RETURNING id, received_at")
     broken = str(min(first, second, key=lambda row: row["received_at"])["id"])
     judge = settlement.judge
     monkeypatch.setattr(
         settlement, "judge", lambda gateway, entry, *rest: 1 // (entry.id != broken) and judge(gateway, entry, *rest)
     )
-    assert run(shop, "inbox", "retry") == 1
+    assert shop.ops("inbox", "retry") == 1
     told = capsys.readouterr().out
     assert f"{broken}: failed, the sweep tries again (ZeroDivisionError" in told
     assert "1 judged again, 1 failed" in told
@@ -417,7 +355,7 @@ def test_an_entry_that_cannot_be_judged_does_not_hold_up_the_others(
 @pytest.mark.parametrize("words", [["inbox", "retry", "nonsense"], ["inbox", "retry"], ["inbox", "retry", "--held"]])
 def test_there_may_be_nothing_to_judge_again(shop: Shop, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     paid(shop)
-    assert run(shop, *words) == 1
+    assert shop.ops(*words) == 1
     assert ("there is no entry nonsense" if "nonsense" in words else "nothing to judge") in capsys.readouterr().err
 
 
@@ -433,7 +371,7 @@ def test_a_long_list_of_callbacks_shows_the_newest_and_counts_all(
         FROM generate_series(1, 205) n RETURNING id
         """
     )
-    assert run(shop, "inbox", "list") == 0
+    assert shop.ops("inbox", "list") == 0
     told = capsys.readouterr().out
     assert "205 callbacks wait or could not be judged; these are the newest 200" in told
     assert "names receipt UE1\n" in told
@@ -443,14 +381,14 @@ def test_a_long_list_of_callbacks_shows_the_newest_and_counts_all(
 def test_a_dead_letter_is_listed_and_judged_again(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     transaction_id = paid(shop)
     entry = shop.row("UPDATE callback_inbox SET outcome = 'dead_letter', last_error = 'x' RETURNING id")["id"]
-    assert run(shop, "inbox", "list") == 0
+    assert shop.ops("inbox", "list") == 0
     told = capsys.readouterr().out
     assert str(entry) in told
     assert "dead_letter" in told
-    assert run(shop, "inbox", "retry") == 0
+    assert shop.ops("inbox", "retry") == 0
     assert shop.outcomes(transaction_id) == ["repeated"]
-    assert run(shop, "inbox", "retry", str(entry)) == 0
-    assert run(shop, "inbox", "retry") == 1
+    assert shop.ops("inbox", "retry", str(entry)) == 0
+    assert shop.ops("inbox", "retry") == 1
 
 
 def test_paid_payments_without_a_receipt_are_listed(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
@@ -459,17 +397,13 @@ def test_paid_payments_without_a_receipt_are_listed(shop: Shop, capsys: pytest.C
     shop.age(25)
     shop.sweep()
     assert shop.status(transaction_id).body["status"] == "paid"
-    assert run(shop, "receipts", "missing") == 0
+    assert shop.ops("receipts", "missing") == 0
     assert transaction_id in capsys.readouterr().out
 
 
 def test_the_callback_secret_is_printed_before_credentials_are_rotated(capsys: pytest.CaptureFixture[str]) -> None:
-    assert (
-        main(
-            ["callback-secret"], {"MPESA_ENV": "sandbox", "MPESA_PASSKEY": "p" * 64, "MPESA_CONSUMER_SECRET": "s" * 20}
-        )
-        == 0
-    )
+    credentials = {"MPESA_ENV": "sandbox", "MPESA_PASSKEY": "p" * 64, "MPESA_CONSUMER_SECRET": "s" * 20}
+    assert main(["callback-secret"], credentials) == 0
     derived = capsys.readouterr().out.strip()
     assert len(derived) == 64
     assert main(["callback-secret"], {"CALLBACK_SECRET": "c" * 40}) == 0
@@ -527,9 +461,9 @@ def test_a_command_without_a_database_says_what_is_missing(capsys: pytest.Captur
 def test_every_decision_is_taken_again_from_the_evidence(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     paid(shop)
     second = in_review(shop)
-    run(shop, "review", "fail", second, "--why", "not on the statement")
+    shop.ops("review", "fail", second, "--why", "not on the statement")
     capsys.readouterr()
-    assert run(shop, "replay") == 0
+    assert shop.ops("replay") == 0
     assert "5 decisions taken again, 0 differences" in capsys.readouterr().out
 
 
@@ -539,19 +473,19 @@ def test_ids_that_a_repeated_failure_taught_are_replayed(shop: Shop) -> None:
     transaction_id = shop.pay().body["transaction_id"]
     shop.age(16 * 60)
     shop.sweep()
-    run(shop, "review", "fail", transaction_id, "--why", "not on the statement")
+    shop.ops("review", "fail", transaction_id, "--why", "not on the statement")
     for number, code in ((1, 1037), (2, 0), (1, 1037)):
         body = bodies.callback(f"0000-0000-0000-{number}", f"ws_CO_{number}", code, "told by a test", None)
-        assert shop.call("callback", "POST", shop.callback_path(transaction_id), raw=body).status == 200
+        assert shop.calls_back(transaction_id, raw=body).status == 200
     assert shop.outcomes(transaction_id) == ["repeated", "to_review", "noted"]
-    assert run(shop, "replay") == 0
+    assert shop.ops("replay") == 0
 
 
 def test_changed_bytes_and_changed_books_show_in_the_replay(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     shop.history_is_made_up = True
     transaction_id = paid(shop)
     shop.overwrite("UPDATE callback_inbox SET body = replace(encode(body, 'escape'), '1500', '1400')::bytea")
-    assert run(shop, "replay") == 1
+    assert shop.ops("replay") == 1
     told = capsys.readouterr().out
     assert f"DIFFERS  {transaction_id}" in told
     assert "gave paid, PAID; now it gives to_review, REVIEW" in told

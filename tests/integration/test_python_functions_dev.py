@@ -176,7 +176,7 @@ def test_an_interpreter_without_the_runtime_client_is_told_what_to_install(tmp_p
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=800,
     )
 
     assert ended.returncode != 0

@@ -11,10 +11,11 @@ import pytest
 from dev.build import LARGEST_UNPACKED_MB, LARGEST_ZIP_MB, built_functions
 from dev.deployed_function import DeployedFunction, http_event
 from dev.postgres import EmbeddedPostgres
-from ops.verify import broken_invariants
 from shared.database import Database
 from shared.mail.templating import FILES
 from simulator import Simulator
+from tests.fixtures.database import broken_invariants
+from tests.fixtures.shop import RECEIPT, callback_about
 
 FUNCTIONS = ["callback", "invoice", "status", "stkpush", "sweep"]
 
@@ -93,25 +94,16 @@ def test_unpacked_functions_take_a_payment_all_the_way_into_postgresql(
     order = {"phone_number": phone, "amount": 10, "account_reference": "DEPLOYED", "customer_email": address}
     asked = invoke("stkpush", "POST", "/api/pay/stkpush", order)
     [pushed] = simulator.client.payments()
-    told = {
-        "MerchantRequestID": pushed["merchant_request_id"],
-        "CheckoutRequestID": pushed["checkout_request_id"],
-        "ResultCode": 0,
-        "ResultDesc": "The service request is processed successfully.",
-        "CallbackMetadata": {
-            "Item": [{"Name": "Amount", "Value": 10}, {"Name": "MpesaReceiptNumber", "Value": "UE4JS31RBV"}]
-        },
-    }
     path = urlsplit(pushed["callback_url"]).path
-    assert invoke("callback", "POST", path, {"Body": {"stkCallback": told}})["ResultCode"] == 0
+    assert invoke("callback", "POST", path, json.loads(callback_about(pushed)))["ResultCode"] == 0
     paid = invoke("status", "GET", f"/api/pay/status/{asked['transaction_id']}")
-    assert (paid["status"], paid["mpesa_receipt_number"]) == ("paid", "UE4JS31RBV")
+    assert (paid["status"], paid["mpesa_receipt_number"]) == ("paid", RECEIPT)
     invoke("sweep", "POST", "/.netlify/functions/sweep", {})
     letter = simulator.client.wait_for_mail(address)
     assert letter["via"] == "sendgrid"
-    assert "UE4JS31RBV" in letter["html"]
-    assert "UE4JS31RBV" in letter["text"]
+    assert RECEIPT in letter["html"]
+    assert RECEIPT in letter["text"]
     with database.transaction() as tx:
-        assert len(tx.rows("SELECT id FROM payment_confirmations WHERE mpesa_receipt_number = 'UE4JS31RBV'")) == 1
+        assert len(tx.rows("SELECT id FROM payment_confirmations WHERE mpesa_receipt_number IS NOT NULL")) == 1
     database.close()
     assert broken_invariants(database_url) == []

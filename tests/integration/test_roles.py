@@ -17,7 +17,7 @@ from ops.__main__ import main as ops
 from shared import collaborators
 from shared.database import ConstraintBroken, Database, DatabaseError
 from tests.fixtures.database import FUNCTIONS, fresh_database, outside_of_transactions
-from tests.fixtures.shop import CUSTOMER, Shop
+from tests.fixtures.shop import Shop
 
 NOT_ALLOWED = "42501"
 EVIDENCE = (
@@ -92,9 +92,7 @@ CHANGES = (
 @pytest.fixture
 def with_history(shop: Shop) -> Shop:
     """Somebody has paid."""
-    shop.simulator.client.script(CUSTOMER, "pay", after_s=0)
-    asked = shop.pay().body
-    shop.simulator.client.wait_for_callback(asked["checkout_request_id"])
+    shop.settled()
     shop.sweep()
     return shop
 

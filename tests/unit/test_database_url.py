@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from subprocess import run
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -136,8 +133,3 @@ def test_no_error_ever_shows_a_piece_of_the_password(before: str, after: str, fo
 )
 def test_names_become_numbers_only_where_they_are_parameters(sql: str, statement: str, names: tuple[str, ...]) -> None:
     assert numbered(sql) == (statement, names)
-
-
-def test_importing_the_library_imports_no_driver() -> None:
-    code = "import sys, shared.database; print([m for m in ('pg8000', 'ssl', 'scramp') if m in sys.modules])"
-    assert run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

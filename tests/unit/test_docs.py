@@ -1,7 +1,8 @@
-"""Links between our own pages lead to a heading that exists; files and commands that a page names exist too."""
+"""What our own pages name exists: links, files, commands, tests; and what is printed from the code is current."""
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from importlib.util import find_spec
@@ -9,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from dev import print_docs
+from dev.proofs_page import LABELS, PROOFS
 from ops.__main__ import main
+from ops.verify import INVARIANTS, read_invariants
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("netlify/plugins/**/*.md")])
@@ -74,3 +78,32 @@ def test_a_decision_has_at_most_40_lines_and_says_what_was_rejected(page: Path) 
     text = page.read_text("utf-8")
     assert len(text.splitlines()) <= 40
     assert "Rejected" in text
+
+
+@pytest.mark.parametrize("name", print_docs.PAGES)
+def test_a_printed_page_is_current(name: str) -> None:
+    assert (print_docs.DOCS / name).read_text("utf-8") == print_docs.PAGES[name](), "run: python -m dev.print_docs"
+
+
+# The proofs page ------------------------------------------------------------------------------------------------------
+
+PROOFS_PAGE = (PROOFS / "README.md").read_text("utf-8")
+WRITTEN = "\n".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+
+
+def test_every_test_that_the_page_names_exists() -> None:
+    named = set(re.findall(r"`(test_\w+)`", PROOFS_PAGE))
+    assert len(named) > 30
+    assert sorted(name for name in named if f"def {name}(" not in WRITTEN) == []
+
+
+def test_the_page_names_every_invariant_and_no_other() -> None:
+    (named,) = re.findall(r"on one snapshot: (.+?)\. An operator", PROOFS_PAGE, re.DOTALL)
+    assert re.findall(r"`(\w+)`", named) == [name for name, _, _ in read_invariants(INVARIANTS.read_text("utf-8"))]
+
+
+def test_every_figure_of_the_page_is_of_a_test_or_a_command_that_exists() -> None:
+    kept = [*LABELS, *json.loads((PROOFS / "figures.json").read_text("utf-8"))]
+    named = {re.split(r"[\[ ]", key)[0] for key in kept if key.startswith("test_")}
+    assert sorted(name for name in named if f"def {name}(" not in WRITTEN) == []
+    assert {key for key in kept if not key.startswith("test_")} == {"make mutation", "make planted-bugs"}

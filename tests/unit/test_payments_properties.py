@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -39,7 +40,6 @@ from shared.payments import (
     UnknownCode,
     decide,
 )
-from tests.fixtures.events import every_event
 
 NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 THRESHOLD_KES = Decimal(20_000)
@@ -146,16 +146,12 @@ def test_nobody_is_paid_without_evidence_of_the_exact_amount(
 
 
 @given(payments(), events(), circumstances)
-def test_a_review_has_a_reason_and_nothing_else_has_one(payment: Payment, event: Event, around: Circumstances) -> None:
+def test_a_review_has_a_reason_and_an_alert_and_nothing_else_has_a_reason(
+    payment: Payment, event: Event, around: Circumstances
+) -> None:
     decision = decide(payment, event, around)
     assert (decision.status is Status.REVIEW) == (decision.review_reason is not None)
-
-
-@given(payments(), events(), circumstances)
-def test_a_review_raises_an_alert(payment: Payment, event: Event, around: Circumstances) -> None:
-    decision = decide(payment, event, around)
-    if decision.status is Status.REVIEW and payment.status is not Status.REVIEW:
-        assert decision.alerts
+    assert decision.status is not Status.REVIEW or payment.status is Status.REVIEW or decision.alerts
 
 
 @given(payments(), events(), circumstances)
@@ -222,36 +218,20 @@ def histories(draw: st.DrawFn) -> tuple[Decimal, list[Event]]:
 
 
 @given(histories())
-@settings(max_examples=200)
-def test_whatever_happens_a_payment_is_confirmed_at_most_once(history: tuple[Decimal, list[Event]]) -> None:
+@settings(max_examples=300)
+def test_a_payment_is_confirmed_once_and_the_same_news_again_changes_nothing(
+    history: tuple[Decimal, list[Event]],
+) -> None:
     amount_kes, happened = history
     so_far = ordered(amount_kes)
     for event in happened:
         so_far = so_far.then(event)
         assert so_far.confirmations == (so_far.payment.status is Status.PAID or so_far.evidence is not None)
         assert so_far.confirmations <= 1
-
-
-@given(histories())
-@settings(max_examples=200)
-def test_a_large_amount_is_never_paid_by_a_callback_alone(history: tuple[Decimal, list[Event]]) -> None:
-    amount_kes, happened = history
-    so_far = ordered(amount_kes)
-    for event in happened:
-        so_far = so_far.then(event)
-    if amount_kes > THRESHOLD_KES and so_far.payment.status is Status.PAID:
-        assert so_far.evidence in (ConfirmedBy.QUERY, ConfirmedBy.OPERATOR)
-
-
-@given(histories(), st.data())
-@settings(max_examples=200)
-def test_the_same_news_again_changes_nothing_more(history: tuple[Decimal, list[Event]], data: st.DataObject) -> None:
-    amount_kes, happened = history
-    so_far = ordered(amount_kes)
-    for event in happened:
-        so_far = so_far.then(event)
         if not isinstance(event, PushAccepted | PushRefused | PushNotSent | PushUnanswered):  # there is one push
             assert so_far.then(event) == so_far
+    if amount_kes > THRESHOLD_KES and so_far.payment.status is Status.PAID:
+        assert so_far.evidence in (ConfirmedBy.QUERY, ConfirmedBy.OPERATOR)
 
 
 EVIDENCE: dict[str, Event] = {
@@ -262,8 +242,6 @@ EVIDENCE: dict[str, Event] = {
     "unknown code": UnknownCode(OURS),
     "silence": TimePassed(),
 }
-
-
 SMALL, LARGE = Decimal(1500), Decimal(50_000)
 
 
@@ -289,7 +267,7 @@ def test_callbacks_and_queries_of_one_payment_lead_to_the_same_end_in_any_order(
     amount_kes: Decimal, happened: tuple[str, ...]
 ) -> None:
     """After the push was answered; Daraja cannot be asked before. Silence is an hour of it."""
-    ends = set()
+    ends, receipt = set(), "UE00000001" if "confirmed" in happened else None
     for order in itertools.permutations(happened):
         so_far = ordered(amount_kes).then(EVIDENCE["accepted"])
         for name in order:
@@ -299,10 +277,8 @@ def test_callbacks_and_queries_of_one_payment_lead_to_the_same_end_in_any_order(
             so_far = so_far.then(event, NOON + timedelta(hours=2 if name == "silence" else 0))
         if so_far.payment.success_held:  # what the held callback says is judged again once a query has agreed
             so_far = so_far.then(Confirmed(OURS, amount_kes, "UE00000001"))
-        ends.add(
-            (so_far.payment.status, so_far.payment.receipt if "confirmed" in happened else None, so_far.confirmations)
-        )
-    assert ends == {(Status.PAID, "UE00000001" if "confirmed" in happened else None, 1)}
+        ends.add((so_far.payment.status, receipt and so_far.payment.receipt, so_far.confirmations))
+    assert ends == {(Status.PAID, receipt, 1)}
 
 
 @pytest.mark.parametrize("first", ["accepted", "confirmed", "failed", "unknown code"])
@@ -333,22 +309,39 @@ def test_the_database_allows_exactly_the_transitions_of_the_table(database: Data
     assert {(row["was"], row["now"]) for row in rows} == {(str(was), str(now)) for was, now in TRANSITIONS}
 
 
+def every_event(payment: Payment) -> Iterator[Event]:
+    """One of each event, fitting `payment` where it can fit: enough to draw every arrow."""
+    ids = payment.ids or Ids("0000-0000-0000-00001", "ws_CO_1")
+    yield PushAccepted(ids)
+    yield PushAccepted(Ids("0000-0000-0000-00002", "ws_CO_2"))
+    yield PushRefused()
+    yield PushNotSent()
+    yield PushUnanswered()
+    yield Confirmed(ids, payment.amount_kes, "UE00000001")
+    yield Confirmed(ids, payment.amount_kes + 1, "UE00000002")
+    yield Confirmed(ids, None, None)
+    yield Confirmed(None, payment.amount_kes, "UE00000003")
+    for becomes in (Status.FAILED, Status.CANCELLED, Status.EXPIRED):
+        yield Declined(ids, becomes)
+        yield QueryDeclined(becomes)
+    yield UnknownCode(ids)
+    yield QueryConfirmed()
+    yield TimePassed()
+    yield OperatorPaid("UE00000004")
+    yield OperatorFailed()
+    yield OperatorRefunded("UE00000002")
+
+
 def test_every_transition_of_the_table_is_reached_by_some_event() -> None:
     reached = set()
-    for status, reason, known, learnt, held, taken, duplicate, age in itertools.product(
-        Status,
-        [None, *ReviewReason],
-        (None, OURS),
-        (False, True),
-        (False, True),
-        (False, True),
-        (False, True),
-        (0, 4000),
+    yes_or_no = (False, True)
+    for status, reason, known, learnt, held, taken, duplicate, age_s in itertools.product(
+        Status, [None, *ReviewReason], (None, OURS), yes_or_no, yes_or_no, yes_or_no, yes_or_no, (0, 4000)
     ):
         if (status is Status.REVIEW) != (reason is not None):
             continue
         payment = Payment("a payment", status, Decimal(1500), NOON, known, learnt, reason, None, held)
-        around = Circumstances(NOON + timedelta(seconds=age), THRESHOLD_KES, False, taken, duplicate)
+        around = Circumstances(NOON + timedelta(seconds=age_s), THRESHOLD_KES, False, taken, duplicate)
         for event in every_event(payment):
             now = decide(payment, event, around).status
             if now is not status:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from shared.daraja.callback_reader import (
     CallbackFailure,
     CallbackIds,
+    CallbackRead,
     CallbackSuccess,
     CallbackUnknownCode,
     CallbackUnreadable,
@@ -53,62 +54,23 @@ def success(body: bytes) -> CallbackSuccess:
 # Which code it is -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("code", ["0", '"0"'])
-def test_success_is_the_integer_0_or_the_text_0(code: str) -> None:
-    assert success(callback(code)).description == "Said"
-    assert success(callback(code)).receipt == "TJ3MX6CLYC"
+CODES: list[tuple[type[CallbackRead], list[str]]] = [
+    (CallbackSuccess, ["0", '"0"']),
+    (CallbackUnknownCode, ["0.0", "0e0", "-0.0", "0.0e1", "0E+0", "0e-5", '"0.0"', '"00"', '"-0"', '"+0"', '"0x0"']),
+    (CallbackUnknownCode, ['"OK"', '"E0"', "10", "100000000000", '"success"']),
+    (CallbackUnreadable, ["false", "true", "null", "[]", "[0]", "{}", '""', '" 0"', '"0 "', '"0\\n"', '"\\u0660"']),
+    (CallbackUnreadable, ['"0\\u0000"', f'"{"9" * 51}"', "9" * 51]),
+]
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        "0.0",
-        "0e0",
-        "-0.0",
-        "0.0e1",
-        "0E+0",
-        "0e-5",
-        '"0.0"',
-        '"00"',
-        '"-0"',
-        '"+0"',
-        '"0x0"',
-        '"OK"',
-        '"E0"',
-        "10",
-        "100000000000",
-        '"success"',
-    ],
-)
-def test_nothing_that_resembles_0_is_success(code: str) -> None:
-    assert isinstance(read_callback(callback(code)), CallbackUnknownCode)
-
-
-@pytest.mark.parametrize(
-    "code",
-    [
-        "false",
-        "true",
-        "null",
-        "[]",
-        "[0]",
-        "{}",
-        '""',
-        '" 0"',
-        '"0 "',
-        '"0\\n"',
-        '"\\u0660"',
-        '"0\\u0000"',
-        f'"{"9" * 51}"',
-        "9" * 51,
-    ],
-)
-def test_what_is_no_code_is_unreadable(code: str) -> None:
-    assert isinstance(read_callback(callback(code)), CallbackUnreadable)
-
-
-def test_a_callback_without_a_code_is_unreadable() -> None:
-    assert isinstance(read_callback(callback().replace(b'"ResultCode":0,', b"")), CallbackUnreadable)
+@pytest.mark.parametrize(("means", "code"), [(means, code) for means, codes in CODES for code in codes], ids=str)
+def test_success_is_the_integer_0_or_the_text_0_and_nothing_that_resembles_it(
+    means: type[CallbackRead], code: str
+) -> None:
+    said = read_callback(callback(code))
+    assert type(said) is means
+    if not isinstance(said, CallbackUnreadable):
+        assert said.description == "Said"
 
 
 @pytest.mark.parametrize(("code", "text"), [("1032", "1032"), ('"1032"', "1032"), ('"SFC_IC0003"', "SFC_IC0003")])
@@ -128,135 +90,71 @@ def test_a_code_nobody_has_explained_stays_unknown(code: str) -> None:
 # What a success says --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("value", "amount_kes"),
-    [("1", "1"), ("10", "10"), ("1.0", "1"), ("1.00", "1"), ("1500.50", "1500.5"), ("1e3", "1000")],
-)
-def test_an_amount_is_a_json_number(value: str, amount_kes: str) -> None:
-    assert success(with_item("Amount", value)).amount_kes == Decimal(amount_kes)
+DATE = datetime(2025, 10, 3, 0, 4, 27, tzinfo=UTC)
+WITH_NULS, LONG = '"TJ3\\u0000"', f'"{"A" * 51}"'
+ITEMS_READ: list[tuple[str, str, object, list[str]]] = [
+    # an item, the field it becomes, and what is read of which values; None: it is as if it had not come
+    ("Amount", "amount_kes", Decimal(1), ["1", "1.0", "1.00"]),
+    ("Amount", "amount_kes", Decimal("1500.5"), ["1500.50"]),
+    ("Amount", "amount_kes", Decimal(1000), ["1e3"]),
+    ("Amount", "amount_kes", None, ['"10"', '"KES 10"', "true", "null", "[10]", "{}", "-10", "10.005", "100000000"]),
+    ("Amount", "amount_kes", None, ["1e30", "1e-30", "9" * 4000, f"10.{'0' * 34}1"]),
+    (
+        "MpesaReceiptNumber",
+        "receipt",
+        None,
+        ["12345", "null", "true", '""', '"  "', WITH_NULS, '"TJ3 MX6"', '"é"', LONG],
+    ),
+    ("TransactionDate", "transaction_date", DATE, ["20251003030427", '"20251003030427"', '"2025-10-03 03:04:27"']),
+    ("TransactionDate", "transaction_date", None, ["20251303030427", "20250230030427", "0", "-1", "true", "null"]),
+    ("TransactionDate", "transaction_date", None, ['"yesterday"', "2025100303042", "10000101000000", "1e9"]),
+    ("TransactionDate", "transaction_date", None, ["20251003030427e0"]),
+    ("PhoneNumber", "phone", "254708374149", ["254708374149", '"254708374149"']),
+    ("PhoneNumber", "phone", "254708***149", ['"254708***149"']),
+    ("PhoneNumber", "phone", None, ["null", "true", "-254", "254708374149e0", "[254708374149]", '"<b>"', "9" * 30]),
+    ("Balance", "balance_kes", Decimal(49), ["49.00"]),
+    ("Balance", "balance_kes", Decimal(0), ["0"]),
+    ("Balance", "balance_kes", None, ['"49"']),
+]
 
 
 @pytest.mark.parametrize(
-    "value",
-    ['"10"', '"KES 10"', "true", "null", "[10]", "{}", "-10", "10.005", "100000000", "1e30", "1e-30", "9" * 4000],
+    ("name", "field", "read", "value"),
+    [(name, field, read, value) for name, field, read, values in ITEMS_READ for value in values],
+    ids=lambda part: str(part)[:30],
 )
-def test_what_the_ledger_cannot_hold_exactly_is_no_amount_and_the_receipt_is_kept(value: str) -> None:
-    said = success(with_item("Amount", value))
-    assert said.amount_kes is None
-    assert said.receipt == "TJ3MX6CLYC"
+def test_an_item_is_read_exactly_or_is_none_and_the_receipt_is_kept(
+    name: str, field: str, read: object, value: str
+) -> None:
+    said = success(with_item(name, value))
+    assert getattr(said, field) == read
+    assert said.receipt == "TJ3MX6CLYC" or field == "receipt"
+    assert said.transaction_date is None or said.transaction_date.tzname() == "EAT"
 
 
 @pytest.mark.parametrize(
     ("value", "readable"),
-    [
-        ("1e50", True),
-        ("1e51", False),
-        (f"1.{'0' * 98}", True),
-        (f"1.{'0' * 99}", False),
-    ],
+    [("1e50", True), ("1e51", False), (f"1.{'0' * 98}", True), (f"1.{'0' * 99}", False)],
 )
 def test_a_number_may_have_51_digits_and_be_100_characters_long(value: str, readable: bool) -> None:
     assert isinstance(read_callback(with_item("Amount", value)), CallbackSuccess) is readable
 
 
-def test_a_digit_far_behind_the_point_is_not_lost() -> None:
-    assert success(with_item("Amount", "10.00000000000000000000000000000000001")).amount_kes is None
+NO_METADATA = ["", "null", "{}", '{"Item":null}', '{"Item":[]}', '{"Item":[{}]}', '{"Item":[{"Value":1}]}']
+NO_METADATA += ['{"Item":[{"Name":"Amount"},{"Name":7,"Value":1}]}', '{"Item":[{"Name":["Amount"],"Value":1}]}']
+OTHER_METADATA = ["[]", "7", '"x"', "true", '{"Item":{"Name":"Amount","Value":10}}', '{"Item":"x"}', '{"Item":[[]]}']
+OTHER_METADATA += ['{"Item":[null]}', '{"Item":["Amount"]}']
 
 
-@pytest.mark.parametrize(
-    "value", ["12345", "null", "true", '""', '"  "', '"TJ3\\u0000"', '"TJ3 MX6"', '"é"', f'"{"A" * 51}"']
-)
-def test_what_is_no_receipt_is_none(value: str) -> None:
-    assert success(with_item("MpesaReceiptNumber", value)).receipt is None
-
-
-@pytest.mark.parametrize("value", ["20251003030427", '"20251003030427"', '"2025-10-03 03:04:27"'])
-def test_the_transaction_date_is_nairobis(value: str) -> None:
-    said = success(with_item("TransactionDate", value)).transaction_date
-    assert said == datetime(2025, 10, 3, 0, 4, 27, tzinfo=UTC)
-    assert said.tzname() == "EAT"
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        "20251303030427",
-        "20250230030427",
-        "0",
-        "-1",
-        "true",
-        "null",
-        '"yesterday"',
-        "2025100303042",
-        "10000101000000",
-        "1e9",
-        "20251003030427e0",
-    ],
-)
-def test_what_is_no_date_is_none(value: str) -> None:
-    assert success(with_item("TransactionDate", value)).transaction_date is None
-
-
-@pytest.mark.parametrize(
-    ("value", "phone"),
-    [
-        ("254708374149", "254708374149"),
-        ('"254708374149"', "254708374149"),
-        ('"254708***149"', "254708***149"),
-        ("null", None),
-        ("true", None),
-        ("-254", None),
-        ("254708374149e0", None),
-        ("[254708374149]", None),
-        ('"<b>"', None),
-        ("9" * 30, None),
-    ],
-)
-def test_a_phone_number_may_be_masked_or_missing(value: str, phone: str | None) -> None:
-    assert success(with_item("PhoneNumber", value)).phone == phone
-
-
-@pytest.mark.parametrize(("value", "balance_kes"), [("49.00", Decimal(49)), ("0", Decimal(0)), ('"49"', None)])
-def test_a_balance_is_a_number_too(value: str, balance_kes: Decimal | None) -> None:
-    assert success(with_item("Balance", value)).balance_kes == balance_kes
-
-
-@pytest.mark.parametrize(
-    "metadata",
-    [
-        "",
-        ',"CallbackMetadata":null',
-        ',"CallbackMetadata":{}',
-        ',"CallbackMetadata":{"Item":null}',
-        ',"CallbackMetadata":{"Item":[]}',
-        ',"CallbackMetadata":{"Item":[{}]}',
-        ',"CallbackMetadata":{"Item":[{"Value":1}]}',
-        ',"CallbackMetadata":{"Item":[{"Name":"Amount"},{"Name":7,"Value":1}]}',
-        ',"CallbackMetadata":{"Item":[{"Name":["Amount"],"Value":1}]}',
-    ],
-)
-def test_a_success_without_metadata_is_a_success_that_says_nothing(metadata: str) -> None:
-    said = success(callback(items=None).replace(b'"ResultDesc":"Said"', b'"ResultDesc":"Said"' + metadata.encode()))
-    assert (said.amount_kes, said.receipt, said.transaction_date, said.phone) == (None, None, None, None)
-
-
-@pytest.mark.parametrize(
-    "metadata",
-    [
-        "[]",
-        "7",
-        '"x"',
-        "true",
-        '{"Item":{"Name":"Amount","Value":10}}',
-        '{"Item":"x"}',
-        '{"Item":[[]]}',
-        '{"Item":[null]}',
-        '{"Item":["Amount"]}',
-    ],
-)
-def test_metadata_of_another_form_is_unreadable(metadata: str) -> None:
-    body = callback(items=None).replace(b'"Said"', b'"Said","CallbackMetadata":' + metadata.encode())
-    assert isinstance(read_callback(body), CallbackUnreadable)
+@pytest.mark.parametrize("metadata", NO_METADATA + OTHER_METADATA)
+def test_a_success_may_have_no_metadata_but_none_of_another_form(metadata: str) -> None:
+    beside = f',"CallbackMetadata":{metadata}' if metadata else ""
+    said = read_callback(callback(items=None, desc='"Said"' + beside))
+    if metadata in OTHER_METADATA:
+        assert isinstance(said, CallbackUnreadable)
+    else:
+        assert isinstance(said, CallbackSuccess)
+        assert (said.amount_kes, said.receipt, said.transaction_date, said.phone) == (None, None, None, None)
 
 
 def test_an_item_that_says_two_things_is_unreadable_and_both_receipts_are_kept() -> None:
@@ -265,12 +163,9 @@ def test_an_item_that_says_two_things_is_unreadable_and_both_receipts_are_kept()
     assert receipts_seen(body) == ("TJ3MX6CLYC", "TJ3MX6CLYD")
 
 
-def test_an_item_without_a_name_hides_none_behind_it() -> None:
-    assert read_callback(callback(items=('{"Name":7,"Value":1}', *ITEMS))) == read_callback(callback())
-
-
-def test_an_item_that_says_one_thing_twice_is_read() -> None:
-    assert read_callback(callback(items=ITEMS * 2)) == read_callback(callback())
+def test_an_item_without_a_name_or_said_twice_alike_changes_nothing() -> None:
+    for items in (('{"Name":7,"Value":1}', *ITEMS), ITEMS * 2):
+        assert read_callback(callback(items=items)) == read_callback(callback())
 
 
 @pytest.mark.parametrize("twice", ["true", "1.0", '"1"', "null"])
@@ -300,96 +195,63 @@ def test_an_id_that_cannot_be_one_makes_it_unreadable(name: str, value: str) -> 
 # Bytes that are no callback -------------------------------------------------------------------------------------------
 
 DEEP = 200_000
-HOSTILE = {
-    "nothing": b"",
-    "white space": b" \n",
-    "no JSON": b"ResultCode=0",
-    "half a callback": callback()[:-3],
-    "two callbacks": callback() * 2,
-    "not UTF-8": b"\xff\xfe" + callback(),
-    "broken UTF-8 inside": callback(desc='"\u00e9"').replace("\u00e9".encode(), b"\xe9"),
-    "UTF-16": callback().decode().encode("utf-16"),
-    "UTF-32": callback().decode().encode("utf-32"),
-    "NULs": b"\x00" * 100,
-    "a NUL inside": callback(desc='"a\x00b"'),
-    "a list": b"[" + callback() + b"]",
-    "a number": b"0",
-    "a text": b'"0"',
-    "null": b"null",
-    "an empty object": b"{}",
-    "a Body that is null": b'{"Body":null}',
-    "a Body that is a list": b'{"Body":[{"stkCallback":{}}]}',
-    "a stkCallback that is a list": b'{"Body":{"stkCallback":[]}}',
-    "a stkCallback that is text": b'{"Body":{"stkCallback":"0"}}',
-    "an empty stkCallback": b'{"Body":{"stkCallback":{}}}',
-    "lists without end": b"[" * DEEP,
-    "deep lists": b"[" * DEEP + b"]" * DEEP,
-    "deep objects": b'{"a":' * DEEP,
-    "a deep extra": b'{"New":' + b"[" * 50_000 + b"]" * 50_000 + b"," + callback()[1:],
-    "a code twice": callback().replace(b'"ResultCode":0', b'"ResultCode":1032,"ResultCode":0'),
-    "a Body twice": callback()[:-1] + b',"Body":{}}',
-    "a key twice, once in escapes": callback().replace(b'"ResultCode":0', b'"ResultCode":1032,"Result\\u0043ode":0'),
-    "a name twice in an item": callback(items=('{"Name":"Amount","Value":1,"Value":10}',)),
-    "NaN": with_item("Amount", "NaN"),
-    "Infinity": with_item("Amount", "Infinity"),
-    "-Infinity": with_item("Balance", "-Infinity"),
-    "an integer of 5000 digits": with_item("Amount", "9" * 5000),
-    "an exponent no computer holds": with_item("Amount", "1e99999999999999999999"),
-    "an exponent no ledger holds": with_item("Amount", "1e999999"),
-    "a fraction of 5000 digits": with_item("Amount", "1." + "0" * 5000),
-    "a megabyte": callback(desc='"' + "a" * 1_000_000 + '"'),
+UNREADABLE: dict[str, list[bytes]] = {
+    "not JSON": [
+        *(b"", b" \n", b"ResultCode=0", callback()[:-3], callback() * 2, b"\x00" * 100, callback(desc='"a\x00b"')),
+        with_item("Amount", "9" * 5000),
+    ],
+    "not UTF-8": [
+        b"\xff\xfe" + callback(),
+        callback(desc='"\u00e9"').replace("\u00e9".encode(), b"\xe9"),
+        *(callback().decode().encode(encoding) for encoding in ("utf-16", "utf-32")),
+    ],
+    "longer than any message of Daraja's": [
+        *(b"[" * DEEP + b"]" * DEEP, b'{"a":' * DEEP, b"a" * (256 * 1024 + 1)),
+        callback(desc='"' + "a" * 1_000_000 + '"'),
+    ],
+    "nested too deeply": [b"[" * DEEP, b'{"New":' + b"[" * 50_000 + b"]" * 50_000 + b"," + callback()[1:]],
+    "not a JSON object": [b"[" + callback() + b"]", b"0", b'"0"', b"null"],
+    "Body is missing or not an object": [b"{}", b'{"Body":null}', b'{"Body":[{"stkCallback":{}}]}'],
+    "stkCallback is missing or not an object": [b'{"Body":{"stkCallback":[]}}', b'{"Body":{"stkCallback":"0"}}'],
+    "ResultCode is missing or no code": [
+        *(callback("null"), callback("254722000000"), callback('"payer-0722000000"')),
+        *(b'{"Body":{"stkCallback":{}}}', callback().replace(b'"ResultCode":0,', b"")),
+    ],
+    "MerchantRequestID is not an id": [callback(ids='"MerchantRequestID":7')],
+    "CheckoutRequestID is not an id": [callback(ids='"CheckoutRequestID":"a b"')],
+    "CallbackMetadata is not an object": [callback(items=None, desc='"Said","CallbackMetadata":[]')],
+    "CallbackMetadata's Item is not a list of objects": [callback(items=("7",))],
+    "CallbackMetadata says one thing in two ways": [callback(items=(*ITEMS, '{"Name":"Amount","Value":11}'))],
+    "a key stands twice in one object": [
+        callback().replace(b'"ResultCode":0', b'"ResultCode":1032,"ResultCode":0'),
+        callback().replace(b'"ResultCode":0', b'"ResultCode":1032,"Result\\u0043ode":0'),
+        callback()[:-1] + b',"Body":{}}',
+        callback(items=('{"Name":"Amount","Value":1,"Value":10}',)),
+    ],
+    "NaN or Infinity is not JSON": [
+        *(with_item("Amount", "NaN"), with_item("Amount", "Infinity"), with_item("Balance", "-Infinity"))
+    ],
+    "a number no computer can hold": [with_item("Amount", "1e99999999999999999999")],
+    "a number no ledger can hold": [
+        *(with_item("Amount", "1e51"), with_item("Amount", "1e999999"), with_item("Amount", "1." + "0" * 5000))
+    ],
 }
 
 
-@pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE.keys())
-def test_hostile_bytes_are_unreadable_and_nothing_worse(body: bytes) -> None:
-    said = read_callback(body)
-    assert isinstance(said, CallbackUnreadable)
-    assert said.reason
-    assert "254708374149" not in said.reason
+@pytest.mark.parametrize(
+    ("reason", "body"),
+    [(reason, body) for reason, bodies in UNREADABLE.items() for body in bodies],
+    ids=lambda part: ascii(part)[:40],
+)
+def test_hostile_bytes_are_unreadable_with_a_reason_in_our_words_and_nothing_worse(reason: str, body: bytes) -> None:
+    assert read_callback(body) == CallbackUnreadable(reason)
     receipts_seen(body)
 
 
-@pytest.mark.parametrize(
-    ("body", "reason"),
-    [
-        (b"a" * (256 * 1024 + 1), "longer than any message of Daraja's"),
-        (b"\xff", "not UTF-8"),
-        (b"[" * DEEP, "nested too deeply"),
-        (b"ResultCode=0", "not JSON"),
-        (with_item("Amount", "9" * 5000), "not JSON"),
-        (b"[]", "not a JSON object"),
-        (b"{}", "Body is missing or not an object"),
-        (b'{"Body":{"stkCallback":[]}}', "stkCallback is missing or not an object"),
-        (callback("null"), "ResultCode is missing or no code"),
-        (callback("254722000000"), "ResultCode is missing or no code"),
-        (callback('"payer-0722000000"'), "ResultCode is missing or no code"),
-        (callback(ids='"MerchantRequestID":7'), "MerchantRequestID is not an id"),
-        (callback(ids='"CheckoutRequestID":"a b"'), "CheckoutRequestID is not an id"),
-        (callback().replace(b'{"Item":', b'[{"Item":').replace(b"]}}}", b"]}]}}"), "CallbackMetadata is not an object"),
-        (
-            callback(items=("7",)),
-            "CallbackMetadata's Item is not a list of objects",
-        ),
-        (callback(items=(*ITEMS, '{"Name":"Amount","Value":11}')), "CallbackMetadata says one thing in two ways"),
-        (with_item("Amount", "1e99999999999999999999"), "a number no computer can hold"),
-        (with_item("Amount", "1e51"), "a number no ledger can hold"),
-        (with_item("Amount", "NaN"), "NaN or Infinity is not JSON"),
-        (b'{"Body":{},"Body":{}}', "a key stands twice in one object"),
-    ],
-)
-def test_why_it_is_unreadable_is_said_in_our_words(body: bytes, reason: str) -> None:
-    assert read_callback(body) == CallbackUnreadable(reason)
-
-
-def padded(length: int) -> bytes:
-    """A good callback of so many bytes."""
-    return callback() + b" " * (length - len(callback()))
-
-
 def test_256_kilobytes_are_read_and_one_byte_more_is_not() -> None:
-    assert read_callback(padded(256 * 1024)) == read_callback(callback())
-    assert isinstance(read_callback(padded(256 * 1024 + 1)), CallbackUnreadable)
+    longest = callback() + b" " * (256 * 1024 - len(callback()))
+    assert read_callback(longest) == read_callback(callback())
+    assert isinstance(read_callback(longest + b" "), CallbackUnreadable)
 
 
 def test_a_byte_order_mark_does_no_harm() -> None:
@@ -461,20 +323,25 @@ def test_receipts_seen_are_bounded_and_storable() -> None:
     assert all(re.fullmatch(r"[!-~]{1,50}", receipt) for receipt in seen)
 
 
+@pytest.mark.parametrize("cut", [0, 40])
+def test_the_receipt_of_a_c2b_confirmation_is_seen_too(cut: int) -> None:
+    """Where a shop has C2B addresses too, the same money is reported twice (Daraja portal, Customer To Business)."""
+    sample = (
+        b'{"TransactionType":"Pay Bill","TransID":"RKL51ZDR4F","TransTime":"20231121121325","TransAmount":"5.00",'
+        b'"BusinessShortCode":"600966","BillRefNumber":"Sample","MSISDN":"2547 ***** 126","FirstName":"NICHOLAS"}'
+    )
+    body = sample[: len(sample) - cut]
+    assert isinstance(read_callback(body), CallbackUnreadable)
+    assert receipts_seen(body) == ("RKL51ZDR4F",)
+
+
 # Whatever comes -------------------------------------------------------------------------------------------------------
 
 NAMES = ["Amount", "0", "MpesaReceiptNumber"]
 KEYS = ["Body", "stkCallback", "ResultCode", "CallbackMetadata", "Item", "Name", "Value", "CheckoutRequestID"]
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(NAMES),
-    lambda inner: (
-        st.lists(inner, max_size=4)
-        | st.dictionaries(
-            st.text() | st.sampled_from(KEYS),
-            inner,
-            max_size=4,
-        )
-    ),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text() | st.sampled_from(KEYS), inner, max_size=4),
     max_leaves=20,
 )
 READ = (CallbackSuccess, CallbackFailure, CallbackUnknownCode, CallbackUnreadable)
@@ -488,11 +355,8 @@ def test_no_bytes_make_it_raise(body: bytes) -> None:
 
 @given(ANYTHING)
 def test_no_json_makes_it_raise(value: Any) -> None:
-    for body in (
-        value,
-        {"Body": {"stkCallback": value}},
-        {"Body": {"stkCallback": {"ResultCode": 0, "CallbackMetadata": value}}},
-    ):
+    success = {"ResultCode": 0, "CallbackMetadata": value}
+    for body in (value, {"Body": {"stkCallback": value}}, {"Body": {"stkCallback": success}}):
         sent = json.dumps(body).encode()
         assert isinstance(read_callback(sent), READ)
         receipts_seen(sent)
@@ -511,15 +375,3 @@ def test_whatever_stands_in_an_item_what_is_read_can_be_stored(value: Any, name:
         assert said.receipt is None or re.fullmatch(r"[!-~]{1,50}", said.receipt)
         assert said.phone is None or len(said.phone) <= 20
         assert said.transaction_date is None or said.transaction_date.tzinfo is not None
-
-
-@pytest.mark.parametrize("cut", [0, 40])
-def test_the_receipt_of_a_c2b_confirmation_is_seen_too(cut: int) -> None:
-    """Where a shop has C2B addresses too, the same money is reported twice (Daraja portal, Customer To Business)."""
-    sample = (
-        b'{"TransactionType":"Pay Bill","TransID":"RKL51ZDR4F","TransTime":"20231121121325","TransAmount":"5.00",'
-        b'"BusinessShortCode":"600966","BillRefNumber":"Sample","MSISDN":"2547 ***** 126","FirstName":"NICHOLAS"}'
-    )
-    body = sample[: len(sample) - cut]
-    assert isinstance(read_callback(body), CallbackUnreadable)
-    assert receipts_seen(body) == ("RKL51ZDR4F",)

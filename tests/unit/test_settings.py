@@ -150,87 +150,55 @@ def test_the_address_of_the_database_is_the_one_of_this_moment(monkeypatch: pyte
         current_database_url()
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("MPESA_ENV", "Production"),
-        ("MPESA_ENV", "live"),
-        ("MPESA_CONSUMER_KEY", '"quoted-key"'),
-        ("MPESA_CONSUMER_KEY", "<your key>"),
-        ("MPESA_CONSUMER_KEY", "two words"),
-        ("MPESA_CONSUMER_SECRET", "abc"),
-        ("MPESA_CONSUMER_SECRET", "s\u00e9cret-value"),
-        ("MPESA_SHORTCODE", "1743"),
-        ("MPESA_SHORTCODE", "17437912"),
-        ("MPESA_SHORTCODE", "174 379"),
-        ("MPESA_SHORTCODE", "\u0661\u0667\u0664\u0663\u0667\u0669"),
-        ("MPESA_PASSKEY", "with a space"),
-        ("MPESA_PASSKEY", "'quoted'"),
-        ("MPESA_CALLBACK_URL", "shop.example/api/mpesa/callback"),
-        ("MPESA_CALLBACK_URL", "ftp://shop.example/callback"),
-        ("MPESA_CALLBACK_URL", "https://other.example/"),
-        ("MPESA_CALLBACK_URL", "https://shop.example/api/mpesa/callback/"),
-        ("MPESA_CALLBACK_URL", "https://shop.example/api/mpesa/callback?x=1"),
-        ("MPESA_CALLBACK_URL", "https://shop.example/api/mpesa/callback#x"),
-        ("MPESA_CALLBACK_URL", "https://user:pw@shop.example/callback"),
-        ("MPESA_CALLBACK_URL", "https://:pw@shop.example/callback"),
-        ("MPESA_CALLBACK_URL", "https://shop.example/a b/callback"),
-        ("MPESA_CALLBACK_URL", "https://shop.example:port/callback"),
-        ("MPESA_CALLBACK_URL", "https://<your-site>/callback"),
-        ("MPESA_CALLBACK_URL", "https://[shop.example/callback"),
-        ("DATABASE_URL", "mysql://lipa:s3cret-word@db.example/lipa"),
-        ("DATABASE_URL", "postgresql://lipa:s3cret-word@db.example:high/lipa"),
-        ("DATABASE_URL", "postgresql://lipa:s3cret-word@db.example/lipa?sslmode=s3cret-word"),
-        ("DATABASE_URL", "postgresql://lipa:s3cret-word@db.example/lipa?s3cret-word=1"),
-        ("DATABASE_URL", "s3cret-word"),
-        ("SENDGRID_API_KEY", "not-a-key-of-sendgrid"),
-        ("SENDGRID_API_KEY", "SG.with a space"),
-        ("INVOICE_EMAIL_FROM", "Shop <invoices@shop.example>"),
-        ("INVOICE_EMAIL_FROM", "invoices@localhost"),
-        ("INVOICE_EMAIL_REPLY_TO", "a@shop.example,b@shop.example"),
-        ("INVOICE_EMAIL_REPLY_TO", "a@shop.example\nBcc: b@shop.example"),
-        ("NETLIFY_DB_URL", "mysql://lipa:s3cret-word@db.example/lipa"),
-        ("MPESA_BASE_URL", "http://daraja.example"),
-        ("MPESA_BASE_URL", "daraja.example"),
-        ("MPESA_BASE_URL", "https://user:pw@daraja.example"),
-        ("SENDGRID_BASE_URL", "http://mail.example"),
-        ("MPESA_TRANSACTION_TYPE", "CustomerPaybillOnline"),
-        ("MPESA_PARTY_B", "till"),
-        ("CALLBACK_SECRET", "too-short"),
-        ("CALLBACK_SECRET", "a secret with spaces that is long enough to be one"),
-        ("CALLBACK_SECRET_PREVIOUS", "too-short"),
-        ("CONFIRM_ABOVE_KES", "-1"),
-        ("CONFIRM_ABOVE_KES", "20,000"),
-        ("CONFIRM_ABOVE_KES", "20000.50"),
-        ("CONFIRM_ABOVE_KES", "250001"),
-        ("CONFIRM_ABOVE_KES", "\u0662\u0660\u0660\u0660\u0660"),
-        ("MAX_PAYMENT_KES", "0"),
-        ("MAX_PAYMENT_KES", "250001"),
-        ("MAX_PHONE_KES_PER_DAY", "0"),
-        ("MAX_PHONE_KES_PER_DAY", "500001"),
-        ("MAX_SHOP_KES_PER_DAY", "0"),
-        ("MAX_SHOP_KES_PER_DAY", "1,000,000"),
-        ("PHONE_PUSHES_PER_HOUR", "0"),
-        ("PHONE_UNANSWERED_PUSHES", "none"),
-        ("ADDRESS_PUSHES_PER_HOUR", "-1"),
-        ("SHOP_PUSHES_PER_MINUTE", "100001"),
-        ("ALLOWED_ORIGINS", "*"),
-        ("ALLOWED_ORIGINS", "other.example"),
-        ("ALLOWED_ORIGINS", "https://shop.example/path"),
-        ("ALLOWED_ORIGINS", "https://shop.example,null"),
-        ("SMTP_URL", "http://mail.example"),
-        ("SMTP_URL", "smtp://user:s3cret-word@/"),
-        ("SHOP_NAME", "two\nlines"),
-        ("SHOP_ADDRESS", "x" * 201),
-        ("NOTICES", "on"),
-        ("NOTICES", "failed,paid"),
-        ("NOTICES", "off,failed"),
-        ("NOTICES", ","),
-        ("SHOP_KRA_PIN", "A12345678Z"),
-        ("SHOP_KRA_PIN", "1234567890A"),
-        ("SHOP_KRA_PIN", "P051\u0661234567X"),
+MALFORMED: dict[str, list[str]] = {
+    "MPESA_ENV": ["Production", "live"],
+    "MPESA_CONSUMER_KEY": ['"quoted-key"', "<your key>", "two words"],
+    "MPESA_CONSUMER_SECRET": ["abc", "s\u00e9cret-value"],
+    "MPESA_SHORTCODE": ["1743", "17437912", "174 379", "\u0661\u0667\u0664\u0663\u0667\u0669"],
+    "MPESA_PASSKEY": ["with a space", "'quoted'"],
+    "MPESA_CALLBACK_URL": [
+        "shop.example/api/mpesa/callback", "ftp://shop.example/callback", "https://other.example/",
+        "https://shop.example/api/mpesa/callback/", "https://shop.example/api/mpesa/callback?x=1",
+        "https://shop.example/api/mpesa/callback#x", "https://user:pw@shop.example/callback",
+        "https://:pw@shop.example/callback", "https://shop.example/a b/callback", "https://shop.example:port/callback",
+        "https://<your-site>/callback", "https://[shop.example/callback",
     ],
-)  # fmt: skip
+    "DATABASE_URL": [
+        "mysql://lipa:s3cret-word@db.example/lipa", "postgresql://lipa:s3cret-word@db.example:high/lipa",
+        "postgresql://lipa:s3cret-word@db.example/lipa?sslmode=s3cret-word",
+        "postgresql://lipa:s3cret-word@db.example/lipa?s3cret-word=1", "s3cret-word",
+    ],
+    "SENDGRID_API_KEY": ["not-a-key-of-sendgrid", "SG.with a space"],
+    "INVOICE_EMAIL_FROM": ["Shop <invoices@shop.example>", "invoices@localhost"],
+    "INVOICE_EMAIL_REPLY_TO": ["a@shop.example,b@shop.example", "a@shop.example\nBcc: b@shop.example"],
+    "NETLIFY_DB_URL": ["mysql://lipa:s3cret-word@db.example/lipa"],
+    "MPESA_BASE_URL": ["http://daraja.example", "daraja.example", "https://user:pw@daraja.example"],
+    "SENDGRID_BASE_URL": ["http://mail.example"],
+    "MPESA_TRANSACTION_TYPE": ["CustomerPaybillOnline"],
+    "MPESA_PARTY_B": ["till"],
+    "CALLBACK_SECRET": ["too-short", "a secret with spaces that is long enough to be one"],
+    "CALLBACK_SECRET_PREVIOUS": ["too-short"],
+    "CALLBACK_IP_MODE": ["on", "Flag", "enforced", "true"],
+    "AUDIT_SECRET": ["too-short", "a" * 20 + "," + "b" * 20],
+    "AUDIT_SECRET_PREVIOUS": [f"{'a' * 40},too-short"],
+    "CONFIRM_ABOVE_KES": ["-1", "20,000", "20000.50", "250001", "\u0662\u0660\u0660\u0660\u0660"],
+    "MAX_PAYMENT_KES": ["0", "250001"],
+    "MAX_PHONE_KES_PER_DAY": ["0", "500001"],
+    "MAX_SHOP_KES_PER_DAY": ["0", "1,000,000"],
+    "PHONE_PUSHES_PER_HOUR": ["0"],
+    "PHONE_UNANSWERED_PUSHES": ["none"],
+    "ADDRESS_PUSHES_PER_HOUR": ["-1"],
+    "SHOP_PUSHES_PER_MINUTE": ["100001"],
+    "ALLOWED_ORIGINS": ["*", "other.example", "https://shop.example/path", "https://shop.example,null"],
+    "SMTP_URL": ["http://mail.example", "smtp://user:s3cret-word@/"],
+    "SHOP_NAME": ["two\nlines"],
+    "SHOP_ADDRESS": ["x" * 201],
+    "NOTICES": ["on", "failed,paid", "off,failed", ","],
+    "SHOP_KRA_PIN": ["A12345678Z", "1234567890A", "P051\u0661234567X"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in MALFORMED.items() for value in values])
 def test_each_malformed_variable_is_named_and_its_value_never_shown(name: str, value: str) -> None:
     environ = {key: held for key, held in GUIDE.items() if not (name == "NETLIFY_DB_URL" and key == "DATABASE_URL")}
     found = problems(environ, **{name: value})
@@ -376,20 +344,6 @@ def test_audit_keys_of_before_come_after_the_one_that_signs() -> None:
     assert [key.secret for key in keys] == [ours, before, first]
     assert Receiving.from_environment({**GUIDE, "AUDIT_SECRET": ours}).audit.key.secret == ours
     assert ours not in repr(read(GUIDE, AUDIT_SECRET=ours))
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("AUDIT_SECRET", "too-short"),
-        ("AUDIT_SECRET", "a" * 20 + "," + "b" * 20),
-        ("AUDIT_SECRET_PREVIOUS", f"{'a' * 40},too-short"),
-    ],
-)
-def test_an_audit_secret_that_cannot_be_used_is_named(name: str, value: str) -> None:
-    with pytest.raises(Misconfigured, match=f"{name} must hold") as refused:
-        read(GUIDE, **{name: value})
-    assert value not in str(refused.value)
 
 
 def test_sendgrids_sandbox_is_for_sandboxes_and_for_sendgrid() -> None:
