@@ -58,7 +58,7 @@ class Shop:
         }
         self._database = Database(database_url)
         self.process = Process(self.environment)
-        self.process.run("from shared import sweeping; sweeping.SECONDS_BETWEEN_QUERIES['sandbox'] = 0.0")
+        self.process.run("from shared.query_schedule import BUDGETS, Budget; BUDGETS['sandbox'] = Budget(0.0)")
         self.orders = 0
         self.thorough = False
         """In the long form: every wrong value for every variable."""
@@ -150,7 +150,7 @@ class Shop:
                 "callback_inbox": ("next_try_at",),
                 "outbox": ("next_try_at", "created_at"),
                 "query_budget": ("next_slot_at",),
-                "sweeps": ("began_at", "looked_at"),
+                "sweeps": ("began_at", "looked_at", "asleep_until"),
                 "incidents": ("seen_at", "alerted_at", "since"),
             }.items():
                 for column in columns:

@@ -14,6 +14,7 @@ from shared.gateway.outbox import Dropped
 from shared.mail.mailer import ID_HEADER
 from tests.fixtures.shop import CUSTOMER, Shop, forget_collaborators
 
+pytestmark = pytest.mark.usefixtures("left_to_the_sweep")
 FAILS = 1037
 CANCELLED = 1032
 UNEXPLAINED = 7777

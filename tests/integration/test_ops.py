@@ -23,6 +23,7 @@ from tests.fixtures.database_proxy import Fault, Proxy
 from tests.fixtures.shop import CUSTOMER, Shop
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.usefixtures("left_to_the_sweep")
 
 
 def run(shop: Shop, *arguments: str) -> int:
