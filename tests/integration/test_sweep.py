@@ -399,7 +399,7 @@ def test_silence_alerts_after_15_minutes_and_is_reviewed_after_60(
     unhurried: Shop,
 ) -> None:
     shop = unhurried
-    transaction_id = pending(shop, outcome="pay", query=["still_processing"] * 3)
+    transaction_id = pending(shop, outcome="pay", query=["still_processing"] * 2)
     shop.age(14 * 60)
     shop.sweep()
     assert shop.alerts(transaction_id) == set()
