@@ -245,6 +245,31 @@ def test_first_those_waiting_for_confirmation_then_those_watched_then_the_oldest
     assert queries.take(Budget(0)) == Later(None)
 
 
+def test_slots_that_nobody_used_lately_may_be_used_at_once_where_the_budget_says_so(shop: Shop) -> None:
+    for phone in PHONES[:4]:
+        pending(shop, phone)
+    queries, budget = collaborators.collaborators().gateway.queries, Budget(20.0, saved_s=45.0)
+    shop.age(20)
+    assert isinstance(queries.take(budget), QueryDue)
+    shop.age(300)
+    taken = [isinstance(queries.take(budget), QueryDue) for _ in range(4)]
+    assert taken == [True, True, True, False], (
+        "of five minutes, 45 s are saved: two slots beside the one that is free now"
+    )
+
+
+def test_what_a_clock_that_was_ahead_wrote_holds_up_no_query_and_no_token(unhurried: Shop) -> None:
+    shop = unhurried
+    transaction_id = pending(shop, outcome="pay")
+    shop.overwrite(
+        "UPDATE access_tokens SET expires_at = now() + interval '3 days', leased_until = expires_at, token = 'x'"
+    )
+    shop.overwrite("INSERT INTO query_budget SELECT app, now() + interval '1 day' FROM access_tokens")
+    shop.age(20)
+    shop.sweep()
+    assert status(shop, transaction_id) == ("PAID", None)
+
+
 def test_a_429_holds_up_all_queries_for_a_minute(shop: Shop) -> None:
     first = pending(shop, PHONES[0], query=["spike_arrest_429"])
     second = pending(shop, PHONES[1])
