@@ -27,7 +27,7 @@ DAYS: Mapping[str, tuple[int, bool]] = {
 
 def page(measured: Mapping[str, Mapping[str, Any]]) -> str:
     rows = "\n".join(_row(name, day) for name, day in measured.items())
-    idle, full = measured["0"], measured["1,000"]
+    idle, full = measured["0"], list(measured.values())[-1]
     took = ", ".join(f"`{name}` {taken:g} ms" for name, taken in full["ms"].items())
     return TEXT.format(
         rows=rows,

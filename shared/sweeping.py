@@ -74,7 +74,7 @@ class Sweep:
             self._agenda = Agenda(self._agenda.due | {"alerts"}, had_stopped=True)
 
     def put_right(self) -> None:
-        """What a wrong clock or an old deploy left. Then everything is looked at: more may be due than the agenda said."""
+        """What a wrong clock or an old deploy left. Then more may be due than the agenda said."""
         self._step("putting_right", self._put_right)
 
     def _put_right(self) -> None:
