@@ -110,10 +110,10 @@ WHERE i.copies > 0
        OR NOT EXISTS (SELECT FROM outbox o WHERE o.kind = 'alert' AND o.topic = 'callback_flood'
                         AND o.transaction_id IS NOT DISTINCT FROM t.id));
 
--- silence_has_an_alert: nothing is open, nor held for a query after a failure, for over 15 minutes (and one sweep) without an alert
-SELECT t.id FROM transactions t
-WHERE (t.status IN ('INITIATED', 'PENDING', 'UNCERTAIN') AND t.created_at < now() - interval '20 minutes'
-       OR t.status IN ('FAILED', 'CANCELLED', 'EXPIRED') AND t.success_held_at < now() - interval '20 minutes')
+-- silence_has_an_alert: nothing was open, nor held for a query after a failure, for over 15 minutes at the last look without an alert
+SELECT t.id FROM transactions t, (SELECT least(began_at - interval '16 minutes', now() - interval '20 minutes') AS at FROM sweeps) seen
+WHERE (t.status IN ('INITIATED', 'PENDING', 'UNCERTAIN') AND t.created_at < seen.at
+       OR t.status IN ('FAILED', 'CANCELLED', 'EXPIRED') AND t.success_held_at < seen.at)
   AND NOT EXISTS (SELECT FROM outbox o WHERE o.transaction_id = t.id AND o.kind = 'alert');
 
 -- review_has_an_alert: a payment that waits for a person has an alert

@@ -226,6 +226,7 @@ CREATE UNIQUE INDEX outbox_sends_an_anchor_once ON outbox (anchor_id, topic) WHE
 CREATE UNIQUE INDEX outbox_tells_of_a_change_once ON outbox (transaction_id, tells_of) WHERE kind = 'notice';
 CREATE INDEX outbox_next_try_at ON outbox (next_try_at) WHERE next_try_at IS NOT NULL;
 CREATE INDEX outbox_failures_told ON outbox (created_at) WHERE kind = 'notice' AND topic = 'failed' AND tries > 0;
+CREATE INDEX outbox_waiting_of_a_payment ON outbox (transaction_id) WHERE next_try_at IS NOT NULL;
 CREATE INDEX outbox_invoices_of_a_payment ON outbox (transaction_id) WHERE kind = 'invoice';
 CREATE INDEX outbox_invoices_sent ON outbox (sent_at) WHERE kind = 'invoice' AND sent_at IS NOT NULL;
 CREATE INDEX outbox_invoices_unsent ON outbox (created_at) WHERE kind = 'invoice' AND sent_at IS NULL;
@@ -244,11 +245,12 @@ CREATE TABLE incidents (
     alerted_at timestamptz NOT NULL DEFAULT now()
 );
 
--- When a sweep last began, and when one last looked at the whole shop.
+-- When a sweep last got through all its steps, when one last looked at the whole shop, and until when they leave it alone.
 CREATE TABLE sweeps (
-    only_row  boolean PRIMARY KEY DEFAULT true CHECK (only_row),
-    began_at  timestamptz NOT NULL DEFAULT now(),
-    looked_at timestamptz
+    only_row     boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    began_at     timestamptz NOT NULL DEFAULT now(),
+    looked_at    timestamptz,
+    asleep_until timestamptz                                  -- by the process that sleeps; another one may look meanwhile
 );
 
 -- Every change of a payment: what, by whom, why. Free of personal data; rows are only ever added, each signed with a key
@@ -722,9 +724,9 @@ ALTER TABLE incidents ADD CONSTRAINT moments_are_real CHECK
          <= '2200-01-01 00:00+00') NOT VALID;
 ALTER TABLE incidents ADD CONSTRAINT texts_end CHECK (octet_length(topic) <= 1000) NOT VALID;
 ALTER TABLE sweeps ADD CONSTRAINT moments_are_real CHECK
-    (least(began_at, looked_at)
+    (least(began_at, looked_at, asleep_until)
          >= '2000-01-01 00:00+00'
-     AND greatest(began_at, looked_at)
+     AND greatest(began_at, looked_at, asleep_until)
          <= '2200-01-01 00:00+00') NOT VALID;
 ALTER TABLE audit_log ADD CONSTRAINT moments_are_real CHECK
     (at BETWEEN '2000-01-01 00:00+00' AND '2200-01-01 00:00+00') NOT VALID;

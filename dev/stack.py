@@ -159,6 +159,7 @@ class LocalStack:
             "INVOICE_EMAIL_FROM": "invoices@shop.example",
             "INVOICE_EMAIL_REPLY_TO": "support@shop.example",
             "SHOP_NAME": "Duka la Mfano",
+            "SWEEP_IDLE_MINUTES": "0",  # this database does not sleep
             "ALLOWED_ORIGINS": f"{self.site_url},http://localhost:{self.port}",
             **GENEROUS_LIMITS,
             **self._settings,

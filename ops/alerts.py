@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from ops.session import Commands, Session
 from ops.words import counted, eat
 from shared.database import Database, Row
+from shared.gateway.watch import HEARD_OF
 from shared.observability.alerts import TOPICS, UNKNOWN
 
 
@@ -23,16 +24,15 @@ def _alerts(session: Session, _: argparse.Namespace) -> int:
 
 
 def no_sweep(database: Database) -> str | None:
-    """What to say where no sweep has begun for ten minutes; None: one has."""
+    """What to say where no sweep has got through for ten minutes; None: one has, or said that it sleeps."""
     row = database.row(
-        """
-        SELECT (extract(epoch FROM now() - coalesce(s.began_at, i.stamped_at)) / 60)::int AS minutes
-        FROM installation i LEFT JOIN sweeps s ON true
-        """
+        f"""
+        SELECT (extract(epoch FROM now() - coalesce({HEARD_OF}, stamped_at)) / 60)::int AS minutes FROM installation
+        """  # noqa: S608
     )
     if row is None or row["minutes"] < 10:
         return None
-    return f"no sweep has begun for {row['minutes']} minutes. {TOPICS['sweep_stopped'].do_now}"
+    return f"no sweep has got through for {row['minutes']} minutes. {TOPICS['sweep_stopped'].do_now}"
 
 
 def lines(database: Database) -> Iterator[str]:
@@ -46,7 +46,7 @@ def lines(database: Database) -> Iterator[str]:
     )
     yield f"{counted(len(incidents), 'incident')} open now"
     for row in incidents:
-        topic = TOPICS.get(row["topic"], UNKNOWN)
+        topic = TOPICS.get(row["topic"].partition(":")[0], UNKNOWN)
         yield f"  {row['topic']} since {eat(row['since'])} EAT: {topic.says}"
         yield f"      {topic.do_now}"
     yield f"{counted(len(alerts), 'alert')} in the last 7 days"

@@ -18,8 +18,10 @@ from shared.gateway import Gateway
 
 if TYPE_CHECKING:
     from shared.daraja.client import Daraja
+    from shared.database import Database
     from shared.mail.mailer import Mailer
     from shared.settings import Receiving, Settings
+    from shared.sleeping import Sweeps
 
 
 def utc_now() -> datetime:
@@ -29,9 +31,12 @@ def utc_now() -> datetime:
 class Collaborators:
     """For every function that needs the whole configuration."""
 
-    def __init__(self, settings: Settings, clock: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self, settings: Settings, clock: Callable[[], datetime] = utc_now, database: Database | None = None
+    ) -> None:
         self.settings = settings
         self.clock = clock
+        self._database = database
 
     @cached_property
     def gateway(self) -> Gateway:
@@ -39,7 +44,7 @@ class Collaborators:
 
         mine = self.settings
         return Gateway(
-            Database(environment.current_database_url),
+            self._database or Database(environment.current_database_url),
             mine.database.environment,
             mine.callback.confirm_above_kes,
             audit_key=mine.audit.key,
@@ -59,13 +64,24 @@ class Collaborators:
 
         return mailer_from(self.settings.letters.mail)
 
+    @cached_property
+    def sweeps(self) -> Sweeps:
+        from shared.sleeping import Sweeps
 
-@dataclass(frozen=True)
+        return Sweeps()
+
+
+@dataclass
 class Receiver:
     """For the callback function: less of the configuration can stop it, and it waits less for the database."""
 
     settings: Receiving
     gateway: Gateway
+
+    @cached_property
+    def whole(self) -> Collaborators:
+        """For what comes after the settlement: all settings, over the same connection. Raises `Misconfigured`."""
+        return Collaborators(environment.settings(), database=self.gateway.database)
 
 
 @functools.cache

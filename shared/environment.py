@@ -308,6 +308,8 @@ VARIABLES = (
     number("ADDRESS_PUSHES_PER_HOUR", "limits.address_pushes_an_hour", 120, 1, 100_000, int),
     number("SHOP_PUSHES_PER_MINUTE", "limits.shop_pushes_a_minute", 60, 1, 100_000, int),
 
+    number("SWEEP_IDLE_MINUTES", "sweep.idle_minutes", 60, 0, 720, int),
+
     Variable("SENTRY_DSN", "monitoring.dsn", "the DSN of a Sentry project, like https://key@o1.ingest.sentry.io/2",
              SENTRY_DSN, None),
     Variable("SENTRY_RELEASE", "monitoring.release",

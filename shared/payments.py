@@ -161,6 +161,8 @@ class Circumstances:
     """The same reference, phone and amount was paid within 24 h by another payment."""
     already_judged: bool = False
     """This very callback was judged before, and its outcome was more than waiting for a query."""
+    query_comes_first: bool = False
+    """Daraja was not asked for a long time, and is to be asked now: the sweep slept, or the budget was used up."""
 
 
 # Events ---------------------------------------------------------------------------------------------------------------
@@ -477,7 +479,8 @@ def _time_passed(payment: Payment, around: Circumstances) -> Decision:
     if payment.status not in OPEN and not held_after_failure:
         return _stays(payment, Outcome.STILL_WAITING)
     patience = SILENCE_IS_REVIEWED_AFTER if payment.can_be_queried else SILENCE_ALERTS_AFTER
-    if age >= patience and payment.status is not Status.INITIATED:
+    has_its_chance = payment.can_be_queried and around.query_comes_first
+    if age >= patience and payment.status is not Status.INITIATED and not has_its_chance:
         return _to_review(payment, ReviewReason.SILENCE)
     alerts = (Alert.SILENCE,) if age >= SILENCE_ALERTS_AFTER else ()
     if payment.status is Status.INITIATED and age >= AN_INITIATED_PAYMENT_DIED_AFTER:

@@ -68,6 +68,10 @@ class Kind(Enum):
     TOO_SOON = (
         429, "too_soon", "Too soon", STKPUSH,
         "A payment like this one was asked for just now. Finish it on the phone, or wait and try again.")
+    ALREADY_PAID = (
+        409, "already_paid", "Already paid", STKPUSH,
+        "M-Pesa says that an earlier payment like this one was made. Do not pay again; look for its M-Pesa SMS, "
+        "or ask the shop.")
     TOO_MANY_PHONE = (
         429, "too_many", "Too many requests to pay", STKPUSH,
         "This phone was asked to pay several times. Give it a rest, and try again later.",

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from shared.orders import Order
 
 TO_RECORD_S = 5
+ASKS_FOR_S = 6
+"""All questions about older payments of the phone together; the push needs the rest of the time."""
+ALERTS_FOR_S = 3
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,30 @@ def push(mine: Collaborators, transaction_id: str, order: Order, deadline: Deadl
     return Pushed(decision.status if decision else Status.PENDING, accepted.checkout_request_id)
 
 
+def ask_about(mine: Collaborators, transaction_ids: tuple[str, ...]) -> tuple[str, ...]:
+    """Ask Daraja what became of these payments, each once. Returns those it was asked about.
+
+    Raises 409 `already_paid` where one of them turns out to be paid.
+    """
+    from shared.follow_up import ask_at_once, follow_up
+
+    ends = Deadline.after(ASKS_FOR_S)
+    asked = tuple(each for each in transaction_ids if ask_at_once(mine, each, ends, "stkpush", before_its_time=True))
+    for each in asked:
+        follow_up(mine, each, ends, "stkpush", judges=True)
+        payment = mine.gateway.statuses.read(each)
+        if payment is not None and payment.status is Status.PAID:
+            raise Problem(Kind.ALREADY_PAID)
+    return asked
+
+
+def send_alerts(mine: Collaborators, transaction_id: str | None = None) -> None:
+    """Send what this payment made due, or alerts about the whole shop. What fails is logged, and left to the sweep."""
+    from shared.follow_up import NO_PAYMENT, follow_up
+
+    follow_up(mine, transaction_id or NO_PAYMENT, Deadline.after(ALERTS_FOR_S), "stkpush")
+
+
 def _record(mine: Collaborators, transaction_id: str, deadline: Deadline, report: Report) -> Decision | None:
     """Write the answer of the push, trying while there is time: the push cannot be taken back.
 
@@ -85,7 +112,10 @@ def _record(mine: Collaborators, transaction_id: str, deadline: Deadline, report
     """
     work = partial(settle, mine.gateway, transaction_id, report)
     try:
-        return retry(work, DatabaseError, for_s=max(0, deadline.remaining_s() - 1), pause_s=0.3)
+        decision = retry(work, DatabaseError, for_s=max(0, deadline.remaining_s() - 1), pause_s=0.3)
     except DatabaseError as failure:
         note("answer of push not recorded", transaction_id=transaction_id, failure=type(failure).__name__)
         return None
+    if decision is not None and (decision.alerts or decision.paid):
+        send_alerts(mine, transaction_id)
+    return decision

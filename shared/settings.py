@@ -89,6 +89,12 @@ class EdgeSettings:
 
 
 @dataclass(frozen=True)
+class SweepSettings:
+    idle_minutes: int
+    """For how long an idle sweep leaves the database alone; 0: never."""
+
+
+@dataclass(frozen=True)
 class MonitoringSettings:
     dsn: str | None = field(repr=False)
     """The Sentry project that gets reports; None: there is only the log."""
@@ -144,6 +150,12 @@ class Settings:
         except Misconfigured:
             return frozenset(KINDS)
 
+    @functools.cached_property
+    def sweep(self) -> SweepSettings:
+        """Raises `Misconfigured`."""
+        only: SweepSettings = _parts(self.environ, "sweep")["sweep"]
+        return only
+
     @property
     def caller_key(self) -> str:
         """Callers' addresses are counted under a digest with this key, which the database does not contain."""
@@ -166,6 +178,7 @@ PARTS: Mapping[str, Callable[..., Any]] = {
     "shop": ShopSettings,
     "edge": EdgeSettings,
     "limits": Limits,
+    "sweep": SweepSettings,
     "notices": lambda kinds: kinds,
 }
 

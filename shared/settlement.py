@@ -17,11 +17,13 @@ from shared.daraja.callback_reader import (
     CallbackUnknownCode,
     CallbackUnreadable,
     read_message,
+    receipts_seen,
 )
 from shared.daraja.result_codes import CALLBACK_FAILURES, QUERY_FAILURES
 from shared.database.errors import Busy, CommitUnknown, ConstraintBroken, DatabaseError
 from shared.deadline import retry
 from shared.gateway.cases import Report
+from shared.observability.log import where_it_broke
 from shared.payments import (
     Confirmed,
     Decision,
@@ -63,12 +65,14 @@ def settle(gateway: Gateway, transaction_id: str, report: Report) -> Decision | 
     return retry(once, (Busy, ConstraintBroken, CommitUnknown), tries=TRIES)
 
 
-def remember(gateway: Gateway, entry: Entry, source_address: str | None, patience_s: float = 4.0) -> Kept:
-    """Store the bytes of a callback. Tries again for `patience_s`, because Safaricom does not send it again.
+def remember(gateway: Gateway, entry: Entry, source_address: str | None, until: Deadline) -> Kept:
+    """Store the bytes of a callback. Tries again until then, because Safaricom does not send it again.
 
     Raises the last `DatabaseError`.
     """
-    return retry(partial(gateway.inbox.remember, entry, source_address), DatabaseError, for_s=patience_s, pause_s=0.2)
+    store = partial(gateway.inbox.remember, entry, source_address)
+    with gateway.database.patient(until):
+        return retry(store, DatabaseError, for_s=until.remaining_s(), pause_s=0.2)
 
 
 def judge(gateway: Gateway, entry: Entry, actor: str, why: str | None = None) -> str:
@@ -93,7 +97,16 @@ def judge(gateway: Gateway, entry: Entry, actor: str, why: str | None = None) ->
     return decision.outcome.value
 
 
-def ask(gateway: Gateway, daraja: Daraja, due: QueryDue, deadline: Deadline) -> str:
+def judge_what_waits(gateway: Gateway, entry: Entry, actor: str) -> str:
+    """`judge` a callback that was taken from the inbox. Where it fails, the reason is kept for a person, and raised."""
+    try:
+        return judge(gateway, entry, actor)
+    except Exception as failure:
+        gateway.inbox.put_back(entry, where_it_broke(failure), receipts_seen(entry.body))
+        raise
+
+
+def ask(gateway: Gateway, daraja: Daraja, due: QueryDue, deadline: Deadline, actor: str = "sweep") -> str:
     """Ask Daraja what became of a payment. Only a known, terminal answer settles; else it is asked again later."""
     from shared.daraja.answers import NoAnswerYet, QuerySucceeded  # a cold callback does not ask
 
@@ -104,11 +117,11 @@ def ask(gateway: Gateway, daraja: Daraja, due: QueryDue, deadline: Deadline) -> 
         gateway.queries.ask_again(due, answer.reason, throttled=answer.throttled)
         return "no_answer_yet"
     if isinstance(answer, QuerySucceeded):
-        report = Report(QueryConfirmed(), "sweep", result_code="0", result_desc=answer.result_desc)
+        report = Report(QueryConfirmed(), actor, result_code="0", result_desc=answer.result_desc)
     else:
         known = QUERY_FAILURES[answer.code]
         declined = QueryDeclined(known.becomes, known.may_be_taken_back)
-        report = Report(declined, "sweep", result_code=answer.code, result_desc=answer.description)
+        report = Report(declined, actor, result_code=answer.code, result_desc=answer.description)
     decision = settle(gateway, due.payment.id, report)
     if decision is None or decision.outcome in (Outcome.REPEATED, Outcome.NOTED):
         gateway.queries.ask_again(due)

@@ -1,4 +1,8 @@
-"""The sweep's work, one piece at a time: each is leased, done and recorded before the next one begins."""
+"""The sweep's work, one piece at a time: each is leased, done and recorded before the next one begins.
+
+A step or a piece that breaks is logged and alerted, and never stops the others. Where there is nothing to do and
+nothing comes due soon, the sweep says until when it sleeps.
+"""
 
 from __future__ import annotations
 
@@ -8,174 +12,215 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from shared.daraja.callback_address import key_name
-from shared.daraja.callback_reader import receipts_seen
-from shared.database.errors import DatabaseUnavailable
+from shared.database.errors import Busy, CommitUnknown, DatabaseUnavailable
 from shared.deadline import Deadline
+from shared.delivery import Delivery
+from shared.gateway import WrongEnvironment
 from shared.gateway.daraja import Later, QueryDue
-from shared.gateway.outbox import AlertDue, AnchorDue, Dropped, InvoiceDue, NoticeDue
-from shared.mail.sending import NoMailNow, mail_anchor, send_letter
-from shared.observability.alerts import deliver
-from shared.observability.log import failed, note, where_it_broke
-from shared.settlement import ask, check_age, judge
+from shared.gateway.watch import EVERYTHING, Agenda
+from shared.observability.alerts import step_breaks
+from shared.observability.log import failed
+from shared.query_schedule import BUDGETS
+from shared.settlement import ask, check_age, judge_what_waits
 
 if TYPE_CHECKING:
     from shared.collaborators import Collaborators
-    from shared.gateway.inbox import Entry
 
 A_CALL_OUT_S = 8
 A_WAIT_S = 2
 MAIL_AT_A_TIME_S = 4
 ANCHORS_AT_A_TIME_S = 4
-SECONDS_BETWEEN_QUERIES = {"sandbox": 13.0, "production": 2.0}
-"""The sandbox allows 5 a minute, one at a time (captured 429 answers, 2025-10): 12 s apart where they arrive, and one
-may be a second longer on its way than the next. Production's limit is not published."""
+JUDGED = "judged"
+"""A callback that cannot be judged is alerted as a dead letter, after its third try."""
+COMES_BACK = (DatabaseUnavailable, Busy, CommitUnknown)
 
 
 class Sweep:
-    """One shift. `done` counts what it did."""
+    """One shift. Nothing is started after `starts_until`, but queries until `asks_until`; at `ends` all is over.
 
-    def __init__(self, mine: Collaborators, shift: Deadline) -> None:
+    `done` counts what it did.
+    """
+
+    def __init__(self, mine: Collaborators, starts_until: Deadline, asks_until: Deadline, ends: Deadline) -> None:
         self._mine = mine
-        self._shift = shift
+        self._shift = starts_until
+        self._asks_until = asks_until
+        self._ends = ends
         self._gateway = mine.gateway
-        self._look_is_due = False
-        self._mail_answers = True
-        self.done: dict[str, int] = {}
+        self._agenda: Agenda = EVERYTHING
+        self._delivery = Delivery(mine, ends)
+        self._got_through = True
+        self._to_alert: set[str] = set()
+        self._stumbled: dict[str, Exception] = {}
+        self._counted: dict[str, int] = {}
 
-    def begin(self) -> None:
-        """The heartbeat; an alert where no sweep had run for a while; what a wrong clock or an old deploy left."""
-        self._look_is_due = self._gateway.watch.sweep_begins()
-        self._attempt("putting_right", self._put_right, counted=False)
+    @property
+    def done(self) -> dict[str, int]:
+        return self._counted | self._delivery.done
+
+    def look(self) -> None:
+        """What there is to do. Where that cannot be read, every step looks for itself.
+
+        Raises `DatabaseUnavailable` and `WrongEnvironment`: then there is nothing to be done.
+        """
+        try:
+            self._agenda = self._gateway.watch.agenda()
+        except (DatabaseUnavailable, WrongEnvironment):
+            raise
+        except Exception as failure:
+            self._broke("agenda", failure)
+        if self._agenda.had_stopped:
+            self._step("stopped", self._gateway.watch.sweep_had_stopped)
+            self._agenda = Agenda(self._agenda.due | {"alerts"}, had_stopped=True)
+
+    def put_right(self) -> None:
+        """What a wrong clock or an old deploy left. Then more may be due than the agenda said."""
+        self._step("putting_right", self._put_right)
 
     def _put_right(self) -> None:
         good = [key_name(secret) for secret in self._mine.settings.callback.secrets]
-        self._count("moments_put_right", self._gateway.upkeep.put_right(good))
+        if put_right := self._gateway.upkeep.put_right(good):
+            self._count("moments_put_right", put_right)
+            self._agenda = EVERYTHING
+
+    def send_alerts(self) -> None:
+        """First of all: they need no mail server."""
+        if "alerts" in self._agenda.due:
+            self._step("alerts", lambda: self._delivery.send(self._shift, letters_until=Deadline.after(0)))
 
     def judge_inbox(self) -> None:
         """Callbacks that could not be judged when they came, or whose payment has since been confirmed by a query."""
+        if "callbacks" in self._agenda.due:
+            self._step("callbacks", self._judge_inbox)
+            self._step("dead_letters", lambda: self._count("dead_letters", self._gateway.inbox.bury()))
+
+    def _judge_inbox(self) -> None:
         while not self._shift.passed() and (entries := self._gateway.inbox.take(10)):
             for entry in entries:
-                self._attempt("judged", partial(self._judge, entry))
-        self._count("dead_letters", self._gateway.inbox.bury())
+                self._piece(JUDGED, partial(judge_what_waits, self._gateway, entry, "sweep"))
 
     def check_ages(self) -> None:
-        """Payments that died before their push, or have been silent for too long."""
+        """Payments that died before their push, or have been silent for too long. After Daraja was asked about them."""
+        if "open" in self._agenda.due:
+            self._step("ages", self._check_ages, until=self._ends)
+
+    def _check_ages(self) -> None:
         for transaction_id in self._gateway.queries.silent(50):
-            if self._shift.passed():
+            if self._ends.passed():
                 return
-            self._attempt("clock", partial(check_age, self._gateway, transaction_id))
+            self._piece("clock", partial(check_age, self._gateway, transaction_id))
+
+    def anchor_history(self) -> None:
+        """Once a day, a digest of all history so far, to be kept outside. A long history is worked through in steps."""
+        if "anchors" in self._agenda.due:
+            self._step("anchoring", self._make_anchors)
+
+    def _make_anchors(self) -> None:
+        until = self._shift.at_most(ANCHORS_AT_A_TIME_S)
+        while not until.passed() and self._gateway.anchors.make():
+            pass
+
+    def send_outbox(self) -> None:
+        """Alerts that wait, and mail for a few seconds: other work goes on between."""
+        if {"alerts", "mail", "anchors"} & self._agenda.due or self._counted:
+            self._step("messages", self._send, until=self._ends)
+            self._step("given_up", self._give_up, until=self._ends)
+
+    def _send(self) -> None:
+        self._delivery.send(self._ends, letters_until=self._shift.at_most(MAIL_AT_A_TIME_S))
+
+    def _give_up(self) -> None:
+        if given_up := self._gateway.outbox.give_up():
+            self._count("given_up", given_up)
+            self._send()  # the alert that it was given up
 
     def watch_the_shop(self) -> None:
         """Every five minutes, what no single payment shows: missing callbacks, failures on the rise, stuck work.
 
-        After the outbox was sent, so that what waited for this sweep does not count as stuck.
+        Last of all, so that what waited for this sweep does not count as stuck.
         """
-        if self._look_is_due and not self._shift.passed():
-            self._attempt("looking", self._look, counted=False)
-            self._attempt("forgetting", self._gateway.watch.forget, counted=False)
+        if "look" in self._agenda.due:
+            self._step("looking", self._look_at_the_shop, until=self._ends)
+            self._step("forgetting", self._gateway.watch.forget, until=self._ends)
 
-    def anchor_history(self) -> None:
-        """Once a day, a digest of all history so far, to be kept outside.
-
-        Last, and a few seconds at most: a log that never had one takes several sweeps, and holds nothing up. One step
-        is made in each, however long the rest took.
-        """
-        self._attempt("anchoring", self._anchor, counted=False)
-
-    def _anchor(self) -> None:
-        until = self._shift.at_most(ANCHORS_AT_A_TIME_S)
-        made = 0
-        while (more := self._gateway.anchors.make()) is not None:
-            made += 1
-            if not more or until.passed():
-                break
-        if made:
-            self._send_what_is_due()
+    def _look_at_the_shop(self) -> None:
+        if self._gateway.watch.look():
+            self._send()
 
     def ask_daraja(self) -> bool:
         """One query, or a short wait for the next slot of the shared budget. False: there is nothing more to ask."""
-        if self._shift.passed():
+        if "queries" not in self._agenda.due or self._asks_until.passed():
             return False
-        found = self._gateway.queries.take(SECONDS_BETWEEN_QUERIES[self._mine.settings.database.environment])
+        found: QueryDue | Later = Later(None)
+        budget = BUDGETS[self._mine.settings.database.environment]
+
+        def take() -> None:
+            nonlocal found
+            found = self._gateway.queries.take(budget)
+
+        self._step("queries", take, until=self._asks_until)
         match found:
             case QueryDue():
-                self._attempt("queries", partial(self._ask, found))
+                deadline = self._ends.at_most(A_CALL_OUT_S)
+                self._piece("queries", partial(ask, self._gateway, self._mine.daraja, found, deadline))
+                self._agenda = Agenda(self._agenda.due | {"callbacks"}, had_stopped=False)  # what waited for the answer
                 return True
             case Later(in_s):
-                if in_s is None or in_s >= self._shift.remaining_s():
+                if in_s is None or in_s >= self._asks_until.remaining_s():
                     return False
                 time.sleep(min(in_s, A_WAIT_S))
                 return True
 
-    def _ask(self, due: QueryDue) -> None:
-        ask(self._gateway, self._mine.daraja, due, Deadline.after(A_CALL_OUT_S))
+    def end(self) -> bool:
+        """What broke is alerted; where no step did, the heartbeat is written, and until when the sweep sleeps.
 
-    def send_outbox(self) -> None:
-        """Alerts that wait, and mail for a few seconds: other work goes on between.
-
-        A mail server that did not answer, or takes nothing, is not tried again in this shift.
+        False: a step broke. Raises what a step raised for which the database was unavailable.
         """
-        self._send_what_is_due()
-        if given_up := self._gateway.outbox.give_up():
-            self._count("given_up", given_up)
-            self._send_what_is_due()  # the alert that it was given up
+        history = self._mine.sweeps
+        again = self._stumbled.keys() & history.stumbled
+        history.stumbled = set(self._stumbled)
+        for what in sorted(self._to_alert | again):
+            step_breaks(self._gateway, what)
+        for failure in self._stumbled.values():
+            raise failure
+        if self._got_through:
+            idle_s = 60.0 * self._mine.settings.sweep.idle_minutes
+            history.got_through(self._gateway.watch.sweep_got_through(idle_s))
+        else:
+            history.broken()
+        return self._got_through
 
-    def _send_what_is_due(self) -> None:
-        mail_until = self._shift.at_most(MAIL_AT_A_TIME_S)
-        while not self._shift.passed() and (
-            due := self._gateway.outbox.take(
-                mail_too=self._mail_answers and not mail_until.passed(), notices=self._mine.settings.notices
-            )
-        ):
-            match due:
-                case Dropped(how_many):
-                    self._count("notices_dropped", how_many)
-                case AlertDue():
-                    deliver(self._gateway, due)
-                    self._count("alerts", 1)
-                case AnchorDue():
-                    self._attempt("anchors", partial(self._send_anchor, due))
-                case InvoiceDue():
-                    self._attempt("invoices", partial(self._mail, partial(send_letter, self._mine, due)))
-                case NoticeDue():
-                    self._attempt("notices", partial(self._mail, partial(send_letter, self._mine, due)))
-
-    def _look(self) -> None:
-        if self._gateway.watch.look():
-            self._send_what_is_due()
-
-    def _judge(self, entry: Entry) -> None:
-        try:
-            judge(self._gateway, entry, actor="sweep")
-        except Exception as failure:  # whatever it was: it is on file, with the reason for a person
-            self._gateway.inbox.put_back(entry, where_it_broke(failure), receipts_seen(entry.body))
-            raise
-
-    def _send_anchor(self, due: AnchorDue) -> None:
-        if due.way == "log":
-            note("anchor", anchor=due.token)
-            self._gateway.outbox.sent(due)
+    def _step(self, what: str, work: Callable[[], object], *, until: Deadline | None = None) -> None:
+        """What all pieces of a kind have in common. A fault of the database alone is alerted the second time."""
+        if (until or self._shift).passed():
             return
-        self._mail(lambda until: mail_anchor(self._mine, due, until))
-
-    def _mail(self, send: Callable[[Deadline], None]) -> None:
-        try:
-            send(Deadline.after(A_CALL_OUT_S))
-        except NoMailNow:
-            self._mail_answers = False
-            raise
-
-    def _attempt(self, what: str, work: Callable[[], object], *, counted: bool = True) -> None:
-        """A failure is logged and the work left to its lease. The shift goes on, unless the database is unavailable."""
         try:
             work()
-            self._count(what, int(counted))
-        except DatabaseUnavailable:
-            raise
-        except Exception as failure:  # one bad piece must not stop the others
-            failed(what, failure)
-            self._count(f"{what}_failed", 1)
+        except COMES_BACK as failure:
+            self._note(what, failure)
+            self._stumbled[what] = failure
+        except Exception as failure:  # one that breaks must not stop the others
+            self._broke(what, failure)
+
+    def _piece(self, what: str, work: Callable[[], object]) -> None:
+        """One payment, callback or query: left to its lease where it fails."""
+        try:
+            work()
+            self._count(what, 1)
+        except Exception as failure:
+            self._note(what, failure)
+            if what != JUDGED and not isinstance(failure, COMES_BACK):
+                self._to_alert.add(what)
+
+    def _broke(self, what: str, failure: Exception) -> None:
+        self._note(what, failure)
+        self._to_alert.add(what)
+        self._got_through = False
+
+    def _note(self, what: str, failure: Exception) -> None:
+        failed(what, failure)
+        self._count(f"{what}_failed", 1)
 
     def _count(self, what: str, how_many: int) -> None:
         if how_many:
-            self.done[what] = self.done.get(what, 0) + how_many
+            self._counted[what] = self._counted.get(what, 0) + how_many

@@ -30,6 +30,10 @@ CREATE TABLE callback_keys (
     retired_at timestamptz                                    -- null: good
 );
 
+-- An idle shop's sweep leaves the database alone until then.
+ALTER TABLE sweeps ADD COLUMN asleep_until timestamptz;
+
+CREATE INDEX outbox_waiting_of_a_payment ON outbox (transaction_id) WHERE next_try_at IS NOT NULL;
 CREATE INDEX outbox_failures_told ON outbox (created_at) WHERE kind = 'notice' AND topic = 'failed' AND tries > 0;
 
 CREATE OR REPLACE FUNCTION room_for_push(caller text, most_by_caller integer, most_in_shop integer, kes numeric, most_kes numeric)
@@ -281,9 +285,9 @@ ALTER TABLE incidents ADD CONSTRAINT moments_are_real CHECK
          <= '2200-01-01 00:00+00') NOT VALID;
 ALTER TABLE incidents ADD CONSTRAINT texts_end CHECK (octet_length(topic) <= 1000) NOT VALID;
 ALTER TABLE sweeps ADD CONSTRAINT moments_are_real CHECK
-    (least(began_at, looked_at)
+    (least(began_at, looked_at, asleep_until)
          >= '2000-01-01 00:00+00'
-     AND greatest(began_at, looked_at)
+     AND greatest(began_at, looked_at, asleep_until)
          <= '2200-01-01 00:00+00') NOT VALID;
 ALTER TABLE audit_log ADD CONSTRAINT moments_are_real CHECK
     (at BETWEEN '2000-01-01 00:00+00' AND '2200-01-01 00:00+00') NOT VALID;

@@ -1,6 +1,6 @@
 """One paid payment, traced: which of our files it goes through, in how many calls. `python -m dev.bench.trace`.
 
-A push, its callback, a status request, and the sweep that sends the invoice, in one new process, against a real
+A push, its callback, which sends the invoice, a status request, and a sweep, in one new process, against a real
 PostgreSQL and the simulator. A crossing is a call from one file into another. Modules' own bodies are not counted.
 """
 

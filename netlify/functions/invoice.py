@@ -11,7 +11,6 @@ from shared.collaborators import collaborators
 from shared.deadline import Deadline
 from shared.edge import Answer, Request, answer
 from shared.gateway.invoices import AddressErased, Customer, NoAddress, NotPaid, Requested, TooMany, TooOften
-from shared.mail.sending import send_now
 from shared.problems import FieldError, Kind, Problem
 
 A_MAIL_S = 5
@@ -54,8 +53,10 @@ def send_again(request: Request) -> Answer:
             raise Problem(kind, retry_after_s=retry_after_s)
         case TooMany(retry_after_s):
             raise Problem(Kind.TOO_MANY_INVOICES, retry_after_s=retry_after_s)
-        case Requested(outbox_id):
-            send_now(mine, outbox_id, Deadline.after(A_MAIL_S))
+        case Requested():
+            from shared.follow_up import follow_up
+
+            follow_up(mine, transaction_id, Deadline.after(A_MAIL_S), "invoice")
     return on_its_way(transaction_id)
 
 

@@ -1,16 +1,23 @@
-"""GET /api/mpesa/status/{transaction_id}: where a payment stands. Who holds the id may read it."""
+"""GET /api/mpesa/status/{transaction_id}: where a payment stands. Who holds the id may read it.
+
+While a customer watches, this function asks Daraja about the payment where that is due and the shared budget has a
+slot, and sends what the payment made due. Everybody else is answered from the database.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from shared.collaborators import collaborators
+from shared.deadline import Deadline
 from shared.edge import Answer, Request, answer
 from shared.gateway.statuses import StatusView, ask_again_after_s, words_for
 from shared.observability.log import failed
 from shared.payments import PUBLIC
 from shared.problems import Kind, Problem
 from shared.values import is_transaction_id
+
+FOLLOWS_UP_FOR_S = 5
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
@@ -29,6 +36,8 @@ def tell(request: Request) -> Answer:
     payment = collaborators().gateway.statuses.watch(transaction_id) if is_transaction_id(transaction_id) else None
     if payment is None:
         raise Problem(Kind.NOT_FOUND)
+    if payment.ask_in_s == 0 or payment.work_is_due:
+        payment = _follow_up(payment)
     if payment.sweep_is_late:
         _alert_that_no_sweep_runs()
     log = {"transaction_id": payment.transaction_id, "payment_status": payment.status.value}
@@ -53,6 +62,17 @@ def described(payment: StatusView) -> dict[str, object]:
         "updated_at": payment.updated_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         **{name: value for name, value in optional.items() if value is not None},
     }
+
+
+def _follow_up(payment: StatusView) -> StatusView:
+    """Ask, judge, send; then the payment as it is now."""
+    from shared.follow_up import follow_up  # what it needs is imported only where there is something to do
+
+    mine, asks = collaborators(), payment.ask_in_s == 0
+    if asks:
+        _ = mine.daraja  # imported before the time is taken
+    follow_up(mine, payment.transaction_id, Deadline.after(FOLLOWS_UP_FOR_S), "status", asks=asks, judges=True)
+    return mine.gateway.statuses.watch(payment.transaction_id) or payment
 
 
 def _alert_that_no_sweep_runs() -> None:

@@ -1,7 +1,8 @@
 """POST /api/mpesa/stkpush: ask a customer for money, once.
 
 The row is committed before Daraja is asked. Once bytes may have left, nothing is ever sent again: what is unclear stays
-pending until a callback, a query or a person says what became of it.
+pending until a callback, a query or a person says what became of it. An old payment of the same phone that is still
+open is asked about before another is admitted: the customer may have paid it.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ from typing import Any
 from shared.collaborators import collaborators
 from shared.deadline import Deadline
 from shared.edge import Answer, Request, answer
-from shared.gateway.admissions import AboveLimit, Admitted, KeyMismatch, SeenBefore, TooMany, TooSoon
+from shared.gateway.admissions import AboveLimit, Admitted, AskFirst, KeyMismatch, SeenBefore, TooMany, TooSoon
 from shared.limits import MoneyLimit, Scope
 from shared.payments import PUBLIC, Status
 from shared.problems import Kind, Problem
-from shared.pushing import push
+from shared.pushing import ask_about, push, send_alerts
 
 IN_ALL_S = 25
+A_SLOT_IS_FREE_AFTER_S = 15
 CHECK_YOUR_PHONE = "Check your phone and enter your M-Pesa PIN."
 SEEN_BEFORE = "This payment was asked for before. Its status says how it ended."
 TOO_MANY = {
@@ -51,16 +53,26 @@ def take_payment(request: Request) -> Answer:
     order = read_order(request.json_object())
     key = read_idempotency_key(request.headers.get("idempotency-key"), order)
     caller = request.caller_digest(mine.settings.caller_key)
-    match mine.gateway.admissions.admit(order, key, mine.settings.limits, caller):
+    admission = mine.gateway.admissions.admit(order, key, mine.settings.limits, caller)
+    if isinstance(admission, AskFirst):
+        asked = ask_about(mine, admission.transaction_ids)
+        admission = mine.gateway.admissions.admit(order, key, mine.settings.limits, caller, asked)
+    match admission:
         case SeenBefore(transaction_id, status, checkout_request_id):
             return accepted(request.path, transaction_id, status, checkout_request_id)
         case KeyMismatch():
             raise Problem(Kind.IDEMPOTENCY_MISMATCH)
         case TooSoon(retry_after_s):
             raise Problem(Kind.TOO_SOON, retry_after_s=retry_after_s)
+        case AskFirst():
+            raise Problem(Kind.TOO_SOON, retry_after_s=A_SLOT_IS_FREE_AFTER_S)
         case TooMany(scope, retry_after_s):
+            if scope is Scope.SHOP:
+                send_alerts(mine)
             raise Problem(TOO_MANY[scope], retry_after_s=retry_after_s)
         case AboveLimit(limit, most_kes, wait_s):
+            if limit is MoneyLimit.SHOP_DAY:
+                send_alerts(mine)
             raise Problem(ABOVE[limit], most_kes=most_kes, retry_after_s=wait_s)
         case Admitted(transaction_id):
             pushed = push(mine, transaction_id, order, deadline)

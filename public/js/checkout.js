@@ -197,10 +197,10 @@ export class Checkout {
     }
   }
 
-  /** What the server asked for, but slower with time: 5 s after a minute, 10 s after two. */
+  /** What the server asked for, but slower after a minute: it asks M-Pesa when the page asks it. */
   #nextPause({ status, retryAfterS }) {
     const age = this.#age();
-    const shortest = age > 120 ? 10 : age > 60 ? 5 : status ? 1 : 3;
+    const shortest = age > 60 ? 5 : status ? 1 : 3;
     const wished = SETTLING_PAUSE_S[status?.status] ?? status?.retry_after_s ?? retryAfterS ?? this.#attempt.pollAfterS;
     return Math.min(Math.max(wished, shortest), LONGEST_PAUSE_S);
   }

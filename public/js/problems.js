@@ -5,6 +5,10 @@ const WORDS = {
     title: "Please wait before you pay again",
     text: "A request for this payment went to the phone a moment ago. Look for its M-Pesa prompt or message first.",
   },
+  already_paid: {
+    title: "This was paid before",
+    text: "M-Pesa says that an earlier payment like this one was made. Do not pay again: look for its M-Pesa message, or ask the shop.",
+  },
   too_many: {
     title: "Please wait before you pay",
     text: "Nothing was sent to your phone.",

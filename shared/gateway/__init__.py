@@ -95,7 +95,7 @@ class Gateway:
     def statuses(self) -> Statuses:
         from shared.gateway.statuses import Statuses
 
-        return Statuses(self._store)
+        return Statuses(self._store, self._app)
 
     @cached_property
     def tokens(self) -> Tokens:

@@ -46,6 +46,13 @@ class KeyMismatch:
 
 
 @dataclass(frozen=True)
+class AskFirst:
+    """Payments like this one are still open after 15 minutes, and nobody has asked since what became of them."""
+
+    transaction_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class TooSoon:
     """A push for the same phone with the same amount or reference may still be paid."""
 
@@ -71,7 +78,7 @@ class AboveLimit:
     """Until tomorrow in Nairobi; None: waiting does not help."""
 
 
-Admission = Admitted | SeenBefore | KeyMismatch | TooSoon | TooMany | AboveLimit
+Admission = Admitted | AskFirst | SeenBefore | KeyMismatch | TooSoon | TooMany | AboveLimit
 
 
 class Admissions:
@@ -81,28 +88,36 @@ class Admissions:
         self._store = store
         self._trail = trail
 
-    def admit(self, order: Order, key: IdempotencyKey | None, limits: Limits, caller: str) -> Admission:
+    def admit(
+        self, order: Order, key: IdempotencyKey | None, limits: Limits, caller: str, asked: tuple[str, ...] = ()
+    ) -> Admission:
         """One transaction under the phone's lock: the key's payment, a refusal, or a new row that is INITIATED.
 
-        `caller` is the digest that the caller's address is counted under.
+        `caller` is the digest that the caller's address is counted under; `asked` are payments that were asked about.
         """
         transaction_id = new_id()
         try:
-            return self._admit(transaction_id, order, key, limits, caller)
+            return self._admit(transaction_id, order, key, limits, caller, asked)
         except ConstraintBroken as broken:
             if broken.constraint != "idempotency_keys_pkey":
                 raise
             # the key came in for another phone just now: read it
-            return self._admit(transaction_id, order, key, limits, caller)
+            return self._admit(transaction_id, order, key, limits, caller, asked)
         except CommitUnknown:
             return self._read_back(transaction_id, order)
 
     def _admit(
-        self, transaction_id: str, order: Order, key: IdempotencyKey | None, limits: Limits, caller: str
+        self,
+        transaction_id: str,
+        order: Order,
+        key: IdempotencyKey | None,
+        limits: Limits,
+        caller: str,
+        asked: tuple[str, ...],
     ) -> Admission:
         with self._store.transaction() as tx:
             _lock_phone(tx, order.msisdn)
-            row = _what_is_known(tx, order, key, limits)
+            row = _what_is_known(tx, order, key, limits, asked)
             if key and row["transaction_id"] is not None:
                 if row["fingerprint"] != key.fingerprint:
                     return KeyMismatch()
@@ -110,6 +125,8 @@ class Admissions:
             refusal = _refused_by_its_phone(row, order, limits)
             if refusal is not None:
                 return refusal
+            if row["ask_first"] is not None:
+                return AskFirst(tuple(row["ask_first"].split()))
             room = _room(tx, order, limits, caller)
             match room["refused_by"]:
                 case None:
@@ -197,7 +214,9 @@ def _lock_phone(tx: Transaction, msisdn: str) -> None:
     tx.later("SELECT pg_advisory_xact_lock(hashtextextended(CAST(:phone AS text), 0))", phone=msisdn)
 
 
-def _what_is_known(tx: Transaction, order: Order, key: IdempotencyKey | None, limits: Limits) -> Row:
+def _what_is_known(
+    tx: Transaction, order: Order, key: IdempotencyKey | None, limits: Limits, asked: tuple[str, ...]
+) -> Row:
     """The key's payment; and about the phone: whom it is too soon for, how long it rests, what it took today.
 
     Answered: somebody entered a PIN, also a wrong one or without the money (codes 2001 and 1), or a person has to look.
@@ -205,8 +224,11 @@ def _what_is_known(tx: Transaction, order: Order, key: IdempotencyKey | None, li
     (row,) = tx.rows(
         f"""
         WITH recent AS MATERIALIZED (
-            SELECT o.amount, o.account_reference, o.status, o.created_at,
+            SELECT o.id, o.amount, o.account_reference, o.status, o.created_at, o.last_query_at,
                    CASE WHEN o.pushed_at <= now() + interval '1 minute' THEN o.pushed_at END AS pushed_at,
+                   o.amount = :amount OR lower(o.account_reference) = lower(:reference) AS alike,
+                   o.status IN ('INITIATED', 'PENDING', 'UNCERTAIN') AS open,
+                   o.checkout_request_id IS NOT NULL AND NOT o.ids_are_learnt AS can_be_asked,
                    o.status IN ('FAILED', 'CANCELLED', 'EXPIRED') AS failed,
                    o.status IN ('PAID', 'REFUNDED', 'REVIEW')
                    OR o.status = 'FAILED' AND coalesce(o.result_code, '') IN ('1', '2001') AS answered,
@@ -221,11 +243,15 @@ def _what_is_known(tx: Transaction, order: Order, key: IdempotencyKey | None, li
         SELECT {READ}, k.fingerprint, k.transaction_id, t.status, t.checkout_request_id,
                (SELECT max(greatest(extract(epoch FROM o.pushed_at - now()) + 120, 15))
                 FROM recent o
-                WHERE (o.amount = :amount OR o.account_reference = :reference)
-                  AND (o.status IN ('INITIATED', 'PENDING', 'UNCERTAIN')
-                       AND o.created_at > now() - interval '15 minutes'
+                WHERE o.alike
+                  AND (o.open AND o.created_at > now() - interval '15 minutes'
                        OR o.pushed_at > now() - interval '120 seconds'
                           AND NOT (o.failed AND o.result_code IN ('1', '1032', '2001')))) AS too_soon_s,
+               (SELECT string_agg(o.id::text, ' ') FROM recent o
+                WHERE o.alike AND o.open AND o.can_be_asked AND o.created_at <= now() - interval '15 minutes'
+                  AND NOT o.id::text = ANY (string_to_array(:asked_about, ' '))
+                  AND (coalesce(o.last_query_at < o.created_at + interval '15 minutes', true)
+                       OR o.last_query_at > now() - interval '10 seconds')) AS ask_first, -- or somebody asks just now
                greatest(
                    (SELECT extract(epoch FROM pushed_at + interval '1 hour' - now()) FROM recent
                     WHERE pushed_at > now() - interval '1 hour'
@@ -247,6 +273,7 @@ def _what_is_known(tx: Transaction, order: Order, key: IdempotencyKey | None, li
         amount=order.amount_kes,
         reference=order.account_reference,
         key=key.key if key else None,
+        asked_about=" ".join(asked),
         prompts=limits.phone_pushes_an_hour,
         asked=limits.phone_pushes_an_hour * ASKED_FOR_EACH_PROMPT,
         unanswered=limits.phone_unanswered_in_a_row,

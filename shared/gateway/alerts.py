@@ -28,29 +28,37 @@ def alert(tx: Transaction, topic: str, transaction_id: str | None) -> None:
 
 
 def incident(
-    tx: Transaction, topic: str, facts: Mapping[str, object], *, leased: bool = False, over_after_h: int = 1
+    tx: Transaction,
+    topic: str,
+    facts: Mapping[str, object],
+    *,
+    part: str = "",
+    leased: bool = False,
+    over_after_h: int = 1,
 ) -> Row | None:
     """The alert's row, where this is news: the incident has just begun, or its last alert is a day old.
 
-    `leased`: the caller sends it now, so no sweep takes it for a minute.
+    `part`: each has an incident of its own, `topic:part`. `leased`: the caller sends it now, so no sweep takes it for a
+    minute.
     """
     return tx.row(
         """
         WITH incident AS (
-            INSERT INTO incidents AS i (topic) VALUES (:topic)
+            INSERT INTO incidents AS i (topic) VALUES (:incident)
             ON CONFLICT (topic) DO UPDATE SET
                 since = CASE WHEN i.seen_at <= now() - interval '1 hour' * :over_after_h THEN now() ELSE i.since END,
                 alerted_at = CASE WHEN i.seen_at <= now() - interval '1 hour' * :over_after_h
                                     OR i.alerted_at <= now() - interval '24 hours' THEN now() ELSE i.alerted_at END,
                 seen_at = now()
-            RETURNING topic, since, alerted_at)
+            RETURNING since, alerted_at)
         INSERT INTO outbox (kind, topic, facts, tries, next_try_at)
-        SELECT 'alert', topic, CAST(:facts AS jsonb) || jsonb_build_object('reminder', since < now()),
+        SELECT 'alert', CAST(:topic AS text), CAST(:facts AS jsonb) || jsonb_build_object('reminder', since < now()),
                CASE WHEN :leased THEN 1 ELSE 0 END,
                CASE WHEN :leased THEN now() + interval '1 minute' ELSE now() END
         FROM incident WHERE alerted_at = now()
         RETURNING id, topic, transaction_id, created_at, facts, last_error
         """,
+        incident=f"{topic}:{part}" if part else topic,
         topic=topic,
         facts=json.dumps(facts),
         leased=leased,

@@ -121,7 +121,11 @@ class Cases:
                                  AND o.paid_at > now() - interval '24 hours') AS duplicate_paid,
                        EXISTS (SELECT FROM audit_log a
                                WHERE a.transaction_id = t.id AND a.inbox_id = CAST(:inbox_id AS uuid)
-                                 AND a.outcome <> 'waits_for_query') AS already_judged
+                                 AND a.outcome <> 'waits_for_query') AS already_judged,
+                       coalesce(t.next_query_at <= now()
+                                AND coalesce(t.last_query_at < t.created_at + interval '45 minutes', true)
+                                AND coalesce((SELECT began_at FROM sweeps) < t.created_at + interval '2 hours', true),
+                                false) AS query_comes_first
                 FROM transactions t LEFT JOIN payment_confirmations c ON c.transaction_id = t.id
                 WHERE t.id = CAST(:id AS uuid)
                 FOR UPDATE OF t
@@ -151,6 +155,7 @@ class Case:
             ids_taken=row["ids_taken"],
             duplicate_paid=row["duplicate_paid"],
             already_judged=row["already_judged"],
+            query_comes_first=row["query_comes_first"],
         )
 
     def record(self, decision: Decision) -> bool:

@@ -11,10 +11,15 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from shared.payments import Ids, Payment, Status
-from shared.query_schedule import A_THROTTLED_QUERY_WAITS, after_query
+from shared.query_schedule import A_THROTTLED_QUERY_WAITS, A_WATCHED_PAYMENT_WAITS, WATCHED_UNTIL_AGE, after_query
 
 if TYPE_CHECKING:
     from shared.gateway import Store
+    from shared.query_schedule import Budget
+
+
+IS_ALIVE = "expires_at BETWEEN now() + interval '60 seconds' AND now() + interval '24 hours 1 minute'"
+"""No token lives for more than a day: what says otherwise was written by a clock that was wrong."""
 
 
 class Tokens:
@@ -27,7 +32,7 @@ class Tokens:
     def read_token(self) -> str | None:
         """A token with more than 60 s left."""
         row = self._store.row(
-            "SELECT token FROM access_tokens WHERE app = :app AND expires_at > now() + interval '60 seconds'",
+            f"SELECT token FROM access_tokens WHERE app = :app AND {IS_ALIVE}",
             app=self._app,
         )
         return str(row["token"]) if row else None
@@ -35,12 +40,12 @@ class Tokens:
     def lease_token(self, dead: str | None) -> bool:
         """True: the caller fetches a new one now, within 10 s. False: another does, or the stored one is not `dead`."""
         leased = self._store.run(
-            """
+            f"""
             INSERT INTO access_tokens (app, leased_until) VALUES (:app, now() + interval '10 seconds')
             ON CONFLICT (app) DO UPDATE SET leased_until = excluded.leased_until
-            WHERE coalesce(access_tokens.leased_until <= now(), true)
-              AND (coalesce(access_tokens.expires_at <= now() + interval '60 seconds', true)
-                   OR access_tokens.token = CAST(:dead AS text))
+            WHERE (coalesce(access_tokens.leased_until <= now(), true)
+                   OR access_tokens.leased_until > now() + interval '11 seconds')
+              AND (NOT coalesce(access_tokens.{IS_ALIVE}, false) OR access_tokens.token = CAST(:dead AS text))
             """,
             app=self._app,
             dead=dead,
@@ -85,6 +90,23 @@ class Later:
     in_s: float | None
 
 
+CAN_BE_ASKED = "t.next_query_at IS NOT NULL AND t.checkout_request_id IS NOT NULL AND NOT t.ids_are_learnt"
+"""Daraja itself gave us the id, and no answer has ended it."""
+WATCHED_DUE_AT = f"""
+    CASE WHEN t.status IN ('PENDING', 'UNCERTAIN')
+              AND t.created_at > now() - interval '{WATCHED_UNTIL_AGE.total_seconds():g} seconds'
+         THEN least(t.next_query_at, coalesce(t.last_query_at, t.created_at)
+                                     + interval '{A_WATCHED_PAYMENT_WAITS.total_seconds():g} seconds')
+         ELSE t.next_query_at END
+"""
+"""When a payment is due that a customer is watching."""
+IS_WATCHED = "coalesce(t.watched_at > now() - interval '30 seconds', false)"
+SLOT_IS_AT = """
+    (SELECT next_slot_at FROM query_budget WHERE app = :app AND next_slot_at <= now() + interval '65 seconds')
+"""
+"""When a slot is free. It is never more than a minute away: what says otherwise was written by a wrong clock."""
+
+
 class Queries:
     """The budget, and the queries that are due. `shared.query_schedule` says when they are."""
 
@@ -92,21 +114,30 @@ class Queries:
         self._store = store
         self._app = app
 
-    def take(self, every_s: float) -> QueryDue | Later:
-        """First those waiting for confirmation, then those a customer is watching, then the oldest; one slot each."""
+    def take(self, budget: Budget, *, only: str | None = None, at_once: bool = False) -> QueryDue | Later:
+        """One payment to ask about, with a slot of the budget; or, where it is due, `only` this.
+
+        First those waiting for confirmation, then those a customer is watching, then the one that is due for longest.
+        `at_once`: also before its time, unless somebody asked a moment ago.
+        """
         (row,) = self._store.change(
-            """
+            f"""
             WITH due AS (
-                SELECT id FROM transactions
-                WHERE next_query_at <= now() AND checkout_request_id IS NOT NULL AND NOT ids_are_learnt
-                ORDER BY success_held_at IS NOT NULL AND status <> 'PAID' DESC,
-                         coalesce(watched_at > now() - interval '30 seconds', false) DESC, created_at
+                SELECT t.id FROM transactions t
+                WHERE {CAN_BE_ASKED} AND (CAST(:only AS uuid) IS NULL OR t.id = CAST(:only AS uuid))
+                  AND (t.next_query_at <= now() OR {IS_WATCHED} AND {WATCHED_DUE_AT} <= now()
+                       OR :at_once AND coalesce(t.last_query_at <= now() - interval '20 seconds', true))
+                ORDER BY t.success_held_at IS NOT NULL AND t.status <> 'PAID' DESC, {IS_WATCHED} DESC, t.next_query_at
                 LIMIT 1 FOR UPDATE SKIP LOCKED),
             slot AS (
                 INSERT INTO query_budget (app, next_slot_at)
                 SELECT :app, now() + interval '1 second' * CAST(:every_s AS float8) FROM due
-                ON CONFLICT (app) DO UPDATE SET next_slot_at = excluded.next_slot_at
+                ON CONFLICT (app) DO UPDATE SET
+                    next_slot_at = greatest(least(query_budget.next_slot_at, now()),
+                                            now() - interval '1 second' * CAST(:saved_s AS float8))
+                                   + interval '1 second' * CAST(:every_s AS float8)
                 WHERE query_budget.next_slot_at <= now()
+                   OR query_budget.next_slot_at > now() + interval '65 seconds'
                 RETURNING app),
             taken AS (
                 UPDATE transactions t SET next_query_at = now() + interval '1 minute', last_query_at = now(),
@@ -115,11 +146,14 @@ class Queries:
                 RETURNING t.*)
             SELECT t.id, t.status, t.amount, t.created_at, t.merchant_request_id, t.checkout_request_id,
                    t.failed_at, t.success_held_at, now() AS now, EXISTS (SELECT FROM due) AS any_due,
-                   (SELECT extract(epoch FROM next_slot_at - now()) FROM query_budget WHERE app = :app) AS free_in_s
+                   extract(epoch FROM {SLOT_IS_AT} - now()) AS free_in_s
             FROM (SELECT 1) one LEFT JOIN taken t ON true
             """,
             app=self._app,
-            every_s=every_s,
+            only=only,
+            at_once=at_once,
+            every_s=budget.every_s,
+            saved_s=budget.saved_s,
         )
         if row["id"] is None:
             return Later(max(float(row["free_in_s"] or 0), 0.1) if row["any_due"] else None)

@@ -142,18 +142,20 @@ class Inbox:
             tx.later(COUNT_A_COPY, id=same["id"], transaction_id=entry.transaction_id)
             return Kept.AS_A_COPY
 
-    def take(self, most: int) -> list[Entry]:
-        """Entries whose judgement is due, oldest first, each leased for 30 s and counted as a try."""
+    def take(self, most: int, *, of: str | None = None) -> list[Entry]:
+        """Entries whose judgement is due, `of` this payment or of all, oldest first: leased for 30 s, each a try."""
         rows = self._store.change(
             """
             UPDATE callback_inbox i SET tries = i.tries + 1, next_try_at = now() + interval '30 seconds'
             FROM (SELECT id FROM callback_inbox WHERE next_try_at <= now() AND tries < :most_tries
+                    AND (CAST(:of AS uuid) IS NULL OR transaction_id = CAST(:of AS uuid))
                   ORDER BY received_at LIMIT :most FOR UPDATE SKIP LOCKED) due
             WHERE i.id = due.id
             RETURNING i.id, i.transaction_id, i.body, i.source_check, i.received_at, i.seal
             """,
             most=most,
             most_tries=MOST_TRIES,
+            of=of,
         )
         return [replace(entry, sealed=self._is_sealed(entry, row["seal"])) for entry, row in _entries(rows)]
 

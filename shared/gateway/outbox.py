@@ -110,7 +110,8 @@ Due: TypeAlias = AlertDue | MailDue
 MAILBOX = r"regexp_replace(lower({}.customer_email), '(\+[^@]*|\.)(?=[^@]*@)', '', 'g')"
 """What an address is counted under, as the index has it: spellings that reach one mailbox are one."""
 DUE = """
-    next_try_at <= now() AND tries < :most_tries AND id = coalesce(CAST(:only AS bigint), id)
+    next_try_at <= now() AND tries < :most_tries
+    AND (CAST(:of AS uuid) IS NULL OR transaction_id = CAST(:of AS uuid) OR transaction_id IS NULL AND kind = 'alert')
     AND (kind = 'alert' OR kind = 'anchor' AND topic = 'log'
          OR :mail_too AND NOT EXISTS (
              SELECT FROM mail_pause WHERE until > now() AND until <= now() + interval '61 minutes'))
@@ -161,14 +162,14 @@ class Outbox:
         self._store = store
 
     def take(
-        self, *, mail_too: bool = True, notices: Collection[str] = SENT_BY_DEFAULT, only: int | None = None
+        self, *, mail_too: bool = True, notices: Collection[str] = SENT_BY_DEFAULT, of: str | None = None
     ) -> Due | Dropped | None:
-        """What is due, or `only` this where it is: leased for a minute and counted as a try; the next waits longer.
+        """What is due, or what is `of` this payment: leased for a minute and counted as a try; the next waits longer.
 
         Alerts first, since they need no mail server; then the oldest; notices after that, and failures' notices last.
         Where one is a notice that is pointless by now, or of a kind that is not among `notices`, all such are dropped.
         """
-        asked = {"most_tries": MOST_TRIES, "mail_too": mail_too, "only": only}
+        asked = {"most_tries": MOST_TRIES, "mail_too": mail_too, "of": of}
         if not self._store.rows(f"SELECT id FROM outbox WHERE {DUE} LIMIT 1", **asked):
             return None
         with self._store.transaction() as tx:
@@ -214,6 +215,11 @@ class Outbox:
                 id=row["id"],
             )
         return _due(row)
+
+    def has_due(self, transaction_id: str) -> bool:
+        """Whether this payment made something due, or an alert about the whole shop waits."""
+        asked = {"most_tries": MOST_TRIES, "mail_too": True, "of": transaction_id}
+        return bool(self._store.rows(f"SELECT id FROM outbox WHERE {DUE} LIMIT 1", **asked))
 
     def sent(self, due: Due) -> None:
         """It left; never again."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from shared.daraja.result_codes import describe
+from shared.gateway.daraja import CAN_BE_ASKED, SLOT_IS_AT, WATCHED_DUE_AT
+from shared.gateway.watch import SWEEP_IS_LATE
 from shared.payments import NOT_PAID, PUBLIC, Status
 
 if TYPE_CHECKING:
@@ -32,40 +35,65 @@ class StatusView:
     age_s: float
     updated_at: datetime
     sweep_is_late: bool
-    """No sweep began for ten minutes, and no alert said so within the last ten."""
+    """No sweep got through for ten minutes, and no alert said so within the last ten."""
+    ask_in_s: float | None = None
+    """Until Daraja may be asked about it, 0: now; None: it is not to be asked."""
+    work_is_due: bool = False
+    """Something is to be sent because of it, or a callback about it to be judged."""
+
+
+MARK_AS_WATCHED = """
+    WITH watched AS (
+        UPDATE transactions SET watched_at = now()
+        WHERE id = CAST(:id AS uuid)
+          AND (status IN ('INITIATED', 'PENDING', 'UNCERTAIN')
+               OR status IN ('FAILED', 'CANCELLED', 'EXPIRED') AND success_held_at IS NOT NULL
+               OR status IN ('FAILED', 'CANCELLED', 'EXPIRED') AND customer_email IS NOT NULL
+                  AND failed_at > now() - interval '1 day' AND coalesce(watched_at < failed_at, true)))
+"""
 
 
 class Statuses:
     """Reading, and remembering that somebody watches."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, app: str) -> None:
         self._store = store
+        self._app = app
 
     def watch(self, transaction_id: str) -> StatusView | None:
         """The payment, marked as watched: an open one is asked about first, a failure that was seen needs no mail.
 
         None: no such payment.
         """
+        return self._seen(transaction_id, MARK_AS_WATCHED)
+
+    def read(self, transaction_id: str) -> StatusView | None:
+        """The payment, without a mark."""
+        return self._seen(transaction_id)
+
+    def _seen(self, transaction_id: str, before: str = "") -> StatusView | None:
         row = self._store.row(
-            """
-            WITH watched AS (
-                UPDATE transactions SET watched_at = now()
-                WHERE id = CAST(:id AS uuid)
-                  AND (status IN ('INITIATED', 'PENDING', 'UNCERTAIN')
-                       OR status IN ('FAILED', 'CANCELLED', 'EXPIRED') AND customer_email IS NOT NULL
-                          AND failed_at > now() - interval '1 day' AND coalesce(watched_at < failed_at, true)))
+            f"""
+            {before}
             SELECT t.id, t.status, t.amount, t.account_reference, c.mpesa_receipt_number, t.result_code,
                    t.response_code, t.pushed_at IS NOT NULL AS pushed,
                    t.success_held_at IS NOT NULL AS success_held,
                    extract(epoch FROM now() - t.created_at) AS age_s, t.updated_at,
-                   coalesce((SELECT began_at FROM sweeps), (SELECT stamped_at FROM installation))
-                       <= now() - interval '10 minutes'
+                   {SWEEP_IS_LATE}
                    AND NOT EXISTS (SELECT FROM incidents WHERE topic = 'sweep_stopped'
-                                     AND seen_at > now() - interval '10 minutes') AS sweep_is_late
+                                     AND seen_at > now() - interval '10 minutes') AS sweep_is_late,
+                   CASE WHEN {CAN_BE_ASKED}
+                        THEN extract(epoch FROM greatest({WATCHED_DUE_AT}, {SLOT_IS_AT}, now()) - now()) END
+                       AS ask_in_s,
+                   EXISTS (SELECT FROM outbox o WHERE o.transaction_id = t.id AND o.next_try_at <= now() AND o.tries < 3
+                             AND (o.kind = 'alert' OR NOT EXISTS (SELECT FROM mail_pause WHERE until > now())))
+                   OR EXISTS (SELECT FROM callback_inbox i WHERE i.transaction_id = t.id AND i.next_try_at <= now())
+                       AS work_is_due
             FROM transactions t LEFT JOIN payment_confirmations c ON c.transaction_id = t.id
             WHERE t.id = CAST(:id AS uuid)
             """,
             id=transaction_id,
+            app=self._app,
         )
         if row is None:
             return None
@@ -82,6 +110,8 @@ class Statuses:
             age_s=float(row["age_s"]),
             updated_at=row["updated_at"],
             sweep_is_late=row["sweep_is_late"],
+            ask_in_s=None if row["ask_in_s"] is None else float(row["ask_in_s"]),
+            work_is_due=row["work_is_due"],
         )
 
 
@@ -150,4 +180,7 @@ def ask_again_after_s(payment: StatusView) -> int | None:
     may_turn_out_paid = payment.status in NOT_PAID and payment.success_held
     if not (PUBLIC[payment.status] in ("pending", "under_review") or receipt_follows or may_turn_out_paid):
         return None
-    return next((every_s for until_s, every_s in ASK_EVERY_S if payment.age_s < until_s), 60)
+    usual_s = next((every_s for until_s, every_s in ASK_EVERY_S if payment.age_s < until_s), 60)
+    if payment.ask_in_s is None:
+        return usual_s
+    return min(usual_s, max(1, math.ceil(payment.ask_in_s)))  # who asks for it then is answered by Daraja

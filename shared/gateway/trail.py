@@ -142,6 +142,11 @@ DUE = f"""
     AND (SELECT at FROM audit_log ORDER BY id LIMIT 1) < {MIDNIGHT}
 """
 
+ANCHOR_DUE_AT = f"""
+    SELECT CASE WHEN {DUE} THEN now() ELSE {MIDNIGHT} + interval '1 day' + {A_WHILE} END
+    WHERE EXISTS (SELECT FROM audit_log)
+"""
+
 
 class Anchors:
     """Once a day, one digest over all heads. Made by whichever sweep comes first, and sent through the outbox.

@@ -26,6 +26,7 @@ AHEAD = (
     ("incidents", "alerted_at", "topic", "1 minute", "now()"),
     ("sweeps", "began_at", "only_row", "1 minute", "now()"),
     ("sweeps", "looked_at", "only_row", "1 minute", "NULL"),
+    ("sweeps", "asleep_until", "only_row", "13 hours", "NULL"),
 )
 MOST_AT_A_TIME = 1000
 TABLES = tuple(dict.fromkeys(row[0] for row in AHEAD))

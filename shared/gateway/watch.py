@@ -7,10 +7,12 @@ that is true opens an incident (`shared.gateway.alerts`).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shared.gateway.alerts import incident
 from shared.gateway.outbox import AlertDue
+from shared.gateway.trail import ANCHOR_DUE_AT
 
 if TYPE_CHECKING:
     from shared.gateway import Store
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 SWEEP_STOPPED = "sweep_stopped"
 MAIL_STOPPED = "mail_stopped"
 LETTER_TEMPLATE = "letter_template"
+WORK_STUCK = "work_stuck"
 A_LETTER_A_DAY = 24
 """Letters may be far apart: hours without one do not mean that a template was mended."""
 
@@ -103,11 +106,64 @@ SILENT_IN_REVIEW = """
 """A payment that was silent for 15 minutes had its alert then: that it is in review now is news."""
 LOOK = " UNION ALL ".join(
     [
-        f"""WITH looked AS (UPDATE sweeps SET looked_at = now()), silent AS ({SILENT_IN_REVIEW})
+        f"""WITH looked AS (
+                INSERT INTO sweeps (began_at, looked_at) SELECT stamped_at, now() FROM installation
+                ON CONFLICT (only_row) DO UPDATE SET looked_at = now()),
+            silent AS ({SILENT_IN_REVIEW})
             SELECT topic, NULL::jsonb AS facts FROM silent"""
     ]
     + [f"SELECT '{topic}', to_jsonb(found) FROM ({sql}) found" for topic, sql in CONDITIONS.items()]
 )
+
+
+HEARD_OF = """
+    (SELECT greatest(began_at, CASE WHEN asleep_until < began_at + interval '1 day' THEN asleep_until END) FROM sweeps)
+"""
+"""Until when the last sweep that got through answers for the shop: it may have said until when it sleeps."""
+SWEEP_IS_LATE = f"""
+    coalesce({HEARD_OF}, (SELECT stamped_at FROM installation)) <= now() - interval '10 minutes'
+"""
+AGENDA: Mapping[str, str] = {
+    "alerts": """SELECT min(next_try_at) FROM outbox
+                 WHERE next_try_at IS NOT NULL AND (kind = 'alert' OR topic = 'log' OR tries >= 3)""",
+    "mail": """SELECT greatest(min(next_try_at), (SELECT least(until, now() + interval '1 hour') FROM mail_pause))
+               FROM outbox WHERE next_try_at IS NOT NULL AND kind <> 'alert' AND topic <> 'log' AND tries < 3
+               HAVING count(*) > 0""",
+    "callbacks": "SELECT min(next_try_at) FROM callback_inbox WHERE next_try_at IS NOT NULL",
+    "open": """SELECT now() WHERE EXISTS (SELECT FROM transactions
+                                          WHERE status IN ('INITIATED', 'PENDING', 'UNCERTAIN')
+                                             OR status IN ('FAILED', 'CANCELLED', 'EXPIRED')
+                                                AND success_held_at IS NOT NULL)""",
+    "queries": """SELECT min(next_query_at) FROM transactions
+                  WHERE next_query_at IS NOT NULL AND checkout_request_id IS NOT NULL AND NOT ids_are_learnt""",
+    "anchors": ANCHOR_DUE_AT,
+    # what alerts once it has waited for a day; the look at the whole shop repeats it
+    "reviews": """SELECT min(updated_at) + interval '24 hours' FROM transactions
+                  WHERE status = 'REVIEW' AND updated_at > now() - interval '24 hours'""",
+    "held callbacks": """SELECT min(judged_at) + interval '24 hours' FROM callback_inbox
+                         WHERE outcome IN ('dead_letter', 'held') AND judged_at > now() - interval '24 hours'""",
+}
+"""What a sweep has to do, by the instant from which on it is due; null: there is nothing."""
+AGENDA_IN_S = f"""
+    SELECT what, extract(epoch FROM least(greatest(at, now()), now() + interval '2 days') - now())::float8 AS in_s
+    FROM ({" UNION ALL ".join(f"SELECT '{what}' AS what, ({sql}) AS at" for what, sql in AGENDA.items())}) known
+    WHERE at IS NOT NULL
+"""
+LOOK_EVERY = "interval '5 minutes'"
+
+
+@dataclass(frozen=True)
+class Agenda:
+    """What a sweep is to do now."""
+
+    due: frozenset[str]
+    """Of `AGENDA`; and `look`, where the last look at the whole shop is five minutes old."""
+    had_stopped: bool
+    """No sweep got through for ten minutes, or longer than it had said that it would sleep."""
+
+
+EVERYTHING = Agenda(frozenset({*AGENDA, "look"}), had_stopped=False)
+"""What there is to do where the agenda cannot be read."""
 
 
 class Watch:
@@ -116,39 +172,59 @@ class Watch:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def sweep_begins(self) -> bool:
-        """Remember that a sweep runs; after ten minutes without one, alert that it had stopped.
-
-        True: the last look at the whole shop is five minutes old, and this sweep is to look.
-        """
-        (began,) = self._store.rows(
-            """
-            WITH before AS (SELECT began_at, looked_at FROM sweeps),
-            begun AS (
-                INSERT INTO sweeps (only_row) VALUES (true)
-                ON CONFLICT (only_row) DO UPDATE SET began_at = greatest(sweeps.began_at, now())
-                WHERE sweeps.began_at > now() - interval '10 minutes')
-            SELECT coalesce(looked_at <= now() - interval '5 minutes', true) AS look_is_due,
-                   coalesce(began_at <= now() - interval '10 minutes', false) AS had_stopped
-            FROM (SELECT 1) one LEFT JOIN before ON true
+    def agenda(self) -> Agenda:
+        """What there is to do, in one round trip."""
+        rows = self._store.rows(
+            f"""
+            {AGENDA_IN_S}
+            UNION ALL SELECT 'look', 0 WHERE coalesce((SELECT looked_at <= now() - {LOOK_EVERY} FROM sweeps), true)
+            UNION ALL SELECT 'stopped', 0 WHERE {HEARD_OF} <= now() - interval '10 minutes'
             """
         )
-        if began["had_stopped"]:
-            self._begin_after_a_stop()
-        return bool(began["look_is_due"])
+        due = {row["what"] for row in rows if row["in_s"] <= 0}
+        return Agenda(frozenset(due - {"stopped"}), "stopped" in due)
 
-    def _begin_after_a_stop(self) -> None:
-        """The heartbeat and its alert are written together: a sweep that dies between them would lose the alert."""
+    def sweep_got_through(self, idle_s: float) -> float:
+        """The heartbeat. Returns, and writes down, for how many seconds the sweep leaves the database alone.
+
+        Until something comes due, `idle_s` at the most; 0 where there is something to do within a minute.
+        """
+        (row,) = self._store.rows(
+            f"""
+            WITH agenda AS ({AGENDA_IN_S}),
+            nap AS (
+                SELECT CASE WHEN least(min(in_s), :idle_s) >= 60 THEN least(min(in_s), :idle_s) ELSE 0 END AS for_s
+                FROM agenda),
+            written AS (
+                INSERT INTO sweeps (asleep_until) SELECT now() + interval '1 second' * for_s FROM nap
+                ON CONFLICT (only_row) DO UPDATE SET
+                    began_at = now(),
+                    asleep_until = greatest(
+                        CASE WHEN sweeps.asleep_until < now() + interval '1 day' THEN sweeps.asleep_until END,
+                        excluded.asleep_until))
+            SELECT for_s FROM nap
+            """,
+            idle_s=idle_s,
+        )
+        return float(row["for_s"])
+
+    def sweep_had_stopped(self) -> None:
+        """Alert that no sweep had got through for a while: this one does, or will say what breaks it."""
         with self._store.transaction() as tx:
             stopped = tx.row(
-                """
-                SELECT (extract(epoch FROM now() - began_at) / 60)::int AS minutes FROM sweeps
-                WHERE began_at <= now() - interval '10 minutes' FOR UPDATE
+                f"""
+                SELECT (extract(epoch FROM now() - {HEARD_OF}) / 60)::int AS minutes
+                WHERE {HEARD_OF} <= now() - interval '10 minutes'
                 """
             )
             if stopped is not None:
-                tx.later("UPDATE sweeps SET began_at = now()")
                 incident(tx, SWEEP_STOPPED, {"minutes": stopped["minutes"], "runs_again": True})
+
+    def step_breaks(self, step: str) -> AlertDue | None:
+        """A step of the sweep broke. The alert, leased for a minute; None: it was alerted within the day."""
+        with self._store.transaction() as tx:
+            alerted = incident(tx, WORK_STUCK, {"step": step}, part=step, leased=True)
+            return AlertDue.of(alerted) if alerted else None
 
     def forget(self) -> None:
         """Delete the digests of callers' addresses after an hour, and Idempotency-Keys after 30 days."""
@@ -165,10 +241,9 @@ class Watch:
         """Somebody else noticed that no sweep runs. The alert, leased for a minute; None: it was sent already."""
         with self._store.transaction() as tx:
             row = tx.row(
-                """
-                SELECT (extract(epoch FROM now() - coalesce(s.began_at, i.stamped_at)) / 60)::int AS minutes
-                FROM installation i LEFT JOIN sweeps s ON true
-                WHERE coalesce(s.began_at, i.stamped_at) <= now() - interval '10 minutes'
+                f"""
+                SELECT (extract(epoch FROM now() - coalesce({HEARD_OF}, stamped_at)) / 60)::int AS minutes
+                FROM installation WHERE {SWEEP_IS_LATE}
                 """
             )
             facts = row and {"minutes": row["minutes"], "runs_again": False}

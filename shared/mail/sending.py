@@ -42,16 +42,6 @@ def mailer_from(mail: MailSettings) -> Mailer:
     return SendGridMailer(mail)
 
 
-def send_now(mine: Collaborators, outbox_id: int, deadline: Deadline) -> None:
-    """Send this invoice, where no other sender has it. A failure is logged; the sweep sends it later."""
-    try:
-        due = mine.gateway.outbox.take(only=outbox_id)
-        if isinstance(due, InvoiceDue):
-            send_letter(mine, due, deadline)
-    except Exception as failure:  # the row in the outbox is what was promised
-        failed("invoices", failure)
-
-
 def send_letter(mine: Collaborators, due: InvoiceDue | NoticeDue, deadline: Deadline) -> None:
     """Raises `NoMailNow`, or `MailRefused` where only this message failed. Both are recorded."""
     from shared.mail.letters import Kind, write

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shared.observability.log import alert_line, monitor
+from shared.observability.log import alert_line, failed, monitor
 
 if TYPE_CHECKING:
     from shared.gateway import Gateway
@@ -102,7 +102,7 @@ TOPICS: Mapping[str, Topic] = {
     ),
     # The whole shop
     "sweep_stopped": Topic(
-        "The scheduled function sweep does not run, or did not for a while.",
+        "The scheduled function sweep does not run or does not get through, or did not for a while.",
         "Netlify, Logs, Functions, sweep: is the deploy published, and do its lines end in errors? Payments are taken "
         "meanwhile, but nobody asks about missing callbacks and no invoice leaves.",
     ),
@@ -182,6 +182,24 @@ def deliver(gateway: Gateway, due: AlertDue) -> None:
         gateway.outbox.sent(due)
     else:
         gateway.outbox.failed(due, "Sentry did not take it; the log line is written")
+
+
+def step_breaks(gateway: Gateway, step: str) -> None:
+    """The alert that a step of the sweep breaks: once, and then once a day; each time where it cannot even be stored.
+
+    Raises `DatabaseUnavailable`.
+    """
+    from shared.database.errors import DatabaseUnavailable
+
+    try:
+        if (due := gateway.watch.step_breaks(step)) is not None:
+            deliver(gateway, due)
+    except DatabaseUnavailable:
+        raise
+    except Exception as failure:
+        failed("alerting", failure)
+        topic = TOPICS["work_stuck"]
+        alert_line("work_stuck", None, step=step, says=topic.says, do_now=topic.do_now)
 
 
 def sweep_is_late(gateway: Gateway) -> None:

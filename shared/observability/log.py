@@ -136,6 +136,7 @@ FORMS: Mapping[str, re.Pattern[str]] = {
     "library": re.compile(r"(?!.*\d{7})[\w.]{1,80}", re.ASCII),
     "at": PLACE,
     "anchor": TOKEN,
+    "step": WORD,
     "template": re.compile(r"([a-z]{2}/)?[a-z_]{1,30}\.(txt|html)"),
     "broken_at": re.compile(r"(line \d{1,5}: )?[A-Za-z0-9 -]{1,60}"),
 }

@@ -12,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.queues import SimpleQueue
 
+from netlify.functions import callback
 from simulator import Behaviour, Simulator, SimulatorSettings
 from tests.chaos.crash_stories import STORIES, Story
 from tests.chaos.crashes import Fault, Instances, Played, Stage
@@ -73,8 +74,10 @@ def _open_stage(urls: SimpleQueue[str]) -> None:
             "INVOICE_EMAIL_FROM": "invoices@shop.example",
             "INVOICE_EMAIL_REPLY_TO": "support@shop.example",
             "SHOP_NAME": "Duka la Mfano",
+            "SWEEP_IDLE_MINUTES": "0",
         }
     )
+    callback.FOLLOWS_UP_FOR_S = 0  # what comes in before and after the crash is left to the sweep, and its stories stay
     sys.stdout = tempfile.TemporaryFile("w+")  # noqa: SIM115  the log, open as long as the process
     forget_collaborators()
     _stages.append(Stage(Shop(url, simulator), Instances(), sys.stdout))

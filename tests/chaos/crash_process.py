@@ -45,6 +45,7 @@ A_CALL_LASTS_AT_MOST_S = 60
 MODULES = (
     *(f"netlify.functions.{name}" for name in ("stkpush", "callback", "status", "invoice", "sweep")),
     "shared.daraja.client",
+    "shared.follow_up",
     "shared.database",
     "shared.mail.mailer",
     "shared.mail.sendgrid",

@@ -99,6 +99,23 @@ def another_key_too_soon(stage: Stage) -> list[Job]:
     return [stkpush("key-1", **order), stkpush("key-2", **order)]
 
 
+def comes_back(stage: Stage, outcome: str) -> list[Job]:
+    """The same phone and amount, 20 minutes after a payment whose callback never came: it is asked about first."""
+    before = stage.pushed(outcome)
+    stage.age(20 * 60)
+    order = stage.next_order() | {"phone_number": before.phone, "amount": before.amount}
+    stage.script(order)
+    return [stkpush("key-1", **order)]
+
+
+def comes_back_and_had_paid(stage: Stage) -> list[Job]:
+    return comes_back(stage, "pay")
+
+
+def comes_back_and_had_cancelled(stage: Stage) -> list[Job]:
+    return comes_back(stage, "cancel")
+
+
 # callback -------------------------------------------------------------------------------------------------------------
 
 
@@ -134,6 +151,17 @@ def large_success_waits_for_a_query(stage: Stage) -> list[Job]:
     return [callback(paid.path, paid.success())]
 
 
+def success_is_told_and_the_mail_server_is_down(stage: Stage) -> list[Job]:
+    stage.client.fault("mail", "error_500")
+    return tells()(stage)
+
+
+def large_success_after_a_failure(stage: Stage) -> list[Job]:
+    paid = stage.pushed(order=stage.next_order(amount=30_000))
+    stage.tell(paid, paid.failure(*NO_ANSWER))
+    return [callback(paid.path, paid.success())]
+
+
 def receipt_of_a_payment_that_a_query_confirmed(stage: Stage) -> list[Job]:
     paid = stage.pushed()
     stage.age(25)
@@ -160,6 +188,25 @@ def customer_waits(stage: Stage) -> list[Job]:
 
 def customer_has_paid(stage: Stage) -> list[Job]:
     return [status(told(stage).transaction_id)]
+
+
+def customer_waits_and_it_was_paid(stage: Stage) -> list[Job]:
+    paid = stage.pushed()
+    stage.age(25)
+    return [status(paid.transaction_id)]
+
+
+def customer_waits_and_nobody_knows_yet(stage: Stage) -> list[Job]:
+    paid = stage.pushed(query=["being_processed"])
+    stage.age(25)
+    return [status(paid.transaction_id)]
+
+
+def customer_waits_for_what_nobody_judged(stage: Stage) -> list[Job]:
+    paid = stage.pushed()
+    stage.left_unjudged(paid, paid.success())
+    stage.age(31)
+    return [status(paid.transaction_id)]
 
 
 def invoice_again(stage: Stage) -> list[Job]:
@@ -297,19 +344,26 @@ STORIES: tuple[Story, ...] = (
     Story("stkpush: unclear, and nothing on the phone", answered("system_busy")),
     Story("stkpush: the same key again", same_key_again),
     Story("stkpush: another key too soon", another_key_too_soon),
-    Story("callback: success", tells()),
+    Story("stkpush: comes back, and had paid", comes_back_and_had_paid),
+    Story("stkpush: comes back, and had cancelled", comes_back_and_had_cancelled),
+    Story("callback: success, and its invoice", tells()),
+    Story("callback: success, the mail server is down", success_is_told_and_the_mail_server_is_down),
     Story("callback: success, to a warm instance", success_is_told_to_a_warm_instance),
     Story("callback: failure", tells("wrong_pin", WRONG_PIN)),
     Story("callback: success, twice", tells(times=2)),
     Story("callback: failure, twice", tells("cancel", CANCELLED, times=2)),
     Story("callback: success, before the answer of the push", success_overtakes_the_answer_of_the_push),
     Story("callback: success after failure", success_after_failure),
-    Story("callback: large success, waits for a query", large_success_waits_for_a_query),
+    Story("callback: large success, asks", large_success_waits_for_a_query),
+    Story("callback: large success after a failure, asks", large_success_after_a_failure),
     Story("callback: the missing receipt", receipt_of_a_payment_that_a_query_confirmed),
     Story("callback: a code that nobody explained", code_that_nobody_explained),
     Story("callback: a body that cannot be read", body_that_cannot_be_read),
     Story("status: the customer waits", customer_waits),
     Story("status: the customer has paid", customer_has_paid),
+    Story("status: asks, and it was paid", customer_waits_and_it_was_paid),
+    Story("status: asks, and nobody knows yet", customer_waits_and_nobody_knows_yet),
+    Story("status: judges what nobody judged", customer_waits_for_what_nobody_judged),
     Story("invoice: again", invoice_again),
     Story("invoice: to an address given now", invoice_to_an_address_given_now),
     Story("sweep: nothing to do", nothing_to_do),

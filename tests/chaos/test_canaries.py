@@ -56,7 +56,7 @@ class Shop(Ageing):
             **dict.fromkeys(LIMITS, "1000"),
         }
         self.process = Process(self.environment)
-        self.process.run("from shared import sweeping; sweeping.SECONDS_BETWEEN_QUERIES['sandbox'] = 0.0")
+        self.process.run("from shared.query_schedule import BUDGETS, Budget; BUDGETS['sandbox'] = Budget(0.0)")
         self.orders = 0
         self.thorough = False
         """In the long form: every wrong value for every variable."""

@@ -22,6 +22,7 @@ from shared.deadline import Deadline
 from shared.gateway.daraja import QueryDue
 from shared.gateway.invoices import Operator
 from shared.gateway.trail import Trail
+from shared.query_schedule import Budget
 from shared.settlement import ask
 from simulator import Behaviour, Simulator, SimulatorSettings
 from tests.chaos.books import broken_invariants, only_the_shop_listens
@@ -112,7 +113,7 @@ def everybody_is_erased(shop: Shop, phones: list[str] | tuple[str, ...]) -> tupl
 def everything_comes_to_its_end(shop: Shop) -> None:
     for _ in range(5):
         shop.age(3700)
-        while isinstance(due := collaborators().gateway.queries.take(0), QueryDue):
+        while isinstance(due := collaborators().gateway.queries.take(Budget(0)), QueryDue):
             ask(collaborators().gateway, collaborators().daraja, due, Deadline.after(8))
         shop.sweep()
         for row in shop.rows("SELECT id FROM transactions WHERE status = 'REVIEW'"):

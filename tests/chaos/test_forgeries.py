@@ -20,6 +20,7 @@ from shared.collaborators import collaborators
 from shared.database import Row
 from shared.deadline import Deadline
 from shared.gateway.daraja import QueryDue
+from shared.query_schedule import Budget
 from shared.settlement import ask, check_age
 from tests.chaos.crew import Crew, Job, callback, function
 from tests.chaos.customers import Pushed, Truth, nth_order, push
@@ -167,7 +168,7 @@ class Town:
 
     def next_minute(self) -> None:
         """Everything that is due is asked, judged and sent."""
-        while isinstance(due := collaborators().gateway.queries.take(0), QueryDue):
+        while isinstance(due := collaborators().gateway.queries.take(Budget(0)), QueryDue):
             ask(collaborators().gateway, collaborators().daraja, due, Deadline.after(8))
         assert self._shop.sweep().status == 200
 

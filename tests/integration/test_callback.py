@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from dev.postgres import EmbeddedPostgres
+from netlify.functions import callback as callback_function
 from shared.database import Database
 from shared.settings import receiving
 from tests.fixtures.database_proxy import Fault, Proxy
@@ -97,7 +98,7 @@ def test_a_success_pays_with_receipt_invoice_and_history(shop: Shop) -> None:
     assert (entry["outcome"], entry["receipts"], entry["tries"]) == ("paid", [RECEIPT], 1)
     assert bytes(entry["body"]) == payment.says()
     assert shop.row("SELECT status, customer_email FROM invoices") == {
-        "status": "PENDING",
+        "status": "SENT",
         "customer_email": "alice@example.com",
     }
     history = shop.rows("SELECT actor, event, from_status, to_status FROM audit_log ORDER BY id")
@@ -441,8 +442,11 @@ def over(network: Proxy, payment: Pending) -> str:
     return payment.shop.callback_path(payment.id)
 
 
-def test_without_a_database_safaricom_is_told_within_seconds_that_it_was_not_stored(shop: Shop) -> None:
+def test_without_a_database_safaricom_is_told_within_seconds_that_it_was_not_stored(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     payment = Pending(shop)
+    monkeypatch.setattr(callback_function, "STORES_FOR_S", 4)
     shop.configure(DATABASE_URL="postgresql://lipa@127.0.0.1:9/lipa")
     began = time.monotonic()
     reply = payment.told()
@@ -451,9 +455,12 @@ def test_without_a_database_safaricom_is_told_within_seconds_that_it_was_not_sto
     assert 3.5 < took_s < 10
 
 
-def test_a_database_that_falls_silent_is_not_waited_for(shop: Shop, network: Proxy) -> None:
+def test_a_database_that_falls_silent_is_not_waited_for(
+    shop: Shop, network: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     payment = Pending(shop)
     path = over(network, payment)
+    monkeypatch.setattr(callback_function, "STORES_FOR_S", 4)
     network.fault, network.trigger = "silent", b"INSERT INTO callback_inbox"
     began = time.monotonic()
     assert payment.told(path=path).status == 503
@@ -461,7 +468,12 @@ def test_a_database_that_falls_silent_is_not_waited_for(shop: Shop, network: Pro
 
 
 @pytest.mark.parametrize(
-    ("fault", "trigger", "for_s"), [("cut before it arrives", b"", 1), ("cut after it was done", b"COMMIT\0", 0.5)]
+    ("fault", "trigger", "for_s"),
+    [
+        ("cut before it arrives", b"", 1),
+        ("cut before it arrives", b"", 12),
+        ("cut after it was done", b"COMMIT\0", 0.5),
+    ],
 )
 def test_a_database_that_comes_back_within_seconds_costs_no_callback(
     shop: Shop, network: Proxy, fault: Fault, trigger: bytes, for_s: float

@@ -10,6 +10,7 @@ import pytest
 from netlify.functions.callback import ACCEPTED
 from shared.collaborators import receiver
 from shared.database import Database
+from shared.deadline import Deadline
 from shared.gateway.inbox import MOST_FROM_EACH, Entry, Kept
 from shared.settlement import remember
 from tests.fixtures.ledger import Ledger
@@ -142,15 +143,15 @@ def test_a_copy_from_safaricom_is_no_copy_of_what_a_stranger_sent(flagged: Shop)
 def test_a_lost_answer_to_the_last_commit_is_no_copy(ledger: Ledger) -> None:
     transaction_id = ledger.admit()
     entry = [ledger.on_file(transaction_id, b"%d" % n) for n in range(MOST_FROM_EACH)][-1]
-    assert remember(ledger.gateway, entry, "127.0.0.1") is Kept.STORED
+    assert remember(ledger.gateway, entry, "127.0.0.1", Deadline.after(4)) is Kept.STORED
     again = Entry("00000000-0000-4000-8000-000000000001", transaction_id, entry.body)
-    assert remember(ledger.gateway, again, "127.0.0.1") is Kept.AS_A_COPY
+    assert remember(ledger.gateway, again, "127.0.0.1", Deadline.after(4)) is Kept.AS_A_COPY
     assert ledger.row("SELECT sum(copies) AS n FROM callback_inbox") == {"n": 1}
     unknown = "00000000-0000-4000-8000-00000000000a"
     for n in range(MOST_FROM_EACH):
         ledger.on_file(unknown, b"%d" % n)
     for body in (b"a", b"b"):
-        assert remember(ledger.gateway, Entry(again.id, unknown, body), None) is Kept.NOT_AT_ALL
+        assert remember(ledger.gateway, Entry(again.id, unknown, body), None, Deadline.after(4)) is Kept.NOT_AT_ALL
     assert ledger.row("SELECT count(*) AS n FROM outbox WHERE topic = 'callback_flood' AND transaction_id IS NULL") == {
         "n": 1
     }

@@ -72,7 +72,7 @@ def test_while_mail_is_stopped_whoever_asks_causes_no_login(shop: Shop) -> None:
 
 
 def test_nobody_waits_long_for_a_slow_mail_server(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(invoice_function, "A_MAIL_S", 0.5)
+    monkeypatch.setattr(invoice_function, "A_MAIL_S", 1.5)
     transaction_id = paid(shop)
     shop.sweep()
     shop.simulator.client.fault("mail", "slow", seconds=20)
@@ -85,6 +85,7 @@ def test_nobody_waits_long_for_a_slow_mail_server(shop: Shop, monkeypatch: pytes
     }
 
 
+@pytest.mark.usefixtures("left_to_the_sweep")
 def test_two_senders_never_send_one_row(shop: Shop) -> None:
     """The function sends while sweeps of three other processes take what is due: each row leaves once."""
     payments = [paid(shop, f"2547000000{number:02}") for number in range(4)]
@@ -101,6 +102,7 @@ def test_two_senders_never_send_one_row(shop: Shop) -> None:
     assert shop.row("SELECT sum(tries) AS n FROM outbox WHERE kind = 'invoice'") == {"n": 5}
 
 
+@pytest.mark.usefixtures("left_to_the_sweep")
 def test_a_sender_that_is_killed_leaves_a_try_on_file_and_the_invoice_to_the_next(shop: Shop) -> None:
     transaction_id = paid(shop)
     instance = shop.another_instance()
@@ -128,6 +130,7 @@ def test_a_sender_that_is_killed_leaves_a_try_on_file_and_the_invoice_to_the_nex
 # By an operator -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("left_to_the_sweep")
 def test_an_operator_sends_a_failed_invoice_again_under_its_number(
     shop: Shop, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -143,6 +146,7 @@ def test_an_operator_sends_a_failed_invoice_again_under_its_number(
     assert "operator Amina had the invoice sent again. Why: the address works again" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("left_to_the_sweep")
 def test_after_an_outage_all_that_was_given_up_is_sent_by_one_command(
     shop: Shop, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -160,6 +164,7 @@ def test_after_an_outage_all_that_was_given_up_is_sent_by_one_command(
     assert "0 invoices" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("left_to_the_sweep")
 def test_one_that_is_sent_again_and_fails_again_is_failed_again(shop: Shop) -> None:
     transaction_id = given_up(shop)
     assert resend(shop, transaction_id) == 0
@@ -171,6 +176,7 @@ def test_one_that_is_sent_again_and_fails_again_is_failed_again(shop: Shop) -> N
     assert shop.row("SELECT status FROM invoices") == {"status": "FAILED"}
 
 
+@pytest.mark.usefixtures("left_to_the_sweep")
 def test_what_cannot_be_sent_again_is_said_and_changes_nothing(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     waiting, nobody = paid(shop), paid(shop, "254700000001", email=None)
     unpaid = str(shop.pay(phone_number="254700000002").body["transaction_id"])

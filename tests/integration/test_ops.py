@@ -22,6 +22,7 @@ from tests.fixtures.database_proxy import Fault, Proxy
 from tests.fixtures.shop import CUSTOMER, OTHER_CUSTOMER, Shop
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.usefixtures("left_to_the_sweep")
 
 
 def paid(shop: Shop, reference: str = "INV00042") -> str:

@@ -272,6 +272,7 @@ def test_without_a_dsn_nothing_imports_the_sdk_whatever_breaks(shop: Shop, monke
     assert in_a_fresh_process("sweep", event) == (503, False)
 
 
+@pytest.mark.usefixtures("left_to_the_sweep")
 def test_reports_are_sent_before_the_function_answers(sentry: SentrySink, shop: Shop) -> None:
     """It may be frozen right after: a process of its own, and everything has arrived when it has answered."""
     told = push(shop, nth_order(1))

@@ -39,6 +39,7 @@ from shared.payments import (
     TimePassed,
     UnknownCode,
 )
+from shared.query_schedule import Budget
 from shared.settlement import ask, check_age, judge, remember, reported, settle
 from tests.fixtures.ledger import PHONES, Ledger, ids
 
@@ -183,7 +184,7 @@ def test_bytes_that_cannot_be_stored_are_tried_five_times_a_second_for_four_seco
     stumbles = Stumbling(ledger.gateway.inbox.remember, [UNAVAILABLE] * 100)
     monkeypatch.setattr(ledger.gateway.inbox, "remember", stumbles)
     with pytest.raises(DatabaseUnavailable):
-        remember(ledger.gateway, Entry(NOWHERE, NOWHERE, b"bytes"), None)
+        remember(ledger.gateway, Entry(NOWHERE, NOWHERE, b"bytes"), None, Deadline.after(4))
     assert set(clock.slept) == {0.2}
     assert len(clock.slept) in (20, 21)  # a fifth of a second has no exact binary fraction
     assert stumbles.tries == len(clock.slept) + 1
@@ -192,7 +193,7 @@ def test_bytes_that_cannot_be_stored_are_tried_five_times_a_second_for_four_seco
 def test_without_patience_bytes_are_tried_once(ledger: Ledger, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
     monkeypatch.setattr(ledger.gateway.inbox, "remember", Stumbling(ledger.gateway.inbox.remember, [UNAVAILABLE] * 9))
     with pytest.raises(DatabaseUnavailable):
-        remember(ledger.gateway, Entry(NOWHERE, NOWHERE, b"bytes"), None, patience_s=0)
+        remember(ledger.gateway, Entry(NOWHERE, NOWHERE, b"bytes"), None, Deadline.after(0))
     assert clock.slept == []
 
 
@@ -201,7 +202,7 @@ def test_bytes_are_stored_once_the_database_is_back_with_where_they_came_from(
 ) -> None:
     stumbles = Stumbling(ledger.gateway.inbox.remember, [UNAVAILABLE, UNKNOWN])
     monkeypatch.setattr(ledger.gateway.inbox, "remember", stumbles)
-    remember(ledger.gateway, Entry(NOWHERE, NOWHERE, b"\xff bytes"), "196.201.214.200")
+    remember(ledger.gateway, Entry(NOWHERE, NOWHERE, b"\xff bytes"), "196.201.214.200", Deadline.after(4))
     assert stumbles.tries == 3
     row = ledger.row("SELECT body, source_address FROM callback_inbox")
     assert row == {"body": b"\xff bytes", "source_address": "196.201.214.200"}
@@ -363,7 +364,7 @@ def due(ledger: Ledger, transaction_id: str) -> QueryDue:
         id=transaction_id,
     )
     ledger.overwrite("UPDATE query_budget SET next_slot_at = now() - interval '1 second'")
-    taken = ledger.gateway.queries.take(12)
+    taken = ledger.gateway.queries.take(Budget(12))
     assert isinstance(taken, QueryDue)
     assert taken.payment.id == transaction_id
     return taken

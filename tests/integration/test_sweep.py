@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 
 from netlify.functions import sweep as sweep_function
-from shared import collaborators, settings, sweeping
+from shared import collaborators, delivery, settings
 from shared.gateway.daraja import Later, QueryDue
 from shared.mail.sending import mailer_from
+from shared.query_schedule import BUDGETS, Budget
 from simulator import Behaviour
 from tests.fixtures.shop import CUSTOMER, NOBODY, Shop, admit, at_once
 from tests.fixtures.simulator import QUERY
 
+pytestmark = pytest.mark.usefixtures("left_to_the_sweep")
 PHONES = [f"2547000000{number:02}" for number in range(20)]
 LARGE = 50_000
 
@@ -22,7 +24,7 @@ LARGE = 50_000
 @pytest.fixture
 def unhurried(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
     """A shop whose Daraja takes queries as fast as they come, so that a test need not wait for the budget."""
-    monkeypatch.setitem(sweeping.SECONDS_BETWEEN_QUERIES, "sandbox", 0.0)
+    monkeypatch.setitem(BUDGETS, "sandbox", Budget(0.0))
     shop.simulator.client.behave(query_limit_per_minute=0)
     return shop
 
@@ -200,13 +202,13 @@ def test_queries_are_twelve_seconds_apart_whoever_asks(shop: Shop) -> None:
         pending(shop, phone)
     shop.age(20)
     queries = collaborators.collaborators().gateway.queries
-    assert isinstance(queries.take(12.0), QueryDue)
-    later = queries.take(12.0)
+    assert isinstance(queries.take(Budget(12.0)), QueryDue)
+    later = queries.take(Budget(12.0))
     assert isinstance(later, Later)
     assert later.in_s is not None
     assert 0 < later.in_s <= 12
     shop.age(12)
-    assert isinstance(queries.take(12.0), QueryDue)
+    assert isinstance(queries.take(Budget(12.0)), QueryDue)
 
 
 def test_first_those_waiting_for_confirmation_then_those_watched_then_the_oldest(shop: Shop) -> None:
@@ -218,11 +220,36 @@ def test_first_those_waiting_for_confirmation_then_those_watched_then_the_oldest
     queries = collaborators.collaborators().gateway.queries
     order = []
     for _ in range(3):
-        found = queries.take(0)
+        found = queries.take(Budget(0))
         assert isinstance(found, QueryDue)
         order.append(found.payment.id)
     assert order == [held, watched, oldest]
-    assert queries.take(0) == Later(None)
+    assert queries.take(Budget(0)) == Later(None)
+
+
+def test_slots_that_nobody_used_lately_may_be_used_at_once_where_the_budget_says_so(shop: Shop) -> None:
+    for phone in PHONES[:4]:
+        pending(shop, phone)
+    queries, budget = collaborators.collaborators().gateway.queries, Budget(20.0, saved_s=45.0)
+    shop.age(20)
+    assert isinstance(queries.take(budget), QueryDue)
+    shop.age(300)
+    taken = [isinstance(queries.take(budget), QueryDue) for _ in range(4)]
+    assert taken == [True, True, True, False], (
+        "of five minutes, 45 s are saved: two slots beside the one that is free now"
+    )
+
+
+def test_what_a_clock_that_was_ahead_wrote_holds_up_no_query_and_no_token(unhurried: Shop) -> None:
+    shop = unhurried
+    transaction_id = pending(shop, outcome="pay")
+    shop.overwrite(
+        "UPDATE access_tokens SET expires_at = now() + interval '3 days', leased_until = expires_at, token = 'x'"
+    )
+    shop.overwrite("INSERT INTO query_budget SELECT app, now() + interval '1 day' FROM access_tokens")
+    shop.age(20)
+    shop.sweep()
+    assert status(shop, transaction_id) == ("PAID", None)
 
 
 def test_a_429_holds_up_all_queries_for_a_minute(shop: Shop) -> None:
@@ -238,7 +265,7 @@ def test_a_429_holds_up_all_queries_for_a_minute(shop: Shop) -> None:
 
 def test_a_query_that_is_longer_on_its_way_than_the_next_one_is_not_one_too_many(shop: Shop) -> None:
     allowed_every_s = 60 / Behaviour().query_limit_per_minute
-    assert sweeping.SECONDS_BETWEEN_QUERIES["sandbox"] >= allowed_every_s + 1
+    assert BUDGETS["sandbox"].every_s >= allowed_every_s + 0.5
 
 
 def test_two_sweeps_at_once_ask_judge_and_send_everything_once(shop: Shop) -> None:
@@ -575,7 +602,7 @@ def test_a_mail_server_that_answers_nobody_holds_up_no_question_and_no_alert(
     other = pending(shop, PHONES[0], outcome="pay")
     silent = pending(shop, PHONES[7])
     shop.age(15 * 60)
-    monkeypatch.setattr(sweeping, "A_CALL_OUT_S", 1)
+    monkeypatch.setattr(delivery, "A_LETTER_LASTS_S", 1)
     monkeypatch.setattr(sweep_function, "STARTS_NOTHING_AFTER_S", 2.5)
     shop.simulator.client.fault("mail", "slow", times=10, seconds=30)
     done = shop.sweep().body
