@@ -1,9 +1,9 @@
 """`ops replay`: every decision again, from the evidence on file. Changes nothing.
 
 The audit log says in which order things were decided and on which evidence; callbacks are read again from their raw
-bytes, answers to queries from their codes. A payment is folded from its order to its end by the same pure `decide`,
-among all the others, because receipts and paid twins are shared. What then differs from the books is named: bytes that
-were changed, history that was changed, or a rule that has changed since.
+bytes, answers to queries from their codes. Each payment goes through `decide` again, from its order to its end, and all
+payments together, because a receipt can belong to one payment only. What then differs from the books is named: bytes
+that were changed, history that was changed, or a rule that has changed since.
 
 A payment whose evidence was erased has only its audit rows: they are followed, and have to lead to where it stands.
 """

@@ -1,7 +1,7 @@
-"""The limits on pushes: what can be limited, and how long an unanswered phone rests.
+"""Names of the limits on pushes, and how long an unanswered phone rests. Pure.
 
-Pure. How much is allowed is read from the environment (shared/environment.py). The counting, and the locks that make it
-exact, are in `shared.gateway.admissions` and db/schema.sql.
+`shared.gateway.admissions` and the function `room_for_push` of db/schema.sql count and refuse. How much is allowed is
+read from the environment (shared/environment.py).
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
--- The whole schema, readable top to bottom. db/migrations builds it; a test proves that both give the same database.
--- To change it: write a new file in db/migrations, then the same change here. A migration that was applied never changes.
+-- The first migration: the schema of version 0.2.0. It never changes; db/schema.sql is the schema of today.
 -- PostgreSQL 15 to 18. What the code promises about money is said here again, as UNIQUE, CHECK and triggers.
 -- Every instant that decides anything is a plain timestamptz column.
 

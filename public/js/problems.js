@@ -1,4 +1,4 @@
-/** What a customer reads when a payment request is refused: the answer's `code` → a title and what to do. */
+/** What a customer reads when a payment request is refused: the answer's `code` (shared/problems.py) → a title and what to do. */
 
 const WORDS = {
   too_soon: {

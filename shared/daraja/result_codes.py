@@ -2,8 +2,9 @@
 
 Two closed tables. A callback is Daraja's last word on a payment, so a known failing code in it fails the payment. The
 same number in the answer to a query may speak about the query itself, so there only codes count that Safaricom
-documents for STK push (OFF) or that were captured for it (OBS). What is in neither table settles nothing. Codes are
-text: there is an `SFC_IC0003`. A new code also needs Swahili words: shared/mail/letters.py.
+documents for STK push (OFF) or that were captured for it (OBS). Any other code of a callback sends the payment to
+review; any other answer to a query changes nothing. Codes are text: there is an `SFC_IC0003`. A new code also needs
+Swahili words: shared/mail/letters.py.
 """
 
 from __future__ import annotations

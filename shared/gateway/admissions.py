@@ -1,8 +1,8 @@
-"""Row before push: a payment is admitted, under its phone's lock, before M-Pesa hears of it.
+"""Admits a push or refuses it: every limit is counted here, and the row is written before M-Pesa hears of it.
 
-Every limit is decided in the round trips that this takes anyway. What concerns one phone is read under the phone's
-lock; what spans phones is counted in the statement that inserts the row, under one lock for the whole shop. So a flood
-at one phone is refused without holding up another customer, and no number of instances exceeds a limit together.
+What concerns one phone is read under the phone's lock. What spans phones is counted just before the row is inserted,
+under one lock for the whole shop. So a flood at one phone is refused without holding up another customer, and no
+number of instances exceeds a limit together.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The one way to raise an alert: a row of the outbox, written in the transaction that found the reason.
+"""Raising an alert: a row of the outbox, written in the transaction that found the reason.
 
 An alert about one payment is raised once for each topic. A condition of the whole shop opens an incident: it is alerted
 when it begins and once a day while it lasts. An incident that was not seen for an hour is over.

@@ -1,8 +1,8 @@
 """Every alert: what it says, and what the operator does now. docs/runbook.md has a section for each.
 
-Here are the words. Conditions of the whole shop are in shared/gateway/watch.py; what one payment alerts of is decided
-in shared/payments.py. An alert is a row of the outbox, written with what caused it. `deliver` is the one way out: a log
-line and, where the shop has Sentry, an issue there.
+Here are the words. Conditions of the whole shop are in shared/gateway/watch.py; alerts about one payment are raised by
+shared/payments.py and by the part of shared/gateway that sees the reason. An alert is a row of the outbox, written with
+what caused it. `deliver` is the one way out: a log line and, where the shop has Sentry, an issue there.
 """
 
 from __future__ import annotations
