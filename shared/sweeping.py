@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 A_CALL_OUT_S = 8
 A_WAIT_S = 2
 MAIL_AT_A_TIME_S = 4
-ANCHORS_AT_A_TIME_S = 4
+ANCHORS_AT_A_TIME_S = 3
 JUDGED = "judged"
 """A callback that cannot be judged is alerted as a dead letter, after its third try."""
 COMES_BACK = (DatabaseUnavailable, Busy, CommitUnknown)
@@ -111,14 +111,22 @@ class Sweep:
             self._piece("clock", partial(check_age, self._gateway, transaction_id))
 
     def anchor_history(self) -> None:
-        """Once a day, a digest of all history so far, to be kept outside. A long history is worked through in steps."""
+        """Once a day, a digest of all history so far, to be kept outside.
+
+        Last of all, and a few seconds at most: a log that never had one takes several sweeps, and holds nothing up. One
+        step is made in each, however long the rest took.
+        """
         if "anchors" in self._agenda.due:
-            self._step("anchoring", self._make_anchors)
+            self._step("anchoring", self._make_anchors, until=self._ends)
 
     def _make_anchors(self) -> None:
-        until = self._shift.at_most(ANCHORS_AT_A_TIME_S)
-        while not until.passed() and self._gateway.anchors.make():
-            pass
+        until, made = self._shift.at_most(ANCHORS_AT_A_TIME_S), False
+        while (more := self._gateway.anchors.make()) is not None:
+            made = True
+            if not more or until.passed():
+                break
+        if made:
+            self._send()
 
     def send_outbox(self) -> None:
         """Alerts that wait, and mail for a few seconds: other work goes on between."""
@@ -137,7 +145,7 @@ class Sweep:
     def watch_the_shop(self) -> None:
         """Every five minutes, what no single payment shows: missing callbacks, failures on the rise, stuck work.
 
-        Last of all, so that what waited for this sweep does not count as stuck.
+        After the rest, so that what waited for this sweep does not count as stuck.
         """
         if "look" in self._agenda.due:
             self._step("looking", self._look_at_the_shop, until=self._ends)

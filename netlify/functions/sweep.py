@@ -38,7 +38,6 @@ def sweep(_: Request) -> Answer:
     shift.put_right()
     shift.send_alerts()
     shift.judge_inbox()
-    shift.anchor_history()
     shift.send_outbox()
     while shift.ask_daraja():
         shift.judge_inbox()
@@ -46,4 +45,5 @@ def sweep(_: Request) -> Answer:
     shift.check_ages()
     shift.send_outbox()
     shift.watch_the_shop()
+    shift.anchor_history()
     return Answer(200 if shift.end() else 500, shift.done, log=shift.done)

@@ -127,7 +127,7 @@ class Trail:
 
 # Anchors --------------------------------------------------------------------------------------------------------------
 
-ROWS_A_STEP = 5000
+ROWS_A_STEP = 2000
 NO_ROW = -(2**63)
 """Below every number a row can have: who can write into the log is not bound to the numbers that we give."""
 ONE_AT_A_TIME = (0x11BA, 4)

@@ -10,6 +10,7 @@ import pytest
 
 from netlify.functions import callback as callback_function
 from ops.__main__ import main
+from shared import sweeping
 from shared.audit_chain import AuditKey
 from shared.collaborators import receiver
 from shared.gateway import trail
@@ -235,6 +236,25 @@ def test_a_long_log_is_anchored_in_steps(shop: Shop, monkeypatch: pytest.MonkeyP
     assert [tuple(row.values()) for row in steps] == [(2, False), (4, False), (6, False), (6, True)]
     assert len(anchored(shop)) == 1
     assert wrong(shop) == []
+
+
+def test_a_log_that_takes_many_sweeps_holds_up_nothing_in_any_of_them(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One step in each, after the rest: what became due meanwhile is done first."""
+    monkeypatch.setattr(trail, "ROWS_A_STEP", 2)
+    monkeypatch.setattr(sweeping, "ANCHORS_AT_A_TIME_S", 0)
+    paid(shop)
+    paid(shop, "254722000000")
+    shop.sweep()
+    shop.age(2 * A_DAY_S)
+    paid(shop, "254733000000", "TODAY")
+    done = shop.sweep().body
+    assert (done["invoices"], "anchors" in done) == (1, False)
+    for steps in (1, 2, 3):
+        assert shop.row("SELECT count(*) AS n FROM audit_anchors") == {"n": steps}
+        done = shop.sweep().body
+    assert done["anchors"] == 2
 
 
 def test_an_anchor_that_cannot_be_mailed_raises_an_alert(shop: Shop) -> None:
