@@ -248,7 +248,9 @@ def test_a_log_that_takes_many_sweeps_holds_up_nothing_in_any_of_them(
     paid(shop, "254722000000")
     shop.sweep()
     shop.age(2 * A_DAY_S)
+    shop.simulator.client.fault("mail", "error_500", times=1)
     paid(shop, "254733000000", "TODAY")
+    shop.overwrite("UPDATE outbox SET next_try_at = now() WHERE next_try_at IS NOT NULL")
     done = shop.sweep().body
     assert (done["invoices"], "anchors" in done) == (1, False)
     for steps in (1, 2, 3):

@@ -113,7 +113,8 @@ def foreign(functions_url: str) -> Iterator[Database]:
 
 @pytest.fixture
 def busy(shop: Shop) -> Shop:
-    """A shop with a payment that is paid and one that is open, and a row of everything."""
+    """A shop with a payment that is paid, whose invoice waits, one that is open, and a row of everything."""
+    shop.simulator.client.fault("mail", "error_500", times=1)
     shop.simulator.client.script(CUSTOMER, "pay", after_s=0)
     shop.simulator.client.wait_for_callback(shop.pay().body["checkout_request_id"])
     shop.pay(phone_number="254722000000", account_reference="OPEN")
