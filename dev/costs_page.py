@@ -68,33 +68,32 @@ def _plan(credits: float) -> str:
 TEXT = """\
 # What a month costs
 
-Written by `python -m dev.costs --write`, from simulated days and the prices of {date}. Safaricom's fees and your
-domain are not in it.
+Written by `python -m dev.costs --write`: simulated days, prices of {date}, without Safaricom's fees.
 
-Two things cost money: Netlify's credits, and the hours in which your database is **awake**. A database that can sleep
-does so 5 minutes after it was last used. While nobody buys, Lipa looks into it once an hour.
+Two things cost money: Netlify's credits, and the hours in which your database is **awake**. One that can sleep does so
+5 minutes after it was last used. While nobody buys, Lipa looks into it once an hour.
 
-| Payments a day | Minutes awake a day | Neon | Netlify Database, with the functions | Functions alone |
+| Payments a day, 8 to 22 o'clock | Minutes awake | Neon | Netlify Database, with the functions | Functions alone |
 | --- | --- | --- | --- | --- |
 {rows}
 
-Payments come between 8 and 22 o'clock. With Neon, add the last column. An **always-on PostgreSQL** costs what its
-provider asks, often $5 to $15, however many payments come; add the last column too.
+With Neon, add the last column. An **always-on PostgreSQL** costs what its provider asks, often $5 to $15, however many
+payments come; add the last column too.
 
 ## Which database
 
 - **Begin with Neon's free project.** It is awake for {hours} hours a month ({neon_free} CU-hours at {neon_cu} CU) for
-  nothing. Used up, it stops until the next month: look at *Usage* now and then, and take *Launch* (${neon_usd} a
-  CU-hour) in time. Its history goes back only 6 hours: make your own [backups](runbook.md#duties).
+  nothing. Used up, it stops until the next month: look at *Usage*, and take *Launch* (${neon_usd} a CU-hour) in time.
+  Its history goes back 6 hours: make your own [backups](runbook.md#duties).
 - **Netlify Database** is the least work, and needs a paid plan. At zero credits Netlify pauses **every site of your
-  team**. A deploy costs 15 credits.
+  team**. A deploy costs 15.
 - **Always on** is right for a shop that sells all day. Set `SWEEP_IDLE_MINUTES=0`: Lipa then looks every minute.
 
-`SWEEP_IDLE_MINUTES=360` looks 4 times a day in place of 24. A payment whose callback was lost, and whose page is
-closed, is then found up to 6 hours later.
+`SWEEP_IDLE_MINUTES=360` looks 4 times a day in place of 24. A payment whose callback was lost and whose page is closed
+is then found up to 6 hours later.
 
 ## What was measured
 
-On a day without payments the server counted {connections} connections. Typical durations, with database and Safaricom
-on the same machine: {took}. A month of Netlify has {plans}.
+A day without payments: {connections} connections. Typical durations, everything on one machine: {took}. A month of
+Netlify: {plans}.
 """

@@ -194,7 +194,7 @@ def test_of_many_who_watch_one_asks(shop: Shop) -> None:
     with ThreadPoolExecutor() as pool:
         replies = list(pool.map(lambda each: each.status(payment.transaction_id), instances))
     assert asked(shop) == 1
-    assert sorted(reply.body["status"] for reply in replies) == ["paid"] + ["pending"] * 5
+    assert "paid" in {reply.body["status"] for reply in replies}
 
 
 def test_a_daraja_that_hangs_holds_up_a_status_for_5_s(shop: Shop) -> None:
