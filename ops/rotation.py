@@ -13,7 +13,7 @@ from shared.settings import callback_secret
 
 def add_commands(commands: Commands) -> None:
     for name, signs, run in (
-        ("callback-secret", "callback addresses", _callback_secret),
+        ("callback-secret", "callback addresses (the sweep retires all but it and the previous one)", _callback_secret),
         ("audit-secret", "the audit log", _audit_secret),
     ):
         about = f"the secret that signs {signs}; print it before rotating keys"
