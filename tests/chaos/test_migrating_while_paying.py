@@ -23,6 +23,8 @@ from tests.fixtures.soak import Figure, Rounds
 
 ROOT = Path(__file__).parents[2]
 PAYMENTS = 12
+RUNS = 5
+"""Of each reader. A reader without any pause could keep a migration out for as long as it likes."""
 ADDS_COLUMNS = """
     SET LOCAL lock_timeout = '2s';
     ALTER TABLE transactions ADD COLUMN something integer NOT NULL DEFAULT 0;
@@ -48,13 +50,13 @@ def test_every_callback_is_stored_and_answered_while_a_migration_waits_for_reade
         read = {"pg_dump": 0, "verify": 0}
 
         def dump() -> None:
-            while not stop.is_set():
+            while not stop.is_set() and read["pg_dump"] < RUNS:
                 postgres_server.run("pg_dump", "--format=custom", "--compress=0", "--no-sync", "--file=/dev/null", name)
                 read["pg_dump"] += 1
 
         def verify() -> None:
-            environ = {**os.environ, "DATABASE_URL": url}
-            while not stop.is_set():
+            environ = {"PATH": os.environ["PATH"], "DATABASE_URL": url}
+            while not stop.is_set() and read["verify"] < RUNS:
                 command = [sys.executable, "-m", "ops", "verify"]
                 done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
                 assert "invariants, " in done.stdout, done.stderr
