@@ -157,7 +157,9 @@ class Demo:
         self.page.title("The checks")
         state = self._row("transactions", "status, amount", key="id")
         receipt = self._row("payment_confirmations", "mpesa_receipt_number")["mpesa_receipt_number"]
-        pushes = [one for one in self.simulator.payments() if one["phone"] == self.phone]
+        pushed = [one for one in self.simulator.payments() if one["phone"] == self.phone]
+        # the callback is answered after what it sends: the letter may be here before
+        pushes = [self.simulator.wait_for_callback(one["checkout_request_id"]) for one in pushed]
         moved = [(one["amount"], one["receipt"]) for one in self.simulator.ledger() if one["phone"] == self.phone]
         mails = [one for one in self.simulator.mail() if any(self.email in to for to in one["to"])]
         answers = [[callback["http_status"] for callback in one["callbacks"]] for one in pushes]

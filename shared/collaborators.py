@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from shared.sleeping import Sweeps
 
 
+A_DATABASE_WAKES_WITHIN_S = 10
+"""Usually within one. The callback function waits as long as it may."""
+
+
 def utc_now() -> datetime:
     return datetime.now(UTC)
 
@@ -44,7 +48,7 @@ class Collaborators:
 
         mine = self.settings
         return Gateway(
-            self._database or Database(environment.current_database_url),
+            self._database or Database(environment.current_database_url, connect_timeout_s=A_DATABASE_WAKES_WITHIN_S),
             mine.database.environment,
             mine.callback.confirm_above_kes,
             audit_key=mine.audit.key,

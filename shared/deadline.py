@@ -7,6 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+A_REQUEST_LASTS_S = 28
+LONGEST_PAUSE_S = 2.0
+
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
@@ -17,6 +20,16 @@ class Deadline:
     @classmethod
     def after(cls, seconds: float) -> Deadline:
         return cls(time.monotonic() + seconds)
+
+    @classmethod
+    def of_request(cls, context: object) -> Deadline:
+        """When the platform ends this request: by its own word, as AWS Lambda has it; else after 28 s."""
+        remaining_ms = getattr(context, "get_remaining_time_in_millis", None)
+        return cls.after(remaining_ms() / 1000 if remaining_ms else A_REQUEST_LASTS_S)
+
+    def sooner(self, seconds: float) -> Deadline:
+        """This deadline, so much earlier."""
+        return Deadline(self.at_s - seconds)
 
     def remaining_s(self) -> float:
         """Never negative."""
@@ -43,7 +56,7 @@ def retry(
 ) -> T:
     """What `work` returns; an error of `on` is tried again, `tries` times in all or for `for_s` seconds.
 
-    Raises the last error.
+    The pause grows to 2 s: who is refused a login a hundred times is locked out by some hosts. Raises the last error.
     """
     began, done = time.monotonic(), 0
     while True:
@@ -55,4 +68,4 @@ def retry(
                 raise
             if for_s is not None and time.monotonic() - began >= for_s:
                 raise
-            time.sleep(pause_s)
+            time.sleep(min(pause_s * 1.5 ** (done - 1), max(pause_s, LONGEST_PAUSE_S)))

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from simulator import smtp
 from simulator.background import Background
@@ -66,7 +67,7 @@ class World:
 
     def application(self) -> web.Application:
         sendgrid = SendGrid(self.settings.sendgrid_api_key, self.clock, self.ids, self.faults, self.mailbox)
-        application = web.Application(client_max_size=LARGEST_BODY)
+        application = web.Application(client_max_size=LARGEST_BODY, middlewares=[only_by_our_names])
         for part in (Control(self), Pages(self.mailbox), sendgrid, self.daraja):  # Daraja's routes take what is left
             application.add_routes(part.routes())
         application.on_shutdown.append(self._shut_down)
@@ -92,6 +93,14 @@ class World:
     async def _shut_down(self, _: web.Application) -> None:
         self.live.close()
         await self.background.cancel_all()
+
+
+@web.middleware
+async def only_by_our_names(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A page of another site may have given its own name our address (DNS rebinding): it gets nothing."""
+    if request.host.partition(":")[0] not in (HOST, "localhost"):
+        raise web.HTTPMisdirectedRequest(text=f"Call the simulator as {HOST} or localhost.\n")
+    return await handler(request)
 
 
 @asynccontextmanager

@@ -23,18 +23,20 @@ from shared.settlement import judge, remember
 from shared.values import new_id
 
 ACCEPTED = {"ResultCode": 0, "ResultDesc": "Accepted"}
+TO_ANSWER_S = 5
 STORES_FOR_S = 23
-"""The bridge ends Python after 28 s. A database that sleeps, or is full for a moment, has until then to come back."""
+"""Less where the platform ends the request sooner: a database that sleeps, or is full for a moment, may come back."""
 JUDGING_NEEDS_S = 8
 """With less of that time left the sweep judges, or `status`, so that Safaricom gets its answer."""
 FOLLOWS_UP_FOR_S = 3
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    return answer(event, function="callback", methods=("POST",), story=receive)
+    ends = Deadline.of_request(context)
+    return answer(event, function="callback", methods=("POST",), story=lambda request: receive(request, ends))
 
 
-def receive(request: Request) -> Answer:
+def receive(request: Request, ends: Deadline) -> Answer:
     mine = receiver()
     settings, gateway = mine.settings.callback, mine.gateway
     address = genuine(settings, request.path)  # a forged address gets 404 before we read the database
@@ -43,7 +45,7 @@ def receive(request: Request) -> Answer:
     transaction_id = address.transaction_id
     source = check_source(settings.ip_mode, request.caller_address)
     entry = Entry(new_id(), transaction_id, request.body, source, address.key)
-    until = Deadline.after(STORES_FOR_S)
+    until = ends.sooner(TO_ANSWER_S).at_most(STORES_FOR_S)
     try:
         kept = remember(gateway, entry, request.caller_address, until)  # stored before it is judged
     except DatabaseError as failure:

@@ -30,7 +30,7 @@ SLACK_S = 1
 """How much longer than the server's own timeout we wait for its error message."""
 FIRST_ANSWER_S = 1.5
 """How long a kept connection has to answer BEGIN, which waits for no lock."""
-MOST_OF_THE_TIME = 0.8
+MOST_OF_THE_TIME = 0.9
 """Of the patience goes into one connection: a proxy may hold it until the database is awake."""
 COMMIT: Statement = ("COMMIT", ())
 

@@ -21,7 +21,7 @@ import pytest
 
 from netlify.functions import invoice
 from ops.invoices import resend_given_up
-from shared import sweeping
+from shared import delivery as letters_out
 from shared.collaborators import collaborators
 from shared.database import Row
 from shared.mail.mailer import ID_HEADER
@@ -297,7 +297,8 @@ class MailStorm:
 
     def _be_patient(self, seconds: float) -> None:
         self._answer_is_slow = seconds == SHORT_PATIENCE_S
-        self._patch.setattr(sweeping, "A_CALL_OUT_S", seconds)
+        self._patch.setattr(letters_out, "A_LETTER_LASTS_S", seconds)
+        self._patch.setattr(letters_out, "A_LETTER_NEEDS_S", min(1.0, seconds / 3))
         self._patch.setattr(invoice, "A_MAIL_S", seconds)
 
     # Afterwards -------------------------------------------------------------------------------------------------------

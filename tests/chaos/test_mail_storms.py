@@ -65,6 +65,7 @@ def ways(simulator: Simulator, certificate: Path, monkeypatch: pytest.MonkeyPatc
     }
 
 
+@pytest.mark.usefixtures("left_to_the_sweep")  # the fate of a letter is drawn once its payment is settled
 def test_every_invoice_arrives_or_is_given_up_with_an_alert_after_three_tries(
     shop: Shop,
     time: VirtualTime,

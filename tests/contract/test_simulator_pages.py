@@ -66,3 +66,20 @@ def test_a_mails_html_is_shut_in_a_sandbox(simulator: Simulator) -> None:
     assert answer.body == b"<p>Asante</p><script>alert(1)</script>"
     assert answer.headers["content-security-policy"].startswith("sandbox; default-src 'none';")
     assert http_request(simulator.base_url, "GET", "/mail/none/html").status == 404
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:1", 200),
+        ("localhost", 200),
+        ("attacker.example:8890", 421),
+        ("127.0.0.1.attacker.example", 421),
+        ("", 421),
+    ],
+)
+def test_a_page_of_another_site_that_took_our_address_gets_nothing(
+    simulator: Simulator, host: str, status: int
+) -> None:
+    for path in ("/", "/control/info"):
+        assert http_request(simulator.base_url, "GET", path, {"Host": host}).status == status

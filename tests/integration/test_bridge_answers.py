@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import base64
 import importlib
 import json
 import subprocess
@@ -46,6 +48,152 @@ def test_a_function_with_too_many_requests_waiting_says_so_and_does_nothing() ->
     )
     assert (told["statusCode"], json.loads(told["body"])["code"]) == (502, "function_busy")
     assert told["headers"] == {"content-type": "application/problem+json", **SECURITY_HEADERS}
+
+
+# The deployed function's own form -------------------------------------------------------------------------------------
+
+
+def through(script: str, **given: object) -> Any:
+    """What a script makes of `given` with the functions of modern.js."""
+    return bridge(
+        f"const given = {json.dumps(given)};"
+        "const { eventOf, responseOf } = require('./modern.js');"
+        f"(async () => {{ {script} }})().then((made) => console.log(JSON.stringify(made)))"
+    )
+
+
+def event_of(url: str, method: str = "GET", headers: object = (), body: bytes | None = None) -> Any:
+    return through(
+        "return await eventOf(new Request(given.url, { method: given.method, headers: given.headers,"
+        " body: given.body === null ? undefined : Buffer.from(given.body, 'base64') }))",
+        url=url,
+        method=method,
+        headers=list(headers),  # type: ignore[call-overload]
+        body=None if body is None else base64.b64encode(body).decode(),
+    )
+
+
+def test_a_request_becomes_the_event_of_a_lambda() -> None:
+    event = event_of(
+        "https://shop.example/api/pay/status/a%20b?x=1&x=2&y=%C3%A9",
+        headers=[["X-NF-Client-Connection-IP", "196.201.214.200"], ["Accept", "a/b, c/d"], ["x-nf-request-id", "01J"]],
+    )
+    assert event == {
+        "path": "/api/pay/status/a%20b",
+        "httpMethod": "GET",
+        "headers": {"x-nf-client-connection-ip": "196.201.214.200", "accept": "a/b, c/d", "x-nf-request-id": "01J"},
+        "multiValueHeaders": {
+            "x-nf-client-connection-ip": ["196.201.214.200"],
+            "accept": ["a/b, c/d"],
+            "x-nf-request-id": ["01J"],
+        },
+        "queryStringParameters": {"x": "1, 2", "y": "\u00e9"},
+        "multiValueQueryStringParameters": {"x": ["1", "2"], "y": ["\u00e9"]},
+        "body": None,
+        "isBase64Encoded": False,
+        "rawUrl": "https://shop.example/api/pay/status/a%20b?x=1&x=2&y=%C3%A9",
+        "rawQuery": "x=1&x=2&y=%C3%A9",
+    }
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"amount": 10}',
+        "\ufeffJina: \u00d1andu \U0001f600".encode(),
+        b"\xff\xfe\x00",
+        bytes(range(256)),
+        b"\xed\xa0\x80",
+        b"\r\n",
+        b"",
+    ],
+)
+@pytest.mark.parametrize("kind", ["application/json", "application/octet-stream", "text/plain; charset=latin1"])
+def test_a_handler_gets_the_bytes_that_came(body: bytes, kind: str) -> None:
+    event = event_of("https://shop.example/", "POST", [["content-type", kind]], body)
+    text = event["body"] or ""
+    assert (base64.b64decode(text) if event["isBase64Encoded"] else text.encode()) == body
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "headers", "body"),
+    [
+        ({"statusCode": 200, "body": "Habari \u00e9"}, 200, [], "Habari \u00e9".encode()),
+        ({"statusCode": 201, "body": "/wA=", "isBase64Encoded": True}, 201, [], b"\xff\x00"),
+        ({"statusCode": 204, "body": ""}, 204, [], b""),
+        ({"statusCode": 304, "body": "not sent"}, 304, [], b""),
+        ({"statusCode": 503, "headers": {"Retry-After": 3}}, 503, [["retry-after", "3"]], b""),
+        (
+            {
+                "statusCode": 200,
+                "headers": {"Set-Cookie": "replaced=1", "vary": "Origin"},
+                "multiValueHeaders": {"set-cookie": ["a=1", "b=2"]},
+                "body": None,
+            },
+            200,
+            [["set-cookie", "a=1"], ["set-cookie", "b=2"], ["vary", "Origin"]],
+            b"",
+        ),
+    ],
+    ids=["text", "binary", "no content", "not modified", "a number", "several of a kind"],
+)
+def test_what_a_handler_returns_becomes_a_response(
+    answer: dict[str, Any], status: int, headers: list[list[str]], body: bytes
+) -> None:
+    made = through(
+        "const made = responseOf(given.answer);"
+        "return [made.status, [...made.headers], Buffer.from(await made.arrayBuffer()).toString('base64')]",
+        answer=answer,
+    )
+    assert [made[0], made[1], base64.b64decode(made[2])] == [status, headers, body]
+
+
+TAKES_EVENTS = (
+    "const { Worker } = require('./worker.js');"
+    "const worker = new Worker({ name: 'idle', handler: 'idle.handler', python: PYTHON, root: ROOT, output() {} });"
+    "worker.on('idle', async () => {"
+    "  const told = {};"
+    "  for (const path of ['/2018-06-01/runtime/invocation/next', '/2018-06-01/runtime/invocation/x/response',"
+    "      `/${'0'.repeat(48)}/2018-06-01/runtime/invocation/next`]) {"
+    "    const method = path.endsWith('next') ? 'GET' : 'POST';"
+    "    told[path] = (await fetch(`http://${worker.address}${path}`, { method })).status;"
+    "  }"
+    "  console.log(JSON.stringify([told, worker.state])); process.exit() })"
+)
+
+
+def test_another_program_of_the_machine_takes_no_event_and_answers_none(tmp_path: Path) -> None:
+    (tmp_path / "idle.py").write_text("def handler(event, context):\n    return {'statusCode': 200}\n")
+    script = TAKES_EVENTS.replace("PYTHON", json.dumps(sys.executable)).replace("ROOT", json.dumps(str(tmp_path)))
+    told, state = bridge(script)
+    assert set(told.values()) == {403}
+    assert len(told) == 3
+    assert state == "idle", "Python still waits for its event"
+
+
+def test_the_variables_of_the_moment_reach_a_process_that_was_there_before(tmp_path: Path) -> None:
+    (tmp_path / "reads.py").write_text(
+        "import os\nSTART = dict(os.environ)\ndef handler(event, context):\n"
+        "    return {'statusCode': 200, 'body': repr([os.environ.get(name) for name in ('KEPT', 'NEW', 'GONE', 'TZ')]"
+        " + [START.get('NEW'), event['body']])}\n"
+    )
+    told = bridge(
+        "Object.assign(process.env, { KEPT: 'k', GONE: 'g' }); delete process.env.NEW;"
+        "const { Pool } = require('./pool.js');"
+        f"const pool = new Pool({{ name: 'reads', handler: 'reads.handler', python: {json.dumps(sys.executable)},"
+        f" root: {json.dumps(str(tmp_path))}, maxWorkers: 1, maxWaiting: 9, timeoutMs: 20000,"
+        " output() {}, log() {} });"
+        "(async () => {"
+        "  const told = [(await pool.invoke({ body: 'a\\nb' })).body];"
+        "  Object.assign(process.env, { NEW: 'line\\n\u00e9', TZ: 'EAT' }); delete process.env.GONE;"
+        "  for (const body of ['c', 'd']) told.push((await pool.invoke({ body })).body);"
+        "  console.log(JSON.stringify(told)); process.exit() })()"
+    )
+    assert [ast.literal_eval(each) for each in told] == [
+        ["k", None, "g", ":UTC", None, "a\nb"],
+        ["k", "line\n\u00e9", None, ":UTC", None, "c"],
+        ["k", "line\n\u00e9", None, ":UTC", None, "d"],
+    ]
 
 
 # Pages of other origins -----------------------------------------------------------------------------------------------

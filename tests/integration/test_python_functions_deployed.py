@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from dev.deployed_function import DeployedFunction, has_ended, http_event, make_removable
-from tests.fixtures.python_functions import UV_VERSION, netlify_build, toy_site, wait_until
+from dev.deployed_function import DeployedFunction, has_ended, http_event, make_removable, node
+from tests.fixtures.python_functions import PLUGIN, UV_VERSION, netlify_build, toy_site, wait_until
 
 # Stands in for uv, which would download: `install` copies the interpreter that the tests run under to another place.
 COPYING_UV = """#!{python}
@@ -140,6 +140,33 @@ def test_an_unpacked_function_answers_from_an_empty_environment(deployed: dict[s
     assert body["authorities"] > 50, "TLS can be verified"
     [python] = deployed["hello"].python_processes()
     assert str(deployed["hello"].folder) in python.exe(), "its own Python, not the machine's"
+
+
+@pytest.mark.parametrize(
+    ("platform_says", "context"),
+    [
+        ("", "production"), ("production", "production"), ("something new", "production"),
+        ("deploy-preview", "deploy-preview"), ("branch-deploy", "branch-deploy"), ("branch:summer", "branch:summer"),
+        ("dev", "dev"),
+    ],
+)  # fmt: skip
+def test_a_function_knows_the_context_it_was_built_for_and_a_draft_of_it_is_none(
+    built: Path, tmp_path: Path, platform_says: str, context: str
+) -> None:
+    event = http_event("GET", "/api/hello", headers={"x-nf-deploy-context": platform_says})
+    file = built / ".netlify" / "functions" / "hello.zip"
+    with DeployedFunction(file, tmp_path / "hello", {"CONTEXT": "chosen by nobody"}) as function:
+        assert json.loads(function.invoke(event)["body"])["context"] == context
+    make_removable(tmp_path)
+
+
+@pytest.mark.parametrize(("said", "baked"), [("deploy-preview", "deploy-preview"), (None, "unknown")])
+def test_the_context_of_the_build_is_written_into_the_entry(said: str | None, baked: str) -> None:
+    nothing = "{root: '', sitePath: '', pythonPath: '', packagesPath: ''}"
+    code = f"console.log(require(process.argv[1]).deployedEntry('a', {{}}, {nothing}).join())"
+    environment = {} if said is None else {"CONTEXT": said}
+    told = subprocess.run([node(), "-e", code, PLUGIN / "entries.js"], env=environment, capture_output=True, check=True)
+    assert f'context: "{baked}"'.encode() in told.stdout
 
 
 def test_nothing_in_the_environment_changes_what_a_function_imports(built: Path, tmp_path: Path) -> None:

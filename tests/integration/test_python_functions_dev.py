@@ -19,7 +19,8 @@ PROBLEM = "application/problem+json"
 
 @pytest.fixture(scope="module")
 def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NetlifyDev]:
-    with running(toy_site(tmp_path_factory.mktemp("toys"))) as started:
+    tunnel = {"TUNNEL": "https://other.example, https://tunnel.example/api"}
+    with running(toy_site(tmp_path_factory.mktemp("toys")), tunnel) as started:
         yield started
 
 
@@ -42,6 +43,13 @@ def test_what_python_prints_is_shown_with_the_functions_name(dev: NetlifyDev) ->
     dev.get("/api/hello")
 
     wait_until(lambda: "◈ hello  saying Habari" in dev.log())
+
+
+def test_a_page_of_another_site_that_took_our_address_reaches_no_function(dev: NetlifyDev) -> None:
+    for host, status in (("attacker.example", 421), (f"localhost:{dev.port}", 200), ("tunnel.example", 200)):
+        reply = dev.request("GET", "/api/hello", headers={"Host": host})
+        assert reply.status == status, host
+        assert status == 200 or (reply.kind, reply.json["code"]) == (PROBLEM, "unknown_host")
 
 
 def test_a_helper_whose_name_begins_with_an_underscore_is_no_function(dev: NetlifyDev) -> None:

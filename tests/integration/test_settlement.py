@@ -178,15 +178,15 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return ticking
 
 
-def test_bytes_that_cannot_be_stored_are_tried_five_times_a_second_for_four_seconds(
+def test_bytes_that_cannot_be_stored_are_tried_soon_and_then_every_two_seconds(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
     stumbles = Stumbling(ledger.gateway.inbox.remember, [UNAVAILABLE] * 100)
     monkeypatch.setattr(ledger.gateway.inbox, "remember", stumbles)
     with pytest.raises(DatabaseUnavailable):
         remember(ledger.gateway, Entry(NOWHERE, NOWHERE, b"bytes"), None, Deadline.after(4))
-    assert set(clock.slept) == {0.2}
-    assert len(clock.slept) in (20, 21)  # a fifth of a second has no exact binary fraction
+    assert clock.slept == sorted(clock.slept)  # some hosts lock out who is refused a login too often
+    assert (clock.slept[0], len(clock.slept), max(clock.slept) <= 2) == (0.2, 6, True)
     assert stumbles.tries == len(clock.slept) + 1
 
 

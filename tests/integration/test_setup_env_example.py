@@ -42,7 +42,7 @@ def example(*, with_optional: bool) -> dict[str, str]:
 
 def read_all(environ: Mapping[str, str]) -> None:
     _ = Settings.from_environment(environ).letters
-    read(environ, "monitoring")
+    read(environ, "monitoring", "sweep")
 
 
 def test_the_ten_required_variables_with_their_samples_are_complete_settings() -> None:

@@ -16,7 +16,7 @@ const LAMBDA_VARIABLES_LIMIT = 4096
 async function onPreDev({ inputs, constants, utils }) {
   await sayWhatToDo(utils, () => {
     const { include, requirements, functionsFolder, ...site } = describeSite(inputs, constants)
-    const python = findPython(inputs, site.root)
+    const python = findPython(site.root)
     checkPython(python)
     forgetTheDead(path.join(site.root, STATE, 'dev'))
     const names = Object.keys(site.functions)
@@ -29,9 +29,9 @@ async function onPreDev({ inputs, constants, utils }) {
 async function onPreBuild({ inputs, constants, netlifyConfig, utils }) {
   await sayWhatToDo(utils, () => {
     const site = describeSite(inputs, constants)
-    measureVariables(netlifyConfig.build.environment)
+    measureVariables(netlifyConfig.build.environment, constants.CONFIG_PATH)
     check(site, inputs, netlifyConfig.functions)
-    const staged = stage(site, inputs)
+    const staged = stage(site)
     const entries = {}
     for (const [name, about] of Object.entries(site.functions)) {
       entries[name] = deployedEntry(name, about, { root: site.root, ...staged })
@@ -64,9 +64,11 @@ async function onPostBuild({ constants, utils }) {
   })
 }
 
-/** The variables that Netlify hands to each function, as far as the build sees them: their sizes, never their values. */
-function measureVariables(variables) {
-  const sizes = Object.entries(variables).map(([name, value]) => [name, Buffer.byteLength(`${name}${value}`)])
+/** The variables that Netlify hands to each function, as far as the build sees them, never their values. */
+function measureVariables(variables, configPath) {
+  const config = configPath ? fs.readFileSync(configPath, 'utf8') : ''
+  const reach = Object.entries(variables).filter(([name]) => !new RegExp(`^\\s*${name}\\s*=`, 'm').test(config))
+  const sizes = reach.map(([name, value]) => [name, Buffer.byteLength(`${name}${value}`)])
   const bytes = sizes.reduce((sum, [, size]) => sum + size, 0)
   const largest = sizes.sort(([, one], [, other]) => other - one).slice(0, 5)
   const shown = largest.map(([name, size]) => `${name} (${size})`).join(', ')
@@ -82,13 +84,13 @@ function check(site, inputs, functions) {
   if (!inputs.check) return
   const regions = Object.keys(site.functions).map((name) => [name, (functions[name] ?? functions['*'])?.region ?? null])
   const told = { context: process.env.CONTEXT ?? null, regions: Object.fromEntries(regions) }
-  const ran = spawnSync(findPython(inputs, site.root), [inputs.check, JSON.stringify(told)], { stdio: ['ignore', 'inherit', 'inherit'] })
+  const ran = spawnSync(findPython(site.root), [inputs.check, JSON.stringify(told)], { stdio: ['ignore', 'inherit', 'inherit'] })
   if (ran.status !== 0) throw new SiteError(`${inputs.check} stopped the build: the reason is above.`)
 }
 
 /** Runs build/stage.py, which leaves what it did in STATE/staged.json. */
-function stage(site, inputs) {
-  const python = findPython(inputs, site.root)
+function stage(site) {
+  const python = findPython(site.root)
   const order = {
     root: site.root,
     state: path.join(site.root, STATE),
@@ -96,8 +98,8 @@ function stage(site, inputs) {
     functions_folder: site.functionsFolder,
     include: site.include,
     requirements: path.resolve(site.root, site.requirements),
-    python_version: wantedVersion(inputs, site.root),
-    runtime: process.env.PYTHON_FUNCTIONS_RUNTIME || inputs.runtime || null,
+    python_version: wantedVersion(site.root),
+    runtime: process.env.PYTHON_FUNCTIONS_RUNTIME || null,
     // `netlify deploy --build` on a laptop is a deploy too: it has a deploy id, where `netlify build` has "0".
     for_deploying: process.env.NETLIFY === 'true' || (process.env.DEPLOY_ID ?? '0') !== '0',
   }

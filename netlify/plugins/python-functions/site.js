@@ -20,13 +20,12 @@ class SiteError extends Error {}
 function describeSite(inputs, constants, root = process.cwd()) {
   const functionsFolder = path.relative(root, path.resolve(root, constants.FUNCTIONS_SRC ?? 'netlify/functions'))
   const include = inputs.include ?? []
-  const watch = inputs.watch ?? [functionsFolder, ...include.map(fixedPart).filter(Boolean)]
   return {
     root,
     functionsFolder,
     functions: findFunctions(root, functionsFolder, inputs),
     include,
-    watch: [...new Set(watch)],
+    watch: [...new Set([functionsFolder, ...include.map(fixedPart).filter(Boolean)])],
     requirements: inputs.requirements,
     maxWorkers: inputs.max_workers,
     addresses: inputs.addresses ?? [],
@@ -76,15 +75,15 @@ function fixedPart(glob) {
 }
 
 /** The interpreter to work with here: the one asked for, else the project's own, else the newest on PATH. */
-function findPython(inputs, root) {
-  const asked = process.env.PYTHON_FUNCTIONS_PYTHON || inputs.python
+function findPython(root) {
+  const asked = process.env.PYTHON_FUNCTIONS_PYTHON
   if (asked) {
     const python = asked.includes('/') ? path.resolve(root, asked) : asked
     if (!runs(python)) throw new SiteError(`There is no Python 3.11 or later at ${asked}.`)
     return python
   }
   // A build image has several; the one that runtime.txt names is the one with the requirements.
-  const wanted = wantedVersion(inputs, root)
+  const wanted = wantedVersion(root)
   const candidates = [path.join(root, '.venv/bin/python'), ...(wanted ? [`python${wanted}`] : []), 'python3']
   for (const minor of [14, 13, 12, 11]) candidates.push(`python3.${minor}`)
   const found = candidates.find(runs)
@@ -93,10 +92,10 @@ function findPython(inputs, root) {
 }
 
 /** The version to deploy, as in "3.13", where the site says one. */
-function wantedVersion(inputs, root) {
+function wantedVersion(root) {
   const file = path.join(root, 'runtime.txt')
-  const text = inputs.python_version ?? (fs.existsSync(file) ? fs.readFileSync(file, 'utf8').trim() : '')
-  if (String(text) === '') return null
+  if (!fs.existsSync(file)) return null
+  const text = fs.readFileSync(file, 'utf8').trim()
   const [, version, minor] = /^(?:python-)?(3\.(\d+))(?:\.\d+)?$/.exec(text) ?? []
   if (!(minor >= 11)) throw new SiteError(`"${text}" is no Python to deploy: runtime.txt must say 3.11 or later, as in "3.13".`)
   return version

@@ -26,11 +26,11 @@ class NotDeployable(Exception):
 class Interpreter:
     """An installed CPython."""
 
-    executable: Path
-    base_executable: Path
-    stdlib: Path
+    executable: str
+    base_executable: str
+    stdlib: str
     library: str
-    library_folders: tuple[Path, ...]
+    library_folders: list[str]
     version: str  # "3.13"
     full_version: str
 
@@ -59,17 +59,9 @@ def describe(executable: Path) -> Interpreter:
         said: dict[str, Any] = json.loads(answer.stdout)
     except ValueError:
         raise NotDeployable(f"{executable} does not run as a Python interpreter") from None
-    if said["implementation"] != "cpython":
+    if said.pop("implementation") != "cpython":
         raise NotDeployable(f"{executable} is not CPython")
-    return Interpreter(
-        executable=Path(said["executable"]),
-        base_executable=Path(said["base_executable"]),
-        stdlib=Path(said["stdlib"]),
-        library=said["library"],
-        library_folders=tuple(Path(folder) for folder in said["library_folders"]),
-        version=said["version"],
-        full_version=said["full_version"],
-    )
+    return Interpreter(**said)
 
 
 def relocatable(order: dict[str, Any], wanted: str) -> Interpreter:

@@ -58,7 +58,6 @@ NO_NETWORK = re.compile(r"Retrying \(Retry|ConnectionError|ConnectTimeout|ReadTi
 WITH_HASHES = "Write it with `pip-compile --generate-hashes` or `uv pip compile --generate-hashes`."
 # Of the site's files, what is a tool's or an editor's.
 NOT_THE_SITES = re.compile(r".*~|#.*#|.*\.(sw[a-z]|tmp|bak|orig|rej|pyc)|__pycache__")
-TOOLS = {"pip", "setuptools", "wheel", "pkg_resources", "_distutils_hack"}
 
 
 def check_requirements(file: Path) -> None:
@@ -80,7 +79,7 @@ def python_tree(order: dict[str, Any], interpreter: Interpreter, deployable: boo
     """The folder with CPython and packages, made at most once for the same interpreter and requirements."""
     state, requirements = Path(order["state"]), Path(order["requirements"])
     recipe = "".join(file.read_text() for file in sorted(Path(__file__).parent.glob("*.py")))
-    stat = interpreter.base_executable.stat()
+    stat = os.stat(interpreter.base_executable)
     identity = f"{interpreter.base_executable} {interpreter.full_version} {stat.st_mtime_ns} {deployable}"
     name = f"python-{digest(requirements.read_bytes(), recipe.encode(), identity.encode())}"
     tree = state / name
@@ -115,8 +114,8 @@ def copy_interpreter(interpreter: Interpreter, tree: Path) -> None:
     shutil.copytree(interpreter.stdlib, stdlib, ignore=unneeded, ignore_dangling_symlinks=True)
     if interpreter.library in linked_libraries.needed(binary):
         for folder in interpreter.library_folders:
-            if (folder / interpreter.library).exists():
-                shutil.copy2(folder / interpreter.library, tree / "lib" / interpreter.library)
+            if Path(folder, interpreter.library).exists():
+                shutil.copy2(Path(folder, interpreter.library), tree / "lib" / interpreter.library)
                 break
     for file in files_below(tree):
         if linked_libraries.is_elf(file):
@@ -136,7 +135,7 @@ def install_packages(order: dict[str, Any], interpreter: Interpreter, tree: Path
         options += ["--python-version", interpreter.version, "--implementation", "cp"]
     if not order["for_deploying"]:
         options += ["--retries", "1"]
-    pip = run([*pip_of(str(interpreter.executable)), *options])
+    pip = run([*pip_of(interpreter.executable), *options])
     if pip.returncode != 0:
         why = last_line(pip.stderr)
         if not NO_NETWORK.search(pip.stderr):
@@ -181,10 +180,6 @@ def copy_installed_packages(requirements: Path, target: Path) -> None:
 
 def prune_packages(packages: Path) -> None:
     shutil.rmtree(packages / "bin", ignore_errors=True)
-    for tool in TOOLS:
-        shutil.rmtree(packages / tool, ignore_errors=True)
-        for about in packages.glob(f"{tool}-*.dist-info"):
-            shutil.rmtree(about)
     for folder, names, files in os.walk(packages):
         for name in [name for name in names if name in ("__pycache__", "test", "tests")]:
             shutil.rmtree(Path(folder, name))

@@ -15,14 +15,12 @@ const { randomBytes } = require('node:crypto')
 const { Pool } = require('../runtime/pool.js')
 const { fingerprint } = require('./watch.js')
 
-const IDLE_MS = 60_000
 const PARENT_CHECK_MS = 200
 const LOOK_MS = 1000
 
 const { cliPid, addressFile, root, python, watch, functions, maxWorkers } = JSON.parse(process.argv[2])
 
 const pools = new Map()
-let lastRequestAt = Date.now()
 
 function poolOf(name) {
   let pool = pools.get(name)
@@ -93,7 +91,6 @@ const server = http.createServer({ requestTimeout: 0, keepAliveTimeout: 0 }, (re
   const chunks = []
   request.on('data', (chunk) => chunks.push(chunk))
   request.on('end', async () => {
-    lastRequestAt = Date.now()
     reloadWhatChanged()
     const { name, event, environment, context } = JSON.parse(Buffer.concat(chunks).toString('utf8'))
     Object.assign(process.env, environment) // as the CLI has it now
@@ -113,10 +110,6 @@ setInterval(() => {
 }, PARENT_CHECK_MS)
 
 setInterval(reloadWhatChanged, LOOK_MS)
-
-setInterval(() => {
-  if (Date.now() - lastRequestAt > IDLE_MS) for (const pool of pools.values()) pool.shrink(1)
-}, IDLE_MS)
 
 server.listen(0, '127.0.0.1', () => {
   const address = JSON.stringify({ pid: process.pid, port: server.address().port, token })

@@ -81,14 +81,6 @@ class Pool {
     this.#dispatch()
   }
 
-  /** Ends idle processes until `keep` are left. */
-  shrink(keep) {
-    for (const worker of [...this.workers]) {
-      if (this.workers.size <= keep) return
-      if (worker.state === 'idle') this.#end(worker)
-    }
-  }
-
   /** Ends everything at once. */
   close() {
     for (const worker of [...this.workers]) this.#end(worker)

@@ -1,5 +1,6 @@
 """Says a word, and what it was asked."""
 
+import os
 import ssl
 from typing import Any
 
@@ -16,5 +17,6 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         body=event.get("body"),
         authorities=len(ssl.create_default_context().get_ca_certs()),
         request_id=context.aws_request_id,
+        context=os.environ.get("CONTEXT"),
         remaining_ms=context.get_remaining_time_in_millis(),
     )
