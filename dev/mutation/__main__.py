@@ -110,8 +110,10 @@ def run(path: str, copies: Sequence[Copy]) -> bool:
 
 
 def is_chosen(change: MutationSpec, lines: Sequence[str]) -> bool:
-    """Not in decorators: that a dataclass is frozen keeps programmers from a mistake, and changes nothing."""
-    return bool(CHOSEN.fullmatch(change.operator_name)) and not lines[change.start_pos[0] - 1].lstrip().startswith("@")
+    """Not in decorators: that a dataclass is frozen keeps programmers from a mistake, and changes nothing. Nor where
+    names are imported for annotations only."""
+    line = lines[change.start_pos[0] - 1].lstrip()
+    return bool(CHOSEN.fullmatch(change.operator_name)) and not line.startswith(("@", "if TYPE_CHECKING:"))
 
 
 def survivors(path: str, database: WorkDB) -> list[tuple[WorkItem, tuple[str, str]]]:

@@ -33,6 +33,7 @@ from shared.payments import (
     Declined,
     Ids,
     OperatorRefunded,
+    Outcome,
     PushAccepted,
     QueryConfirmed,
     Status,
@@ -123,6 +124,25 @@ def test_the_third_lost_race_is_raised(ledger: Ledger, monkeypatch: pytest.Monke
     with pytest.raises(type(failure)):
         check_age(ledger.gateway, transaction_id)
     assert stumbles.tries == 3
+
+
+def test_a_decision_that_was_not_recorded_is_rolled_back_and_taken_again(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transaction_id = pushed(ledger)
+    really, recorded = Case.record, iter([False, True])
+    monkeypatch.setattr(Case, "record", lambda case, decision: really(case, decision) and next(recorded))
+    decision = settle(ledger.gateway, transaction_id, Report(Confirmed(OURS, KES, RECEIPT), "a test"))
+    assert decision is not None
+    assert decision.outcome is Outcome.PAID, "not REPEATED: the first try left nothing behind"
+    assert list(recorded) == [], "there was a second try"
+
+
+def test_a_decision_that_is_never_recorded_raises_busy(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    transaction_id = pushed(ledger)
+    monkeypatch.setattr(Case, "record", lambda case, decision: False)
+    with pytest.raises(Busy, match="Rolled back: somebody else changed the payment"):
+        check_age(ledger.gateway, transaction_id)
 
 
 @pytest.mark.parametrize("failure", [UNAVAILABLE, StatementFailed("wrong", sqlstate="42601")])
