@@ -88,7 +88,6 @@ def test_while_a_payment_is_open_it_does_not_sleep(sleepy: Shop) -> None:
     [
         ("UPDATE transactions SET next_query_at = now() + interval '5 minutes'", 290, 300),
         ("INSERT INTO outbox (kind, topic, next_try_at) VALUES ('alert', 'x', now() + interval '9 minutes')", 530, 540),
-        ("UPDATE callback_inbox SET outcome = NULL, next_try_at = now() + interval '2 minutes'", 110, 120),
         ("UPDATE transactions SET status = 'REVIEW', review_reason = 'silence',"
          " updated_at = now() - interval '23 hours 30 minutes'", 1790, 1800),
         ("UPDATE callback_inbox SET outcome = 'dead_letter', judged_at = now() - interval '23 h 45 min'", 890, 900),
