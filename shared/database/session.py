@@ -57,7 +57,7 @@ def beginning(begin: str, timeouts_ms: Mapping[str, int], own_pid: int | None) -
     own = "pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) CAST($1 AS pg_catalog.int8)"
     said.append(f"CASE WHEN {own} THEN pg_catalog.set_config('idle_session_timeout', '{IDLE_SESSION_S}s', false) END")
     select = f"SELECT {own} AS own, pg_catalog.num_nonnulls({', '.join(said)})"
-    return [*((sql, ()) for sql in (begin, *OURSELVES)), (select, (own_pid,))]
+    return [*[(sql, ()) for sql in (begin, *OURSELVES)], (select, (own_pid,))]
 
 
 ROLL_BACK_OURS = f"ROLLBACK; SET idle_session_timeout = '{IDLE_SESSION_S}s'"

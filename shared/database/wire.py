@@ -96,7 +96,7 @@ class Wire(CoreConnection):  # type: ignore[misc]  # pg8000 has no types
         The first is answered at once: it waits for no lock, so whoever says nothing is dead.
         """
         try:
-            first, *others = (self._messages(sql, values) for sql, values in statements)
+            first, *others = [self._messages(sql, values) for sql, values in statements]
         except Exception as error:
             raise NotSent(f"A value cannot be sent to the database ({type(error).__name__}).") from None
         self._sock.write(b"".join((first, FLUSH_MSG, *others, SYNC_MSG)))
@@ -104,8 +104,8 @@ class Wire(CoreConnection):  # type: ignore[misc]  # pg8000 has no types
         return self._answers([Context(sql) for sql, _ in statements])
 
     def _messages(self, sql: str, values: Sequence[object]) -> bytes:
-        params = (None if param is None else param.encode() for param in make_params(self.py_types, values))
-        bound = b"".join(NO_VALUE if param is None else i_pack(len(param)) + param for param in params)
+        params = [None if param is None else param.encode() for param in make_params(self.py_types, values)]
+        bound = b"".join([NO_VALUE if param is None else i_pack(len(param)) + param for param in params])
         return b"".join(
             (
                 _create_message(PARSE, NULL_BYTE + sql.encode() + NULL_BYTE + H_pack(0)),
