@@ -289,8 +289,7 @@ def test_asking_slows_down_and_ends_honestly_after_five_minutes(customer: Custom
     asked_at = [at - asked[0] for at in asked]
     pauses = [(at, later - at) for at, later in itertools.pairwise(asked_at)]
     assert min(pause for at, pause in pauses if at < 55) < 4
-    assert min(pause for at, pause in pauses if 65 < at < 115) >= 5
-    assert min(pause for at, pause in pauses if at > 125) >= 10
+    assert min(pause for at, pause in pauses if at > 65) >= 5
 
     before = shop.status_reads
     customer.page.clock.run_for(60_000)
