@@ -63,7 +63,7 @@ class Demo:
             self.look_at_the_callback()
             self.look_at_the_settlement()
             self.see_what_the_customer_sees()
-            self.send_the_invoice()
+            self.wait_for_the_invoice()
             self.check_everything()
             self.show_the_invoice()
         finally:
@@ -145,9 +145,8 @@ class Demo:
         for message in self.simulator.phone(self.phone)["messages"][:1]:
             self.page.phone_screen([str(message["text"])])
 
-    def send_the_invoice(self) -> None:
-        self.page.title("The scheduled function sends what waits: the invoice leaves")
-        self.stack.sweep()
+    def wait_for_the_invoice(self) -> None:
+        self.page.title("The callback sent the invoice, after it had committed the payment")
         self.mail = self.simulator.wait_for_mail(self.email, WITHIN_S)
         self._wait_until(lambda: self._row("invoices", "status")["status"] == "SENT", "invoiced")
         self._show("outbox", "kind, tries, sent_at", more="AND kind = 'invoice'")
