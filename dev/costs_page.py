@@ -77,8 +77,7 @@ Two things cost money: Netlify's credits, and the hours in which your database i
 | --- | --- | --- | --- | --- |
 {rows}
 
-With Neon, add the last column. An **always-on PostgreSQL** costs what its provider asks, often $5 to $15, however many
-payments come; add the last column too.
+With Neon, and with an **always-on PostgreSQL** (often $5 to $15), add the last column.
 
 ## Which database
 

@@ -60,10 +60,9 @@ A code is text (`SFC_IC0003`), and only known codes settle a payment:
   "callback and query" do: the others might be about the query itself.
 - `4999`, `500.001.1001`, 429, HTML and any other answer to a query mean that there is no answer yet.
 - Any other code sends the payment to review.
-- The customer's words are in `shared/daraja/result_codes.py`, in Swahili in `shared/mail/letters.py`.
 - "Asked again" means after 5 minutes and after 1 hour, because the cause passes or Safaricom has taken the code back.
 
-Evidence: OFF, Safaricom's portal (2025-12-28); OBS, captured; COM, said by the community. The code names each source.
+Evidence: OFF, Safaricom's portal (2025-12-28); OBS, captured; COM, said by the community.
 What we rely on without proof is in [unverified.md](unverified.md).
 
 ## Codes
