@@ -95,7 +95,8 @@ class Books:
     def all_payments(self) -> list[Row]:
         return self._database.rows(
             """
-            SELECT t.*, c.mpesa_receipt_number
+            SELECT t.*, c.mpesa_receipt_number,
+                   ARRAY(SELECT q.result_code::text FROM query_answers q WHERE q.transaction_id = t.id) AS answered_codes
             FROM transactions t LEFT JOIN payment_confirmations c ON c.transaction_id = t.id
             """
         )

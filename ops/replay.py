@@ -104,6 +104,7 @@ class _World:
         self.payments = {str(row["id"]): _Replayed(row, _as_ordered(row), push_ids=_push_ids(row)) for row in rows}
         for it in self.payments.values():
             it.was_erased = it.payment.id in erased
+            it.codes |= set(it.row["answered_codes"])
         self._orders: dict[object, list[_Replayed]] = defaultdict(list)
         self._named: dict[tuple[str, str], set[str]] = defaultdict(set)
         for it in self.payments.values():

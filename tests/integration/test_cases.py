@@ -643,8 +643,9 @@ def test_each_alert_of_a_decision_is_queued_for_its_payment_only(ledger: Ledger)
 
 def test_repetitions_and_more_silence_are_not_audited(ledger: Ledger) -> None:
     transaction_id = pushed(ledger)
-    rows = {outcome: ledger.changes_by(transaction_id, stays(Status.PENDING, outcome)).audit for outcome in Outcome}
-    assert {outcome for outcome in Outcome if rows[outcome] == []} == {Outcome.REPEATED, Outcome.STILL_WAITING}
+    of_an_open_payment = set(Outcome) - {Outcome.PAID_LATE}  # the schema takes that for a paid one only
+    rows = {each: ledger.changes_by(transaction_id, stays(Status.PENDING, each)).audit for each in of_an_open_payment}
+    assert {outcome for outcome in rows if rows[outcome] == []} == {Outcome.REPEATED, Outcome.STILL_WAITING}
 
 
 def test_a_repetition_is_audited_where_it_brings_ids_or_a_persons_reason(ledger: Ledger) -> None:

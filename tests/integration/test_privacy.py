@@ -319,6 +319,7 @@ def test_what_is_not_finished_is_not_erased_yet(shop: Shop, capsys: pytest.Captu
     shop.calls_back(twice)
     dead = settled(shop, amount=703, account_reference="DEAD")
     shop.overwrite(f"UPDATE callback_inbox SET outcome = 'dead_letter' WHERE transaction_id = '{dead}'")
+    shop.overwrite(f"INSERT INTO outbox (kind, topic, transaction_id) VALUES ('alert', 'dead_letter', '{dead}')")
     shop.sweep()
     shop.age(THREE_DAYS)
     recent = settled(shop, amount=704, account_reference="RECENT")
