@@ -96,7 +96,8 @@ class Books:
         return self._database.rows(
             """
             SELECT t.*, c.mpesa_receipt_number,
-                   ARRAY(SELECT q.result_code::text FROM query_answers q WHERE q.transaction_id = t.id) AS answered_codes
+                   ARRAY(SELECT q.result_code::text FROM query_answers q WHERE q.transaction_id = t.id)
+                       AS answered_codes
             FROM transactions t LEFT JOIN payment_confirmations c ON c.transaction_id = t.id
             """
         )

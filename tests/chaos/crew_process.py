@@ -109,9 +109,13 @@ class Autocommitting:
 
     round_trips = 0
 
-    def __init__(self, url: str, **_: float) -> None:
-        self._url = url
+    def __init__(self, url: str | Callable[[], str], **_: float) -> None:
+        self._url = url if isinstance(url, str) else url()
         self._connection: Any = None
+
+    @contextmanager
+    def patient(self, _: object) -> Iterator[None]:
+        yield
 
     @contextmanager
     def transaction(self) -> Iterator[Autocommitting]:
@@ -121,6 +125,8 @@ class Autocommitting:
         rows = self._connected().run(sql, **params) or []
         names = [column["name"] for column in self._connection.columns or ()]
         return [dict(zip(names, row, strict=True)) for row in rows]
+
+    change = rows
 
     def row(self, sql: str, /, **params: object) -> dict[str, Any] | None:
         found = self.rows(sql, **params)

@@ -32,7 +32,7 @@ def connection(site: Site) -> socket.socket:
 
 def head(*lines: str) -> bytes:
     return "\r\n".join(
-        (f"POST {STKPUSH} HTTP/1.1", "Host: shop", "Content-Type: application/json", *lines, "", "")
+        (f"POST {STKPUSH} HTTP/1.1", "Host: localhost", "Content-Type: application/json", *lines, "", "")
     ).encode()
 
 

@@ -82,7 +82,8 @@ def test_unpacked_functions_take_a_payment_all_the_way_into_postgresql(
     }
 
     def invoke(name: str, method: str, path: str, body: object = None) -> dict[str, Any]:
-        event = http_event(method, path, json.dumps(body), {"content-type": "application/json"})
+        sent = None if body is None else json.dumps(body)
+        event = http_event(method, path, sent, {"content-type": "application/json"})
         with DeployedFunction(built_zips / f"{name}.zip", unpacking_folder / name, environment) as function:
             answer = function.invoke(event)
             assert answer["statusCode"] < 300, answer["body"] + function.log()
