@@ -114,6 +114,18 @@ def test_a_killed_supervisor_leaves_nothing_and_is_started_again(dev: NetlifyDev
     assert len(dev.supervisors()) == 1
 
 
+def test_a_supervisor_that_is_gone_before_it_took_a_request_is_followed_by_another(dev: NetlifyDev) -> None:
+    dev.get("/api/hello")
+    [supervisor] = dev.supervisors()
+    supervisor.suspend()  # connections are still accepted for it, as while a killed process ends
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(dev.get, "/api/hello")
+        time.sleep(0.5)
+        supervisor.kill()
+
+        assert waiting.result().status == 200
+
+
 def test_a_request_under_way_when_the_supervisor_is_killed_gets_an_answer(dev: NetlifyDev) -> None:
     with ThreadPoolExecutor(1) as threads:
         slow = threads.submit(dev.get, "/api/misbehave?how=sleeps")

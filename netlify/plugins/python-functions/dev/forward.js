@@ -24,11 +24,21 @@ function forward(name, site) {
     const arrivedMs = performance.now()
     const { timeoutMs, cors } = site.functions[name]
     if (!isOurs(event.headers.host, site.addresses)) return problem('unknown_host')
-    try {
-      const supervisor = await findOrStart(addressFile, site)
+    const message = () => {
       const limitMs = timeoutMs - (performance.now() - arrivedMs)
-      const message = { name, event, environment: process.env, context: { requestId: context.awsRequestId, limitMs } }
-      return await call(supervisor, message)
+      return { name, event, environment: process.env, context: { requestId: context.awsRequestId, limitMs } }
+    }
+    try {
+      const until = arrivedMs + START_LIMIT_MS
+      for (;;) {
+        const supervisor = await findOrStart(addressFile, site, until)
+        try {
+          return await call(supervisor, message)
+        } catch (error) {
+          if (!error.nothingWasSent || performance.now() > until) throw error
+          await sleep(20) // it was ending: the next one takes the request
+        }
+      }
     } catch (error) {
       const detail = `The supervisor of the Python functions did not answer: ${error.message}. The next request starts it again.`
       process.stderr.write(`◈ ${name}  ${detail}\n`)
@@ -44,8 +54,7 @@ function isOurs(host, addresses) {
   return ['localhost', '127.0.0.1', '[::1]', ...hosts].includes(URL.parse(`http://${host}`)?.hostname)
 }
 
-async function findOrStart(addressFile, site) {
-  const until = performance.now() + START_LIMIT_MS
+async function findOrStart(addressFile, site, until) {
   const lock = `${addressFile}.lock`
   while (performance.now() < until) {
     const address = readAddress(addressFile)
@@ -102,16 +111,20 @@ function start(addressFile, site) {
   supervisor.unref()
 }
 
+/**
+ * Hands a request over. The supervisor says first that it is there (100 Continue): whoever fails before that took nothing,
+ * and the error has `nothingWasSent`. After that a handler may have seen the request, and it is never repeated.
+ */
 function call({ port, token }, message) {
   return new Promise((resolve, reject) => {
-    const body = JSON.stringify(message)
+    let nothingWasSent = true
     const request = http.request(
       {
         host: '127.0.0.1',
         port,
         method: 'POST',
         agent: false,
-        headers: { 'x-token': token, 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) },
+        headers: { 'x-token': token, 'content-type': 'application/json', expect: '100-continue' },
       },
       (response) => {
         const chunks = []
@@ -126,8 +139,12 @@ function call({ port, token }, message) {
         })
       },
     )
-    request.on('error', reject)
-    request.end(body)
+    request.on('continue', () => {
+      nothingWasSent = false
+      request.end(JSON.stringify(message()))
+    })
+    request.on('error', (error) => reject(Object.assign(error, { nothingWasSent })))
+    request.flushHeaders()
   })
 }
 
