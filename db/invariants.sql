@@ -13,6 +13,9 @@ LEFT JOIN payment_confirmations c ON c.transaction_id = t.id
 WHERE t.status = 'PAID' AND (c.id IS NULL OR c.amount <> t.amount OR t.paid_at IS NULL
       OR c.mpesa_receipt_number IS NULL AND c.evidence <> 'query');
 
+-- amount_is_of_its_items: every amount is the sum of its items, where it has any
+SELECT id FROM transactions WHERE items IS NOT NULL AND total_of_items(items) IS DISTINCT FROM amount;
+
 -- only_paid_is_confirmed: nothing else has a confirmation
 SELECT t.id FROM transactions t JOIN payment_confirmations c ON c.transaction_id = t.id
 WHERE t.status NOT IN ('PAID', 'REFUNDED');

@@ -33,7 +33,7 @@ GRANT SELECT, INSERT (environment) ON installation TO lipa_functions;
 -- Payments: the number, the amount, the reference and the moment of the order never change.
 GRANT SELECT, INSERT (
     id, phone_number, amount, account_reference, transaction_desc, customer_email, customer_name, lang, pushed_at,
-    audit_length, audit_head
+    audit_length, audit_head, items, note, link_digest
 ) ON transactions TO lipa_functions;
 GRANT UPDATE (
     merchant_request_id, checkout_request_id, ids_are_learnt, customer_email, status, review_reason, response_code,

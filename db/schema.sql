@@ -46,6 +46,9 @@ CREATE TABLE transactions (
     audit_length         integer NOT NULL DEFAULT 0,          -- of its chain in audit_log
     audit_head           text,                                -- the chain's end, under the key of the functions
     lang                 varchar(2) NOT NULL DEFAULT 'en' CHECK (lang IN ('en', 'sw')), -- what we write to the customer in
+    items                jsonb,                               -- what was bought, at the prices of then; null: only an amount is known
+    note                 text,                                -- the customer's words to the shop: a delivery address, a size
+    link_digest          bytea,                               -- SHA-256 of the payment link's token; null: no link was used
     CONSTRAINT paid_has_evidence CHECK (status <> 'PAID' OR paid_at IS NOT NULL),
     CONSTRAINT refunded_has_a_receipt CHECK (status <> 'REFUNDED' OR refunded_at IS NOT NULL AND refund_receipt IS NOT NULL),
     CONSTRAINT review_has_a_reason CHECK ((status = 'REVIEW') = (review_reason IS NOT NULL)),
@@ -64,6 +67,8 @@ CREATE UNIQUE INDEX transactions_refund_receipt ON transactions (refund_receipt)
 CREATE INDEX transactions_success_held_at ON transactions (success_held_at)
     WHERE success_held_at IS NOT NULL AND status IN ('FAILED', 'CANCELLED', 'EXPIRED');
 CREATE INDEX transactions_next_query_at ON transactions (next_query_at) WHERE next_query_at IS NOT NULL;
+CREATE INDEX transactions_paid_reference ON transactions (lower(account_reference), paid_at) WHERE paid_at IS NOT NULL;
+CREATE INDEX transactions_link_digest ON transactions (link_digest) WHERE link_digest IS NOT NULL;
 
 -- What the browser asked for, by its Idempotency-Key: the same key never makes a second payment.
 CREATE TABLE idempotency_keys (
@@ -199,14 +204,14 @@ CREATE TABLE audit_anchors (
     day_is_over   boolean NOT NULL                            -- it holds all of the day before; false: a step on the way
 );
 
--- What has to leave the house: written with the status change, sent afterwards, at most three tries.
+-- What has to leave the house: written with the status change, sent afterwards; at most three tries, a webhook seven.
 CREATE TABLE outbox (
     id             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    kind           text NOT NULL CHECK (kind IN ('invoice', 'alert', 'anchor', 'notice')),
+    kind           text NOT NULL,                             -- invoice, notice: to the customer; sale, webhook: to the shop; alert, anchor
     topic          text NOT NULL,                             -- which alert or notice; invoices: 'settled', 'again'; anchors: 'log', 'mail'
     transaction_id uuid REFERENCES transactions (id),
     created_at     timestamptz NOT NULL DEFAULT now(),
-    tries          smallint NOT NULL DEFAULT 0 CHECK (tries BETWEEN 0 AND 3),
+    tries          smallint NOT NULL DEFAULT 0,
     next_try_at    timestamptz DEFAULT now(),                 -- null: sent, given up or dropped
     sent_at        timestamptz,
     last_error     text,
@@ -377,6 +382,15 @@ SET search_path = pg_catalog, public, pg_temp AS $$
         'PENDING PAID', 'PENDING FAILED', 'PENDING CANCELLED', 'PENDING EXPIRED', 'PENDING REVIEW',
         'FAILED PAID', 'FAILED REVIEW', 'CANCELLED PAID', 'CANCELLED REVIEW', 'EXPIRED PAID', 'EXPIRED REVIEW',
         'REVIEW PAID', 'REVIEW FAILED', 'REVIEW REFUNDED', 'PAID REFUNDED')
+$$;
+
+-- What items cost together: each a price and a quantity of at least 1. NULL where one is anything else.
+CREATE FUNCTION total_of_items(items jsonb) RETURNS numeric LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, public, pg_temp AS $$
+    SELECT CASE WHEN bool_and(kes IS NOT NULL) THEN sum(kes) END
+    FROM jsonb_array_elements(CASE jsonb_typeof(items) WHEN 'array' THEN items ELSE '[]' END) AS item,
+         LATERAL (SELECT CASE WHEN item ->> 'price_kes' ~ '^[1-9][0-9]{0,5}$' AND item ->> 'quantity' ~ '^[1-9][0-9]{0,5}$'
+                              THEN (item ->> 'price_kes')::numeric * (item ->> 'quantity')::numeric END AS kes) AS line
 $$;
 
 CREATE FUNCTION refuse_forbidden_transition() RETURNS trigger LANGUAGE plpgsql
@@ -664,6 +678,10 @@ ALTER TABLE transactions ADD CONSTRAINT review_reason_is_known CHECK (review_rea
     'unconfirmed_large', 'contradiction')) NOT VALID;
 ALTER TABLE transactions ADD CONSTRAINT texts_end CHECK
     (octet_length(concat(transaction_desc, response_message, result_desc, audit_head)) <= 200000) NOT VALID;
+ALTER TABLE transactions ADD CONSTRAINT amount_is_of_its_items CHECK
+    (items IS NULL OR total_of_items(items) IS NOT DISTINCT FROM amount) NOT VALID;
+ALTER TABLE transactions ADD CONSTRAINT words_of_the_shop_end CHECK
+    (octet_length(items::text) <= 50000 AND char_length(note) <= 200 AND octet_length(link_digest) = 32) NOT VALID;
 ALTER TABLE idempotency_keys ADD CONSTRAINT moments_are_real CHECK
     (created_at BETWEEN '2000-01-01 00:00+00' AND '2200-01-01 00:00+00') NOT VALID;
 ALTER TABLE idempotency_keys ADD CONSTRAINT texts_end CHECK (octet_length(fingerprint) <= 1000) NOT VALID;
@@ -709,9 +727,15 @@ ALTER TABLE outbox ADD CONSTRAINT moments_are_real CHECK
 ALTER TABLE outbox ADD CONSTRAINT topic_is_known CHECK
     (topic ~ '^[a-z_]{1,60}$' AND CASE kind WHEN 'invoice' THEN topic IN ('settled', 'again', 'resent')
      WHEN 'notice' THEN topic IN ('failed', 'paid_late', 'under_review', 'refunded') WHEN 'anchor' THEN topic IN ('log', 'mail')
+     WHEN 'sale' THEN topic IN ('paid', 'paid_late', 'refunded') WHEN 'webhook' THEN topic IN ('paid', 'refunded', 'under_review', 'failed')
      ELSE true END) NOT VALID;
+ALTER TABLE outbox ADD CONSTRAINT kind_is_known CHECK
+    (kind IN ('invoice', 'alert', 'anchor', 'notice', 'sale', 'webhook')) NOT VALID;
+ALTER TABLE outbox ADD CONSTRAINT tries_end CHECK
+    (tries BETWEEN 0 AND CASE kind WHEN 'webhook' THEN 7 ELSE 3 END) NOT VALID;
 ALTER TABLE outbox ADD CONSTRAINT over_for_a_reason CHECK
-    (next_try_at IS NOT NULL OR sent_at IS NOT NULL OR dropped IS NOT NULL OR tries = 3) NOT VALID;
+    (next_try_at IS NOT NULL OR sent_at IS NOT NULL OR dropped IS NOT NULL
+     OR tries = CASE kind WHEN 'webhook' THEN 7 ELSE 3 END) NOT VALID;
 ALTER TABLE outbox ADD CONSTRAINT texts_end CHECK
     (octet_length(facts::text) <= 20000 AND octet_length(last_error) <= 10000
      AND (facts IS NULL OR jsonb_typeof(facts) = 'object')) NOT VALID;
