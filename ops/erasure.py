@@ -46,7 +46,7 @@ TABLES = (
 )
 """Where personal values are."""
 NULLED: dict[str, tuple[str, ...]] = {
-    "transactions": ("transaction_desc", "customer_name", "response_message", "result_desc", "watched_at"),
+    "transactions": ("transaction_desc", "customer_name", "note", "response_message", "result_desc", "watched_at"),
     "callback_inbox": ("last_error",),
     "query_answers": ("said",),
     "payment_confirmations": ("phone_number", "result_desc"),

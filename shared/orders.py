@@ -30,6 +30,7 @@ from shared.values import (
     WEB_ADDRESS,
     Lang,
     is_email_address,
+    one_line,
     read_amount_kes,
     read_msisdn,
 )
@@ -48,6 +49,7 @@ class Order:
     customer_email: str | None = None
     customer_name: str | None = None
     lang: Lang = DEFAULT_LANG
+    note: str | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class IdempotencyKey:
 REFERENCE = r"^[A-Za-z0-9]{1,12}$"
 """Daraja prints at most 12 characters."""
 LONGEST_LINE = 100
+LONGEST_NOTE = 200
 LINE = r"^( |[^\p{Cc}\p{Cf}\p{Co}\p{Zl}\p{Zp}\p{Zs}])*$"
 """No control, format or private characters, and no separator but the space."""
 
@@ -71,6 +74,14 @@ def _without_web_address(line: str) -> str | None:
     if re.search(WEB_ADDRESS, line):
         raise ValueError("must hold no web address")
     return line.strip() or None
+
+
+def _read_note(note: str) -> str | None:
+    """On one line. ValueError where it is too long."""
+    line = one_line(note)
+    if len(line) > LONGEST_NOTE:
+        raise ValueError(f"must have at most {LONGEST_NOTE} characters")
+    return line or None
 
 
 def _read_email(value: object) -> str | None:
@@ -120,6 +131,7 @@ Line = Annotated[
     Field(max_length=LONGEST_LINE, pattern=LINE, json_schema_extra={"not": {"pattern": WEB_ADDRESS}}),
     AfterValidator(_without_web_address),
 ]
+Note = Annotated[str, AfterValidator(_read_note), WithJsonSchema({"type": "string", "maxLength": LONGEST_NOTE})]
 TransactionId = Annotated[str, Field(pattern=f"^{TRANSACTION_ID}$", description="In lower case, as it was given out.")]
 
 
@@ -143,6 +155,7 @@ class StkpushRequest(_Body):
         None, description="The invoice goes there, and notices of what else becomes of the payment."
     )
     customer_name: Line | None = Field(None, description="One line that holds no web address.")
+    note: Note | None = Field(None, description="The customer's words to the shop: a delivery address, a size.")
     lang: Lang | None = Field(
         DEFAULT_LANG, description="What the invoice and notices are written in: English or Swahili."
     )
@@ -153,6 +166,7 @@ class StkpushRequest(_Body):
         "account_reference": "must be 1 to 12 letters and digits, like INV00042",
         "transaction_desc": f"must be one line of at most {LONGEST_LINE} characters",
         "customer_name": f"must be one line of at most {LONGEST_LINE} characters",
+        "note": f"must be text of at most {LONGEST_NOTE} characters",
         "lang": f"must be one of: {', '.join(LANGS)}",
     }
 
@@ -176,6 +190,7 @@ def read_order(body: dict[str, object]) -> Order:
         transaction_desc=asked.transaction_desc,
         customer_email=asked.customer_email,
         customer_name=asked.customer_name,
+        note=asked.note,
         lang=asked.lang or DEFAULT_LANG,
     )
 

@@ -146,6 +146,15 @@ WEB_ADDRESS = (
 """A pattern without flags: JSON Schema and JavaScript read it alike."""
 
 
+_NO_WORDS = re.compile(r"[\x00-\x20\x7f-\xa0\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
+"""White space, control characters, those that turn the direction of a line, and halves of characters."""
+
+
+def one_line(text: str) -> str:
+    """On one line, with single spaces."""
+    return _NO_WORDS.sub(" ", text).strip()
+
+
 # A payment's own id ---------------------------------------------------------------------------------------------------
 
 # A UUID in lower case, exactly as it was given out. Who holds the id may read the payment, so it is compared as text:

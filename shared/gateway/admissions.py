@@ -156,8 +156,8 @@ class Admissions:
         tx.later(
             """
             INSERT INTO transactions (id, phone_number, amount, account_reference, transaction_desc, customer_email,
-                                      customer_name, lang, pushed_at, audit_length, audit_head)
-            VALUES (CAST(:id AS uuid), :phone, :amount, :reference, :description, :email, :name, :lang, now(),
+                                      customer_name, note, lang, pushed_at, audit_length, audit_head)
+            VALUES (CAST(:id AS uuid), :phone, :amount, :reference, :description, :email, :name, :note, :lang, now(),
                     :audit_length, :audit_head)
             """,
             id=transaction_id,
@@ -167,6 +167,7 @@ class Admissions:
             description=order.transaction_desc,
             email=order.customer_email,
             name=order.customer_name,
+            note=order.note,
             lang=order.lang,
             **signed.payment,
         )

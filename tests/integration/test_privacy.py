@@ -734,7 +734,7 @@ def test_whoever_lacks_the_id_learns_nothing_from_a_status(shop: Shop) -> None:
 # Text of a closed list, or of ours; the money; and who erased, but never whom.
 IMPERSONAL = {
     "installation": "environment",
-    "transactions": "status review_reason response_code result_code lang refund_receipt",
+    "transactions": "status review_reason response_code result_code lang refund_receipt items link_digest",
     "callback_inbox": "outcome source_check erased_sha256 receipts seal",
     "callback_keys": "name",
     "query_answers": "result_code outcome",

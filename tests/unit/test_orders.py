@@ -58,6 +58,24 @@ def test_only_three_fields_are_needed() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("typed", "note"),
+    [
+        ("  Plot 7,\r\n\r\n Ngong Road \t(size\u00a0M)  ", "Plot 7, Ngong Road (size M)"),
+        ("nul\x00 and \u202eturned\u202c\ud800", "nul and turned"),
+        ("\n" * 300 + "x" * 200, "x" * 200),
+        (
+            "see https://maps.example/x \U0001f469\u200d\U0001f373",
+            "see https://maps.example/x \U0001f469\u200d\U0001f373",
+        ),
+        (" \n ", None),
+        (None, None),
+    ],
+)
+def test_a_note_to_the_shop_is_one_line(typed: str | None, note: str | None) -> None:
+    assert read_order(GOOD | {"note": typed}).note == note
+
+
 LINKS: list[object] = [
     "Win now https://evil.example/x", "HTTP://EVIL.EXAMPLE", "ftp://evil", "Go to www.evil.example",
     "(WWW.evil.example)", "evil.com", "Cheap loans: Evil.Com!", "loans.co.ke", "ask loans@evil.net", "bit.ly/3abc",
@@ -79,6 +97,8 @@ REFUSED: list[tuple[str, str, list[object]]] = [
     ("customer_email", EMAIL, ["Alice <alice@example.com>", "alice@example.com\r\nBcc: bob@example.com"]),
     ("customer_email", EMAIL, ["a" * 65 + "@example.com", ".alice@example.com", "alice.@example.com", 7]),
     ("customer_email", EMAIL, ["alice..w@example.com", "=?utf-8?q?alice?=@example.com", {"to": "a@example.com"}]),
+    ("note", "must have at most 200 characters", ["x" * 201, "x " * 101]),
+    ("note", "must be text of at most 200 characters", [7, ["a"], {}, True]),
     ("lang", LANG, ["fr", "SW", "", ["en"], 1]),
     ("status", UNKNOWN, ["PAID"]),
     ("transaction_id", UNKNOWN, [AN_ID]),
