@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dev.api_description import openapi_json
 from dev.proofs_page import proofs_page
-from shared.daraja.answers import REFUSALS, PromptOpen, TokenDied, TokenRefused
+from shared.daraja.answers import REFUSALS, PromptOpen, TokenRefused
 from shared.daraja.result_codes import CALLBACK_FAILURES, QUERY_FAILURES
 from shared.payments import PUBLIC, TRANSITIONS, ReviewReason, Status
 
@@ -73,7 +73,7 @@ REFUSALS_TOP = """\
 
 Only these codes and words refuse a push; the first words that fit count. Any other answer that is not an
 acceptance is unclear: the payment becomes UNCERTAIN and the push is never sent again. The line `push refused` in the
-log of `stkpush` says what to check.
+log of `stkpush` says what to check. An x is any digit. HTTP 401 without such a body is a dead token too.
 """
 
 
@@ -94,16 +94,18 @@ def result_codes_page() -> str:
         known = CALLBACK_FAILURES[code]
         where = "callback and query" if code in QUERY_FAILURES else "callback only"
         again = ", asked again" if known.may_be_taken_back else ""
+        again += ", the shop is alerted" if known.shops_fault else ""
         evidence = ", ".join(dict.fromkeys(EVIDENCE.findall(known.evidence)))
         codes.append(f"- **{code}** {known.becomes.value}, {where}{again}. {known.operator_note} [{evidence}]")
     kinds = {
         PromptOpen: " (another prompt is open)",
-        TokenDied: " (a new token, and the push is sent once more)",
-        TokenRefused: " (a new token; the push is not sent again)",
+        TokenRefused: " (a new token, and the push is sent once more)",
     }
     refusals: dict[str, list[str]] = {}
     for row in REFUSALS:
-        refusals.setdefault(row.code, []).append(f"{row.words or 'any other words'}{kinds.get(row.error, '')}")
+        code = re.sub(r"\\d(?:\{(\d)\})?", lambda digits: "x" * int(digits[1] or 1), row.code).replace("\\", "")
+        alert = " (the shop is alerted)" if row.shops_fault else ""
+        refusals.setdefault(code, []).append(f"{row.words or 'any other words'}{kinds.get(row.error, '')}{alert}")
     lines = [f"- `{code}`: {', '.join(words)}".replace(": any other", ": any") for code, words in refusals.items()]
     return "\n".join([RESULT_CODES_TOP, *codes, "", REFUSALS_TOP, *lines, ""])
 

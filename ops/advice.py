@@ -103,6 +103,8 @@ def _order_again(payment: Row) -> str:
     if refusal is not None:
         return refusal.explanation
     known = describe(payment["result_code"]) if payment["result_code"] else None
+    if known is not None and known.shops_fault:
+        return known.operator_note
     if known is not None and known.may_be_taken_back:
         return (
             "Nothing. The customer may order again. Should money have moved all the same, this becomes paid by itself."

@@ -303,6 +303,7 @@ def impersonal(body: bytes) -> bytes:
             found = {
                 "result_code": "0",
                 "amount_kes": said.amount_kes,
+                "amount_said": said.amount_said,
                 "mpesa_receipt_number": said.receipt,
                 "transaction_date": said.transaction_date and said.transaction_date.isoformat(),
             }
@@ -324,10 +325,11 @@ def read_stored(row: Row) -> CallbackRead:
     if found["result_code"] != "0":
         kind = CallbackFailure if found["result_code"] in CALLBACK_FAILURES else CallbackUnknownCode
         return kind(nobody, found["result_code"], "")
-    amount, date = found["amount_kes"], found["transaction_date"]
+    amount, said, date = found["amount_kes"], found.get("amount_said"), found["transaction_date"]
     return CallbackSuccess(
         ids=nobody,
         amount_kes=None if amount is None else Decimal(amount),
+        amount_said=None if said is None else Decimal(said),
         receipt=found["mpesa_receipt_number"],
         transaction_date=None if date is None else datetime.fromisoformat(date),
         phone=None,

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import get_args
@@ -49,9 +49,11 @@ from shared.settlement import reported
 DECIDES_NOTHING = {"Order", "PersonErased", "InvoiceResent"}
 """Events that decide nothing about the money."""
 NAME_SAYS_ALL: dict[str, Callable[[], Event]] = {
-    event.__name__: event for event in get_args(Event) if not fields(event)
+    event.__name__: event
+    for event in get_args(Event)
+    if not [field for field in fields(event) if field.default is MISSING]
 }
-"""Events without data: the audit row's name says everything."""
+"""Events of which the audit row's name says all that a status depends on."""
 EVIDENCE_ERASED = {("PersonErased", scope) for scope in ("person", "late_evidence", "mention")}
 WAITS_FOR_A_PERSON = {"dead_letter", "held"}
 """Outcomes of callbacks that nobody judged: `ops inbox list` has them, and an alert every day."""

@@ -23,15 +23,16 @@ from shared.values import (
     LANGS,
     LARGEST_KES,
     LONGEST_EMAIL_ADDRESS,
+    LONGEST_LINE,
     LONGEST_PHONE,
     PHONE_MUST_BE,
     SMALLEST_KES,
     TRANSACTION_ID,
-    WEB_ADDRESS,
     Lang,
     is_email_address,
     one_line,
     read_amount_kes,
+    read_line,
     read_msisdn,
 )
 
@@ -64,16 +65,7 @@ class IdempotencyKey:
 
 REFERENCE = r"^[A-Za-z0-9]{1,12}$"
 """Daraja prints at most 12 characters."""
-LONGEST_LINE = 100
 LONGEST_NOTE = 200
-LINE = r"^( |[^\p{Cc}\p{Cf}\p{Co}\p{Zl}\p{Zp}\p{Zs}])*$"
-"""No control, format or private characters, and no separator but the space."""
-
-
-def _without_web_address(line: str) -> str | None:
-    if re.search(WEB_ADDRESS, line):
-        raise ValueError("must hold no web address")
-    return line.strip() or None
 
 
 def _read_note(note: str) -> str | None:
@@ -98,7 +90,8 @@ _PHONE_SCHEMA: dict[str, Any] = {
         {
             "type": "string",
             "maxLength": LONGEST_PHONE,
-            "pattern": rf"^{_GAP}(\+?{_GAP}2{_GAP}5{_GAP}4{_GAP}|0{_GAP})?[71]{_GAP}{f'[0-9]{_GAP}' * 8}$",
+            "pattern": rf"^{_GAP}((\+|00?)?{_GAP}2{_GAP}5{_GAP}4{_GAP}(0{_GAP})?|0{_GAP})?[71]{_GAP}"
+            rf"{f'[0-9]{_GAP}' * 8}$",
         },
         *(
             {"type": "integer", "minimum": int(f"{start}00000000"), "maximum": int(f"{start}99999999")}
@@ -112,7 +105,7 @@ _AMOUNT_SCHEMA: dict[str, Any] = {
         {
             "type": "string",
             "pattern": "^(0{0,6}[1-9]|0{0,5}[1-9][0-9]|0{0,4}[1-9][0-9]{2}|0{0,3}[1-9][0-9]{3}"
-            "|0{0,2}[1-9][0-9]{4}|0?(1[0-9]{5}|2[0-4][0-9]{4}|250000))$",
+            r"|0{0,2}[1-9][0-9]{4}|0?(1[0-9]{5}|2[0-4][0-9]{4}|250000))(\.0{1,2})?$",
         },
     ]
 }
@@ -126,11 +119,7 @@ _EMAIL_SCHEMA: dict[str, Any] = {
 Phone = Annotated[str, BeforeValidator(read_msisdn), WithJsonSchema(_PHONE_SCHEMA)]
 Amount = Annotated[Decimal, BeforeValidator(read_amount_kes), WithJsonSchema(_AMOUNT_SCHEMA)]
 Email = Annotated[str | None, BeforeValidator(_read_email), WithJsonSchema(_EMAIL_SCHEMA)]
-Line = Annotated[
-    str,
-    Field(max_length=LONGEST_LINE, pattern=LINE, json_schema_extra={"not": {"pattern": WEB_ADDRESS}}),
-    AfterValidator(_without_web_address),
-]
+Line = Annotated[str, Field(strict=True), AfterValidator(read_line)]
 Note = Annotated[str, AfterValidator(_read_note), WithJsonSchema({"type": "string", "maxLength": LONGEST_NOTE})]
 TransactionId = Annotated[str, Field(pattern=f"^{TRANSACTION_ID}$", description="In lower case, as it was given out.")]
 
@@ -150,11 +139,11 @@ class StkpushRequest(_Body):
     account_reference: str = Field(
         pattern=REFERENCE, description="The customer sees it in the prompt and on the statement."
     )
-    transaction_desc: Line | None = Field(None, description="One line that holds no web address.")
+    transaction_desc: Line | None = Field(None, description="Taken as it is, as one line, cut at 100 characters.")
     customer_email: Email = Field(
         None, description="The invoice goes there, and notices of what else becomes of the payment."
     )
-    customer_name: Line | None = Field(None, description="One line that holds no web address.")
+    customer_name: Line | None = Field(None, description="Taken as it is, as one line, cut at 100 characters.")
     note: Note | None = Field(None, description="The customer's words to the shop: a delivery address, a size.")
     lang: Lang | None = Field(
         DEFAULT_LANG, description="What the invoice and notices are written in: English or Swahili."
@@ -164,8 +153,8 @@ class StkpushRequest(_Body):
         "phone_number": PHONE_MUST_BE,
         "amount": AMOUNT_MUST_BE,
         "account_reference": "must be 1 to 12 letters and digits, like INV00042",
-        "transaction_desc": f"must be one line of at most {LONGEST_LINE} characters",
-        "customer_name": f"must be one line of at most {LONGEST_LINE} characters",
+        "transaction_desc": f"must be text; what is over {LONGEST_LINE} characters is cut",
+        "customer_name": f"must be text; what is over {LONGEST_LINE} characters is cut",
         "note": f"must be text of at most {LONGEST_NOTE} characters",
         "lang": f"must be one of: {', '.join(LANGS)}",
     }

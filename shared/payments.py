@@ -89,6 +89,8 @@ class Alert(StrEnum):
     UNCONFIRMED_LARGE = "unconfirmed_large"
     CONTRADICTION = "contradiction"
     LATE_PAYMENT = "late_payment"
+    SHOP_MISCONFIGURED = "shop_misconfigured"
+    """No payment works until the shop has put it right. Once for the whole shop, then once a day."""
     SECOND_RECEIPT = "second_receipt"
 
 
@@ -179,6 +181,9 @@ class PushAccepted:
 class PushRefused:
     """Daraja said no, clearly: no prompt went out."""
 
+    shops_fault: bool = False
+    """It says that the shop is set up wrongly."""
+
 
 @dataclass(frozen=True)
 class PushUnanswered:
@@ -197,6 +202,11 @@ class Confirmed:
     ids: Ids | None
     amount_kes: Decimal | None
     receipt: str | None
+    amount_said: Decimal | None = None
+    """A number in a form that cannot be believed. It pays nothing, but it may name another amount."""
+
+    def names_another_amount(self, amount_kes: Decimal) -> bool:
+        return self.amount_kes not in (None, amount_kes) or self.amount_said not in (None, amount_kes)
 
 
 @dataclass(frozen=True)
@@ -207,6 +217,7 @@ class Declined:
     becomes: Status
     may_be_taken_back: bool = False
     """Safaricom has been seen to report a success after this code."""
+    shops_fault: bool = False
 
 
 @dataclass(frozen=True)
@@ -227,6 +238,7 @@ class QueryDeclined:
 
     becomes: Status
     may_be_taken_back: bool = False
+    shops_fault: bool = False
 
 
 @dataclass(frozen=True)
@@ -315,6 +327,13 @@ def decide(payment: Payment, event: Event, around: Circumstances) -> Decision:
     """What `event` makes of `payment`. Total: every status and every event has an answer, none raises."""
     if around.already_judged:
         return _stays(payment, Outcome.REPEATED)
+    decision = _decide(payment, event, around)
+    if isinstance(event, PushRefused | Declined | QueryDeclined) and event.shops_fault:
+        return replace(decision, alerts=(*decision.alerts, Alert.SHOP_MISCONFIGURED))
+    return decision
+
+
+def _decide(payment: Payment, event: Event, around: Circumstances) -> Decision:
     match event:
         case PushAccepted(ids):
             return _ids_from_push(payment, ids, around)
@@ -386,7 +405,7 @@ def _confirmed(payment: Payment, event: Confirmed, around: Circumstances) -> Dec
     """Evidence, not proof: it pays when ids, amount and receipt all fit, and what is large waits for a query."""
     if payment.status in SETTLED:
         return _confirmed_again(payment, event, around)
-    if event.amount_kes not in (None, payment.amount_kes):
+    if event.names_another_amount(payment.amount_kes):
         return _to_review(payment, ReviewReason.AMOUNT_MISMATCH)
     if around.receipt_taken:
         return _to_review(payment, ReviewReason.REUSED_RECEIPT)
@@ -403,7 +422,7 @@ def _confirmed(payment: Payment, event: Confirmed, around: Circumstances) -> Dec
 
 def _confirmed_again(payment: Payment, event: Confirmed, around: Circumstances) -> Decision:
     """Already settled: the same news again, the receipt that was missing, or money that should not be there."""
-    if event.amount_kes not in (None, payment.amount_kes):
+    if event.names_another_amount(payment.amount_kes):
         return _stays(payment, Outcome.CONTRADICTS, Alert.AMOUNT_MISMATCH)
     if event.receipt is None or event.receipt == payment.receipt:
         return _stays(payment, Outcome.REPEATED)

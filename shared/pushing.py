@@ -58,7 +58,7 @@ def push(mine: Collaborators, transaction_id: str, order: Order, deadline: Deadl
         note("push refused", transaction_id=transaction_id, daraja_code=refusal.code, daraja_says=refusal.explanation)
         record(
             Report(
-                PushRefused(),
+                PushRefused(refusal.shops_fault),
                 "stkpush",
                 response_code=refusal.code[:50],
                 response_message=refusal.message[:500],

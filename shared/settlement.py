@@ -120,7 +120,7 @@ def ask(gateway: Gateway, daraja: Daraja, due: QueryDue, deadline: Deadline, act
         report = Report(QueryConfirmed(), actor, result_code="0", result_desc=answer.result_desc)
     else:
         known = QUERY_FAILURES[answer.code]
-        declined = QueryDeclined(known.becomes, known.may_be_taken_back)
+        declined = QueryDeclined(known.becomes, known.may_be_taken_back, known.shops_fault)
         report = Report(declined, actor, result_code=answer.code, result_desc=answer.description)
     decision = settle(gateway, due.payment.id, report)
     if decision is None or decision.outcome in (Outcome.REPEATED, Outcome.NOTED):
@@ -146,7 +146,7 @@ def reported(
     ids = _ids(message.ids)
     if isinstance(message, CallbackSuccess):
         return Report(
-            Confirmed(ids, message.amount_kes, message.receipt),
+            Confirmed(ids, message.amount_kes, message.receipt, message.amount_said),
             actor,
             inbox_id=inbox_id,
             receipts_seen=receipts_seen,
@@ -161,7 +161,7 @@ def reported(
         event: UnknownCode | Declined = UnknownCode(ids)
     else:
         known = CALLBACK_FAILURES[message.code]
-        event = Declined(ids, known.becomes, known.may_be_taken_back)
+        event = Declined(ids, known.becomes, known.may_be_taken_back, known.shops_fault)
     return Report(
         event,
         actor,

@@ -12,6 +12,7 @@ import uuid
 from datetime import timedelta, timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeGuard, get_args
+from unicodedata import category, normalize
 
 if TYPE_CHECKING:
     from shared.payments import Ids
@@ -28,8 +29,8 @@ AMOUNT_MUST_BE = "must be a number of whole shillings, like 1500"
 
 
 def read_amount_kes(value: object) -> Decimal:
-    """A JSON number (or the same digits as text) as whole shillings. ValueError says what is accepted."""
-    if (isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 7) or (
+    """A JSON number, or the same as text (`1500`, `1500.00`), as whole shillings. ValueError says what is accepted."""
+    if (isinstance(value, str) and re.fullmatch(r"[0-9]{1,7}(\.0{1,2})?", value)) or (
         isinstance(value, int | Decimal) and not isinstance(value, bool)
     ):
         amount_kes = Decimal(value)
@@ -49,27 +50,33 @@ def in_words(amount_kes: Decimal) -> str:
 
 # Phone numbers (MSISDNs) ----------------------------------------------------------------------------------------------
 
-# Read in every Kenyan form, stored as `254…`, shown masked. Only the shape is checked: `254`, then `7` or `1`, then
-# eight digits. Only Safaricom knows whether it is an M-Pesa line: numbers move between networks, and new prefixes
-# appear (018x and 014x in August 2026).
+# Read as people write and paste them, stored as `254…`, shown masked. Only the shape is checked: `254`, `7` or `1`,
+# then eight digits. Only Safaricom knows whether it is an M-Pesa line: numbers move between networks, and new prefixes
+# appear (018x and 014x in August 2026). The page reads them alike: both are tested with tests/cases/phones.json.
 
 PHONE_MUST_BE = "must be a Kenyan mobile number, like 0712345678 or +254712345678"
-LONGEST_PHONE = 30
-_FILLING = re.compile(r"[ \-.()]")
-_KENYAN = re.compile(r"(?:\+?254|0)?([71][0-9]{8})", re.ASCII)
+LONGEST_PHONE = 60
+_FILLING = frozenset(".()/\u00b7\u2022\u2212\t\r\n")
+_FILLING_CATEGORIES = frozenset(("Zs", "Zl", "Zp", "Pd", "Cf"))
+"""Spaces, dashes, and the invisible marks that a contact list puts around a number."""
+_KENYAN = re.compile(r"(?:tel:)?(?:(?:\+|00?)?254(?:0)?|0)?([71][0-9]{8})", re.ASCII | re.IGNORECASE)
 
 
 def read_msisdn(value: object) -> str:
-    """`0712 345 678`, `712345678`, `+254 712…`, `254712…` → `254712345678`. ValueError says what is accepted."""
+    """`0712 345 678`, `712345678`, `+254 (0) 712…`, `00254712…` → `254712345678`. ValueError says what is accepted."""
     if isinstance(value, Decimal) and value.is_finite() and 0 < value < 10**12 and value == int(value):
         value = int(value)  # 712345678.0 is the same number in JSON
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         value = str(value)
     if isinstance(value, str) and len(value) <= LONGEST_PHONE:
-        found = _KENYAN.fullmatch(_FILLING.sub("", value.strip()))
+        found = _KENYAN.fullmatch("".join([letter for letter in normalize("NFKC", value) if not _is_filling(letter)]))
         if found:
             return "254" + found[1]
     raise ValueError(PHONE_MUST_BE)
+
+
+def _is_filling(letter: str) -> bool:
+    return letter in _FILLING or category(letter) in _FILLING_CATEGORIES
 
 
 def masked(msisdn: str) -> str:
@@ -129,30 +136,28 @@ def is_email_address(value: str) -> bool:
     return len(value) <= LONGEST_EMAIL_ADDRESS and re.fullmatch(EMAIL_ADDRESS, value) is not None
 
 
-# Web addresses in a line of text --------------------------------------------------------------------------------------
+# A line of text -------------------------------------------------------------------------------------------------------
 
-# Mail programs make links of them, and nobody may advertise through our letters.
-
-WEB_ADDRESS_ENDINGS = (
-    "com|net|org|info|biz|app|dev|shop|store|site|online|xyz|top|link|live"
-    "|click|club|vip|win|bet|co|ke|io|ly|me|gg|cc|tv|tk|ru|cn"
-)
-"""Of addresses that people write without www. A title before a name ("Dr.Otieno") is not one."""
-_IN_ANY_CASE = "".join([letter if letter == "|" else f"[{letter.upper()}{letter}]" for letter in WEB_ADDRESS_ENDINGS])
-WEB_ADDRESS = (
-    r"://|(^|[^A-Za-z0-9])[Ww][Ww][Ww]\.|[A-Za-z0-9-]\.[A-Za-z]{2,}/"
-    rf"|[A-Za-z0-9-]{{2}}\.({_IN_ANY_CASE})([^A-Za-z0-9]|$)"
-)
-"""A pattern without flags: JSON Schema and JavaScript read it alike."""
-
-
-_NO_WORDS = re.compile(r"[\x00-\x20\x7f-\xa0\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
-"""White space, control characters, those that turn the direction of a line, and halves of characters."""
+LONGEST_LINE = 100
+JOINERS = "\u200c\u200d"
+"""Parts of words and of emoji, though they are format characters."""
 
 
 def one_line(text: str) -> str:
-    """On one line, with single spaces."""
-    return _NO_WORDS.sub(" ", text).strip()
+    """What separates words, ends a line or is no character becomes a space; invisible marks go."""
+    kept = []
+    for letter in text:
+        kind = category(letter)
+        if kind in ("Cc", "Co", "Cs", "Zl", "Zp", "Zs"):
+            kept.append(" ")
+        elif kind != "Cf" or letter in JOINERS:
+            kept.append(letter)
+    return " ".join("".join(kept).split())
+
+
+def read_line(text: str) -> str | None:
+    """A name or a description as one line, cut at 100 characters: no text is refused. None where nothing is left."""
+    return one_line(text)[:LONGEST_LINE].rstrip(f" {JOINERS}") or None
 
 
 # A payment's own id ---------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ and an unclear push may have reached the customer's phone. calls.py reads the an
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -19,12 +20,19 @@ class Unanswered(Exception):
 
 
 class Rejected(Exception):
-    """Daraja refused clearly: no prompt went out. `message` is its text, `explanation` tells the shop what to do."""
+    """Daraja refused clearly: no prompt went out. `message` is its text, `explanation` tells the shop what to do.
 
-    def __init__(self, code: str, message: str, explanation: str) -> None:
+    `shops_fault`: no push will work until the shop has done it. `too_often`: the next query waits.
+    """
+
+    def __init__(
+        self, code: str, message: str, explanation: str, *, shops_fault: bool = False, too_often: bool = False
+    ) -> None:
         self.code = code
         self.message = message
         self.explanation = explanation
+        self.shops_fault = shops_fault
+        self.too_often = too_often
         super().__init__(f"{code} {message}".strip())
 
 
@@ -33,15 +41,7 @@ class PromptOpen(Rejected):
 
 
 class TokenRefused(Rejected):
-    """The access token is dead. `may_repeat` where a push may be repeated, once, with a new one."""
-
-    may_repeat = False
-
-
-class TokenDied(TokenRefused):
-    """404.001.03, the push's own way to say that the token is dead."""
-
-    may_repeat = True
+    """The access token is dead: the request was not looked at, and may be repeated once, with a new token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +94,11 @@ class Refusal:
     """An error code together with words of its message: Daraja gives one code to opposite things."""
 
     code: str
+    """A regular expression: Daraja's gateway numbers one refusal differently from API to API, and from year to year."""
     words: str
     explanation: str
     error: type[Rejected] = Rejected
+    shops_fault: bool = False
     too_often: bool = False
     """We asked too often: the next query waits."""
 
@@ -105,79 +107,102 @@ _WAIT = "Too many requests reached Daraja. Wait a minute; if it lasts, ask Safar
 NO_SUCH_ADDRESS = "Daraja does not know the address we called. Check MPESA_BASE_URL."
 _QUOTA = "Your Daraja app's quota is used up. Wait, or ask Safaricom for a higher one."
 _LINE = "Safaricom does not accept the customer's number as an M-Pesa line."
-_TOKEN = "Daraja did not accept the access token."
+_TOKEN = (
+    "Daraja did not accept the access token. A new one was refused too: is another program using the same Daraja app?"
+)
+_PRODUCT = "Your Daraja app may not use M-Pesa Express: tick 'Lipa na M-Pesa' for it on the portal."
+TOKEN_REFUSED = Refusal("401", "", _TOKEN, TokenRefused)
+"""Also HTTP 401 with nothing that can be read: the gateway let nothing pass."""
+
+_BAD_FIELD = r"400\.002\.02"
+_UNKNOWN_SHOP = r"500\.001\.1001"
 
 REFUSALS = (
     Refusal(
-        "400.002.02", "Invalid BusinessShortCode", "Check MPESA_SHORTCODE: the number given at go-live, 5 to 7 digits."
+        _BAD_FIELD,
+        "Invalid BusinessShortCode",
+        "Check MPESA_SHORTCODE: the number given at go-live, 5 to 7 digits.",
+        shops_fault=True,
     ),
-    Refusal("400.002.02", "Invalid Amount", "The amount must be whole shillings from 1 to 250,000."),
-    Refusal("400.002.02", "Invalid PhoneNumber", _LINE),
-    Refusal("400.002.02", "Invalid PartyA", _LINE),
+    Refusal(_BAD_FIELD, "Invalid Amount", "The amount must be whole shillings from 1 to 250,000."),
+    Refusal(_BAD_FIELD, "Invalid PhoneNumber", _LINE),
+    Refusal(_BAD_FIELD, "Invalid PartyA", _LINE),
     Refusal(
-        "400.002.02", "Invalid PartyB", "Check MPESA_PARTY_B: for a till its till number; for a paybill leave it unset."
+        _BAD_FIELD,
+        "Invalid PartyB",
+        "Check MPESA_PARTY_B: for a till its till number; for a paybill leave it unset.",
+        shops_fault=True,
     ),
     Refusal(
-        "400.002.02",
+        _BAD_FIELD,
         "Invalid CallBackURL",
         "Check MPESA_CALLBACK_URL: https, public, not localhost. Daraja may refuse addresses that contain "
         "'mpesa': use /api/pay/callback in place of /api/mpesa/callback.",
+        shops_fault=True,
     ),
-    Refusal("400.002.02", "Invalid Password", "Check MPESA_PASSKEY: it must be the one of MPESA_SHORTCODE."),
     Refusal(
-        "400.002.02",
+        _BAD_FIELD,
+        "Invalid Password",
+        "Check MPESA_PASSKEY: it must be the one of MPESA_SHORTCODE.",
+        shops_fault=True,
+    ),
+    Refusal(
+        _BAD_FIELD,
         "Invalid TransactionType",
         "Check MPESA_TRANSACTION_TYPE: CustomerPayBillOnline for a paybill, CustomerBuyGoodsOnline for a till "
         "(the sandbox knows paybills only).",
+        shops_fault=True,
     ),
-    Refusal("400.002.02", "", "Daraja found a field of the request invalid: its message names it."),
+    Refusal(_BAD_FIELD, "", "Daraja found a field of the request invalid: its message names it."),
     Refusal(
-        "400.002.05", "", "Daraja could not read the request. Check MPESA_BASE_URL; if it is right, report a fault."
+        r"400\.002\.05", "", "Daraja could not read the request. Check MPESA_BASE_URL; if it is right, report a fault."
     ),
-    Refusal("404.001.01", "", NO_SUCH_ADDRESS),
+    Refusal(r"40\d\.\d{3}\.\d\d", "no apiproduct match", _PRODUCT, shops_fault=True),
+    Refusal(r"40\d\.\d{3}\.\d\d", "Invalid Access Token", _TOKEN, TokenRefused),
+    Refusal(r"404\.\d{3}\.03", "", _TOKEN, TokenRefused),
+    Refusal(r"401\.\d{3}\.\d\d", "", _TOKEN, TokenRefused),
+    Refusal(r"404\.\d{3}\.01", "", NO_SUCH_ADDRESS, shops_fault=True),
     Refusal(
-        "404.001.03",
+        r"404\.001\.04",
         "",
-        f"{_TOKEN} A new one was refused too: is another program using the same Daraja app?",
-        TokenDied,
+        "The access token did not reach Daraja. Check MPESA_BASE_URL: is a proxy in between?",
+        shops_fault=True,
     ),
-    Refusal("404.001.04", "", "The access token did not reach Daraja. Check MPESA_BASE_URL: is a proxy in between?"),
-    Refusal("405.001", "", "Daraja took our request for a GET. Check MPESA_BASE_URL: is a redirect in between?"),
     Refusal(
-        "401.002.01",
-        "no apiproduct match",
-        "Your Daraja app may not use M-Pesa Express: tick 'Lipa na M-Pesa' for it on the portal.",
+        r"405\.001",
+        "",
+        "Daraja took our request for a GET. Check MPESA_BASE_URL: is a redirect in between?",
+        shops_fault=True,
     ),
-    Refusal("401.002.01", "Invalid Access Token", f"{_TOKEN} A new one has been fetched: try again.", TokenRefused),
-    Refusal("400.003.01", "Invalid Access Token", f"{_TOKEN} A new one has been fetched: try again.", TokenRefused),
-    Refusal("401.002.01", "", "Daraja did not accept our identity. Does your app have the product 'Lipa na M-Pesa'?"),
     Refusal(
-        "500.001.1001",
+        _UNKNOWN_SHOP,
         "Merchant does not exist",
         "Safaricom does not know MPESA_SHORTCODE in this environment. For a till use the head-office or store number.",
+        shops_fault=True,
     ),
     Refusal(
-        "500.001.1001",
+        _UNKNOWN_SHOP,
         "Wrong credentials",
         "MPESA_PASSKEY does not belong to MPESA_SHORTCODE: they must come from the same environment and go-live.",
+        shops_fault=True,
     ),
     Refusal(
-        "500.001.1001",
+        _UNKNOWN_SHOP,
         "Unable to lock subscriber",
         "Another M-Pesa transaction is open on the customer's phone. It is free a minute after that has ended.",
         PromptOpen,
     ),
-    Refusal("500.003.02", "Spike Arrest", _WAIT, too_often=True),
-    Refusal("500.003.03", "Quota Violation", _QUOTA, too_often=True),
-    Refusal("policies.ratelimit.SpikeArrestViolation", "", _WAIT, too_often=True),
-    Refusal("policies.ratelimit.QuotaViolation", "", _QUOTA, too_often=True),
+    Refusal(r"500\.\d{3}\.\d\d", "Spike Arrest", _WAIT, too_often=True),
+    Refusal(r"500\.\d{3}\.\d\d", "Quota Violation", _QUOTA, shops_fault=True, too_often=True),
+    Refusal(r"policies\.ratelimit\.SpikeArrestViolation", "", _WAIT, too_often=True),
+    Refusal(r"policies\.ratelimit\.QuotaViolation", "", _QUOTA, shops_fault=True, too_often=True),
 )
-"""In the order they are tried: the first whose code is the same and whose words are in the message."""
+"""In the order they are tried: the first whose code matches and whose words are in the message."""
 
 
 def find_refusal(code: str, message: str) -> Refusal | None:
     """The row of an answer, or None: then the answer refuses nothing."""
     for row in REFUSALS:
-        if row.code == code and row.words.casefold() in message.casefold():
+        if re.fullmatch(row.code, code) and row.words.casefold() in message.casefold():
             return row
     return None

@@ -36,6 +36,8 @@ class CallbackSuccess:
 
     ids: CallbackIds
     amount_kes: Decimal | None
+    amount_said: Decimal | None
+    """A number in another form, where there is no `amount_kes`: in text, or one that no ledger holds."""
     receipt: str | None
     transaction_date: datetime | None
     phone: str | None
@@ -116,7 +118,8 @@ def _read_callback(message: dict[str, Any]) -> CallbackRead:
     items = _items(callback)
     return CallbackSuccess(
         ids=ids,
-        amount_kes=_kes(items.get("Amount")),
+        amount_kes=(amount_kes := _kes(items.get("Amount"))),
+        amount_said=_number(items.get("Amount")) if amount_kes is None else None,
         receipt=_receipt(items.get("MpesaReceiptNumber")),
         transaction_date=_moment(items.get("TransactionDate")),
         phone=_phone(items.get("PhoneNumber")),
@@ -178,9 +181,22 @@ def _kes(value: object) -> Decimal | None:
     return amount if amount == round(amount, 2) else None
 
 
+def _number(value: object) -> Decimal | None:
+    """Any number, also in text: `"5000"`, `"5,000.00"`."""
+    if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
+        return None
+    try:
+        number = Decimal(value.replace(",", "").strip()[:50] if isinstance(value, str) else value)
+    except DecimalException:
+        return None
+    return number if number.is_finite() else None
+
+
 def _receipt(value: object) -> str | None:
-    """It is kept for ever, so what could be a phone number or an e-mail address is no receipt."""
-    text = value.strip() if isinstance(value, str) else ""
+    """In capitals, as Safaricom writes it: in small letters it is the same receipt. It is kept for ever, so what could
+    be a phone number or an e-mail address is no receipt.
+    """
+    text = value.strip().upper() if isinstance(value, str) else ""
     return text if re.fullmatch(r"[!-?A-~]{1,50}", text) and not PHONE_NUMBER.search(text) else None
 
 

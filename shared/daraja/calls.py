@@ -26,6 +26,7 @@ from urllib3.exceptions import IncompleteRead
 from shared.certificates import tls_context
 from shared.daraja.answers import (
     NO_SUCH_ADDRESS,
+    TOKEN_REFUSED,
     Accepted,
     NoAnswerYet,
     QueryAnswered,
@@ -288,23 +289,25 @@ def read_token(answer: Answer) -> Token:
             raise Unavailable("Daraja's OAuth answered 200 with something that is no token")
         return Token(token.access_token, min(token.expires_in, 24 * 3600))
     if answer.status == 400 and not answer.body.strip():
-        raise Rejected("400", "", OAUTH_REFUSED)  # how a wrong key is refused, in the one capture of it
+        raise Rejected(
+            "400", "", OAUTH_REFUSED, shops_fault=True
+        )  # how a wrong key is refused, in the one capture of it
     error = _read(_ErrorBody, answer)
     if answer.status in (400, 401, 404) and error is not None:
-        raise Rejected(error.code, error.message, OAUTH_REFUSED if answer.status != 404 else NO_SUCH_ADDRESS)
+        explanation = OAUTH_REFUSED if answer.status != 404 else NO_SUCH_ADDRESS
+        raise Rejected(error.code, error.message, explanation, shops_fault=True)
     if answer.status == 401:
-        raise Rejected("401", "", OAUTH_REFUSED)
+        raise Rejected("401", "", OAUTH_REFUSED, shops_fault=True)
     raise Unavailable(f"Daraja's OAuth answered HTTP {answer.status}")
 
 
 def read_push(answer: Answer) -> Accepted:
     """The answer to a push. Raises `Rejected` for a listed refusal, `Unanswered` for everything that is unclear."""
     if answer.status != 200:
-        error = _error(answer)
-        row = find_refusal(error.code, error.message) if error else None
-        if error is None or row is None:
-            raise Unanswered(f"Daraja answered {_said(answer, error)}")
-        raise row.error(error.code, error.message, row.explanation)
+        refused = _refused(answer)
+        if refused is None:
+            raise Unanswered(f"Daraja answered {_said(answer, _error(answer))}")
+        raise refused
     body = _read(_PushBody, answer)
     if body is None:
         raise Unanswered("Daraja answered 200 with something that is no acceptance")
@@ -319,12 +322,11 @@ def read_query(answer: Answer, checkout_request_id: str) -> QueryAnswered:
     Raises `TokenRefused`.
     """
     if answer.status != 200:
-        error = _error(answer)
-        row = find_refusal(error.code, error.message) if error else None
-        if error is not None and row is not None and issubclass(row.error, TokenRefused):
-            raise row.error(error.code, error.message, row.explanation)
-        too_often = answer.status == 429 or (row is not None and row.too_often)
-        return NoAnswerYet(_said(answer, error), too_often)
+        refused = _refused(answer)
+        if isinstance(refused, TokenRefused):
+            raise refused
+        too_often = answer.status == 429 or (refused is not None and refused.too_often)
+        return NoAnswerYet(_said(answer, _error(answer)), too_often)
     body = _read(_QueryBody, answer)
     if body is None:
         return NoAnswerYet("HTTP 200 without a result")
@@ -337,6 +339,18 @@ def read_query(answer: Answer, checkout_request_id: str) -> QueryAnswered:
     if body.ResultCode in QUERY_FAILURES:
         return QueryDeclined(body.ResultCode, body.ResultDesc)
     return NoAnswerYet(f"ResultCode {body.ResultCode}")
+
+
+def _refused(answer: Answer) -> Rejected | None:
+    """The clear refusal that an answer is; None where it is none."""
+    error = _error(answer)
+    row = find_refusal(error.code, error.message) if error else None
+    if row is None and answer.status == 401:
+        row = TOKEN_REFUSED
+    if row is None:
+        return None
+    code, message = (error.code, error.message) if error else (str(answer.status), "")
+    return row.error(code, message, row.explanation, shops_fault=row.shops_fault, too_often=row.too_often)
 
 
 def _error(answer: Answer) -> _ErrorBody | None:

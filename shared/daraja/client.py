@@ -76,10 +76,8 @@ class Daraja:
         token = self._tokens.current(deadline)
         try:
             return self._push_with(token, request, deadline)
-        except TokenRefused as refused:
+        except TokenRefused:
             token = self._tokens.renewed(token, deadline)
-            if not refused.may_repeat:
-                raise
             return self._push_with(token, request, deadline)
 
     def query(self, checkout_request_id: str, deadline: Deadline) -> QueryAnswered:

@@ -29,6 +29,8 @@ class KnownCode:
     """Money has been reported to move after it, or it is a passing state: asked again 5 minutes and 1 hour later."""
     evidence: str
     """OFF: Daraja portal. OBS: captured. COM: the community says so. Then where and when."""
+    shops_fault: bool = False
+    """The shop is set up wrongly, or its account is full: no payment works until it has put that right."""
 
 
 _TRY_AGAIN = "You can try again now."
@@ -74,7 +76,7 @@ _ON_CALLBACK_AND_QUERY = (
         "The shop's M-Pesa account cannot take this payment now.",
         _ASK_THE_SHOP,
         "Your account would go over its maximum balance. Move money to your bank, or ask Safaricom for a higher limit.",
-        False, f"OFF {_PORTAL}",
+        False, f"OFF {_PORTAL}", shops_fault=True,
     ),
     KnownCode(
         "17", Status.FAILED,
@@ -140,7 +142,7 @@ _ON_CALLBACK_AND_QUERY = (
         _ASK_THE_SHOP,
         "Not permitted by product assignment: MPESA_TRANSACTION_TYPE does not fit your shortcode, or MPESA_PARTY_B is "
         "not the till that belongs to it. No payment will work until this is corrected.",
-        False, f"OFF {_PORTAL}",
+        False, f"OFF {_PORTAL}", shops_fault=True,
     ),
     KnownCode(
         "8006", Status.FAILED,
@@ -156,7 +158,7 @@ _ON_CALLBACK_AND_QUERY = (
         "The operator does not exist: MPESA_SHORTCODE and MPESA_PARTY_B do not belong together (for a till, the "
         "shortcode is the head-office or store number, party B the till). No payment will work until this "
         "is corrected.",
-        False, f"OFF {_PORTAL}; OBS captured callback (osenco/osen-wc-mpesa, thread 48)",
+        False, f"OFF {_PORTAL}; OBS captured callback (osenco/osen-wc-mpesa, thread 48)", shops_fault=True,
     ),
     KnownCode(
         "E3008", Status.FAILED,

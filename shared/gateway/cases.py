@@ -9,11 +9,12 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from shared.gateway.alerts import alert
+from shared.gateway.alerts import alert, incident_of
 from shared.gateway.trail import READ
 from shared.notices import notice_of, waits_s
 from shared.payments import (
     NOT_PAID,
+    Alert,
     Circumstances,
     Decision,
     Event,
@@ -283,7 +284,11 @@ class Case:
         """Write alerts, notice and the answer of a query. Delete the Idempotency-Key if no prompt went out."""
         payment_id, report = self.payment.id, self._report
         for topic in decision.alerts:
-            alert(self._tx, topic.value, payment_id)
+            if topic is Alert.SHOP_MISCONFIGURED:
+                code = report.result_code or report.response_code or ""
+                incident_of(self._tx, topic.value, payment_id, {"daraja_code": code}, code)
+            else:
+                alert(self._tx, topic.value, payment_id)
         notice = notice_of(self.payment.status, decision)
         if notice is not None and self._row["customer_email"] not in (None, ERASED_EMAIL):
             self._tx.later(

@@ -54,6 +54,10 @@ class Kind(StrEnum):
     REFUNDED = "refunded"
 
 
+AFTER_A_PAYMENT = frozenset({Kind.INVOICE, Kind.PAID_LATE, Kind.REFUNDED})
+"""These alone show what the customer typed: anybody can have the others sent to any address, without paying."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Letter:
     """What a letter of any kind says. None: not needed for this kind, or not known. Times have a zone."""
@@ -96,7 +100,7 @@ def write(letter: Letter, on_broken: OnBroken, own_folder: Path = SHOPS_OWN) -> 
         written = built_in().write(letter.kind, letter.lang, shown)
     return Email(
         to_address=letter.customer_email,
-        to_name=letter.customer_name,
+        to_name=typed(letter.customer_name) if letter.kind in AFTER_A_PAYMENT else None,
         subject=written.subject,
         text=written.text,
         html=written.html,
@@ -107,6 +111,7 @@ def write(letter: Letter, on_broken: OnBroken, own_folder: Path = SHOPS_OWN) -> 
 def values(letter: Letter) -> dict[str, str | bool]:
     """The values of a template, by name: text that is ready to be shown, empty where it is not known."""
     why = reason(letter.result_code, letter.lang)
+    paid = letter.kind in AFTER_A_PAYMENT
     there = letter.at.astimezone(EAT)
     return {
         "lang": letter.lang,
@@ -114,10 +119,10 @@ def values(letter: Letter) -> dict[str, str | bool]:
         "shop_address": one_line(letter.shop_address or ""),
         "shop_tax_pin": one_line(letter.shop_tax_pin or ""),
         "reply_to": one_line(letter.reply_to),
-        "customer_name": typed(letter.customer_name),
+        "customer_name": typed(letter.customer_name) if paid else "",
         "phone": masked(letter.customer_phone),
         "amount": in_words(letter.amount_kes),
-        "description": typed(letter.description),
+        "description": typed(letter.description) if paid else "",
         "reference": typed(letter.account_reference),
         "transaction_id": one_line(letter.transaction_id),
         "date": _day(letter.at, letter.lang),

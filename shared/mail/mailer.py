@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from shared.deadline import Deadline
-from shared.values import is_email_address
+from shared.values import JOINERS, is_email_address
 
 ID_HEADER = "X-Lipa-Message-Id"
 
@@ -65,7 +65,7 @@ class Mailer(ABC):
 def one_line(text: str, longest: int = 200) -> str:
     """Text as one printable line: it cannot end a mail header or change the direction of writing."""
     if not text.isprintable():
-        text = "".join([character if character.isprintable() else " " for character in text])
+        text = "".join([letter if letter.isprintable() or letter in JOINERS else " " for letter in text])
     return " ".join(text.split())[:longest]
 
 

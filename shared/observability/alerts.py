@@ -100,6 +100,10 @@ TOPICS: Mapping[str, Topic] = {
         "A notice to a customer could not be sent in three tries.",
         "The reason is in ops case. Where it matters to them, write or call: a notice is not sent again.",
     ),
+    "shop_misconfigured": Topic(
+        "M-Pesa refuses payments because of how the shop is set up: none works until that is put right.",
+        "Run: python -m ops case TRANSACTION_ID. It says what to correct. Then deploy again.",
+    ),
     # The whole shop
     "sweep_stopped": Topic(
         "The scheduled function sweep does not run or does not get through, or did not for a while.",

@@ -25,6 +25,24 @@ DEAD_TOKEN = {
 }
 
 
+def refused(status: int, code: str, message: str) -> dict[str, Any]:
+    return {"http_status": status, "body": json.dumps({"errorCode": code, "errorMessage": message})}
+
+
+DEAD_TOKENS: list[dict[str, Any]] = [
+    DEAD_TOKEN,
+    refused(401, "401.002.01", "Error Occurred - Invalid Access Token - c9SQxWWhmdVRlyh0zh8gZDTkubVF"),
+    refused(401, "401.003.01", "Error Occurred - Invalid Access Token - c9SQxWWhmdVRlyh0zh8gZDTkubVF"),
+    refused(400, "400.002.01", "Invalid Access Token"),
+    refused(400, "400.003.01", "Invalid Access Token"),
+    refused(404, "404.002.03", "Invalid Access Token"),
+    refused(401, "401.005.01", "Unauthorized"),
+    {"http_status": 401, "body": ""},
+    {"http_status": 401, "body": "<html>Unauthorized</html>"},
+]
+"""Every spelling of a token that is not good any more: what refuses it is the gateway, before anything is done."""
+
+
 def recorded(file: str) -> list[dict[str, Any]]:
     """The rows of one file of recorded bodies."""
     rows: list[dict[str, Any]] = json.loads((BODIES / file).read_text("utf-8"))["rows"]

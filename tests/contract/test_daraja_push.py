@@ -13,7 +13,17 @@ from shared.daraja.answers import Accepted, PromptOpen, Rejected, Unanswered, Un
 from shared.daraja.client import Daraja, PushRequest, transaction_desc
 from shared.deadline import Deadline
 from simulator import SANDBOX_PASSKEY
-from tests.contract.scripted_daraja import DEAD_TOKEN, OAUTH, PUSH, ScriptedDaraja, SharedStore, recorded, soon
+from tests.contract.scripted_daraja import (
+    DEAD_TOKEN,
+    DEAD_TOKENS,
+    OAUTH,
+    PUSH,
+    ScriptedDaraja,
+    SharedStore,
+    recorded,
+    refused,
+    soon,
+)
 
 ANSWERS = recorded("push_answers.json")
 ACCEPTED = ANSWERS[0]
@@ -138,8 +148,9 @@ def test_what_daraja_would_misread_never_becomes_a_request(wrong: dict[str, Any]
 # Never twice ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_dead_token_is_renewed_and_the_push_repeated_once(server: ScriptedDaraja) -> None:
-    server.answer(PUSH, DEAD_TOKEN, ACCEPTED)
+@pytest.mark.parametrize("dead", DEAD_TOKENS, ids=lambda dead: dead["body"][:50])
+def test_a_dead_token_is_renewed_and_the_push_repeated_once(server: ScriptedDaraja, dead: dict[str, Any]) -> None:
+    server.answer(PUSH, dead, ACCEPTED)
     store = SharedStore("token-that-died")
     assert isinstance(outcome(Daraja(server.settings(), store)), Accepted)
     used = [asked.headers["authorization"] for asked in server.asked_for(PUSH)]
@@ -161,20 +172,42 @@ def test_the_one_repeat_may_be_unclear_too_and_then_it_is(server: ScriptedDaraja
     assert len(server.asked_for(PUSH)) == 2
 
 
-def test_a_token_refused_in_other_words_is_renewed_and_the_push_not_repeated(
-    server: ScriptedDaraja,
-) -> None:
-    in_other_words = "Error Occurred - Invalid Access Token - c9SQxWWhmdVRlyh0zh8gZDTkubVF"
-    server.answer(
-        PUSH,
-        {"http_status": 401, "body": f'{{"errorCode":"401.002.01","errorMessage":"{in_other_words}"}}'},
-    )
-    store = SharedStore("token-that-died")
-    met = outcome(Daraja(server.settings(), store))
+def test_no_refusal_says_the_token(server: ScriptedDaraja) -> None:
+    server.answer(PUSH, DEAD_TOKENS[1])
+    met = outcome(Daraja(server.settings(), SharedStore("token-that-died")))
     assert isinstance(met, Rejected)
-    assert store.token == "token-number-1"
-    assert len(server.asked_for(PUSH)) == 1
     assert "c9SQxWWhmdVRlyh0zh8gZDTkubVF" not in f"{met} {met.message} {met.explanation}"
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message", "shops_fault"),
+    [
+        (
+            401,
+            "401.003.01",
+            "Error Occurred - Invalid Access Token - Invalid API call as no apiproduct match found",
+            True,
+        ),
+        (401, "401.002.01", "Invalid API call as no apiproduct match found", True),
+        (404, "404.002.01", "Resource not found", True),
+        (404, "404.001.01", "Resource not found", True),
+        (500, "500.002.02", "Error Occurred: Spike Arrest Violation", False),
+        (500, "500.003.02", "Spike arrest violation", False),
+        (500, "500.002.03", "Error Occurred: Quota Violation", True),
+        (500, "500.001.1001", "Wrong credentials", True),
+        (500, "500.001.1001", "Unable to lock subscriber", False),
+        (400, "400.002.02", "Bad Request - Invalid PhoneNumber", False),
+        (400, "400.002.02", "Bad Request - Invalid CallBackURL", True),
+    ],
+)
+def test_where_it_is_certain_that_nothing_was_done_the_push_is_refused_at_once(
+    server: ScriptedDaraja, status: int, code: str, message: str, shops_fault: bool
+) -> None:
+    server.answer(PUSH, refused(status, code, message))
+    met = outcome(Daraja(server.settings(), SharedStore("a-token-we-have")))
+    assert isinstance(met, Rejected)
+    assert (met.code, met.shops_fault) == (code, shops_fault)
+    assert len(server.asked_for(PUSH)) == 1
 
 
 def test_a_connection_closed_without_an_answer_is_never_repeated(server: ScriptedDaraja) -> None:

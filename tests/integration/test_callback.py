@@ -215,11 +215,27 @@ def test_a_failure_after_success_alerts_and_changes_nothing(shop: Shop) -> None:
     assert shop.status(payment.id).body.get("result_code", "0") == "0"
 
 
+@pytest.mark.parametrize("code", ["SFC_IC0003", 2028, 8])
+def test_a_code_that_means_that_the_shop_is_set_up_wrongly_alerts_at_once_and_once_a_day(
+    shop: Shop, code: object
+) -> None:
+    first, second = Pending(shop), Pending(shop, phone_number=OTHER_CUSTOMER)
+    first.told(code)
+    [alert] = shop.rows("SELECT transaction_id, facts, sent_at FROM outbox WHERE topic = 'shop_misconfigured'")
+    assert str(alert["transaction_id"]) == first.id
+    assert alert["facts"]["daraja_code"] == str(code)
+    assert alert["sent_at"] is not None
+    second.told(code)
+    assert shop.alerts(second.id) == set()
+
+
 # What does not fit ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("amount", [1, 1499, 1501, 1500.5, 15_000_000])
-def test_an_amount_that_is_not_ours_goes_to_a_person_and_its_receipt_is_kept(shop: Shop, amount: float) -> None:
+@pytest.mark.parametrize(
+    "amount", [1, 1499, 1501, 1500.5, 15_000_000, 1500.005, 10**12, -1500, "1", "5000", "1,499.00", " 1500.5 "]
+)
+def test_an_amount_that_is_not_ours_goes_to_a_person_and_its_receipt_is_kept(shop: Shop, amount: float | str) -> None:
     payment = Pending(shop)
     assert payment.told(amount=amount).status == 200
     assert (payment.status, payment.review_reason) == ("REVIEW", "amount_mismatch")
@@ -236,7 +252,8 @@ def test_an_amount_that_is_not_ours_never_waits_for_a_query_that_cannot_see_it(s
     assert (payment.status, payment.review_reason) == ("REVIEW", "amount_mismatch")
 
 
-@pytest.mark.parametrize("changes", [{"amount": "1500"}, {"amount": True}, {"amount": None}, {"receipt": None},
+@pytest.mark.parametrize("changes", [{"amount": "1500"}, {"amount": "1,500.00"},
+                                     {"amount": "KES 1500"}, {"amount": True}, {"amount": None}, {"receipt": None},
                                      {"receipt": 7}, {"receipt": ""}, {"metadata": False}])  # fmt: skip
 def test_a_success_that_does_not_say_enough_waits_for_the_query(shop: Shop, changes: dict[str, Any]) -> None:
     payment = Pending(shop)
@@ -246,10 +263,11 @@ def test_a_success_that_does_not_say_enough_waits_for_the_query(shop: Shop, chan
     assert shop.status(payment.id).body["status"] == "pending"
 
 
-def test_a_receipt_that_paid_another_goes_to_a_person(shop: Shop) -> None:
+@pytest.mark.parametrize("spelt", [RECEIPT, RECEIPT.lower(), f" {RECEIPT.title()}"])
+def test_a_receipt_that_paid_another_goes_to_a_person(shop: Shop, spelt: str) -> None:
     first, second = Pending(shop), Pending(shop, phone_number=OTHER_CUSTOMER)
     first.told()
-    second.told()
+    second.told(receipt=spelt)
     assert (first.status, second.status, second.review_reason) == ("PAID", "REVIEW", "reused_receipt")
     assert shop.alerts(second.id) == {"reused_receipt"}
     second.told(receipt="UE4JS31RBX")

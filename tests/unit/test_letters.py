@@ -59,12 +59,16 @@ def test_page_and_text_both_say_what_happened_to_which_payment(kind: Kind, lang:
     email = written(replace(USUAL, kind=kind, lang=lang))
     day = {"en": "23 November 2026", "sw": "23 Novemba 2026"}[lang]
     for shown in (
-        "KES 1,500", "Two baskets & a mat", "INV00042", "2547*****012", f"{day}, 01:29 EAT", "Wanjiru Example",
+        "KES 1,500", "INV00042", "2547*****012", f"{day}, 01:29 EAT",
         "Duka la Mfano", "Moi Avenue 12, Nairobi", "P000000000A", "support@shop.example", USUAL.transaction_id,
     ):  # fmt: skip
         assert shown in email.text
         assert shown in Page(email.html).text
-    assert (email.to_address, email.to_name) == ("wanjiru@customer.example", "Wanjiru Example")
+    paid = kind not in (Kind.FAILED, Kind.UNDER_REVIEW)
+    for typed_by_the_customer in ("Two baskets & a mat", "Wanjiru Example"):  # a letter that costs nothing has neither
+        assert (typed_by_the_customer in email.text) is paid
+        assert (typed_by_the_customer in Page(email.html).text) is paid
+    assert (email.to_address, email.to_name) == ("wanjiru@customer.example", "Wanjiru Example" if paid else None)
     assert email.from_name == "Duka la Mfano"
     assert "Duka la Mfano" in email.subject
     assert "KES 1,500" in email.subject
@@ -351,6 +355,7 @@ def test_what_was_typed_changes_only_where_it_could_be_a_link_or_mislead(text: s
     assert typed(text) == shown
 
 
-def test_the_customers_name_goes_with_the_address_as_it_was_typed() -> None:
+def test_the_customers_name_goes_with_the_address_and_makes_no_link() -> None:
     """Whoever sends the message makes a header of it: that is guarded there."""
-    assert written(replace(USUAL, customer_name="J.K. Otieno")).to_name == "J.K. Otieno"
+    for name, shown in (("Amina Example", "Amina Example"), ("evil.example", "evil. example")):
+        assert written(replace(USUAL, customer_name=name)).to_name == shown

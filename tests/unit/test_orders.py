@@ -23,8 +23,7 @@ AN_ID = "0c9e8f1a-0b1c-4d2e-8f3a-5b6c7d8e9f00"
 PHONE = "must be a Kenyan mobile number, like 0712345678 or +254712345678"
 AMOUNT = "must be a number of whole shillings, like 1500"
 REFERENCE = "must be 1 to 12 letters and digits, like INV00042"
-LINE = "must be one line of at most 100 characters"
-NO_LINK = "must hold no web address"
+LINE = "must be text; what is over 100 characters is cut"
 EMAIL = "must be an e-mail address, like name@example.com"
 LANG = "must be one of: en, sw"
 ID = "must be the id that the payment was given"
@@ -76,11 +75,6 @@ def test_a_note_to_the_shop_is_one_line(typed: str | None, note: str | None) -> 
     assert read_order(GOOD | {"note": typed}).note == note
 
 
-LINKS: list[object] = [
-    "Win now https://evil.example/x", "HTTP://EVIL.EXAMPLE", "ftp://evil", "Go to www.evil.example",
-    "(WWW.evil.example)", "evil.com", "Cheap loans: Evil.Com!", "loans.co.ke", "ask loans@evil.net", "bit.ly/3abc",
-    "wa.me/254700000001", "t.me/evil", "evil.casino/win",
-]  # fmt: skip
 REFUSED: list[tuple[str, str, list[object]]] = [
     ("phone_number", PHONE, [None, "0722", ["0722000000"], {}]),
     ("amount", AMOUNT, [None, "ten", True, [], "1,500"]),
@@ -88,11 +82,8 @@ REFUSED: list[tuple[str, str, list[object]]] = [
     ("amount", "must be whole shillings: M-Pesa takes no cents", [Decimal("10.5")]),
     ("account_reference", REFERENCE, [None, "", "THIRTEENCHARS", "INV 42", "INV-42", "INV42\n", "caf\u00e9", 42]),
     ("account_reference", REFERENCE, ["\uff29\uff2e\uff36", "\ud800", ["INV42"]]),
-    ("transaction_desc", LINE, ["x" * 101, "two\nlines", "line\n", "nul\x00", 7, ["a line"], {}]),
-    ("customer_name", LINE, ["x" * 101, "Alice\nBcc: bob@example.com", "\ud800", "\u202eecilA", "A\u2028W"]),
-    ("customer_name", LINE, ["Alice\u00a0Wanjiru", "\ue000", "\u2029", "\u200b", False]),
-    ("customer_name", NO_LINK, LINKS),
-    ("transaction_desc", NO_LINK, LINKS),
+    ("transaction_desc", LINE, [7, ["a line"], {}]),
+    ("customer_name", LINE, [False, 7]),
     ("customer_email", EMAIL, ["alice", "alice@example", "a@example.com, b@example.com", "al ice@example.com"]),
     ("customer_email", EMAIL, ["Alice <alice@example.com>", "alice@example.com\r\nBcc: bob@example.com"]),
     ("customer_email", EMAIL, ["a" * 65 + "@example.com", ".alice@example.com", "alice.@example.com", 7]),
@@ -132,17 +123,9 @@ def test_an_unknown_field_is_repeated_only_where_it_looks_like_a_name(unknown: l
     assert refused(lambda: read_order(GOOD | dict.fromkeys(unknown, 1))) == [(name, UNKNOWN) for name in named]
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        *("Wanjik\u0169", "\u0639\u0644\u064a", "\u674e", "\U0001f600", "\u20f1", "\U0001fae9", "O'Neil (Ms.)"),
-        *("Dr.Otieno", "Mrs.Achieng", "J.K. Rowling", "Ltd. Co", "2.5 kg / 3 bags", "No.5/7", "w/o sugar"),
-        *("Wawww. Kamau", "x" * 100),
-    ],
-)
-def test_a_line_takes_every_letter_and_sign_and_a_full_stop_makes_no_link(line: str) -> None:
-    order = read_order(GOOD | {"customer_name": line, "transaction_desc": line})
-    assert (order.customer_name, order.transaction_desc) == (line, line)
+def test_the_shops_words_and_a_customers_name_are_taken_as_one_line() -> None:
+    order = read_order(GOOD | {"customer_name": "Amina\u00a0W.\n", "transaction_desc": "Duka.co.ke renewal" + "x" * 99})
+    assert (order.customer_name, order.transaction_desc) == ("Amina W.", "Duka.co.ke renewal" + "x" * 82)
 
 
 # The body of invoice --------------------------------------------------------------------------------------------------
