@@ -86,12 +86,44 @@ class Values:
                 return default
         else:
             try:
+                self._refuse_what_was_copied(variable, text)
                 if fits(variable.form, text) and not (variable.refused and variable.refused(self, text)):
                     return variable.parse(text)
             except ValueError as wrong:
                 why = f" ({str(wrong).replace('DATABASE_URL', name)})"
         self.problems[name] = Problem(name, variable.holds + why)
         return ""
+
+    def _refuse_what_was_copied(self, variable: Variable, text: str) -> None:
+        if variable.form is is_one_line:
+            return
+        for pattern, what in COPIED_TOO:
+            if re.search(pattern.format(name=variable.name), text):
+                raise ValueError(f"without {what}")
+        if self.in_production and re.search(EXAMPLE, text):
+            raise ValueError("this is an example's value")
+
+
+def misspelt(variables: Mapping[str, str], *parts: str) -> list[Problem]:
+    """Names that are nearly those of settings of these parts (all, where none is named) which are not set."""
+    ours = {
+        variable.name
+        for variable in VARIABLES
+        if not parts or {setting.partition(".")[0] for setting in variable.fills.split()} & set(parts)
+    }
+    beginnings = {name[:3] for name in ours}
+    others = [name for name in variables if name[:3] in beginnings and name not in TABLE]
+    if not others:
+        return []
+    from difflib import get_close_matches
+
+    missing = [name for name in ours if not variables.get(name, "").strip()]
+    near = {name: get_close_matches(name, missing, 1, 0.85) for name in sorted(others)}
+    return [
+        Problem(name, f"nothing: no setting has this name. Is {meant[0]} meant?")
+        for name, meant in near.items()
+        if meant
+    ]
 
 
 def read(variables: Mapping[str, str], *wanted: str) -> dict[str, dict[str, Any]]:
@@ -121,6 +153,17 @@ def derived_audit_secret(passkey: str, consumer_secret: str) -> str:
 
 # Forms ----------------------------------------------------------------------------------------------------------------
 
+COPIED_TOO = (
+    (r"\\[rn]", "the line break that was copied with it"),
+    (r"^['\"]|['\"]$", "quotes around it"),
+    ("^(export )?{name}=", "its name"),
+)
+"""What comes along when a value is copied out of a file or a terminal."""
+EXAMPLE = (
+    r"(?i)^(SG\.)?your[-_]|[:/@]your[-_]?(domain|site|host|user|password)|<[^>]*>"
+    "|_of_your_own_choosing|(?<![a-z])change[-_]?me(?![a-z])|x{8}"
+)
+"""What guides and .env.example write in place of a value, and what people copy from them."""
 PLAIN = r"(?!['\"<])[!-~]{4,512}"
 LONG_SECRET = "[!-~]{32,512}"
 SHORTCODE = "[0-9]{5,7}"
@@ -130,7 +173,7 @@ RELEASE = "[A-Za-z0-9._@/+-]{1,100}"
 PORT = "(?::[0-9]{1,5})?"
 HOST = rf"(?:[\w.-]+|\[[0-9A-Fa-f:.]+\]){PORT}"
 THIS_MACHINE = rf"(?i:localhost|127\.0\.0\.1|\[::1\]){PORT}"
-ORIGIN = rf"https?://{HOST}"
+ORIGIN = rf"https?://(?:[a-z0-9-]+(?:\.[a-z0-9-]+)*|\[[0-9a-f:.]+\]){PORT}"
 CALLBACK_URL = rf"(?i:https?)://{HOST}(?:/[A-Za-z0-9._-]+)*/callback"
 NOT_PUBLIC = rf"(?i:http)://.*|(?i:https)://{THIS_MACHINE}/.*"
 SMTP_URL = rf"(?i:smtps?)://(?:[^/?#\s]+@)?{HOST}/?"
@@ -193,6 +236,12 @@ def origins(text: str) -> tuple[str, ...]:
     """As browsers write them, lower case and without the default port: they are compared as text."""
     written = (origin.rstrip("/").lower() for origin in separated(text))
     return tuple(re.sub(r"^(http://.*):80$|^(https://.*):443$", r"\1\2", origin) for origin in written)
+
+
+def are_origins(text: str) -> bool:
+    if "*" in text:
+        raise ValueError("an asterisk matches nothing: name each origin")
+    return all(fits(ORIGIN, origin) for origin in origins(text))
 
 
 def are_notices(text: str) -> bool:
@@ -296,7 +345,7 @@ VARIABLES = (
              TAX_PIN, None, str.upper),
     Variable("ALLOWED_ORIGINS", "edge.allowed_origins",
              "web origins separated by commas, like https://shop.example,https://www.shop.example",
-             lambda text: all(fits(ORIGIN, origin) for origin in origins(text)),
+             are_origins,
              lambda values: origins(values.given("URL")), origins),
 
     # sums are Safaricom's own unless set; it publishes none for a whole shop (Daraja portal, M-Pesa Express FAQ 5)

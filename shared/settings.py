@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from shared.audit_chain import AuditKey
 from shared.daraja.callback_address import IpMode
-from shared.environment import DARAJA_HOSTS, Misconfigured, read
+from shared.environment import DARAJA_HOSTS, Misconfigured, misspelt, read
 from shared.limits import Limits
 from shared.notices import KINDS
 
@@ -163,7 +163,9 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Settings:
-        """Raises `Misconfigured`."""
+        """Raises `Misconfigured`, also for a misspelt name: a limit that is not read protects nobody."""
+        if wrong := misspelt(environ, *PAYMENTS):
+            raise Misconfigured(wrong)
         return cls(**_parts(environ, *PAYMENTS), environ=environ)
 
 

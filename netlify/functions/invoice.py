@@ -25,7 +25,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         function="invoice",
         methods=("POST",),
         story=send_again,
-        address=r".*/invoice",
+        address=r".*/invoice/?",
         origins=lambda: collaborators().settings.edge.allowed_origins,
     )
 

@@ -26,7 +26,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         function="status",
         methods=("GET",),
         story=tell,
-        address=r".*/status/[^/]+",
+        address=r".*/status/[^/]+/?",
         origins=lambda: collaborators().settings.edge.allowed_origins,
     )
 

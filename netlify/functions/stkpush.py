@@ -40,7 +40,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         function="stkpush",
         methods=("POST",),
         story=take_payment,
-        address=r".*/stkpush",
+        address=r".*/stkpush/?",
         origins=lambda: collaborators().settings.edge.allowed_origins,
     )
 

@@ -107,6 +107,9 @@ def test_what_is_not_json_or_too_large_is_refused(site: Site, prefix: str) -> No
         ("POST", f"/status/{NOBODY}", "GET"),
         ("GET", "/invoice", "POST"),
         ("GET", f"/callback/{NOBODY}/{'0' * 64}", "POST"),
+        ("GET", "/stkpush/", "POST"),
+        ("GET", "/invoice/", "POST"),
+        ("POST", f"/status/{NOBODY}/", "GET"),
     ],
 )
 def test_the_wrong_method_is_refused_with_the_right_one(

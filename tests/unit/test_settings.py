@@ -189,7 +189,10 @@ MALFORMED: dict[str, list[str]] = {
     "PHONE_UNANSWERED_PUSHES": ["none"],
     "ADDRESS_PUSHES_PER_HOUR": ["-1"],
     "SHOP_PUSHES_PER_MINUTE": ["100001"],
-    "ALLOWED_ORIGINS": ["*", "other.example", "https://shop.example/path", "https://shop.example,null"],
+    "ALLOWED_ORIGINS": [
+        "*", "https://*.shop.example", "https://*", "other.example", "https://shop.example/path", "https://shop.example?x",
+        "https://shop.example,null", "https://caf\u00e9.example", "https://user@shop.example", "https://shop_1.example.",
+    ],
     "SMTP_URL": ["http://mail.example", "smtp://user:s3cret-word@/"],
     "SHOP_NAME": ["two\nlines"],
     "SHOP_ADDRESS": ["x" * 201],
@@ -230,6 +233,72 @@ def test_each_malformed_variable_is_named_and_its_value_never_shown(name: str, v
 )
 def test_production_refuses_what_belongs_to_the_sandbox(name: str, value: str) -> None:
     assert named(PRODUCTION, **{name: value}) == [name]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("MPESA_CONSUMER_SECRET", "kept-secret\\n", "line break"),
+        ("MPESA_PASSKEY", "a-kept-passkey\\r\\n", "line break"),
+        ("DATABASE_URL", "postgresql://u:kept@db.example/shop\\n", "line break"),
+        ("MPESA_CONSUMER_KEY", 'kept-key"', "quotes"),
+        ("SENDGRID_API_KEY", "'SG.kept-key'", "quotes"),
+        ("CALLBACK_SECRET", f"{'k' * 40}'", "quotes"),
+        ("MPESA_PASSKEY", "MPESA_PASSKEY=a-kept-passkey", "its name"),
+        ("MPESA_SHORTCODE", "MPESA_SHORTCODE=600000", "its name"),
+        ("CALLBACK_SECRET", f"export CALLBACK_SECRET={'k' * 40}", "its name"),
+    ],
+)
+def test_what_was_copied_along_with_a_value_is_named(name: str, value: str, why: str) -> None:
+    (problem,) = problems(GUIDE, **{name: value})
+    assert (problem.name, why in problem.should_hold, "kept" in problem.should_hold) == (name, True, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MPESA_CONSUMER_KEY", "your_production_consumer_key"),
+        ("MPESA_CONSUMER_SECRET", "YOUR-SECRET"),
+        ("MPESA_PASSKEY", "your_passkey"),
+        ("MPESA_PASSKEY", "changeme"),
+        ("MPESA_PASSKEY", "xxxxxxxxxxxx"),
+        ("MPESA_CALLBACK_URL", "https://YOUR-DOMAIN/api/pay/callback"),
+        ("MPESA_CALLBACK_URL", "https://yoursite.example/api/pay/callback"),
+        ("DATABASE_URL", "postgresql://user:your_password@db.example/shop"),
+        ("SENDGRID_API_KEY", "SG.your_api_key"),
+        ("AUDIT_SECRET", "at_least_32_characters_of_your_own_choosing"),
+    ],
+)
+def test_production_refuses_an_examples_value_by_name(name: str, value: str) -> None:
+    assert named(PRODUCTION, **{name: value}) == [name]
+
+
+@pytest.mark.parametrize(
+    ("misspelt", "meant"),
+    [
+        ("MAX_PAYMENTS_KES", "MAX_PAYMENT_KES"),
+        ("MAX_SHOP_KES_A_DAY", "MAX_SHOP_KES_PER_DAY"),
+        ("CONFIRM_ABOVE", "CONFIRM_ABOVE_KES"),
+        ("ALLOWED_ORIGIN", "ALLOWED_ORIGINS"),
+        ("CALLBACK_SECRETS", "CALLBACK_SECRET"),
+        ("MPESA_TRANSACTIONTYPE", "MPESA_TRANSACTION_TYPE"),
+    ],
+)
+def test_a_misspelt_name_is_named_with_the_one_that_was_meant(misspelt: str, meant: str) -> None:
+    (problem,) = problems(GUIDE, **{misspelt: "70000"})
+    assert (problem.name, problem.should_hold) == (
+        misspelt,
+        f"nothing: no setting has this name. Is {meant} meant?",
+    )
+    Receiving.from_environment({**GUIDE, misspelt: "70000"})  # it never costs a callback
+
+
+@pytest.mark.parametrize(
+    "other",
+    ["DATABASE_URL_UNPOOLED", "MAX_UPLOAD_KB", "MPESA_INITIATOR_NAME", "SHOP_NAMES", "SENTRY_DNS", "URL_PREFIX"],
+)
+def test_a_name_of_something_else_stops_no_payment(other: str) -> None:
+    read(GUIDE, **{other: "x"})
 
 
 def test_the_sandbox_takes_a_simulator_on_this_machine() -> None:
