@@ -1,6 +1,6 @@
 """Every error that the Python functions answer, in one table: RFC 9457 problem details with a stable `code`.
 
-What the page shows for a code is in public/js/problems.js. The bridge to Netlify has five errors of its own:
+What the page shows for a code is in public/lipa/lipa.js. The bridge to Netlify has five errors of its own:
 problems.js in its folder `runtime`. A code never changes its meaning. A detail says what the caller can do. It never
 says what somebody else did with a phone, nor what an exception or a setting holds. public/openapi.json is printed from
 this table.

@@ -52,8 +52,8 @@ def shop() -> Iterator[ScriptedShop]:
 
 @pytest.fixture
 def customer(page: Page, shop: ScriptedShop) -> Iterator[Customer]:
-    """A customer at the scripted shop. Whatever the test did, the page broke no rule of the browser's."""
+    """A customer on a page of the scripted shop. Whatever the test did, the page broke no rule of the browser's."""
     visiting = Customer(page, shop.address)
-    visiting.opens_the_shop()
+    visiting.opens()
     yield visiting
     assert visiting.complaints() == []

@@ -1,4 +1,4 @@
-"""What a customer does at the shop and sees there, in the words of the page."""
+"""What a customer does on a page with <lipa-pay> and sees there, in the words of the page."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from playwright.sync_api import ConsoleMessage, Locator, Page, expect
 SCREENSHOTS = Path(__file__).resolve().parents[2] / ".lipa" / "screenshots"
 PHONE = "0708 374 149"
 MSISDN = "254708374149"
+COFFEE = "items=coffee:1"
 
 WATCH_FOR_VIOLATIONS = """
 window.violations = [];
@@ -23,14 +24,17 @@ NETWORK_NOTE = re.compile(r"^Failed to load resource")
 
 
 def keep_screenshots(page: Page, name: str) -> None:
-    """The state on a phone, as NAME.png. It must also fit on a small phone and on a desk."""
+    """The state on a small phone and on a desk, as NAME.png and NAME-wide.png. It must fit into both."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     page.locator("body").wait_for()  # a window that has just been opened is empty for a moment
-    for width, height in [(320, 640), (1280, 800), (390, 844)]:
+    before = page.viewport_size
+    for width, height, file in [(1280, 800, f"{name}-wide"), (320, 640, name)]:
         page.set_viewport_size({"width": width, "height": height})
         too_wide = page.evaluate("document.documentElement.scrollWidth > window.innerWidth")
         assert not too_wide, f"{name} must fit into {width} px"
-    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True, animations="disabled")
+        page.screenshot(path=SCREENSHOTS / f"{file}.png", full_page=True, animations="disabled")
+    if before:
+        page.set_viewport_size(before)
 
 
 class Customer:
@@ -42,16 +46,14 @@ class Customer:
         page.on("pageerror", lambda error: self._errors.append(str(error)))
         page.add_init_script(WATCH_FOR_VIOLATIONS)
 
-    def opens_the_shop(self, query: str = "") -> None:
-        self.page.goto(f"{self._address}/{query}")
+    def opens(self, query: str = COFFEE) -> None:
+        """The page whose element has these attributes."""
+        self.page.goto(f"{self._address}/?{query}")
 
     def has_time_moved_by_the_test(self) -> None:
         """From now on, by `page.clock`."""
         self.page.clock.install()
-        self.opens_the_shop()
-
-    def chooses_coffee(self) -> None:
-        self.page.get_by_role("button", name="Add one Nyeri AA coffee").click()
+        self.opens()
 
     def enters(self, label: str, text: str) -> None:
         self.page.get_by_label(label, exact=False).filter(visible=True).fill(text)
@@ -59,17 +61,15 @@ class Customer:
     def presses(self, name: str | re.Pattern[str]) -> None:
         self.page.get_by_role("button", name=name).click()
 
-    def pays_for_coffee(self, phone: str = PHONE, *, email: str | None = None) -> None:
-        self.chooses_coffee()
+    def pays(self, phone: str = PHONE, *, email: str | None = None) -> None:
         self.enters("M-Pesa phone number", phone)
         if email is not None:
             self.enters("E-mail", email)
-        self.presses("Pay KES 850")
+        self.presses(re.compile("^Pay KES"))
 
     def sees(self, title: str) -> Locator:
-        """The screen with this title: visible, alone, and holding the focus at its title."""
-        heading = self.page.locator(".screen-title:visible")
-        expect(heading).to_have_text(title)
+        """The screen with this title, which is alone."""
+        expect(self.page.locator(".title:visible")).to_have_text(title)
         return self.page.locator("[data-screen-name]:visible")
 
     def keeps_screenshots(self, name: str) -> None:

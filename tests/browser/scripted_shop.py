@@ -1,12 +1,15 @@
 """A shop whose payment API says what a test tells it to say.
 
-It serves `public/` with the very headers that netlify.toml gives to static files, over real HTTP, and answers the API
-from a script: answers are played in order, and the last one is repeated. Answers can also be held back, lost after the
-request arrived, or refused at the door.
+It serves `public/` with the very headers that netlify.toml gives to static files, over real HTTP, and at `/` a page of
+the tests' own with one `<lipa-pay>`, whose attributes are the address's query. Its catalogue is
+tests/fixtures/catalogue.json. The API answers from a script: answers are played in order, and the last one is repeated.
+Answers can also be held back, lost after the request arrived, or refused at the door.
 """
 
 from __future__ import annotations
 
+import gzip
+import html
 import json
 import mimetypes
 import threading
@@ -16,14 +19,20 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from playwright.sync_api import Page, Route
 
 from tests.fixtures.http_server import Handler, serving
+from tests.fixtures.site import Site
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLIC = ROOT / "public"
+CATALOGUE = ROOT / "tests" / "fixtures" / "catalogue.json"
+SCRIPT = "/lipa/lipa.js"
+FALLBACK = "Paying needs this page's script. Please reload the page, or call the shop."
 
 TRANSACTION_ID = "5f0c9a52-93f4-4c9b-8c52-0d6f3c5be001"
-STATUS_URL = f"/api/pay/status/{TRANSACTION_ID}"
 RECEIPT = "TJ3MX6CLYC"
 DETAILS = {
     "company": "Example Traders Ltd, PVT-ABC123",
@@ -55,7 +64,6 @@ class PushRequest:
 
 
 def accepted(
-    status_url: str = STATUS_URL,
     *,
     checkout_request_id: str | None = "ws_CO_22112026150000123708374149",
     held: threading.Event | None = None,
@@ -65,8 +73,8 @@ def accepted(
         "checkout_request_id": checkout_request_id,
         "status": "pending",
         "message": "Check your phone and enter your M-Pesa PIN.",
-        "status_url": status_url,
-        "poll_after_s": 1,
+        "status_url": f"https://elsewhere.example/api/pay/status/{TRANSACTION_ID}",
+        "poll_after_s": 0.1,
     }
     return Answer(202, body, held=held)
 
@@ -76,7 +84,7 @@ def standing(status: str, **more: object) -> Answer:
     body = {
         "transaction_id": TRANSACTION_ID,
         "status": status,
-        "amount": 850,
+        "amount": 750,
         "account_reference": "ABCD2345",
         "message": "Check your phone and enter your M-Pesa PIN.",
         "updated_at": "2026-11-22T12:00:00Z",
@@ -100,13 +108,50 @@ def problem(status: int, code: str, *, retry_after_s: int | None = None, **more:
 LOST = Answer(0, lost=True)
 
 
-class ScriptedShop:
-    """Serves while the context is open. `pushes`, `status_reads` and `invoice_requests` are what arrived."""
+@dataclass(frozen=True)
+class Kind:
+    """A page that is not ours: what stands in its head and around the element, its policy, its direction."""
 
-    def __init__(self) -> None:
+    head: str = ""
+    before: str = ""
+    after: str = ""
+    policy: str = ""
+    dir: str = "ltr"
+
+
+def page_of(query: str, *, kind: Kind | None = None, inside: str = "", origin: str = "") -> str:
+    """A page with one element, which has the query's attributes and a script of that origin."""
+    given = parse_qsl(query, keep_blank_values=True)
+    attributes = "".join(f' {name}="{html.escape(value)}"' for name, value in given)
+    kind = kind or Kind()
+    return (
+        f'<!doctype html><html lang="en" dir="{kind.dir}"><head><meta charset="utf-8"><title>A page</title>'
+        f'<meta name="viewport" content="width=device-width">{kind.head}'
+        f'<script type="module" src="{origin}{SCRIPT}"></script></head><body><main>{kind.before}<h1>A page</h1>'
+        f"<lipa-pay{attributes}>{FALLBACK}{inside}</lipa-pay>{kind.after}</main></body></html>"
+    )
+
+
+ANYBODY = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "retry-after"}
+
+
+class ScriptedShop:
+    """Serves while the context is open. `pushes`, `status_reads` and `invoice_requests` are what arrived.
+
+    With `script_of` it is another origin, whose pages take script, API and catalogue from that shop.
+    """
+
+    def __init__(self, script_of: ScriptedShop | None = None) -> None:
         self.pushes: list[PushRequest] = []
         self.status_reads = 0
+        self.status_paths: list[str] = []
         self.invoice_requests: list[dict[str, Any]] = []
+        self.kind = Kind()
+        self.inside = ""
+        self.catalogue = Answer(200, CATALOGUE.read_text(encoding="utf-8"))
+        self.script_held: threading.Event | None = None
+        self.script_lost = False
+        self.script_of = script_of
         self._push_answers = [accepted()]
         self._status_answers = [standing("pending")]
         self._invoice_answers = [invoice_on_its_way()]
@@ -138,9 +183,10 @@ class ScriptedShop:
             self.pushes.append(request)
             return self._next(self._push_answers)
 
-    def take_status_read(self) -> Answer:
+    def take_status_read(self, path: str) -> Answer:
         with self._lock:
             self.status_reads += 1
+            self.status_paths.append(path)
             return self._next(self._status_answers)
 
     def take_invoice_request(self, request: dict[str, Any]) -> Answer:
@@ -164,28 +210,58 @@ def static_headers(path: str) -> dict[str, str]:
     return headers
 
 
+def at_the_stack(page: Page, site: Site) -> str:
+    """The address of a page of the tests' own, with the headers of the shop's pages, on the real stack's origin."""
+
+    def give(route: Route) -> None:
+        body = page_of(urlsplit(route.request.url).query)
+        route.fulfill(body=body, content_type="text/html", headers=static_headers("/"))
+
+    page.context.route(f"{site.url}/tests-own/**", give)
+    page.context.route(f"{site.url}/catalogue.json", lambda route: route.fulfill(path=CATALOGUE))
+    return f"{site.url}/tests-own"
+
+
 class _Handler(Handler):
     shop: ScriptedShop
     protocol_version = "HTTP/1.1"
 
+    def do_OPTIONS(self) -> None:
+        allowed = {"Access-Control-Allow-Methods": "GET, POST", "Access-Control-Allow-Headers": "*"}
+        self.answer(204, b"", ANYBODY | allowed)
+
     def do_POST(self) -> None:
-        body = self.body()
-        if self.path == "/api/pay/invoice":
-            self._play(self.shop.take_invoice_request(json.loads(body)))
+        body = json.loads(self.body())
+        if self.path.endswith("/invoice"):
+            self._play(self.shop.take_invoice_request(body))
             return
-        request = PushRequest(self.headers.get("Idempotency-Key", ""), json.loads(body))
-        self._play(self.shop.take_push(request))
+        self._play(self.shop.take_push(PushRequest(self.headers.get("Idempotency-Key", ""), body)))
 
     def do_GET(self) -> None:
-        path = self.path.split("?")[0]
-        if path.startswith("/api/"):
-            self._play(self.shop.take_status_read())
+        address = urlsplit(self.path)
+        path = address.path
+        if "/api/" in path:
+            self._play(self.shop.take_status_read(path))
             return
-        found = PUBLIC / (path.lstrip("/") or "index.html")
-        status = 200 if found.is_file() else 404
-        file = found if found.is_file() else PUBLIC / "404.html"
+        if path.endswith("/catalogue.json"):
+            self._play(self.shop.catalogue)
+            return
+        if path in ("/", "/deep/page"):
+            policy = {"Content-Security-Policy": self.shop.kind.policy} if self.shop.kind.policy else {}
+            shop = self.shop
+            origin = shop.script_of.address if shop.script_of else ""
+            page = page_of(address.query, kind=shop.kind, inside=shop.inside, origin=origin)
+            self._send(200, page.encode(), {"Content-Type": "text/html"} | policy)
+            return
+        if path == SCRIPT and self.shop.script_held:
+            self.shop.script_held.wait(30)
+        found = PUBLIC / path.lstrip("/")
+        if found.is_dir():
+            found /= "index.html"
+        status = 200 if found.is_file() and not (path == SCRIPT and self.shop.script_lost) else 404
+        file = found if status == 200 else PUBLIC / "404.html"
         kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-        self.answer(status, file.read_bytes(), {"Content-Type": kind} | static_headers(path))
+        self._send(status, file.read_bytes(), {"Content-Type": kind} | static_headers(path))
 
     def _play(self, answer: Answer) -> None:
         if answer.held is not None:
@@ -194,4 +270,10 @@ class _Handler(Handler):
             self.close_connection = True
             return
         text = answer.body if isinstance(answer.body, str) else json.dumps(answer.body)
-        self.answer(answer.status, text.encode(), {"Content-Type": "application/json"} | dict(answer.headers))
+        self._send(answer.status, text.encode(), {"Content-Type": "application/json"} | ANYBODY | dict(answer.headers))
+
+    def _send(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
+        """Compressed, as Netlify does it."""
+        if "gzip" in self.headers.get("Accept-Encoding", ""):
+            body, headers = gzip.compress(body), {**headers, "Content-Encoding": "gzip"}
+        self.answer(status, body, headers)

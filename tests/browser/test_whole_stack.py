@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
+from uuid import uuid4
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from simulator.client import SimulatorClient
 from tests.browser.customer import Customer, keep_screenshots
+from tests.browser.scripted_shop import at_the_stack
 from tests.fixtures.site import Site
 
 # netlify dev starts Python at a function's first call, and this machine may be busy
@@ -19,8 +20,8 @@ from tests.fixtures.site import Site
 
 @pytest.fixture
 def customer(page: Page, site: Site) -> Iterator[Customer]:
-    visiting = Customer(page, site.url)
-    visiting.opens_the_shop(f"?sim={urlsplit(site.simulator_url).port}")
+    visiting = Customer(page, at_the_stack(page, site))
+    visiting.opens(f"amount=850&reference=W{uuid4().hex[:8]}")
     yield visiting
     assert visiting.complaints() == []
 
@@ -33,8 +34,8 @@ def daraja(site: Site) -> SimulatorClient:
 def test_a_payment_goes_from_the_checkout_to_the_phone_to_its_receipt_and_invoice(
     customer: Customer, site: Site, daraja: SimulatorClient
 ) -> None:
-    customer.pays_for_coffee("0700 000 041", email="wanjiku@example.com")
-    phone = _opens_the_virtual_phone(customer)
+    customer.pays("0700 000 041", email="wanjiku@example.com")
+    phone = _opens_the_virtual_phone(customer, site.simulator_url, "254700000041")
     keep_screenshots(phone, "stack-1-prompt")
     _types_the_pin(phone, "1234")
     paid = customer.sees("Paid. Asante!")
@@ -49,17 +50,17 @@ def test_a_payment_goes_from_the_checkout_to_the_phone_to_its_receipt_and_invoic
     site.sweep()
     mail = daraja.wait_for_mail("wanjiku@example.com", 60)
     assert payment["receipt"] in mail["text"]
-    with customer.page.expect_popup() as opened:
-        paid.get_by_role("link", name="Open the mailbox").click()
-    expect(opened.value.locator("#list")).to_contain_text(mail["subject"])
-    keep_screenshots(opened.value, "stack-3-mailbox")
+    mailbox = customer.page.context.new_page()
+    mailbox.goto(f"{site.simulator_url}/mail")
+    expect(mailbox.locator("#list")).to_contain_text(mail["subject"])
+    keep_screenshots(mailbox, "stack-3-mailbox")
 
 
 def test_a_customer_gives_an_address_on_the_receipt_and_gets_the_invoice(
     customer: Customer, site: Site, daraja: SimulatorClient
 ) -> None:
-    customer.pays_for_coffee("0700 000 045")
-    _types_the_pin(_opens_the_virtual_phone(customer), "1234")
+    customer.pays("0700 000 045")
+    _types_the_pin(_opens_the_virtual_phone(customer, site.simulator_url, "254700000045"), "1234")
     paid = customer.sees("Paid. Asante!")
     customer.enters("Your e-mail address", "njeri@example.com")
     customer.presses("Send the invoice")
@@ -70,9 +71,11 @@ def test_a_customer_gives_an_address_on_the_receipt_and_gets_the_invoice(
     assert when in mail["text"], "the page and the invoice tell one time of payment"
 
 
-def test_a_cancelled_prompt_is_told_and_nothing_is_paid(customer: Customer, daraja: SimulatorClient) -> None:
-    customer.pays_for_coffee("0700 000 042")
-    phone = _opens_the_virtual_phone(customer)
+def test_a_cancelled_prompt_is_told_and_nothing_is_paid(
+    customer: Customer, site: Site, daraja: SimulatorClient
+) -> None:
+    customer.pays("0700 000 042")
+    phone = _opens_the_virtual_phone(customer, site.simulator_url, "254700000042")
     phone.get_by_role("button", name="Cancel", exact=True).click()
     failed = customer.sees("Not paid")
     expect(failed).to_contain_text("cancelled")
@@ -80,9 +83,9 @@ def test_a_cancelled_prompt_is_told_and_nothing_is_paid(customer: Customer, dara
     assert _newest_payment(daraja, "254700000042")["receipt"] is None
 
 
-def test_after_a_wrong_pin_the_same_order_can_be_paid(customer: Customer, daraja: SimulatorClient) -> None:
-    customer.pays_for_coffee("0700 000 043")
-    phone = _opens_the_virtual_phone(customer)
+def test_after_a_wrong_pin_the_same_order_can_be_paid(customer: Customer, site: Site, daraja: SimulatorClient) -> None:
+    customer.pays("0700 000 043")
+    phone = _opens_the_virtual_phone(customer, site.simulator_url, "254700000043")
     _types_the_pin(phone, "0000")
     failed = customer.sees("Not paid")
     expect(failed).to_contain_text("PIN was wrong")
@@ -99,13 +102,14 @@ def test_after_a_wrong_pin_the_same_order_can_be_paid(customer: Customer, daraja
 def test_a_second_order_to_a_phone_with_an_open_prompt_has_to_wait(
     customer: Customer, site: Site, daraja: SimulatorClient
 ) -> None:
-    customer.pays_for_coffee("0700 000 044")
+    customer.pays("0700 000 044")
     customer.sees("Check your phone")
     context = customer.page.context.browser.new_context()  # type: ignore[union-attr]
     try:
-        in_another_tab = Customer(context.new_page(), site.url)
-        in_another_tab.opens_the_shop()
-        in_another_tab.pays_for_coffee("0700 000 044")
+        tab = context.new_page()
+        in_another_tab = Customer(tab, at_the_stack(tab, site))
+        in_another_tab.opens(f"amount=850&reference=W{uuid4().hex[:8]}")
+        in_another_tab.pays("0700 000 044")
         alert = in_another_tab.page.get_by_role("alert")
         expect(alert).to_contain_text("Please wait before you pay again")
         expect(in_another_tab.page.get_by_role("button", name=re.compile("Pay again in"))).to_be_disabled()
@@ -114,12 +118,11 @@ def test_a_second_order_to_a_phone_with_an_open_prompt_has_to_wait(
     assert len([one for one in daraja.payments() if one["phone"] == "254700000044"]) == 1
 
 
-def _opens_the_virtual_phone(customer: Customer) -> Page:
-    waiting = customer.sees("Check your phone")
-    customer.keeps_screenshots("stack-0-waiting")
-    with customer.page.expect_popup() as opened:
-        waiting.get_by_role("link", name="Open the virtual phone").click()
-    return opened.value
+def _opens_the_virtual_phone(customer: Customer, simulator_url: str, msisdn: str) -> Page:
+    customer.sees("Check your phone")
+    phone = customer.page.context.new_page()
+    phone.goto(f"{simulator_url}/phone/{msisdn}")
+    return phone
 
 
 def _types_the_pin(phone: Page, pin: str) -> None:
