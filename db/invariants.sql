@@ -66,10 +66,12 @@ WHERE c.mpesa_receipt_number IS NOT NULL AND c.evidence <> 'operator'
   AND NOT EXISTS (SELECT FROM callback_inbox i WHERE i.id = c.inbox_id AND i.transaction_id = c.transaction_id
                     AND c.mpesa_receipt_number = ANY (i.receipts));
 
--- no_double_payment: the same reference, phone and amount is paid once within 24 hours, unless a person said otherwise
+-- no_double_payment: the same reference, phone and amount is paid once within 24 hours, unless refunded before, or a person said otherwise
 SELECT a.id FROM transactions a JOIN transactions b
-  ON b.phone_number = a.phone_number AND b.account_reference = a.account_reference AND b.amount = a.amount AND b.id > a.id
+  ON b.phone_number = a.phone_number AND lower(b.account_reference) = lower(a.account_reference) AND b.amount = a.amount
+ AND b.id > a.id
  AND b.paid_at BETWEEN a.paid_at - interval '24 hours' AND a.paid_at + interval '24 hours'
+ AND coalesce(a.refunded_at > b.paid_at, true) AND coalesce(b.refunded_at > a.paid_at, true)
 WHERE NOT EXISTS (SELECT FROM payment_confirmations c WHERE c.transaction_id IN (a.id, b.id) AND c.evidence = 'operator');
 
 -- history_is_whole: each payment's audit rows begin with its order, follow each other without a gap, end in its status

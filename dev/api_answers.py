@@ -12,7 +12,7 @@ from pydantic import Field, with_config
 from typing_extensions import TypedDict
 
 from dev.api_problems import bridge_problems
-from shared.orders import REFERENCE, TransactionId
+from shared.order_fields import REFERENCE, TransactionId
 from shared.payments import PUBLIC
 from shared.problems import Kind
 from shared.values import LARGEST_KES, SMALLEST_KES, TRANSACTION_ID
@@ -31,8 +31,10 @@ class Accepted(TypedDict):
     transaction_id: TransactionId
     checkout_request_id: str | None
     status: PublicStatus
+    amount: Annotated[int, Field(ge=int(SMALLEST_KES), le=int(LARGEST_KES))]
+    account_reference: Annotated[str, Field(pattern=REFERENCE)]
     message: str
-    status_url: Annotated[str, Field(pattern=f"^/api/(pay|mpesa)/status/{TRANSACTION_ID}$")]
+    status_url: Annotated[str, Field(pattern=f"^https?://[^/]+/.*/status/{TRANSACTION_ID}$")]
     poll_after_s: Seconds
 
 
@@ -88,4 +90,5 @@ class Problem(TypedDict):
     errors: NotRequired[list[FieldError]]
     retry_after_s: NotRequired[Annotated[int, Field(ge=0, description="As in the header Retry-After.")]]
     limit: NotRequired[Annotated[str, Field(description="Which limit refused.")]]
+    amount: NotRequired[Annotated[int, Field(description="What it costs now.")]]
     most_kes: NotRequired[Annotated[int, Field(description="What that limit allows.")]]

@@ -20,7 +20,9 @@ from pydantic.json_schema import GenerateJsonSchema
 from dev.api_answers import Accepted, InvoiceSent, OnFile, Payment, Problem
 from dev.api_problems import examples
 from netlify.functions import callback, invoice, status, stkpush
+from shared.admission import Asked
 from shared.daraja.callback_address import TOKEN
+from shared.edge import Request
 from shared.gateway.statuses import StatusView
 from shared.orders import IDEMPOTENCY_KEY, InvoiceRequest, StkpushRequest
 from shared.payments import Status
@@ -83,7 +85,24 @@ def _schemas() -> Json:
         ref_template="#/components/schemas/{model}",
     )
     schemas: Json = printed["$defs"]
+    schemas["StkpushRequest"] = {"oneOf": [_one_way(schemas["StkpushRequest"], *way) for way in WAYS_TO_ORDER]}
     return schemas
+
+
+WAYS_TO_ORDER = (
+    ("amount", {"items", "order"}),
+    ("items", {"order"}),
+    ("order", {"amount", "items", "account_reference", "transaction_desc"}),
+)
+"""What a request must have beside the phone number, and what it then may not have."""
+
+
+def _one_way(schema: Json, needed: str, without: set[str]) -> Json:
+    properties = {name: about for name, about in schema["properties"].items() if name not in without}
+    for about in properties.values():  # nothing is sent where nothing is meant
+        if about.get("default", ...) is None:
+            del about["default"]
+    return {**schema, "properties": properties, "required": ["phone_number", needed], "title": f"By {needed}"}
 
 
 # The functions --------------------------------------------------------------------------------------------------------
@@ -95,12 +114,15 @@ def _stkpush() -> Json:
         "transaction_desc": "Two bags of coffee",
         "customer_email": "alice@example.com",
         "customer_name": "Alice Wanjiru",
+        "note": "Size M. Deliver to Plot 7, Ngong Road",
         "lang": "sw",
     }
+    cart = {"phone_number": "0708 374 149", "items": [{"id": "nyeri-aa", "quantity": 2}], "amount": 1500}
+    link = {"phone_number": "0708 374 149", "order": "eyJzaG9wIjoi…"}
     answers = {
-        "asked": stkpush.accepted("/api/pay/stkpush", AN_ID, Status.PENDING, CHECKOUT_ID).body,
-        "unclear": stkpush.accepted("/api/pay/stkpush", AN_ID, Status.UNCERTAIN, None).body,
-        "seen_before": stkpush.accepted("/api/pay/stkpush", AN_ID, Status.PAID, CHECKOUT_ID).body,
+        "asked": _accepted(Status.PENDING, CHECKOUT_ID),
+        "unclear": _accepted(Status.UNCERTAIN, None),
+        "seen_before": _accepted(Status.PAID, CHECKOUT_ID),
     }
     return {
         "operationId": "stkpush",
@@ -116,12 +138,20 @@ def _stkpush() -> Json:
                 "example": "7b1f7b0e-4a51-4f0e-8f0b-3d1c1e1f9a10",
             }
         ],
-        "requestBody": _body("StkpushRequest", {"an_order": order, "with_an_invoice": order | more}),
+        "requestBody": _body(
+            "StkpushRequest",
+            {"an_amount": order, "with_an_invoice": order | more, "a_cart": cart, "a_payment_link": link},
+        ),
         "responses": {
             "202": _answer("The customer is being asked.", "Accepted", answers),
             **_problems("stkpush", "POST"),
         },
     }
+
+
+def _accepted(status: Status, checkout_request_id: str | None) -> Any:
+    request = Request("POST", "/api/pay/stkpush", {}, b"", "https://shop.example")
+    return stkpush.accepted(request, Asked(AN_ID, status, checkout_request_id, Decimal(1500), "INV00042")).body
 
 
 def _status() -> Json:

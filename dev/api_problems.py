@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from netlify.functions.invoice import NONE_TAKEN
-from shared.orders import read_order
+from shared.orders import read_stkpush
 from shared.problems import FieldError, Kind, Problem
 
 Body = dict[str, Any]
@@ -27,7 +27,9 @@ MOST_KES = {Kind.ABOVE_LIMIT_PAYMENT: Decimal(20_000), Kind.ABOVE_LIMIT_PHONE_DA
 ERRORS = {
     Kind.MISCONFIGURED: (FieldError("MPESA_ENV", "must hold 'sandbox' or 'production'"),),
     Kind.ADDRESS_REMOVED: (NONE_TAKEN,),
+    Kind.ORDER_INVALID: (FieldError("order", "is a payment link that is out of date. Ask the shop for a new one"),),
 }
+AMOUNT_KES = {Kind.PRICE_CHANGED: Decimal(1_650)}
 
 
 def examples(function: str, method: str) -> dict[str, Body]:
@@ -43,14 +45,16 @@ def _example(kind: Kind, function: str, method: str) -> tuple[str, Body]:
         case Kind.INVALID:
             return f"{name}_{function}", _invalid(function).body()
     errors, retry_after_s = ERRORS.get(kind, ()), RETRY_AFTER_S.get(kind)
-    return name, Problem(kind, *errors, retry_after_s=retry_after_s, most_kes=MOST_KES.get(kind)).body()
+    most_kes, amount_kes = MOST_KES.get(kind), AMOUNT_KES.get(kind)
+    problem = Problem(kind, *errors, retry_after_s=retry_after_s, most_kes=most_kes, amount_kes=amount_kes)
+    return name, problem.body()
 
 
 def _invalid(function: str) -> Problem:
     if function == "invoice":
         return Problem(Kind.INVALID, FieldError("transaction_id", "must be the id that the payment was given"))
     try:
-        read_order({"phone_number": "0812", "amount": 0, "account_reference": "INV00042"})
+        read_stkpush({"phone_number": "0812", "amount": 0, "account_reference": "INV00042"})
     except Problem as problem:
         return problem
     raise AssertionError("this order is fine")

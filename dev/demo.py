@@ -25,10 +25,10 @@ from dev.demo_page import Page, folded, stored
 from dev.make_dev import Stopped, stop_on_signals
 from dev.ports import PortTaken, free_port, is_taken, usual_ports
 from dev.stack import LOCAL, ROOT, STATE, LocalStack, StackFault, locked, shown
+from shared.catalogue import catalogue_of
 from shared.database import Database, Row
 from simulator.client import Shown, SimulatorClient
 
-AMOUNT_KES = 1500
 PIN = "1234"
 WITHIN_S = 60.0
 """For the prompt, the payment and the mail, each."""
@@ -36,6 +36,15 @@ WITHIN_S = 60.0
 
 class DemoFailed(Exception):
     """The payment did not go as promised; the message says where."""
+
+
+def a_cart() -> list[dict[str, object]]:
+    """Something that this shop sells, with what has to be bought beside it."""
+    catalogue = catalogue_of(None)
+    if catalogue is None:
+        raise DemoFailed("There is no public/catalogue.json to buy from.")
+    item = next(item for item in catalogue.items.values() if item.available)
+    return [{"id": item_id, "quantity": 1} for item_id in (item.id, *item.requires[:1])]
 
 
 # The payment ----------------------------------------------------------------------------------------------------------
@@ -54,6 +63,7 @@ class Demo:
         self.simulator = SimulatorClient(stack.simulator_url)
         self.database = Database(stack.database_url)
         self.transaction_id = ""
+        self.amount_kes = 0
         self.mail: Shown = {}
 
     def run(self) -> None:
@@ -74,18 +84,19 @@ class Demo:
         key = str(uuid.uuid4())
         order = {
             "phone_number": f"0{self.phone[3:]}",
-            "amount": AMOUNT_KES,
+            "items": a_cart(),
             "account_reference": self.reference,
-            "transaction_desc": "Coffee 1kg",
             "customer_email": self.email,
             "customer_name": "Wanjiru",
+            "note": "Plot 7, Ngong Road",
         }
         self.page.json(f"POST {self.stack.site_url}/api/mpesa/stkpush   (Idempotency-Key: {key})", order)
         status, answer = self._http("POST", "/api/mpesa/stkpush", order, key)
         self.page.json(f"HTTP {status}", answer)
         if status != 202:
             raise DemoFailed(f"The payment was not accepted: HTTP {status}.")
-        self.transaction_id = str(answer["transaction_id"])
+        self.transaction_id, self.amount_kes = str(answer["transaction_id"]), answer["amount"]
+        self.page.say("The browser says what it wants; the shop's own catalogue says what that costs.")
         again_status, again = self._http("POST", "/api/mpesa/stkpush", order, key)
         if again.get("transaction_id") != self.transaction_id:
             raise DemoFailed("The same request made a second payment.")
@@ -94,7 +105,7 @@ class Demo:
         self.page.title("Stored: the row was there before M-Pesa was asked, so a crash in between loses nothing")
         self._show(
             "transactions",
-            "id, status, phone_number, amount, account_reference, checkout_request_id, response_code, "
+            "id, status, phone_number, amount, items, account_reference, note, checkout_request_id, response_code, "
             "response_message, created_at, pushed_at",
             key="id",
         )
@@ -162,12 +173,12 @@ class Demo:
         moved = [(one["amount"], one["receipt"]) for one in self.simulator.ledger() if one["phone"] == self.phone]
         mails = [one for one in self.simulator.mail() if any(self.email in to for to in one["to"])]
         answers = [[callback["http_status"] for callback in one["callbacks"]] for one in pushes]
-        money_agrees = moved == [(AMOUNT_KES, receipt)] and state["amount"] == Decimal(AMOUNT_KES)
+        money_agrees = moved == [(self.amount_kes, receipt)] and state["amount"] == Decimal(self.amount_kes)
         checks = [
             (f"the payment is {state['status']}", state["status"] == "PAID"),
             ("one push reached M-Pesa, though it was asked for twice", len(pushes) == 1),
             ("its callback was answered 200", answers == [[200]]),
-            (f"KES {AMOUNT_KES:,} moved, once, and its receipt {receipt} is the one that is stored", money_agrees),
+            (f"KES {self.amount_kes:,} moved, once, and its receipt {receipt} is the one that is stored", money_agrees),
             ("exactly one confirmation", len(self._rows("payment_confirmations", "id")) == 1),
             ("exactly one invoice, sent", len(self._rows("invoices", "id")) == 1),
             ("exactly one e-mail", len(mails) == 1),

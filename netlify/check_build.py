@@ -1,6 +1,8 @@
-"""What each build says about this shop's settings, as far as it sees them. The plugin python-functions runs it.
+"""What each build says about this shop's settings and prices. The plugin python-functions runs it.
 
-It stops no build. Standard library only: the functions' packages may not be installed for the build.
+A mistake in the catalogue stops the build, and each is named with its line; all else is a warning. The functions get
+the catalogue, and know by the variable CATALOGUE whether there was one. Standard library only: the functions' packages
+may not be installed for the build.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,6 +23,29 @@ AWS_REGIONS = {
 }  # fmt: skip
 """By Netlify's own names (docs.netlify.com, Functions, Region)."""
 DEFAULT_REGION = "cmh"
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def catalogue(environ: Mapping[str, str], root: Path = ROOT) -> dict[str, Any]:
+    """What the functions get of the shop's prices: the file, and a variable that names it. Ends where it is wrong."""
+    from shared.catalogue import NONE, file_of
+    from shared.environment import TABLE, fits
+    from shared.prices import CatalogueWrong, read_catalogue
+
+    setting = environ.get("CATALOGUE", "").strip() or None
+    if setting is not None and not fits(TABLE["CATALOGUE"].form, setting):
+        sys.exit(f"CATALOGUE must hold {TABLE['CATALOGUE'].holds}")
+    file = file_of(setting, root)
+    if file is None:
+        return {"variables": {"CATALOGUE": NONE}}
+    name = file.relative_to(root).as_posix()
+    try:
+        read_catalogue(file.read_bytes())
+    except OSError:
+        sys.exit(f"CATALOGUE names {name}, and there is no such file. Put it there, or set CATALOGUE to {NONE}.")
+    except CatalogueWrong as wrong:
+        sys.exit("\n  ".join((f"{name}, the shop's catalogue, has mistakes:", *wrong.mistakes)))
+    return {"include": [name], "variables": {"CATALOGUE": name}}
 
 
 def warnings(environ: Mapping[str, str], build: Mapping[str, Any]) -> Iterator[str]:
@@ -56,5 +82,8 @@ def region_of(address: str) -> str | None:
 
 
 if __name__ == "__main__":
-    for warning in warnings(os.environ, json.loads(sys.argv[1])):
+    sys.path.insert(0, str(ROOT))
+    told = json.loads(sys.argv[1])
+    for warning in warnings(os.environ, told):
         sys.stdout.write(f"\nWARNING: {warning}\n")
+    Path(told["answer"]).write_text(json.dumps(catalogue(os.environ)), encoding="utf-8")

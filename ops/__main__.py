@@ -22,6 +22,7 @@ from ops import (
     invoices,
     letters,
     limits,
+    links,
     privacy,
     receipts,
     replay,
@@ -46,6 +47,7 @@ GROUPS = (
     alerts,
     letters,
     limits,
+    links,
     rotation,
 )
 

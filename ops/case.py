@@ -51,6 +51,7 @@ MEANS = {
     "receipt_filled": "the receipt number, which was missing, is known now.",
     "declined": "not paid.",
     "to_review": "a person has to look.",
+    "waits_for_push": "it came before Safaricom answered our request, and is judged with that answer.",
     "waits_for_query": "perhaps paid: Safaricom is asked before it is believed.",
     "refunded": "the money went back.",
     "repeated": "nothing new.",

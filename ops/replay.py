@@ -234,7 +234,8 @@ def _around(world: _World, it: _Replayed, event: Event, step: Row, confirm_above
         receipt_taken=world.taken(it, receipt=receipt),
         ids_taken=ids == NOT_KEPT or world.taken(it, ids=ids),
         duplicate_paid=any(
-            other.paid_at is not None and other.paid_at > now - DUPLICATE_WITHIN for other in world.twins(it)
+            other.payment.status is Status.PAID and other.paid_at is not None and other.paid_at > now - DUPLICATE_WITHIN
+            for other in world.twins(it)
         ),
         already_judged=step["inbox_id"] is not None and str(step["inbox_id"]) in it.judged,
     )
@@ -329,4 +330,4 @@ def _names(ids: Ids | None, receipt: str | None) -> list[tuple[str, str]]:
 
 
 def _order(row: Row) -> object:
-    return row["phone_number"], row["amount"], row["account_reference"]
+    return row["phone_number"], row["amount"], row["account_reference"].lower()

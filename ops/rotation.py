@@ -1,6 +1,6 @@
-"""`ops callback-secret` and `ops audit-secret`: the derived secrets, to be kept before a credential is rotated.
+"""`ops callback-secret`, `audit-secret`, `link-secret`: the derived secrets, to be kept before a credential is rotated.
 
-Neither needs a database.
+None needs a database.
 """
 
 from __future__ import annotations
@@ -8,13 +8,14 @@ from __future__ import annotations
 import argparse
 
 from ops.session import Commands, Session
-from shared.settings import callback_secret
+from shared.settings import callback_secret, link_secrets
 
 
 def add_commands(commands: Commands) -> None:
     for name, signs, run in (
         ("callback-secret", "callback addresses (the sweep retires all but it and the previous one)", _callback_secret),
         ("audit-secret", "the audit log", _audit_secret),
+        ("link-secret", "payment links", _link_secret),
     ):
         about = f"the secret that signs {signs}; print it before rotating keys"
         commands.add_parser(name, help=about).set_defaults(run=run)
@@ -27,4 +28,9 @@ def _callback_secret(session: Session, _: argparse.Namespace) -> int:
 
 def _audit_secret(session: Session, _: argparse.Namespace) -> int:
     print(session.audit_keys[0].secret)
+    return 0
+
+
+def _link_secret(session: Session, _: argparse.Namespace) -> int:
+    print(link_secrets(session.environ)[0])
     return 0

@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ops.words import impersonal_words
 from shared.database import Database
-from shared.settings import audit_key_is_at_hand, audit_settings, confirm_above_kes, database_url
+from shared.settings import (
+    audit_key_is_at_hand,
+    audit_settings,
+    confirm_above_kes,
+    database_url,
+    references_are_reusable,
+)
 from shared.values import LARGEST_KES
 
 if TYPE_CHECKING:
@@ -77,7 +83,13 @@ class Session:
             raise NotPossible("this database is empty: nobody has used it yet")
         judges = hasattr(chosen, "confirm_above_kes")
         threshold_kes = self.confirm_above_kes(chosen) if judges else LARGEST_KES
-        return Gateway(self.database, environment, threshold_kes, audit_key=self.audit_keys[0])
+        return Gateway(
+            self.database,
+            environment,
+            threshold_kes,
+            audit_key=self.audit_keys[0],
+            references_are_reusable=references_are_reusable(self.environ),
+        )
 
     def confirm_above_kes(self, chosen: argparse.Namespace) -> Decimal:
         """The option, else CONFIRM_ABOVE_KES of the environment."""

@@ -53,6 +53,7 @@ class Collaborators:
             mine.callback.confirm_above_kes,
             audit_key=mine.audit.key,
             consumer_key=mine.daraja.consumer_key,
+            references_are_reusable=mine.references_are_reusable,
         )
 
     @cached_property
@@ -101,5 +102,11 @@ def receiver() -> Receiver:
 
     mine = environment.receiving()
     database = Database(environment.current_database_url, connect_timeout_s=2, statement_timeout_s=3, lock_timeout_s=1)
-    gateway = Gateway(database, mine.database.environment, mine.callback.confirm_above_kes, audit_key=mine.audit.key)
+    gateway = Gateway(
+        database,
+        mine.database.environment,
+        mine.callback.confirm_above_kes,
+        audit_key=mine.audit.key,
+        references_are_reusable=mine.references_are_reusable,
+    )
     return Receiver(mine, gateway)

@@ -46,6 +46,8 @@ class Request:
     path: str
     headers: Mapping[str, str]
     body: bytes
+    origin: str = ""
+    """Of the address that was called, like https://shop.example; empty where the platform does not say."""
 
     @property
     def caller_address(self) -> str | None:
@@ -214,7 +216,16 @@ def _request(event: dict[str, Any]) -> Request:
     if len(raw) > LARGEST_BODY_BYTES:
         raise Problem(Kind.TOO_LARGE)
     headers = {str(name).lower(): str(value) for name, value in (event.get("headers") or {}).items()}
-    return Request(str(event.get("httpMethod", "")).upper(), str(event.get("path", "")), headers, raw)
+    method, path = str(event.get("httpMethod", "")).upper(), str(event.get("path", ""))
+    return Request(method, path, headers, raw, _origin(str(event.get("rawUrl", "")), headers))
+
+
+def _origin(address: str, headers: Mapping[str, str]) -> str:
+    host, scheme = headers.get("host", ""), headers.get("x-forwarded-proto", "https")
+    found = re.match(r"https?://[\w.:\[\]-]+(?=/|$)", address) or re.fullmatch(
+        r"https?://[\w.:\[\]-]+", f"{scheme}://{host}", re.ASCII
+    )
+    return found[0] if found else ""
 
 
 def _cors(request: Request, origins: Callable[[], tuple[str, ...]] | None) -> Mapping[str, str]:

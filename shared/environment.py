@@ -151,6 +151,11 @@ def derived_audit_secret(passkey: str, consumer_secret: str) -> str:
     return hmac.new(passkey.encode(), b"lipa audit log " + consumer_secret.encode(), hashlib.sha256).hexdigest()
 
 
+def derived_link_secret(passkey: str, consumer_secret: str) -> str:
+    """The secret that signs payment links where LINK_SECRET is not set. Changes with either credential."""
+    return hmac.new(passkey.encode(), b"lipa payment link " + consumer_secret.encode(), hashlib.sha256).hexdigest()
+
+
 # Forms ----------------------------------------------------------------------------------------------------------------
 
 COPIED_TOO = (
@@ -168,6 +173,7 @@ PLAIN = r"(?!['\"<])[!-~]{4,512}"
 LONG_SECRET = "[!-~]{32,512}"
 SHORTCODE = "[0-9]{5,7}"
 TAX_PIN = "[A-Za-z][0-9]{9}[A-Za-z]"
+CATALOGUE = r"none|(?![/\\])(?!.*\.\.)[\w ./-]{1,200}"
 CONTEXT = "[a-z:A-Z0-9/._-]{1,100}"
 RELEASE = "[A-Za-z0-9._@/+-]{1,100}"
 PORT = "(?::[0-9]{1,5})?"
@@ -310,6 +316,15 @@ VARIABLES = (
              lambda text: (text,), in_production(is_published)),
     Variable("CALLBACK_SECRET_PREVIOUS", "callback.secrets", "the callback secret used before this one", LONG_SECRET,
              (), lambda text: (text,)),
+    Variable("LINK_SECRET", "orders.link_secrets", OWN_SECRET, LONG_SECRET,
+             lambda values: (derived_link_secret(values["MPESA_PASSKEY"], values["MPESA_CONSUMER_SECRET"]),),
+             lambda text: (text,), in_production(is_published)),
+    Variable("LINK_SECRET_PREVIOUS", "orders.link_secrets", "the link secret used before this one", LONG_SECRET,
+             (), lambda text: (text,)),
+    Variable("CATALOGUE", "orders.catalogue",
+             "none, or where the catalogue is in the repository, like public/catalogue.json", CATALOGUE, None),
+    Variable("REFERENCES", "orders.references", "once or reusable", "once|reusable", "once"),
+
     number("CONFIRM_ABOVE_KES", "callback.confirm_above_kes", Decimal(20_000), 0, LARGEST_KES),
     Variable("CALLBACK_IP_MODE", "callback.ip_mode", "flag, enforce or off", "flag|enforce|off",
              # another server in place of Daraja has another address

@@ -91,6 +91,7 @@ class Alert(StrEnum):
     LATE_PAYMENT = "late_payment"
     SHOP_MISCONFIGURED = "shop_misconfigured"
     """No payment works until the shop has put it right. Once for the whole shop, then once a day."""
+    ORDER_PAID_TWICE = "order_paid_twice"
     SECOND_RECEIPT = "second_receipt"
 
 
@@ -107,6 +108,7 @@ class Outcome(StrEnum):
     DECLINED = "declined"
     TO_REVIEW = "to_review"
     WAITS_FOR_QUERY = "waits_for_query"
+    WAITS_FOR_PUSH = "waits_for_push"
     REFUNDED = "refunded"
     REPEATED = "repeated"
     NOTED = "noted"
@@ -160,7 +162,13 @@ class Circumstances:
     ids_taken: bool = False
     """The event's ids belong to another payment."""
     duplicate_paid: bool = False
-    """The same reference, phone and amount was paid within 24 h by another payment."""
+    """The same reference, phone and amount was paid within 24 h by another payment, which stands PAID."""
+    order_paid: bool = False
+    """Another payment of the same order, by its link or its reference, stands PAID."""
+    push_in_flight: bool = False
+    """INITIATED for less than 90 s: the push may still be answered, with the ids that a callback has to name."""
+    callback_waits: bool = False
+    """A callback overtook the push's answer, and is to be judged with it."""
     already_judged: bool = False
     """This very callback was judged before, and its outcome was more than waiting for a query."""
     query_comes_first: bool = False
@@ -315,6 +323,8 @@ class Decision:
     """Keep the callback's success until a query agrees, and ask at once."""
     drop_success: bool = False
     """A person decided: the held success waits for no query any more."""
+    judge_waiting: bool = False
+    """The push was answered: a callback that overtook the answer is judged now."""
 
 
 AN_INITIATED_PAYMENT_DIED_AFTER = timedelta(seconds=90)
@@ -335,16 +345,10 @@ def decide(payment: Payment, event: Event, around: Circumstances) -> Decision:
 
 def _decide(payment: Payment, event: Event, around: Circumstances) -> Decision:
     match event:
-        case PushAccepted(ids):
-            return _ids_from_push(payment, ids, around)
-        case PushRefused():
-            return _push_came_to_nothing(payment, Outcome.REFUSED)
-        case PushNotSent():
-            return _push_came_to_nothing(payment, Outcome.NOT_SENT)
-        case PushUnanswered():
-            if payment.status is Status.INITIATED:
-                return _push_stays_unclear(payment, around)
-            return _stays(payment, Outcome.UNCLEAR)
+        case PushAccepted() | PushRefused() | PushNotSent() | PushUnanswered():
+            return replace(_push_answered(payment, event, around), judge_waiting=around.callback_waits)
+        case Confirmed() | Declined() | UnknownCode() if around.push_in_flight:
+            return _stays(payment, Outcome.WAITS_FOR_PUSH)
         case Confirmed() | Declined() | UnknownCode() if _ids_disagree(payment, event.ids, around):
             return _not_its_evidence(payment)
         case Confirmed():
@@ -366,6 +370,21 @@ def _decide(payment: Payment, event: Event, around: Circumstances) -> Decision:
 
 
 # The push -------------------------------------------------------------------------------------------------------------
+
+
+def _push_answered(
+    payment: Payment, event: PushAccepted | PushRefused | PushNotSent | PushUnanswered, around: Circumstances
+) -> Decision:
+    match event:
+        case PushAccepted(ids):
+            return _ids_from_push(payment, ids, around)
+        case PushRefused():
+            return _push_came_to_nothing(payment, Outcome.REFUSED)
+        case PushNotSent():
+            return _push_came_to_nothing(payment, Outcome.NOT_SENT)
+        case PushUnanswered() if payment.status is Status.INITIATED:
+            return _push_stays_unclear(payment, around)
+    return _stays(payment, Outcome.UNCLEAR)
 
 
 def _ids_from_push(payment: Payment, ids: Ids, around: Circumstances) -> Decision:
@@ -417,7 +436,7 @@ def _confirmed(payment: Payment, event: Confirmed, around: Circumstances) -> Dec
         return _stays(payment, Outcome.NOTED)
     if payment.amount_kes > around.confirm_above_kes:
         return _ask_first(payment, ReviewReason.UNCONFIRMED_LARGE)
-    return _paid(payment, Paid(ConfirmedBy.CALLBACK, event.receipt))
+    return _paid(payment, Paid(ConfirmedBy.CALLBACK, event.receipt), around)
 
 
 def _confirmed_again(payment: Payment, event: Confirmed, around: Circumstances) -> Decision:
@@ -445,13 +464,15 @@ def _query_confirmed(payment: Payment, around: Circumstances) -> Decision:
         return _stays(payment, Outcome.NOTED)
     if around.duplicate_paid:
         return _to_review(payment, ReviewReason.DUPLICATE_PAYMENT)
-    return _paid(payment, Paid(ConfirmedBy.QUERY, None))
+    return _paid(payment, Paid(ConfirmedBy.QUERY, None), around)
 
 
-def _paid(payment: Payment, paid: Paid) -> Decision:
+def _paid(payment: Payment, paid: Paid, around: Circumstances) -> Decision:
+    """The money came, so it is paid, also where somebody else had paid the order."""
+    twice = (Alert.ORDER_PAID_TWICE,) if around.order_paid else ()
     if payment.status in NOT_PAID:
-        return Decision(Status.PAID, Outcome.PAID_LATE, alerts=(Alert.LATE_PAYMENT,), paid=paid)
-    return Decision(Status.PAID, Outcome.PAID, paid=paid)
+        return Decision(Status.PAID, Outcome.PAID_LATE, alerts=(Alert.LATE_PAYMENT, *twice), paid=paid)
+    return Decision(Status.PAID, Outcome.PAID, alerts=twice, paid=paid)
 
 
 def _ask_first(payment: Payment, otherwise: ReviewReason, *alerts: Alert) -> Decision:
@@ -513,7 +534,7 @@ def _operator(
     """A person decides in REVIEW, and may record a refund of what was paid. Elsewhere nothing changes."""
     match payment.status, event:
         case Status.REVIEW, OperatorPaid(receipt) if not around.receipt_taken:
-            return Decision(Status.PAID, Outcome.PAID, paid=Paid(ConfirmedBy.OPERATOR, receipt))
+            return _paid(payment, Paid(ConfirmedBy.OPERATOR, receipt), around)
         case Status.REVIEW, OperatorFailed():
             return Decision(Status.FAILED, Outcome.DECLINED, drop_success=True)
         case ((Status.REVIEW | Status.PAID), OperatorRefunded(_)) if not around.receipt_taken:

@@ -67,13 +67,18 @@ class Kind(Enum):
     IDEMPOTENCY_MISMATCH = (
         422, "idempotency_mismatch", "Another request had this key", STKPUSH,
         "This Idempotency-Key was used for a different request. Use a new key for a new payment.")
+    PRICE_CHANGED = (
+        422, "price_changed", "The price changed", STKPUSH,
+        "This costs KES {amount_kes:,} now. Look at the new sum, and pay again.")
+    ORDER_INVALID = (
+        422, "order_invalid", "This payment link cannot be used", STKPUSH,
+        "This {fields}.")
     TOO_SOON = (
         429, "too_soon", "Too soon", STKPUSH,
         "A payment like this one was asked for just now. Finish it on the phone, or wait and try again.")
     ALREADY_PAID = (
         409, "already_paid", "Already paid", STKPUSH,
-        "M-Pesa says that an earlier payment like this one was made. Do not pay again; look for its M-Pesa SMS, "
-        "or ask the shop.")
+        "This was paid before. Do not pay again; look for its M-Pesa SMS, or ask the shop.")
     TOO_MANY_PHONE = (
         429, "too_many", "Too many requests to pay", STKPUSH,
         "This phone was asked to pay several times. Give it a rest, and try again later.",
@@ -172,16 +177,19 @@ class Problem(Exception):
         *errors: FieldError,
         retry_after_s: int | None = None,
         most_kes: Decimal | None = None,
+        amount_kes: Decimal | None = None,
         allow: str | None = None,
         log: Mapping[str, object] | None = None,
     ) -> None:
         self.kind, self.errors, self.log = kind, errors, log or {}
         self.status, self.code = kind.status, kind.code
         fields = "; ".join(f"{error.field} {error.detail}" for error in errors)
-        self.detail = kind.detail.format(fields=fields, most_kes=most_kes, allow=allow)
+        self.detail = kind.detail.format(fields=fields, most_kes=most_kes, amount_kes=amount_kes, allow=allow)
         self.members = dict(kind.members)
         if most_kes is not None:
             self.members["most_kes"] = int(most_kes)
+        if amount_kes is not None:
+            self.members["amount"] = int(amount_kes)
         if retry_after_s is not None:
             self.members["retry_after_s"] = retry_after_s
         self.headers = {"content-type": "application/problem+json"}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from shared.daraja.answers import PromptOpen, Rejected, Unanswered, Unavailable
 from shared.daraja.callback_address import callback_url
@@ -26,8 +26,7 @@ ASKS_FOR_S = 6
 ALERTS_FOR_S = 3
 
 
-@dataclass(frozen=True)
-class Pushed:
+class Pushed(NamedTuple):
     """Where the payment stands after its push."""
 
     status: Status
@@ -98,11 +97,11 @@ def ask_about(mine: Collaborators, transaction_ids: tuple[str, ...]) -> tuple[st
     return asked
 
 
-def send_alerts(mine: Collaborators, transaction_id: str | None = None) -> None:
-    """Send what this payment made due, or alerts about the whole shop. What fails is logged, and left to the sweep."""
+def send_alerts(mine: Collaborators) -> None:
+    """Send alerts about the whole shop. What fails is logged, and left to the sweep."""
     from shared.follow_up import NO_PAYMENT, follow_up
 
-    follow_up(mine, transaction_id or NO_PAYMENT, Deadline.after(ALERTS_FOR_S), "stkpush")
+    follow_up(mine, NO_PAYMENT, Deadline.after(ALERTS_FOR_S), "stkpush")
 
 
 def _record(mine: Collaborators, transaction_id: str, deadline: Deadline, report: Report) -> Decision | None:
@@ -116,6 +115,20 @@ def _record(mine: Collaborators, transaction_id: str, deadline: Deadline, report
     except DatabaseError as failure:
         note("answer of push not recorded", transaction_id=transaction_id, failure=type(failure).__name__)
         return None
-    if decision is not None and (decision.alerts or decision.paid):
-        send_alerts(mine, transaction_id)
+    if decision is not None and (decision.judge_waiting or decision.alerts):
+        return _with_what_waited(mine, transaction_id, decision)
     return decision
+
+
+def _with_what_waited(mine: Collaborators, transaction_id: str, decision: Decision) -> Decision:
+    """A callback that overtook the push's answer is judged, and what became due is sent. Where the payment is then."""
+    from shared.follow_up import follow_up
+
+    follow_up(mine, transaction_id, Deadline.after(ALERTS_FOR_S), "stkpush", judges=True)
+    if not decision.judge_waiting:
+        return decision
+    try:
+        now = mine.gateway.statuses.read(transaction_id)
+    except DatabaseError:  # it is settled as far as it was
+        return decision
+    return replace(decision, status=now.status) if now else decision

@@ -95,6 +95,18 @@ class SweepSettings:
 
 
 @dataclass(frozen=True)
+class OrderSettings:
+    """What an order may be."""
+
+    link_secrets: tuple[str, ...] = field(repr=False)
+    """The secret that signs payment links, then the previous one."""
+    catalogue: str | None
+    """The file with the shop's prices, from the repository's root; None: the usual one, where it is there."""
+    references: Literal["once", "reusable"]
+    """Whether a reference is of one order."""
+
+
+@dataclass(frozen=True)
 class MonitoringSettings:
     dsn: str | None = field(repr=False)
     """The Sentry project that gets reports; None: there is only the log."""
@@ -109,11 +121,13 @@ class Receiving:
     database: DatabaseSettings
     callback: CallbackSettings
     audit: AuditSettings
+    references_are_reusable: bool = False
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Receiving:
         """Raises `Misconfigured`."""
-        return cls(**_parts(environ, "database", "callback", "audit"))
+        parts = _parts(environ, "database", "callback", "audit")
+        return cls(**parts, references_are_reusable=references_are_reusable(environ))
 
 
 @dataclass(frozen=True)
@@ -156,6 +170,16 @@ class Settings:
         only: SweepSettings = _parts(self.environ, "sweep")["sweep"]
         return only
 
+    @functools.cached_property
+    def orders(self) -> OrderSettings:
+        """Raises `Misconfigured`."""
+        only: OrderSettings = _parts(self.environ, "orders")["orders"]
+        return only
+
+    @property
+    def references_are_reusable(self) -> bool:
+        return references_are_reusable(self.environ)
+
     @property
     def caller_key(self) -> str:
         """Callers' addresses are counted under a digest with this key, which the database does not contain."""
@@ -180,6 +204,7 @@ PARTS: Mapping[str, Callable[..., Any]] = {
     "shop": ShopSettings,
     "edge": EdgeSettings,
     "limits": Limits,
+    "orders": OrderSettings,
     "sweep": SweepSettings,
     "notices": lambda kinds: kinds,
 }
@@ -221,6 +246,11 @@ def _checked_database_url(own: str, netlifys: str) -> str:
     return database_url({"DATABASE_URL": own, "NETLIFY_DB_URL": netlifys})
 
 
+def references_are_reusable(environ: Mapping[str, str]) -> bool:
+    """Whether references are of no single order. A word that is not known stops only new orders: False."""
+    return environ.get("REFERENCES", "").strip() == "reusable"
+
+
 # For the operator's commands. Each raises `Misconfigured`. ------------------------------------------------------------
 
 
@@ -244,6 +274,18 @@ def confirm_above_kes(environ: Mapping[str, str]) -> Decimal:
 def callback_secret(environ: Mapping[str, str]) -> str:
     """The secret that signs new callback addresses, set or derived."""
     return str(read(environ, "callback.secrets")["callback"]["secrets"][0])
+
+
+def link_secrets(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The secret that signs payment links, set or derived; then the previous one."""
+    secrets: tuple[str, ...] = read(environ, "orders.link_secrets")["orders"]["link_secrets"]
+    return secrets
+
+
+def site_address(environ: Mapping[str, str]) -> str:
+    """Of the shop, like https://shop.example: where its callbacks go."""
+    address = str(read(environ, "callback.url")["callback"]["url"])
+    return "/".join(address.split("/")[:3])
 
 
 def audit_settings(environ: Mapping[str, str]) -> AuditSettings:

@@ -7,19 +7,25 @@ open is asked about before another is admitted: the customer may have paid it.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from shared.admission import AboveLimit, Admitted, AlreadyPaid, Asked, AskFirst, KeyMismatch, TooMany, TooSoon
 from shared.collaborators import collaborators
 from shared.deadline import Deadline
 from shared.edge import Answer, Request, answer
-from shared.gateway.admissions import AboveLimit, Admitted, AskFirst, KeyMismatch, SeenBefore, TooMany, TooSoon
+from shared.environment import Misconfigured
 from shared.limits import MoneyLimit, Scope
-from shared.payments import PUBLIC, Status
+from shared.payments import PUBLIC
 from shared.problems import Kind, Problem
 from shared.pushing import ask_about, push, send_alerts
 
+if TYPE_CHECKING:
+    from shared.collaborators import Collaborators
+    from shared.orders import Order, StkpushRequest
+
 IN_ALL_S = 25
 A_SLOT_IS_FREE_AFTER_S = 15
+API = ("/api/pay/stkpush", "/api/mpesa/stkpush")
 CHECK_YOUR_PHONE = "Check your phone and enter your M-Pesa PIN."
 SEEN_BEFORE = "This payment was asked for before. Its status says how it ended."
 TOO_MANY = {
@@ -46,22 +52,33 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
 
 
 def take_payment(request: Request) -> Answer:
-    from shared.orders import read_idempotency_key, read_order  # pydantic: only this and invoice pay for it
+    from shared.orders import read_idempotency_key, read_stkpush  # pydantic: only this and invoice pay for it
 
     deadline = Deadline.after(IN_ALL_S)
     mine = collaborators()
-    order = read_order(request.json_object())
-    key = read_idempotency_key(request.headers.get("idempotency-key"), order)
+    asked_for = read_stkpush(request.json_object())
+    key = read_idempotency_key(request.headers.get("idempotency-key"), asked_for)
+    try:
+        order = priced(mine, asked_for)
+    except Problem:  # a price may have changed since the key was used, or a link may have run out
+        match mine.gateway.admissions.seen(key) if key else None:
+            case Asked() as payment:
+                return accepted(request, payment)
+            case KeyMismatch():
+                raise Problem(Kind.IDEMPOTENCY_MISMATCH) from None
+        raise
     caller = request.caller_digest(mine.settings.caller_key)
     admission = mine.gateway.admissions.admit(order, key, mine.settings.limits, caller)
     if isinstance(admission, AskFirst):
         asked = ask_about(mine, admission.transaction_ids)
         admission = mine.gateway.admissions.admit(order, key, mine.settings.limits, caller, asked)
     match admission:
-        case SeenBefore(transaction_id, status, checkout_request_id):
-            return accepted(request.path, transaction_id, status, checkout_request_id)
+        case Asked():
+            return accepted(request, admission)
         case KeyMismatch():
             raise Problem(Kind.IDEMPOTENCY_MISMATCH)
+        case AlreadyPaid():
+            raise Problem(Kind.ALREADY_PAID)
         case TooSoon(retry_after_s):
             raise Problem(Kind.TOO_SOON, retry_after_s=retry_after_s)
         case AskFirst():
@@ -75,19 +92,38 @@ def take_payment(request: Request) -> Answer:
                 send_alerts(mine)
             raise Problem(ABOVE[limit], most_kes=most_kes, retry_after_s=wait_s)
         case Admitted(transaction_id):
-            pushed = push(mine, transaction_id, order, deadline)
-            return accepted(request.path, transaction_id, pushed.status, pushed.checkout_request_id)
+            status, checkout_request_id = push(mine, transaction_id, order, deadline)
+            payment = Asked(transaction_id, status, checkout_request_id, order.amount_kes, order.account_reference)
+            return accepted(request, payment)
 
 
-def accepted(path: str, transaction_id: str, status: Status, checkout_request_id: str | None) -> Answer:
+def priced(mine: Collaborators, asked_for: StkpushRequest) -> Order:
+    """The order at the shop's price. Where the catalogue cannot be used, nobody pays, and the shop is alerted."""
+    from shared.catalogue import catalogue_of
+    from shared.orders import order_of
+
+    shop = mine.settings.orders
+    try:
+        catalogue = catalogue_of(shop.catalogue) if asked_for.order is None else None
+    except Misconfigured:
+        mine.gateway.admissions.alert_of_catalogue()
+        send_alerts(mine)
+        raise
+    return order_of(asked_for, catalogue, shop.link_secrets, mine.clock())
+
+
+def accepted(request: Request, payment: Asked) -> Answer:
     """The customer is being asked, or was. It does not say that it is paid."""
-    prefix = "/api/pay" if path.startswith("/api/pay/") else "/api/mpesa"
+    status = PUBLIC[payment.status]
+    prefix = request.path.removesuffix("/stkpush") if request.path.endswith(API) else "/api/mpesa"
     body = {
-        "transaction_id": transaction_id,
-        "checkout_request_id": checkout_request_id,
-        "status": PUBLIC[status],
-        "message": CHECK_YOUR_PHONE if PUBLIC[status] == "pending" else SEEN_BEFORE,
-        "status_url": f"{prefix}/status/{transaction_id}",
+        "transaction_id": payment.transaction_id,
+        "checkout_request_id": payment.checkout_request_id,
+        "status": status,
+        "amount": int(payment.amount_kes),
+        "account_reference": payment.account_reference,
+        "message": CHECK_YOUR_PHONE if status == "pending" else SEEN_BEFORE,
+        "status_url": f"{request.origin}{prefix}/status/{payment.transaction_id}",
         "poll_after_s": 3,
     }
-    return Answer(202, body, log={"transaction_id": transaction_id, "payment_status": status.value})
+    return Answer(202, body, log={"transaction_id": payment.transaction_id, "payment_status": payment.status.value})

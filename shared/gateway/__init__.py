@@ -44,18 +44,20 @@ class Gateway:
         *,
         audit_key: AuditKey,
         consumer_key: str = "",
+        references_are_reusable: bool = False,
     ) -> None:
         self.database = database
         self._store, self._trail = Store(database, environment), Trail(audit_key)
         self._audit_key = audit_key
         self._confirm_above_kes = confirm_above_kes
+        self._reusable = references_are_reusable
         self._app = hashlib.sha256(consumer_key.encode()).hexdigest()[:16]
 
     @cached_property
     def admissions(self) -> Admissions:
         from shared.gateway.admissions import Admissions
 
-        return Admissions(self._store, self._trail)
+        return Admissions(self._store, self._trail, references_are_reusable=self._reusable)
 
     @cached_property
     def anchors(self) -> Anchors:
@@ -65,7 +67,7 @@ class Gateway:
     def cases(self) -> Cases:
         from shared.gateway.cases import Cases
 
-        return Cases(self._store, self._trail, self._confirm_above_kes)
+        return Cases(self._store, self._trail, self._confirm_above_kes, references_are_reusable=self._reusable)
 
     @cached_property
     def inbox(self) -> Inbox:

@@ -7,11 +7,23 @@ number of instances exceeds a limit together.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from shared.database.errors import CommitUnknown, ConstraintBroken, DatabaseUnavailable
+from shared.admission import (
+    AboveLimit,
+    Admission,
+    Admitted,
+    AlreadyPaid,
+    Asked,
+    AskFirst,
+    KeyMismatch,
+    TooMany,
+    TooSoon,
+)
+from shared.database.errors import CommitUnknown, DatabaseUnavailable
+from shared.gateway.alerts import incident
 from shared.gateway.trail import READ
 from shared.limits import ASKED_FOR_EACH_PROMPT, REST_S, Limits, MoneyLimit, Scope
 from shared.payments import Status
@@ -24,69 +36,28 @@ if TYPE_CHECKING:
     from shared.orders import IdempotencyKey, Order
 
 
-@dataclass(frozen=True)
-class Admitted:
-    """A new row, committed: push now, once."""
-
-    transaction_id: str
-
-
-@dataclass(frozen=True)
-class SeenBefore:
-    """The key's own payment, wherever it is by now."""
-
-    transaction_id: str
-    status: Status
-    checkout_request_id: str | None
-
-
-@dataclass(frozen=True)
-class KeyMismatch:
-    """The key was used for another order."""
-
-
-@dataclass(frozen=True)
-class AskFirst:
-    """Payments like this one are still open after 15 minutes, and nobody has asked since what became of them."""
-
-    transaction_ids: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class TooSoon:
-    """A push for the same phone with the same amount or reference may still be paid."""
-
-    retry_after_s: int
-
-
-@dataclass(frozen=True)
-class TooMany:
-    """So many pushes for this phone, from this address or in this shop that one more has to wait."""
-
-    scope: Scope
-    retry_after_s: int
-
-
-@dataclass(frozen=True)
-class AboveLimit:
-    """The amount, or what it would make of the day's sum, is more than the shop allows."""
-
-    limit: MoneyLimit
-    most_kes: Decimal | None
-    """None: what the whole shop takes in a day is not for customers to read."""
-    retry_after_s: int | None
-    """Until tomorrow in Nairobi; None: waiting does not help."""
-
-
-Admission = Admitted | AskFirst | SeenBefore | KeyMismatch | TooSoon | TooMany | AboveLimit
-
-
 class Admissions:
     """Who may be asked for money, and when."""
 
-    def __init__(self, store: Store, trail: Trail) -> None:
+    def __init__(self, store: Store, trail: Trail, *, references_are_reusable: bool) -> None:
         self._store = store
         self._trail = trail
+        self._reusable = references_are_reusable
+
+    def seen(self, key: IdempotencyKey) -> Asked | KeyMismatch | None:
+        """The key's own payment; None where there is none, or where its push is being admitted just now."""
+        row = self._store.row(
+            f"""
+            SELECT {OF_KEY} FROM idempotency_keys k JOIN transactions t ON t.id = k.transaction_id WHERE k.key = :key
+            """,
+            key=key.key,
+        )
+        return None if row is None else _seen(row, key)
+
+    def alert_of_catalogue(self) -> None:
+        """Nobody can pay: this deploy has no catalogue that can be used. Alerted when it begins, and once a day."""
+        with self._store.transaction() as tx:
+            incident(tx, "shop_misconfigured", {}, part="catalogue")
 
     def admit(
         self, order: Order, key: IdempotencyKey | None, limits: Limits, caller: str, asked: tuple[str, ...] = ()
@@ -97,11 +68,6 @@ class Admissions:
         """
         transaction_id = new_id()
         try:
-            return self._admit(transaction_id, order, key, limits, caller, asked)
-        except ConstraintBroken as broken:
-            if broken.constraint != "idempotency_keys_pkey":
-                raise
-            # the key came in for another phone just now: read it
             return self._admit(transaction_id, order, key, limits, caller, asked)
         except CommitUnknown:
             return self._read_back(transaction_id, order)
@@ -117,11 +83,14 @@ class Admissions:
     ) -> Admission:
         with self._store.transaction() as tx:
             _lock_phone(tx, order.msisdn)
-            row = _what_is_known(tx, order, key, limits, asked)
+            once = not self._reusable
+            if once or order.link_digest is not None:
+                lock_reference(tx, order.account_reference)
+            row = _what_is_known(tx, order, key, limits, asked, once=once)
             if key and row["transaction_id"] is not None:
-                if row["fingerprint"] != key.fingerprint:
-                    return KeyMismatch()
-                return SeenBefore(str(row["transaction_id"]), Status(row["status"]), row["checkout_request_id"])
+                return _seen(row, key)
+            if row["already_paid"]:
+                return AlreadyPaid()
             refusal = _refused_by_its_phone(row, order, limits)
             if refusal is not None:
                 return refusal
@@ -156,9 +125,10 @@ class Admissions:
         tx.later(
             """
             INSERT INTO transactions (id, phone_number, amount, account_reference, transaction_desc, customer_email,
-                                      customer_name, note, lang, pushed_at, audit_length, audit_head)
-            VALUES (CAST(:id AS uuid), :phone, :amount, :reference, :description, :email, :name, :note, :lang, now(),
-                    :audit_length, :audit_head)
+                                      customer_name, note, items, link_digest, lang, pushed_at, audit_length,
+                                      audit_head)
+            VALUES (CAST(:id AS uuid), :phone, :amount, :reference, :description, :email, :name, :note,
+                    CAST(:items AS jsonb), CAST(:link AS bytea), :lang, now(), :audit_length, :audit_head)
             """,
             id=transaction_id,
             phone=order.msisdn,
@@ -168,6 +138,8 @@ class Admissions:
             email=order.customer_email,
             name=order.customer_name,
             note=order.note,
+            items=None if order.items is None else json.dumps([line.stored() for line in order.items]),
+            link=order.link_digest,
             lang=order.lang,
             **signed.payment,
         )
@@ -215,40 +187,71 @@ def _lock_phone(tx: Transaction, msisdn: str) -> None:
     tx.later("SELECT pg_advisory_xact_lock(hashtextextended(CAST(:phone AS text), 0))", phone=msisdn)
 
 
+def lock_reference(tx: Transaction, reference: str) -> None:
+    """One decision about an order at a time, until this transaction ends. Always taken after the phone's lock."""
+    tx.later("SELECT pg_advisory_xact_lock(hashtextextended(lower(CAST(:reference AS text)), 3))", reference=reference)
+
+
+def _seen(row: Row, key: IdempotencyKey) -> Asked | KeyMismatch:
+    if row["fingerprint"] != key.fingerprint:
+        return KeyMismatch()
+    payment = Status(row["status"]), row["checkout_request_id"], row["amount"], row["account_reference"]
+    return Asked(str(row["transaction_id"]), *payment)
+
+
+OF_KEY = "k.fingerprint, k.transaction_id, t.status, t.checkout_request_id, t.amount, t.account_reference"
+
+
 def _what_is_known(
-    tx: Transaction, order: Order, key: IdempotencyKey | None, limits: Limits, asked: tuple[str, ...]
+    tx: Transaction,
+    order: Order,
+    key: IdempotencyKey | None,
+    limits: Limits,
+    asked: tuple[str, ...],
+    *,
+    once: bool,
 ) -> Row:
-    """The key's payment; and about the phone: whom it is too soon for, how long it rests, what it took today.
+    """The key's payment; whether the order is paid; and of the phone: is it too soon, how long it rests, today's sum.
 
     Answered: somebody entered a PIN, also a wrong one or without the money (codes 2001 and 1), or a person has to look.
     """
     (row,) = tx.rows(
         f"""
-        WITH recent AS MATERIALIZED (
+        WITH known AS MATERIALIZED (
             SELECT o.id, o.amount, o.account_reference, o.status, o.created_at, o.last_query_at,
                    CASE WHEN o.pushed_at <= now() + interval '1 minute' THEN o.pushed_at END AS pushed_at,
-                   o.amount = :amount OR lower(o.account_reference) = lower(:reference) AS alike,
+                   o.amount = :amount OR lower(o.account_reference) = lower(:reference) OR o.phone_number <> :phone
+                       AS alike, -- of another phone it is the same link
+                   o.phone_number = :phone AS of_phone,
                    o.status IN ('INITIATED', 'PENDING', 'UNCERTAIN') AS open,
                    o.checkout_request_id IS NOT NULL AND NOT o.ids_are_learnt AS can_be_asked,
                    o.status IN ('FAILED', 'CANCELLED', 'EXPIRED') AS failed,
                    o.status IN ('PAID', 'REFUNDED', 'REVIEW')
                    OR o.status = 'FAILED' AND coalesce(o.result_code, '') IN ('1', '2001') AS answered,
                    coalesce(o.result_code, '') AS result_code
-            FROM transactions o WHERE o.phone_number = :phone AND o.created_at > now() - interval '25 hours'),
+            FROM transactions o
+            WHERE (o.phone_number = :phone OR o.link_digest = CAST(:link AS bytea))
+              AND o.created_at > now() - interval '25 hours'),
+        recent AS (SELECT * FROM known WHERE of_phone),
         unanswered AS (
             SELECT count(*) AS in_a_row, max(pushed_at) AS last_at FROM recent
             WHERE pushed_at > now() - interval '24 hours' AND NOT answered
               AND pushed_at > coalesce((SELECT max(pushed_at) FROM recent WHERE answered), '-infinity')),
         today AS (
             SELECT date_trunc('day', now() AT TIME ZONE 'Africa/Nairobi') AT TIME ZONE 'Africa/Nairobi' AS began_at)
-        SELECT {READ}, k.fingerprint, k.transaction_id, t.status, t.checkout_request_id,
+        SELECT {READ}, {OF_KEY},
+               EXISTS (SELECT FROM transactions o WHERE o.link_digest = CAST(:link AS bytea) AND o.status = 'PAID')
+               OR :once AND EXISTS (
+                   SELECT FROM transactions o
+                   WHERE lower(o.account_reference) = lower(:reference) AND o.amount >= :amount
+                     AND o.status = 'PAID' AND o.paid_at > now() - interval '24 hours') AS already_paid,
                (SELECT max(greatest(extract(epoch FROM o.pushed_at - now()) + 120, 15))
-                FROM recent o
+                FROM known o
                 WHERE o.alike
                   AND (o.open AND o.created_at > now() - interval '15 minutes'
                        OR o.pushed_at > now() - interval '120 seconds'
                           AND NOT (o.failed AND o.result_code IN ('1', '1032', '2001')))) AS too_soon_s,
-               (SELECT string_agg(o.id::text, ' ') FROM recent o
+               (SELECT string_agg(o.id::text, ' ') FROM known o
                 WHERE o.alike AND o.open AND o.can_be_asked AND o.created_at <= now() - interval '15 minutes'
                   AND NOT o.id::text = ANY (string_to_array(:asked_about, ' '))
                   AND (coalesce(o.last_query_at < o.created_at + interval '15 minutes', true)
@@ -273,6 +276,8 @@ def _what_is_known(
         phone=order.msisdn,
         amount=order.amount_kes,
         reference=order.account_reference,
+        link=order.link_digest,
+        once=once,
         key=key.key if key else None,
         asked_about=" ".join(asked),
         prompts=limits.phone_pushes_an_hour,

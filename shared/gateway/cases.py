@@ -16,9 +16,11 @@ from shared.payments import (
     NOT_PAID,
     Alert,
     Circumstances,
+    Confirmed,
     Decision,
     Event,
     Ids,
+    OperatorPaid,
     Outcome,
     Paid,
     Payment,
@@ -35,7 +37,9 @@ if TYPE_CHECKING:
     from shared.gateway import Store
     from shared.gateway.trail import Signed, Trail
 
-NOT_AUDITED = frozenset({Outcome.REPEATED, Outcome.STILL_WAITING})
+CAN_PAY = (Confirmed, QueryConfirmed, OperatorPaid)
+"""Events after which an order may be paid twice."""
+NOT_AUDITED = frozenset({Outcome.REPEATED, Outcome.STILL_WAITING, Outcome.WAITS_FOR_PUSH})
 """These outcomes get no audit row, unless they bring new ids."""
 PROMPT_NOT_SENT = frozenset({Outcome.REFUSED, Outcome.NOT_SENT})
 """No prompt went out and the caller knows. The Idempotency-Key may be used again."""
@@ -83,10 +87,13 @@ class Report:
 class Cases:
     """Payments, opened one at a time."""
 
-    def __init__(self, store: Store, trail: Trail, confirm_above_kes: Decimal) -> None:
+    def __init__(
+        self, store: Store, trail: Trail, confirm_above_kes: Decimal, *, references_are_reusable: bool
+    ) -> None:
         self._store = store
         self._trail = trail
         self._confirm_above_kes = confirm_above_kes
+        self._once = not references_are_reusable
 
     @contextmanager
     def open(self, transaction_id: str, report: Report) -> Iterator[Case | None]:
@@ -99,6 +106,15 @@ class Cases:
                 """,
                 id=transaction_id,
             )
+            if isinstance(report.event, CAN_PAY):  # two payments of one order at once: the second one sees the first
+                tx.later(
+                    """
+                    SELECT pg_advisory_xact_lock(hashtextextended(lower(account_reference), 3))
+                    FROM transactions WHERE id = CAST(:id AS uuid) AND (:once OR link_digest IS NOT NULL)
+                    """,
+                    id=transaction_id,
+                    once=self._once,
+                )
             row = tx.row(
                 f"""
                 SELECT t.audit_length, t.audit_head, {READ},
@@ -118,8 +134,18 @@ class Cases:
                                  AND o.id <> t.id) AS ids_taken,
                        EXISTS (SELECT FROM transactions o
                                WHERE o.phone_number = t.phone_number AND o.amount = t.amount
-                                 AND o.account_reference = t.account_reference AND o.id <> t.id
-                                 AND o.paid_at > now() - interval '24 hours') AS duplicate_paid,
+                                 AND lower(o.account_reference) = lower(t.account_reference) AND o.id <> t.id
+                                 AND o.status = 'PAID' AND o.paid_at > now() - interval '24 hours') AS duplicate_paid,
+                       EXISTS (SELECT FROM transactions o
+                               WHERE o.link_digest = t.link_digest AND o.status = 'PAID' AND o.id <> t.id)
+                       OR :once AND EXISTS (
+                           SELECT FROM transactions o
+                           WHERE lower(o.account_reference) = lower(t.account_reference) AND o.paid_at IS NOT NULL
+                             AND o.status = 'PAID' AND o.id <> t.id) AS order_paid,
+                       t.status = 'INITIATED' AND t.created_at BETWEEN now() - interval '90 seconds'
+                                                                   AND now() + interval '1 minute' AS push_in_flight,
+                       EXISTS (SELECT FROM callback_inbox i
+                               WHERE i.transaction_id = t.id AND i.outcome IS NULL) AS callback_waits,
                        EXISTS (SELECT FROM audit_log a
                                WHERE a.transaction_id = t.id AND a.inbox_id = CAST(:inbox_id AS uuid)
                                  AND a.outcome <> 'waits_for_query') AS already_judged,
@@ -136,6 +162,7 @@ class Cases:
                 checkout_id=report.ids and report.ids.checkout_request_id,
                 merchant_id=report.ids and report.ids.merchant_request_id,
                 inbox_id=report.inbox_id,
+                once=self._once,
             )
             yield Case(tx, row, report, self._trail, self._confirm_above_kes) if row else None
 
@@ -155,6 +182,9 @@ class Case:
             receipt_taken=row["receipt_taken"],
             ids_taken=row["ids_taken"],
             duplicate_paid=row["duplicate_paid"],
+            order_paid=row["order_paid"],
+            push_in_flight=row["push_in_flight"],
+            callback_waits=row["callback_waits"],
             already_judged=row["already_judged"],
             query_comes_first=row["query_comes_first"],
         )
@@ -259,8 +289,19 @@ class Case:
         )
 
     def _close_inbox_entry(self, decision: Decision) -> None:
-        """The callback gets its outcome. If the payment is paid now, callbacks that waited for it are judged again."""
-        if self._report.inbox_id is not None:
+        """The callback gets its outcome, or waits. What waited for the push or for a query is to be judged now."""
+        if decision.outcome is Outcome.WAITS_FOR_PUSH:
+            self._tx.later(
+                """
+                UPDATE callback_inbox SET tries = 0, receipts = string_to_array(:receipts, ' '),
+                       next_try_at = (SELECT created_at FROM transactions t WHERE t.id = transaction_id)
+                                     + interval '91 seconds'
+                WHERE id = CAST(:inbox_id AS uuid) AND outcome IS NULL
+                """,
+                inbox_id=self._report.inbox_id,
+                receipts=" ".join(self._report.receipts_seen),
+            )
+        elif self._report.inbox_id is not None:
             self._tx.later(
                 """
                 UPDATE callback_inbox SET outcome = :outcome, judged_at = now(), next_try_at = NULL, last_error = NULL,
@@ -270,6 +311,14 @@ class Case:
                 inbox_id=self._report.inbox_id,
                 outcome=decision.outcome.value,
                 receipts=" ".join(self._report.receipts_seen),
+            )
+        if decision.judge_waiting:
+            self._tx.later(
+                """
+                UPDATE callback_inbox SET next_try_at = now(), tries = 0
+                WHERE transaction_id = CAST(:id AS uuid) AND outcome IS NULL
+                """,
+                id=self.payment.id,
             )
         if decision.paid is not None:
             self._tx.later(

@@ -46,6 +46,11 @@ TOPICS: Mapping[str, Topic] = {
         "The same order was paid twice; the second payment is in review.",
         "Refund the one in review in the M-Pesa organisation portal, then: ops review refunded. " + CASE,
     ),
+    "order_paid_twice": Topic(
+        "An order was paid a second time: from another phone, with another amount, or more than a day later.",
+        "Both payments stand. Send the order once, and refund one of them in the M-Pesa organisation portal, then:"
+        " ops review refunded. " + CASE,
+    ),
     "amount_mismatch": Topic("A callback names another amount than was asked for.", COMPARE),
     "ids_disagree": Topic("A callback names ids of another payment.", COMPARE),
     "contradiction": Topic("Two answers about this payment contradict each other.", COMPARE),
@@ -101,8 +106,9 @@ TOPICS: Mapping[str, Topic] = {
         "The reason is in ops case. Where it matters to them, write or call: a notice is not sent again.",
     ),
     "shop_misconfigured": Topic(
-        "M-Pesa refuses payments because of how the shop is set up: none works until that is put right.",
-        "Run: python -m ops case TRANSACTION_ID. It says what to correct. Then deploy again.",
+        "Payments are refused because of how the shop is set up: none works until that is put right.",
+        "With a payment, run: python -m ops case TRANSACTION_ID. Without one it is the catalogue: the log of stkpush"
+        " says what is wrong with it. Put it right, and deploy.",
     ),
     # The whole shop
     "sweep_stopped": Topic(

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
+from shared.admission import Admitted
 from shared.collaborators import collaborators
 from shared.database import Database
-from shared.gateway.admissions import Admitted
 from shared.gateway.inbox import MOST_FROM_EACH, Entry
 from shared.orders import Order
 from shared.settings import limits

@@ -242,7 +242,7 @@ REFUSED: list[tuple[str, ...]] = [
     ("an_outcome_or_another_try", STORED, "UPDATE callback_inbox SET next_try_at = NULL"),
     ("an_outcome_or_another_try", STORED, "UPDATE callback_inbox SET outcome = 'paid'"),
     ("callback_inbox_tries_check", STORED, "UPDATE callback_inbox SET tries = 4"),
-    ("outbox_tries_check", ALERTS, "UPDATE outbox SET tries = 4"),
+    ("tries_end", ALERTS, "UPDATE outbox SET tries = 4"),
     ("outbox_tells_an_alert_once", ALERTS, ALERTS),
     ("outbox_sends_a_first_invoice_once", INVOICED, SENDS, SENDS),
     ("mail_has_a_cause", SENDS),

@@ -14,9 +14,9 @@ import pytest
 
 from ops.__main__ import main
 from ops.limits import Evidence, advise
+from shared.admission import Admitted, TooMany
 from shared.collaborators import collaborators
 from shared.edge import Request
-from shared.gateway.admissions import Admitted, TooMany
 from shared.limits import Limits, Scope
 from shared.orders import Order
 from shared.settings import limits, settings

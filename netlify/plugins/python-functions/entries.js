@@ -24,7 +24,7 @@ function devEntry(name, site) {
  * For a deploy: the entry owns one Python process, bundled in the same zip. In Netlify's modern form, see runtime/modern.js.
  * Not with `import`: the bundler would put what it finds into one file, and these look for others beside them.
  */
-function deployedEntry(name, { handler, timeoutMs, cors }, { root, sitePath, pythonPath, packagesPath }) {
+function deployedEntry(name, { handler, timeoutMs, cors }, { root, variables, sitePath, pythonPath, packagesPath }) {
   const here = (file) => relative(root, path.resolve(root, file))
   return [
     `import { createRequire } from 'node:module'`,
@@ -41,6 +41,7 @@ function deployedEntry(name, { handler, timeoutMs, cors }, { root, sitePath, pyt
     `  packages: here(${here(packagesPath)}),`,
     `  timeoutMs: ${timeoutMs},`,
     `  commit: ${JSON.stringify(process.env.COMMIT_REF ?? null)},`,
+    `  variables: ${JSON.stringify(variables)},`,
     `  context: ${JSON.stringify(process.env.CONTEXT ?? 'unknown')},`,
     `  cors: ${JSON.stringify(cors)},`,
     `})`,

@@ -30,11 +30,11 @@ async function onPreBuild({ inputs, constants, netlifyConfig, utils }) {
   await sayWhatToDo(utils, () => {
     const site = describeSite(inputs, constants)
     measureVariables(netlifyConfig.build.environment, constants.CONFIG_PATH)
-    check(site, inputs, netlifyConfig.functions)
-    const staged = stage(site)
+    const { include = [], variables = {} } = check(site, inputs, netlifyConfig.functions)
+    const staged = stage({ ...site, include: [...site.include, ...include] })
     const entries = {}
     for (const [name, about] of Object.entries(site.functions)) {
-      entries[name] = deployedEntry(name, about, { root: site.root, ...staged })
+      entries[name] = deployedEntry(name, about, { root: site.root, variables, ...staged })
       // Property by property: assigning an object fails where netlify.toml has a [functions.NAME] of its own.
       netlifyConfig.functions[name] ??= {}
       netlifyConfig.functions[name].node_bundler = 'nft'
@@ -79,13 +79,17 @@ function measureVariables(variables, configPath) {
   )
 }
 
-/** Runs the site's own check of its settings. */
+/** Runs the site's own check of its settings, and returns what that wants to travel with the functions. */
 function check(site, inputs, functions) {
-  if (!inputs.check) return
+  if (!inputs.check) return {}
+  const answer = path.join(site.root, STATE, 'check.json')
+  fs.mkdirSync(path.dirname(answer), { recursive: true })
+  fs.rmSync(answer, { force: true })
   const regions = Object.keys(site.functions).map((name) => [name, (functions[name] ?? functions['*'])?.region ?? null])
-  const told = { context: process.env.CONTEXT ?? null, regions: Object.fromEntries(regions) }
+  const told = { context: process.env.CONTEXT ?? null, regions: Object.fromEntries(regions), answer }
   const ran = spawnSync(findPython(site.root), [inputs.check, JSON.stringify(told)], { stdio: ['ignore', 'inherit', 'inherit'] })
   if (ran.status !== 0) throw new SiteError(`${inputs.check} stopped the build: the reason is above.`)
+  return fs.existsSync(answer) ? JSON.parse(fs.readFileSync(answer, 'utf8')) : {}
 }
 
 /** Runs build/stage.py, which leaves what it did in STATE/staged.json. */

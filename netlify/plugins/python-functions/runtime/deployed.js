@@ -25,6 +25,7 @@ const CERTIFICATES = ['/etc/pki/tls/certs/ca-bundle.crt', '/etc/ssl/certs/ca-cer
  * @param {string} options.packages the folder of the packages in the unpacked zip
  * @param {number} options.timeoutMs
  * @param {string | null} options.commit the commit that was built: Netlify sets COMMIT_REF for the build only
+ * @param {Record<string, string>} options.variables what the build found, whatever the environment says
  * @param {string} options.context the deploy context that it was built for: as CONTEXT it is there for the build only
  * @param {object | null} options.cors see cors.js
  */
@@ -40,7 +41,7 @@ function deployed(options) {
   }
 }
 
-function start({ name, handler, root, python, packages, timeoutMs, commit, cors }) {
+function start({ name, handler, root, python, packages, timeoutMs, commit, variables, cors }) {
   const pool = new Pool({
     name,
     handler,
@@ -55,6 +56,7 @@ function start({ name, handler, root, python, packages, timeoutMs, commit, cors 
       LD_LIBRARY_PATH: path.resolve(python, '../../lib'),
       LD_PRELOAD: null,
       COMMIT_REF: process.env.COMMIT_REF ?? commit ?? null,
+      ...variables,
       SSL_CERT_FILE: process.env.SSL_CERT_FILE ?? certificates(packages) ?? null,
     },
     maxWorkers: 1,
