@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from shared.daraja.client import Daraja
     from shared.database import Database
     from shared.mail.mailer import Mailer
-    from shared.settings import Receiving, Settings
+    from shared.settings import Settings
     from shared.sleeping import Sweeps
 
 
@@ -79,13 +79,16 @@ class Collaborators:
 class Receiver:
     """For the callback function: less of the configuration can stop it, and it waits less for the database."""
 
-    settings: Receiving
+    settings: Settings
     gateway: Gateway
 
     @cached_property
     def whole(self) -> Collaborators:
-        """For what comes after the settlement: all settings, over the same connection. Raises `Misconfigured`."""
-        return Collaborators(environment.settings(), database=self.gateway.database)
+        """For what comes after the settlement: the other settings too, over the same connection.
+
+        Raises `Misconfigured`.
+        """
+        return Collaborators(self.settings.need(*environment.PAYMENTS), database=self.gateway.database)
 
 
 @functools.cache

@@ -18,8 +18,7 @@ from shared.payments import Status
 from shared.values import new_id
 
 if TYPE_CHECKING:
-    from shared.database import Row, Transaction
-    from shared.gateway import Store
+    from shared.database import Database, Row, Transaction
     from shared.gateway.trail import Trail
     from shared.orders import IdempotencyKey, Order
 
@@ -84,7 +83,7 @@ Admission = Admitted | AskFirst | SeenBefore | KeyMismatch | TooSoon | TooMany |
 class Admissions:
     """Who may be asked for money, and when."""
 
-    def __init__(self, store: Store, trail: Trail) -> None:
+    def __init__(self, store: Database, trail: Trail) -> None:
         self._store = store
         self._trail = trail
 

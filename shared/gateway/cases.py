@@ -30,8 +30,7 @@ from shared.query_schedule import UNCHANGED, after_decision
 from shared.values import ERASED_EMAIL, as_named
 
 if TYPE_CHECKING:
-    from shared.database import Row, Transaction
-    from shared.gateway import Store
+    from shared.database import Database, Row, Transaction
     from shared.gateway.trail import Signed, Trail
 
 NOT_AUDITED = frozenset({Outcome.REPEATED, Outcome.STILL_WAITING})
@@ -82,7 +81,7 @@ class Report:
 class Cases:
     """Payments, opened one at a time."""
 
-    def __init__(self, store: Store, trail: Trail, confirm_above_kes: Decimal) -> None:
+    def __init__(self, store: Database, trail: Trail, confirm_above_kes: Decimal) -> None:
         self._store = store
         self._trail = trail
         self._confirm_above_kes = confirm_above_kes
