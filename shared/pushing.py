@@ -12,18 +12,19 @@ from shared.database.errors import DatabaseError
 from shared.deadline import Deadline, retry
 from shared.gateway.cases import Report
 from shared.observability.log import note
-from shared.payments import Decision, Ids, PushAccepted, PushNotSent, PushRefused, PushUnanswered, Status
+from shared.payments import Ids, PushAccepted, PushNotSent, PushRefused, PushUnanswered, Status
 from shared.problems import Kind, Problem
-from shared.settlement import settle
+from shared.settlement import ask_at_once, settle
 
 if TYPE_CHECKING:
     from shared.collaborators import Collaborators
     from shared.orders import Order
+    from shared.settlement import Settled
 
 TO_RECORD_S = 5
 ASKS_FOR_S = 6
 """All questions about older payments of the phone together; the push needs the rest of the time."""
-ALERTS_FOR_S = 3
+SENDS_FOR_S = 3
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def push(mine: Collaborators, transaction_id: str, order: Order, deadline: Deadl
         record(Report(PushNotSent(), "stkpush", response_message=str(failure)[:500]))
         raise Problem(Kind.DARAJA_UNAVAILABLE) from failure
     ids = Ids(accepted.merchant_request_id, accepted.checkout_request_id)
-    decision = record(
+    settled = record(
         Report(
             PushAccepted(ids),
             "stkpush",
@@ -78,7 +79,7 @@ def push(mine: Collaborators, transaction_id: str, order: Order, deadline: Deadl
             response_message=accepted.response_description,
         )
     )
-    return Pushed(decision.status if decision else Status.PENDING, accepted.checkout_request_id)
+    return Pushed(settled.decision.status if settled else Status.PENDING, accepted.checkout_request_id)
 
 
 def ask_about(mine: Collaborators, transaction_ids: tuple[str, ...]) -> tuple[str, ...]:
@@ -86,7 +87,7 @@ def ask_about(mine: Collaborators, transaction_ids: tuple[str, ...]) -> tuple[st
 
     Raises 409 `already_paid` where one of them turns out to be paid.
     """
-    from shared.follow_up import ask_at_once, follow_up
+    from shared.delivery import follow_up
 
     ends = Deadline.after(ASKS_FOR_S)
     asked = tuple(each for each in transaction_ids if ask_at_once(mine, each, ends, "stkpush", before_its_time=True))
@@ -98,24 +99,19 @@ def ask_about(mine: Collaborators, transaction_ids: tuple[str, ...]) -> tuple[st
     return asked
 
 
-def send_alerts(mine: Collaborators, transaction_id: str | None = None) -> None:
-    """Send what this payment made due, or alerts about the whole shop. What fails is logged, and left to the sweep."""
-    from shared.follow_up import NO_PAYMENT, follow_up
-
-    follow_up(mine, transaction_id or NO_PAYMENT, Deadline.after(ALERTS_FOR_S), "stkpush")
-
-
-def _record(mine: Collaborators, transaction_id: str, deadline: Deadline, report: Report) -> Decision | None:
+def _record(mine: Collaborators, transaction_id: str, deadline: Deadline, report: Report) -> Settled | None:
     """Write the answer of the push, trying while there is time: the push cannot be taken back.
 
     None: it could not be written. The row stays INITIATED, and the sweep makes it UNCERTAIN.
     """
     work = partial(settle, mine.gateway, transaction_id, report)
     try:
-        decision = retry(work, DatabaseError, for_s=max(0, deadline.remaining_s() - 1), pause_s=0.3)
+        settled = retry(work, DatabaseError, for_s=max(0, deadline.remaining_s() - 1), pause_s=0.3)
     except DatabaseError as failure:
         note("answer of push not recorded", transaction_id=transaction_id, failure=type(failure).__name__)
         return None
-    if decision is not None and (decision.alerts or decision.paid):
-        send_alerts(mine, transaction_id)
-    return decision
+    if settled is not None and settled.sends_now:
+        from shared.delivery import follow_up
+
+        follow_up(mine, transaction_id, Deadline.after(SENDS_FOR_S), "stkpush")
+    return settled

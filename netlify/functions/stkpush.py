@@ -7,7 +7,7 @@ open is asked about before another is admitted: the customer may have paid it.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shared.collaborators import collaborators
 from shared.deadline import Deadline
@@ -16,9 +16,13 @@ from shared.gateway.admissions import AboveLimit, Admitted, AskFirst, KeyMismatc
 from shared.limits import MoneyLimit, Scope
 from shared.payments import PUBLIC, Status
 from shared.problems import Kind, Problem
-from shared.pushing import ask_about, push, send_alerts
+from shared.pushing import ask_about, push
+
+if TYPE_CHECKING:
+    from shared.collaborators import Collaborators
 
 IN_ALL_S = 25
+ALERTS_FOR_S = 3
 A_SLOT_IS_FREE_AFTER_S = 15
 CHECK_YOUR_PHONE = "Check your phone and enter your M-Pesa PIN."
 SEEN_BEFORE = "This payment was asked for before. Its status says how it ended."
@@ -68,15 +72,21 @@ def take_payment(request: Request) -> Answer:
             raise Problem(Kind.TOO_SOON, retry_after_s=A_SLOT_IS_FREE_AFTER_S)
         case TooMany(scope, retry_after_s):
             if scope is Scope.SHOP:
-                send_alerts(mine)
+                alert_the_shop(mine)
             raise Problem(TOO_MANY[scope], retry_after_s=retry_after_s)
         case AboveLimit(limit, most_kes, wait_s):
             if limit is MoneyLimit.SHOP_DAY:
-                send_alerts(mine)
+                alert_the_shop(mine)
             raise Problem(ABOVE[limit], most_kes=most_kes, retry_after_s=wait_s)
         case Admitted(transaction_id):
             pushed = push(mine, transaction_id, order, deadline)
             return accepted(request.path, transaction_id, pushed.status, pushed.checkout_request_id)
+
+
+def alert_the_shop(mine: Collaborators) -> None:
+    from shared.delivery import send_alerts  # what it needs is imported only where there is something to do
+
+    send_alerts(mine, Deadline.after(ALERTS_FOR_S))
 
 
 def accepted(path: str, transaction_id: str, status: Status, checkout_request_id: str | None) -> Answer:

@@ -16,9 +16,10 @@ import selectors
 import ssl
 import time
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from datetime import datetime
+from typing import Any, TypeAlias
 
-from pg8000.converters import PY_TYPES
+from pg8000.converters import PY_TYPES, TIMESTAMPTZ, timestamptz_in
 from pg8000.core import (
     BIND,
     COMMAND_COMPLETE,
@@ -29,6 +30,7 @@ from pg8000.core import (
     IDLE,
     IN_TRANSACTION,
     NULL_BYTE,
+    PARAMETER_STATUS,
     PARSE,
     PORTAL,
     QUERY,
@@ -130,20 +132,28 @@ class Connection:
         self._session_is_ours = False
         self._beginnings: dict[str, tuple[bytes, list[str]]] = {}
         self._wire = logged_in(settings, connect_timeout_s)
+        self._wire.register_in_adapter(TIMESTAMPTZ, _instant)
 
     def begin(
-        self,
-        statements: Sequence[Statement] = (),
-        *,
-        snapshot: bool = False,
-        committing: bool = False,
-        timeout_s: float | None = None,
+        self, statements: Sequence[Statement], *, snapshot: bool, committing: bool, timeout_s: float
     ) -> list[Context]:
-        """BEGIN, what each transaction sets, and the first statements, in one round trip: a result for each of those.
+        """BEGIN, what each transaction sets, and the first statements: a result for each of those.
 
-        `snapshot`: read-only, all as of one moment. Raises SessionUnusable where this session cannot begin it; and what
-        `together` raises.
+        In one round trip where this connection is trusted. Where it may be dead, BEGIN travels alone, with `timeout_s`
+        to answer. `snapshot`: read-only, all as of one moment. Raises SessionUnusable where this session cannot begin:
+        another one may. Else as `together`.
         """
+        if self._is_trusted():
+            return self._begin(statements, snapshot, committing, timeout_s)
+        try:
+            self._begin((), snapshot, False, timeout_s)
+        except DatabaseError as failure:
+            raise SessionUnusable(str(failure)) from failure
+        return self.together(statements, committing=committing)
+
+    def _begin(
+        self, statements: Sequence[Statement], snapshot: bool, committing: bool, timeout_s: float
+    ) -> list[Context]:
         begin = SNAPSHOT if snapshot else WRITING
         if begin not in self._beginnings:
             key = self._wire._backend_key_data
@@ -156,6 +166,18 @@ class Connection:
         answers = self._exchange(messages, asked, committing, timeout_s, len(sqls))
         self._session_is_ours = answers[len(sqls) - 1].rows[0][0] is True
         return answers[len(sqls) :]
+
+    def _is_trusted(self) -> bool:
+        """Surely alive: idle, used a moment ago, and nothing arrived since; a server that ends it says so or hangs up.
+
+        By two clocks, since one may stand still while a function is frozen.
+        """
+        unused_s = max(time.monotonic() - self._used_at[0], time.time() - self._used_at[1])
+        if not self.idle or unused_s >= TRUSTED_FOR_S:
+            return False
+        with selectors.DefaultSelector() as waiting:
+            waiting.register(self._wire._usock, selectors.EVENT_READ)
+            return not waiting.select(0)
 
     def together(self, statements: Sequence[Statement], *, committing: bool = False) -> list[Context]:
         """Statements in one round trip: a result for each. After one that fails, none is executed.
@@ -176,19 +198,6 @@ class Connection:
     def roll_back(self) -> None:
         """Ends the transaction. ROLLBACK also takes back what it had set for a session of ours."""
         self.script(ROLL_BACK_OURS if self._session_is_ours else "ROLLBACK")
-
-    @property
-    def trusted(self) -> bool:
-        """Surely alive: idle, used a moment ago, and nothing arrived since; a server that ends it says so or hangs up.
-
-        By two clocks, since one may stand still while a function is frozen.
-        """
-        unused_s = max(time.monotonic() - self._used_at[0], time.time() - self._used_at[1])
-        if not self.idle or unused_s >= TRUSTED_FOR_S:
-            return False
-        with selectors.DefaultSelector() as waiting:
-            waiting.register(self._wire._usock, selectors.EVENT_READ)
-            return not waiting.select(0)
 
     @property
     def lost(self) -> bool:
@@ -245,7 +254,9 @@ class Connection:
             while code != READY_FOR_QUERY:
                 code, length = ci_unpack(_read(wire._sock, 5))
                 wire._usock.settimeout(self.read_timeout_s)
-                wire.message_types[code](_read(wire._sock, length - 4), contexts[min(answered, len(contexts) - 1)])
+                data = _read(wire._sock, length - 4)
+                if code != PARAMETER_STATUS:  # not followed: each transaction sets client_encoding itself
+                    wire.message_types[code](data, contexts[min(answered, len(contexts) - 1)])
                 answered += code in (COMMAND_COMPLETE, EMPTY_QUERY_RESPONSE)
         except CONNECTION_LOST:
             self.close()
@@ -287,6 +298,13 @@ def _message(sql: str, values: Sequence[object]) -> bytes:
             EXECUTE_MSG,
         )
     )
+
+
+def _instant(text: str) -> Any:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return timestamptz_in(text)
 
 
 NO_VALUE = i_pack(-1)

@@ -6,7 +6,6 @@ Importing this module imports pg8000, which is slow: `shared.database` does so a
 
 from __future__ import annotations
 
-import datetime
 import socket
 import ssl
 import struct
@@ -14,7 +13,6 @@ import threading
 import time
 from typing import Any
 
-from pg8000 import converters
 from pg8000.core import NULL_BYTE, Context, CoreConnection, scramp
 from pg8000.exceptions import DatabaseError as ServerError
 from pg8000.exceptions import InterfaceError
@@ -84,10 +82,9 @@ class Wire(CoreConnection):  # type: ignore[misc]  # pg8000 has no types
             sock=sock,
             ssl_context=False,
         )
-        self.register_in_adapter(converters.TIMESTAMPTZ, _instant)
 
     def handle_PARAMETER_STATUS(self, data: bytes, context: Context) -> None:
-        """Not followed: a transaction sets client_encoding itself, before the server says so."""
+        """Not followed, as in `Connection`."""
 
     def handle_AUTHENTICATION_REQUEST(self, data: bytes, context: Context) -> None:
         code = int.from_bytes(data[:4], "big")
@@ -115,13 +112,6 @@ class Wire(CoreConnection):  # type: ignore[misc]  # pg8000 has no types
         mechanism = self.auth.mechanism_name.encode("ascii") + NULL_BYTE
         self._send_message(b"p", mechanism + len(first).to_bytes(4, "big") + first)
         self._sock.flush()
-
-
-def _instant(text: str) -> Any:
-    try:
-        return datetime.datetime.fromisoformat(text)
-    except ValueError:
-        return converters.timestamptz_in(text)
 
 
 def unavailable(why: str) -> DatabaseUnavailable:

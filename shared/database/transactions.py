@@ -163,44 +163,27 @@ class Database:
     def begin(
         self, statements: Sequence[Statement], *, snapshot: bool, committing: bool
     ) -> tuple[Connection, list[Any]]:
-        """For `Transaction`: BEGIN and its first statements, in one round trip where the kept connection is trusted.
+        """For `Transaction`: BEGIN and its first statements.
 
         A kept connection that cannot begin, or is lost before COMMIT was sent, is replaced once: nothing of the
         transaction was stored.
         """
         self._follow_the_address()
         kept = self._connection
-        if kept is not None and kept.trusted:
+        if kept is not None:
             try:
-                answers = kept.begin(
+                return kept, kept.begin(
                     statements, snapshot=snapshot, committing=committing, timeout_s=self._first_answer_s
                 )
-                return kept, answers
             except SessionUnusable:
-                self.close()
+                pass
             except DatabaseUnavailable:
                 if committing or not kept.lost:
                     raise
-        connection = self._begun(snapshot)
-        return connection, connection.together(statements, committing=committing)
-
-    def _begun(self, snapshot: bool) -> Connection:
-        kept = self._connection
-        if kept is not None and kept.idle:
-            try:
-                kept.begin(snapshot=snapshot, timeout_s=self._first_answer_s)
-                return kept
-            except DatabaseError:
-                pass
-        self.close()
+            self.close()
         timeout_s = self._time_to_connect_s()
         connection = self._connected(timeout_s)
-        try:
-            connection.begin(snapshot=snapshot, timeout_s=timeout_s)
-        except DatabaseError:
-            self.close()
-            raise
-        return connection
+        return connection, connection.begin(statements, snapshot=snapshot, committing=committing, timeout_s=timeout_s)
 
     def _connected(self, timeout_s: float) -> Connection:
         from shared.database.connection import Connection
@@ -280,7 +263,7 @@ class Transaction:
 
     def commit(self) -> None:
         """COMMIT, with all that waits; `Database.transaction` does it. Nothing where the transaction never began."""
-        if self._failed or (self._connection and not self._connection.in_transaction):
+        if self._failed:
             raise StatementFailed("Rolled back: a statement had failed, and the block went on.", sqlstate="25P02")
         if self._connection or self._waiting:
             self._send(committing=True)

@@ -174,6 +174,10 @@ class Case:
             self._fill_receipt(decision.fill_receipt)
         return True
 
+    def sends_now(self, decision: Decision) -> bool:
+        """Whether this decision makes an alert or an invoice due. (A notice comes with one of them, or waits.)"""
+        return bool(decision.alerts) or (decision.paid is not None and self._row["customer_email"] is not None)
+
     # The payment's row --------------------------------------------------------------------------------------------
 
     def _move(self, columns: Mapping[str, object]) -> bool:

@@ -215,11 +215,6 @@ class Outbox:
             )
         return _due(row)
 
-    def has_due(self, transaction_id: str) -> bool:
-        """Whether this payment made something due, or an alert about the whole shop waits."""
-        asked = {"most_tries": MOST_TRIES, "mail_too": True, "of": transaction_id}
-        return bool(self._store.rows(f"SELECT id FROM outbox WHERE {DUE} LIMIT 1", **asked))
-
     def sent(self, due: Due) -> None:
         """It left; never again."""
         with self._store.transaction() as tx:

@@ -43,7 +43,7 @@ A_CALL_LASTS_AT_MOST_S = 60
 MODULES = (
     *(f"netlify.functions.{name}" for name in ("stkpush", "callback", "status", "invoice", "sweep")),
     "shared.daraja.client",
-    "shared.follow_up",
+    "shared.delivery",
     "shared.database",
     "shared.mail.mailer",
     "shared.mail.sendgrid",

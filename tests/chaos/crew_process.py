@@ -98,7 +98,7 @@ def judge_story(entry_id: str, transaction_id: str, body: str) -> str:
     from shared.gateway.inbox import Entry
 
     entry = Entry(entry_id, transaction_id, base64.b64decode(body))
-    return settlement.judge(collaborators.collaborators().gateway, entry, actor="sweep")
+    return settlement.judge(collaborators.collaborators().gateway, entry, actor="sweep").outcome
 
 
 STORIES: dict[str, Callable[..., str]] = {"ask": ask_story, "judge": judge_story}
