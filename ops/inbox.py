@@ -55,7 +55,7 @@ def _retry(session: Session, chosen: argparse.Namespace) -> int:
     failed = 0
     for entry in entries:
         try:
-            print(f"{entry.id}: {settlement.judge(gateway, entry, who, chosen.why)}")
+            print(f"{entry.id}: {settlement.judge(gateway, entry, who, chosen.why).outcome}")
         except Exception as failure:  # whatever it was, the entry is on file and the next one may be judged
             failed += 1
             gateway.inbox.put_back(entry, where_it_broke(failure), receipts_seen(entry.body))

@@ -81,9 +81,10 @@ def refunded(gateway: Gateway, transaction_id: str, receipt: str, who: str, why:
 def _settle(gateway: Gateway, transaction_id: str, report: Report) -> Status:
     books = Books(gateway.database)
     before = {row["id"] for row in books.rows("audit_log", transaction_id)}
-    decision = settle(gateway, transaction_id, report)
-    if decision is None:
+    settled = settle(gateway, transaction_id, report)
+    if settled is None:
         raise NotPossible(f"there is no payment {transaction_id}; `ops case` finds one by receipt, reference or phone")
+    decision = settled.decision
     if decision.outcome is Outcome.NOTED and not _was_written(books, transaction_id, report, before):
         raise NotPossible(_why_not(books, transaction_id, decision.status, report))
     return decision.status

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from shared.daraja.client import Daraja
     from shared.database import Database
     from shared.mail.mailer import Mailer
-    from shared.settings import Receiving, Settings
-    from shared.sleeping import Sweeps
+    from shared.settings import MailSettings, Settings
+    from shared.sweeping import Sweeps
 
 
 A_DATABASE_WAKES_WITHIN_S = 10
@@ -65,28 +65,40 @@ class Collaborators:
     @cached_property
     def mailer(self) -> Mailer:
         """Raises `Misconfigured`."""
-        from shared.mail.sending import mailer_from
-
         return mailer_from(self.settings.letters.mail)
 
     @cached_property
     def sweeps(self) -> Sweeps:
-        from shared.sleeping import Sweeps
+        from shared.sweeping import Sweeps
 
         return Sweeps()
+
+
+def mailer_from(mail: MailSettings) -> Mailer:
+    """SMTP where SMTP_URL is set, else SendGrid; each is imported only where it is used."""
+    if mail.smtp_url:
+        from shared.mail.smtp import SmtpMailer
+
+        return SmtpMailer(mail)
+    from shared.mail.sendgrid import SendGridMailer
+
+    return SendGridMailer(mail)
 
 
 @dataclass
 class Receiver:
     """For the callback function: less of the configuration can stop it, and it waits less for the database."""
 
-    settings: Receiving
+    settings: Settings
     gateway: Gateway
 
     @cached_property
     def whole(self) -> Collaborators:
-        """For what comes after the settlement: all settings, over the same connection. Raises `Misconfigured`."""
-        return Collaborators(environment.settings(), database=self.gateway.database)
+        """For what comes after the settlement: the other settings too, over the same connection.
+
+        Raises `Misconfigured`.
+        """
+        return Collaborators(self.settings.need(*environment.PAYMENTS), database=self.gateway.database)
 
 
 @functools.cache

@@ -2,27 +2,63 @@
 
 Every function that made something due sends it at once, through the outbox's leases: two that send at the same moment
 send one letter, and what was not sent is left to the next try. An attempt counts as a try also where it was cut off.
+
+A fault of the message ends that message. A fault of the shop's account or of the mail server does not count as a try:
+all mail waits and an alert is raised, whoever sends.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from shared.deadline import Deadline
+from shared.environment import Misconfigured
 from shared.gateway.outbox import AlertDue, AnchorDue, Dropped, InvoiceDue
-from shared.mail.sending import NoMailNow, mail_anchor, send_letter
 from shared.observability.alerts import deliver
 from shared.observability.log import failed, note
+from shared.settlement import ask_at_once, judge_waiting
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from shared.collaborators import Collaborators
-    from shared.gateway.outbox import Due
+    from shared.gateway.outbox import Due, LetterDue, MailDue, NoticeDue
+    from shared.mail.letters import Kind, Letter
+    from shared.mail.mailer import Email
 
 A_LETTER_LASTS_S = 8.0
 A_LETTER_NEEDS_S = 1.0
 """With less time than this left no letter is begun: it would only be cut off."""
+MAIL_STOPS_FOR_S = 300.0
+"""Until one message is tried again: soon after a repair, and too rarely for the server to lock us out."""
+
+
+def follow_up(
+    mine: Collaborators, transaction_id: str, ends: Deadline, actor: str, *, asks: bool = False, judges: bool = False
+) -> None:
+    """What one payment needs at once, once it is committed, for the functions that somebody waits for.
+
+    Ask Daraja where `asks`, it is due and a slot is free; judge what waits, where `judges`; send what is due. At `ends`
+    all is over. Never raises: what could not be done is on file, and the sweep does it.
+    """
+    try:
+        asked = asks and ask_at_once(mine, transaction_id, ends, actor)
+        if asked or judges:
+            judge_waiting(mine.gateway, transaction_id, actor)
+        Delivery(mine, ends, of=transaction_id).send()
+    except Exception as failure:  # whatever it was, the payment is settled as far as it was
+        failed("following_up", failure, transaction_id=transaction_id)
+
+
+def send_alerts(mine: Collaborators, ends: Deadline) -> None:
+    """Alerts that are due, and no letters. Never raises: what could not be sent, the sweep sends."""
+    try:
+        Delivery(mine, ends).send(letters_until=Deadline.after(0))
+    except Exception as failure:
+        failed("alerting", failure)
 
 
 class Delivery:
@@ -55,7 +91,7 @@ class Delivery:
                 self._attempt("anchors", partial(self._send_anchor, due))
             else:
                 name = "invoices" if isinstance(due, InvoiceDue) else "notices"
-                self._attempt(name, partial(self._mail, partial(send_letter, self._mine, due)))
+                self._attempt(name, partial(self._mail, partial(_send_letter, self._mine, due)))
 
     def _next(self, letters_until: Deadline) -> Due | Dropped | None:
         mail_too = self._mail_answers and letters_until.remaining_s() >= A_LETTER_NEEDS_S
@@ -66,7 +102,7 @@ class Delivery:
             note("anchor", anchor=due.token)
             self._outbox.sent(due)
         else:
-            self._mail(partial(mail_anchor, self._mine, due))
+            self._mail(partial(_mail_anchor, self._mine, due))
 
     def _mail(self, send: Callable[[Deadline], None]) -> None:
         try:
@@ -86,3 +122,101 @@ class Delivery:
 
     def _count(self, what: str, how_many: int = 1) -> None:
         self.done[what] = self.done.get(what, 0) + how_many
+
+
+# Letters and other mail -----------------------------------------------------------------------------------------------
+
+
+class NoMailNow(Exception):
+    """No mail is accepted at the moment: try no other message for a while."""
+
+
+def _send_letter(mine: Collaborators, due: InvoiceDue | NoticeDue, deadline: Deadline) -> None:
+    """Raises `NoMailNow`, or `MailRefused` where only this message failed. Both are recorded."""
+    from shared.mail.letters import Kind, write
+
+    _require_settings(mine, due)
+    if isinstance(due, InvoiceDue):
+        message_id = f"{due.invoice_number}.{due.id}"
+        letter = replace(
+            _letter(mine, due, Kind.INVOICE, due.paid_at),
+            invoice_number=due.invoice_number,
+            invoice_date=due.invoice_date,
+        )
+    else:
+        message_id = f"notice.{due.id}"
+        letter = replace(
+            _letter(mine, due, Kind(due.topic), due.at),
+            refund_receipt=due.refund_receipt,
+            refunded_kes=due.amount_kes if due.paid_at else None,
+            result_code=due.result_code,
+        )
+    _send(mine, due, write(letter, mine.gateway.watch.letter_template_breaks), message_id, deadline)
+
+
+def _letter(mine: Collaborators, due: LetterDue, kind: Kind, at: datetime) -> Letter:
+    from shared.mail.letters import Letter
+
+    shop, mail = mine.settings.letters.shop, mine.settings.letters.mail
+    return Letter(
+        kind=kind,
+        lang=due.lang,
+        transaction_id=due.transaction_id,
+        customer_name=due.customer_name,
+        customer_email=due.customer_email,
+        customer_phone=due.customer_phone,
+        amount_kes=due.amount_kes,
+        account_reference=due.account_reference,
+        description=due.transaction_desc,
+        at=at,
+        receipt=due.receipt,
+        shop_name=shop.name,
+        shop_address=shop.address,
+        shop_tax_pin=shop.tax_pin,
+        reply_to=mail.reply_to,
+    )
+
+
+def _mail_anchor(mine: Collaborators, due: AnchorDue, deadline: Deadline) -> None:
+    """To the shop itself. Raises as `send_letter`."""
+    from shared.mail.anchor_mail import render
+
+    _require_settings(mine, due)
+    email = render(due.token, due.made_at, mine.settings.letters.mail.reply_to)
+    _send(mine, due, email, f"anchor.{due.id}", deadline)
+
+
+def _send(mine: Collaborators, due: MailDue, email: Email, message_id: str, deadline: Deadline) -> None:
+    from shared.mail.mailer import MailRefused, MailStopped, MailUnanswered
+
+    try:
+        mine.mailer.send(email, deadline, message_id=message_id)
+    except MailRefused as refusal:
+        mine.gateway.outbox.failed(due, str(refusal), give_up=True)
+        raise
+    except MailStopped as stopped:
+        _stop(mine, due, stopped)
+        raise NoMailNow from stopped
+    except MailUnanswered as silence:
+        mine.gateway.outbox.failed(due, str(silence))
+        if silence.retry_after_s is not None:
+            mine.gateway.outbox.hold_mail(silence.retry_after_s)
+        raise NoMailNow from silence
+    mine.gateway.outbox.sent(due)
+
+
+def _require_settings(mine: Collaborators, due: MailDue) -> None:
+    """Settings of mail that cannot be used stop mail, as a refused key does, and nothing else."""
+    try:
+        _ = mine.settings.letters
+    except Misconfigured as wrong:
+        failed("mail", wrong)
+        _stop(mine, due, wrong)
+        raise NoMailNow from wrong
+
+
+def _stop(mine: Collaborators, due: MailDue, reason: Exception) -> None:
+    """All mail waits until a person has corrected something."""
+    mine.gateway.outbox.put_back(due, str(reason))
+    mine.gateway.outbox.hold_mail(MAIL_STOPS_FOR_S)
+    mine.gateway.watch.mail_stops()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import contextlib
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,9 +12,9 @@ from shared.database.errors import DatabaseError
 from shared.deadline import Deadline, retry
 from shared.gateway.cases import Report
 from shared.observability.log import note
-from shared.payments import Decision, Ids, PushAccepted, PushNotSent, PushRefused, PushUnanswered, Status
+from shared.payments import Ids, PushAccepted, PushNotSent, PushRefused, PushUnanswered, Status
 from shared.problems import Kind, Problem
-from shared.settlement import settle
+from shared.settlement import ask_at_once, settle
 
 if TYPE_CHECKING:
     from shared.collaborators import Collaborators
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 TO_RECORD_S = 5
 ASKS_FOR_S = 6
 """All questions about older payments of the phone together; the push needs the rest of the time."""
-ALERTS_FOR_S = 3
+SENDS_FOR_S = 3
 
 
 class Pushed(NamedTuple):
@@ -69,7 +69,7 @@ def push(mine: Collaborators, transaction_id: str, order: Order, deadline: Deadl
         record(Report(PushNotSent(), "stkpush", response_message=str(failure)[:500]))
         raise Problem(Kind.DARAJA_UNAVAILABLE) from failure
     ids = Ids(accepted.merchant_request_id, accepted.checkout_request_id)
-    decision = record(
+    status = record(
         Report(
             PushAccepted(ids),
             "stkpush",
@@ -77,7 +77,7 @@ def push(mine: Collaborators, transaction_id: str, order: Order, deadline: Deadl
             response_message=accepted.response_description,
         )
     )
-    return Pushed(decision.status if decision else Status.PENDING, accepted.checkout_request_id)
+    return Pushed(status or Status.PENDING, accepted.checkout_request_id)
 
 
 def ask_about(mine: Collaborators, transaction_ids: tuple[str, ...]) -> tuple[str, ...]:
@@ -85,7 +85,7 @@ def ask_about(mine: Collaborators, transaction_ids: tuple[str, ...]) -> tuple[st
 
     Raises 409 `already_paid` where one of them turns out to be paid.
     """
-    from shared.follow_up import ask_at_once, follow_up
+    from shared.delivery import follow_up
 
     ends = Deadline.after(ASKS_FOR_S)
     asked = tuple(each for each in transaction_ids if ask_at_once(mine, each, ends, "stkpush", before_its_time=True))
@@ -97,38 +97,27 @@ def ask_about(mine: Collaborators, transaction_ids: tuple[str, ...]) -> tuple[st
     return asked
 
 
-def send_alerts(mine: Collaborators) -> None:
-    """Send alerts about the whole shop. What fails is logged, and left to the sweep."""
-    from shared.follow_up import NO_PAYMENT, follow_up
+def _record(mine: Collaborators, transaction_id: str, deadline: Deadline, report: Report) -> Status | None:
+    """Write the answer of the push, trying while there is time: the push cannot be taken back. Returns the status then.
 
-    follow_up(mine, NO_PAYMENT, Deadline.after(ALERTS_FOR_S), "stkpush")
-
-
-def _record(mine: Collaborators, transaction_id: str, deadline: Deadline, report: Report) -> Decision | None:
-    """Write the answer of the push, trying while there is time: the push cannot be taken back.
-
-    None: it could not be written. The row stays INITIATED, and the sweep makes it UNCERTAIN.
+    A callback that overtook the answer is judged, and what became due is sent. None: the answer could not be written.
+    The row stays INITIATED, and the sweep makes it UNCERTAIN.
     """
     work = partial(settle, mine.gateway, transaction_id, report)
     try:
-        decision = retry(work, DatabaseError, for_s=max(0, deadline.remaining_s() - 1), pause_s=0.3)
+        settled = retry(work, DatabaseError, for_s=max(0, deadline.remaining_s() - 1), pause_s=0.3)
     except DatabaseError as failure:
         note("answer of push not recorded", transaction_id=transaction_id, failure=type(failure).__name__)
         return None
-    if decision is not None and (decision.judge_waiting or decision.alerts):
-        return _with_what_waited(mine, transaction_id, decision)
-    return decision
+    if settled is None:
+        return None
+    a_callback_waits = settled.decision.judge_waiting
+    if a_callback_waits or settled.sends_now:
+        from shared.delivery import follow_up
 
-
-def _with_what_waited(mine: Collaborators, transaction_id: str, decision: Decision) -> Decision:
-    """A callback that overtook the push's answer is judged, and what became due is sent. Where the payment is then."""
-    from shared.follow_up import follow_up
-
-    follow_up(mine, transaction_id, Deadline.after(ALERTS_FOR_S), "stkpush", judges=True)
-    if not decision.judge_waiting:
-        return decision
-    try:
-        now = mine.gateway.statuses.read(transaction_id)
-    except DatabaseError:  # it is settled as far as it was
-        return decision
-    return replace(decision, status=now.status) if now else decision
+        follow_up(mine, transaction_id, Deadline.after(SENDS_FOR_S), "stkpush", judges=a_callback_waits)
+    if a_callback_waits:
+        with contextlib.suppress(DatabaseError):  # it is settled as far as it was
+            now = mine.gateway.statuses.read(transaction_id)
+            return now.status if now else None
+    return settled.decision.status

@@ -1,7 +1,7 @@
 """All settings. `shared.environment` has the table of their variables; this file alone may read the environment.
 
 A missing or malformed variable fails at start. The error names it and says what it should hold, never its value. The
-callback function reads only what receiving money needs (`Receiving`): Safaricom does not send a callback again, so a
+callback function needs only what receiving money takes (`RECEIVING`): Safaricom does not send a callback again, so a
 mistyped mail address must not cost one.
 """
 
@@ -115,22 +115,6 @@ class MonitoringSettings:
 
 
 @dataclass(frozen=True)
-class Receiving:
-    """What the callback function needs."""
-
-    database: DatabaseSettings
-    callback: CallbackSettings
-    audit: AuditSettings
-    references_are_reusable: bool = False
-
-    @classmethod
-    def from_environment(cls, environ: Mapping[str, str]) -> Receiving:
-        """Raises `Misconfigured`."""
-        parts = _parts(environ, "database", "callback", "audit")
-        return cls(**parts, references_are_reusable=references_are_reusable(environ))
-
-
-@dataclass(frozen=True)
 class LetterSettings:
     """What letters to customers and to the shop need."""
 
@@ -139,22 +123,41 @@ class LetterSettings:
     notices: frozenset[str]
 
 
-@dataclass(frozen=True)
+RECEIVING = ("database", "callback", "audit")
+PAYMENTS = (*RECEIVING, "daraja", "edge", "limits")
+LETTERS = ("mail", "shop", "notices")
+
+
 class Settings:
-    """What a payment needs. What only letters and reports need is read when they need it: it never stops a payment."""
+    """Of one environment, part by part: each is read once, by whoever needs it first.
+
+    A payment needs `PAYMENTS`, and its callback only `RECEIVING`. What letters and reports need is read when they need
+    it: it never stops a payment.
+    """
 
     database: DatabaseSettings
-    daraja: DarajaSettings
     callback: CallbackSettings
     audit: AuditSettings
+    daraja: DarajaSettings
     edge: EdgeSettings
     limits: Limits
-    environ: Mapping[str, str] = field(repr=False, compare=False)
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+
+    def need(self, *parts: str) -> Settings:
+        """These parts are there from now on. Raises `Misconfigured`, which names all that is wrong in them."""
+        missing = [part for part in parts if part not in vars(self)]
+        if missing:
+            if "limits" in missing and (wrong := misspelt(self._environ, *PAYMENTS)):
+                raise Misconfigured(wrong)  # a limit that is not read protects nobody
+            vars(self).update(_parts(self._environ, *missing))
+        return self
 
     @functools.cached_property
     def letters(self) -> LetterSettings:
         """Raises `Misconfigured`."""
-        return LetterSettings(**_parts(self.environ, *LETTERS))
+        return LetterSettings(**_parts(self._environ, *LETTERS))
 
     @property
     def notices(self) -> frozenset[str]:
@@ -167,18 +170,18 @@ class Settings:
     @functools.cached_property
     def sweep(self) -> SweepSettings:
         """Raises `Misconfigured`."""
-        only: SweepSettings = _parts(self.environ, "sweep")["sweep"]
+        only: SweepSettings = _parts(self._environ, "sweep")["sweep"]
         return only
 
     @functools.cached_property
     def orders(self) -> OrderSettings:
         """Raises `Misconfigured`."""
-        only: OrderSettings = _parts(self.environ, "orders")["orders"]
+        only: OrderSettings = _parts(self._environ, "orders")["orders"]
         return only
 
     @property
     def references_are_reusable(self) -> bool:
-        return references_are_reusable(self.environ)
+        return references_are_reusable(self._environ)
 
     @property
     def caller_key(self) -> str:
@@ -187,14 +190,10 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Settings:
-        """Raises `Misconfigured`, also for a misspelt name: a limit that is not read protects nobody."""
-        if wrong := misspelt(environ, *PAYMENTS):
-            raise Misconfigured(wrong)
-        return cls(**_parts(environ, *PAYMENTS), environ=environ)
+        """What a payment needs. Raises `Misconfigured`."""
+        return cls(environ).need(*PAYMENTS)
 
 
-PAYMENTS = ("database", "daraja", "callback", "audit", "edge", "limits")
-LETTERS = ("mail", "shop", "notices")
 PARTS: Mapping[str, Callable[..., Any]] = {
     "database": DatabaseSettings,
     "daraja": DarajaSettings,
@@ -219,13 +218,16 @@ def _parts(environ: Mapping[str, str], *names: str) -> dict[str, Any]:
 
 
 @functools.cache
+def of_this_process() -> Settings:
+    return Settings(os.environ)
+
+
 def settings() -> Settings:
-    return Settings.from_environment(os.environ)
+    return of_this_process().need(*PAYMENTS)
 
 
-@functools.cache
-def receiving() -> Receiving:
-    return Receiving.from_environment(os.environ)
+def receiving() -> Settings:
+    return of_this_process().need(*RECEIVING)
 
 
 @functools.cache

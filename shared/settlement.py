@@ -7,7 +7,7 @@ twice changes it once. If the answer to COMMIT is lost, `settle` reads the payme
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from shared.daraja.callback_address import Source
 from shared.daraja.callback_reader import (
@@ -36,8 +36,10 @@ from shared.payments import (
     UnknownCode,
     decide,
 )
+from shared.query_schedule import BUDGETS
 
 if TYPE_CHECKING:
+    from shared.collaborators import Collaborators
     from shared.daraja.client import Daraja
     from shared.deadline import Deadline
     from shared.gateway import Gateway
@@ -45,22 +47,40 @@ if TYPE_CHECKING:
     from shared.gateway.inbox import Entry, Kept
 
 TRIES = 3
+A_QUERY_LASTS_S = 5.0
+A_QUERY_NEEDS_S = 1.0
+"""With less time than this left Daraja is not asked: its answer would be cut off."""
 
 
-def settle(gateway: Gateway, transaction_id: str, report: Report) -> Decision | None:
+class Settled(NamedTuple):
+    """A decision that is written."""
+
+    decision: Decision
+    sends_now: bool
+    """It made an alert or an invoice due: whoever has the time sends it."""
+
+
+class Judged(NamedTuple):
+    """What became of a callback."""
+
+    outcome: str
+    sends_now: bool
+
+
+def settle(gateway: Gateway, transaction_id: str, report: Report) -> Settled | None:
     """Decide about one payment and write the decision, in one transaction. None: there is no such payment.
 
     Tries three times in all. Then it raises what `shared.database` raises.
     """
 
-    def once() -> Decision | None:
+    def once() -> Settled | None:
         with gateway.cases.open(transaction_id, report) as case:
             if case is None:
                 return None
             decision = decide(case.payment, report.event, case.circumstances)
             if not case.record(decision):
                 raise Busy("Rolled back: somebody else changed the payment.")
-        return decision
+        return Settled(decision, case.sends_now(decision))
 
     return retry(once, (Busy, ConstraintBroken, CommitUnknown), tries=TRIES)
 
@@ -75,35 +95,61 @@ def remember(gateway: Gateway, entry: Entry, source_address: str | None, until: 
         return retry(store, DatabaseError, for_s=until.remaining_s(), pause_s=0.2)
 
 
-def judge(gateway: Gateway, entry: Entry, actor: str, why: str | None = None) -> str:
-    """Apply a stored callback to its payment. Returns the outcome's name. May be repeated.
+def judge(gateway: Gateway, entry: Entry, actor: str, why: str | None = None) -> Judged:
+    """Apply a stored callback to its payment. May be repeated.
 
     An operator's `why` goes into the audit log, also where nothing changes.
     """
     message, receipts = read_message(entry.body)
     if entry.source is Source.HELD or not entry.sealed:
-        gateway.inbox.close(entry, "held", receipts)
-        return "held"
+        return _closed(gateway, entry, "held", receipts)
     if entry.source is Source.UNLISTED:
         gateway.inbox.alert_of_unlisted(entry)
     if isinstance(message, CallbackUnreadable):
-        gateway.inbox.close(entry, "unreadable", receipts)
-        return "unreadable"
+        return _closed(gateway, entry, "unreadable", receipts)
     report = reported(message, actor, inbox_id=entry.id, receipts_seen=receipts, why=why)
-    decision = settle(gateway, entry.transaction_id, report)
-    if decision is None:
-        gateway.inbox.close(entry, "unknown_transaction", receipts)
-        return "unknown_transaction"
-    return decision.outcome.value
+    settled = settle(gateway, entry.transaction_id, report)
+    if settled is None:
+        return _closed(gateway, entry, "unknown_transaction", receipts)
+    return Judged(settled.decision.outcome.value, settled.sends_now or entry.source is Source.UNLISTED)
 
 
-def judge_what_waits(gateway: Gateway, entry: Entry, actor: str) -> str:
+def _closed(gateway: Gateway, entry: Entry, outcome: str, receipts: tuple[str, ...]) -> Judged:
+    """It changes no payment, and an alert says so."""
+    gateway.inbox.close(entry, outcome, receipts)
+    return Judged(outcome, sends_now=True)
+
+
+def judge_waiting(gateway: Gateway, transaction_id: str, actor: str) -> None:
+    """Callbacks of this payment that waited for a query, or whose function died before it judged them."""
+    for entry in gateway.inbox.take(10, of=transaction_id):
+        judge_what_waits(gateway, entry, actor)
+
+
+def judge_what_waits(gateway: Gateway, entry: Entry, actor: str) -> Judged:
     """`judge` a callback that was taken from the inbox. Where it fails, the reason is kept for a person, and raised."""
     try:
         return judge(gateway, entry, actor)
     except Exception as failure:
         gateway.inbox.put_back(entry, where_it_broke(failure), receipts_seen(entry.body))
         raise
+
+
+def ask_at_once(
+    mine: Collaborators, transaction_id: str, ends: Deadline, actor: str, *, before_its_time: bool = False
+) -> bool:
+    """Whether Daraja was asked. Not where it is not due, no slot is free, somebody else asks, or no time is left."""
+    from shared.gateway.daraja import QueryDue  # a cold callback does not ask
+
+    daraja = mine.daraja  # its packages are imported before the slot is taken: the slot is for the moment of asking
+    if ends.remaining_s() < A_QUERY_NEEDS_S:
+        return False
+    budget = BUDGETS[mine.settings.database.environment]
+    due = mine.gateway.queries.take(budget, only=transaction_id, at_once=before_its_time)
+    if not isinstance(due, QueryDue):
+        return False
+    ask(mine.gateway, daraja, due, ends.at_most(A_QUERY_LASTS_S), actor)
+    return True
 
 
 def ask(gateway: Gateway, daraja: Daraja, due: QueryDue, deadline: Deadline, actor: str = "sweep") -> str:
@@ -122,16 +168,16 @@ def ask(gateway: Gateway, daraja: Daraja, due: QueryDue, deadline: Deadline, act
         known = QUERY_FAILURES[answer.code]
         declined = QueryDeclined(known.becomes, known.may_be_taken_back, known.shops_fault)
         report = Report(declined, actor, result_code=answer.code, result_desc=answer.description)
-    decision = settle(gateway, due.payment.id, report)
-    if decision is None or decision.outcome in (Outcome.REPEATED, Outcome.NOTED):
+    settled = settle(gateway, due.payment.id, report)
+    if settled is None or settled.decision.outcome in (Outcome.REPEATED, Outcome.NOTED):
         gateway.queries.ask_again(due)
-    return decision.outcome.value if decision else "unknown_transaction"
+    return settled.decision.outcome.value if settled else "unknown_transaction"
 
 
 def check_age(gateway: Gateway, transaction_id: str) -> str:
     """Raise an alert, or send a payment to review, when it was silent for too long."""
-    decision = settle(gateway, transaction_id, Report(TimePassed(), "sweep"))
-    return decision.outcome.value if decision else "unknown_transaction"
+    settled = settle(gateway, transaction_id, Report(TimePassed(), "sweep"))
+    return settled.decision.outcome.value if settled else "unknown_transaction"
 
 
 def reported(

@@ -17,7 +17,7 @@ from dev.postgres import EmbeddedPostgres
 from dev.stack import GENEROUS_LIMITS
 from shared.daraja.callback_address import callback_url
 from shared.database import Database
-from shared.settings import Receiving
+from shared.settings import Settings
 from shared.values import new_id
 from simulator import Behaviour, Simulator, SimulatorSettings
 
@@ -74,7 +74,7 @@ class Shop:
     def __init__(self, database_url: str, simulator: Simulator) -> None:
         self.environment = environment_of(database_url, simulator)
         self._database = Database(database_url)
-        self._callback = Receiving.from_environment(self.environment).callback
+        self._callback = Settings.from_environment(self.environment).callback
         self._number = 0
 
     def event(self, work: Work) -> dict[str, Any]:

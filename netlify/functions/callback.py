@@ -19,7 +19,7 @@ from shared.gateway.inbox import Entry, Kept
 from shared.observability.log import failed
 from shared.payments import Outcome
 from shared.problems import Kind, Problem
-from shared.settlement import judge, remember
+from shared.settlement import Judged, judge, remember
 from shared.values import new_id
 
 ACCEPTED = {"ResultCode": 0, "ResultDesc": "Accepted"}
@@ -57,19 +57,20 @@ def receive(request: Request, ends: Deadline) -> Answer:
     outcome = "left_to_the_sweep"
     if until.remaining_s() >= JUDGING_NEEDS_S:
         try:
-            outcome = judge(gateway, entry, actor="callback")  # may fail and may be repeated
-            follow_up_on(mine, transaction_id, outcome)
+            judged = judge(gateway, entry, actor="callback")  # may fail and may be repeated
+            outcome = judged.outcome
+            follow_up_on(mine, transaction_id, judged)
         except Exception as failure:  # the sweep judges again
             failed("judging", failure, transaction_id=transaction_id, inbox_id=entry.id)
     return Answer(200, ACCEPTED, log={"transaction_id": transaction_id, "inbox_id": entry.id, "outcome": outcome})
 
 
-def follow_up_on(mine: Receiver, transaction_id: str, outcome: str) -> None:
+def follow_up_on(mine: Receiver, transaction_id: str, judged: Judged) -> None:
     """Whatever becomes of it, the payment is settled and the answer is 200."""
     try:
-        waits = outcome == Outcome.WAITS_FOR_QUERY
-        if waits or mine.gateway.outbox.has_due(transaction_id):
-            from shared.follow_up import follow_up  # what it needs is imported only where there is something to do
+        waits = judged.outcome == Outcome.WAITS_FOR_QUERY
+        if waits or judged.sends_now:
+            from shared.delivery import follow_up  # what it needs is imported only where there is something to do
 
             follow_up(mine.whole, transaction_id, Deadline.after(FOLLOWS_UP_FOR_S), "callback", asks=waits)
     except Exception as failure:  # the sweep does it

@@ -54,7 +54,7 @@ def send_again(request: Request) -> Answer:
         case TooMany(retry_after_s):
             raise Problem(Kind.TOO_MANY_INVOICES, retry_after_s=retry_after_s)
         case Requested():
-            from shared.follow_up import follow_up
+            from shared.delivery import follow_up
 
             follow_up(mine, transaction_id, Deadline.after(A_MAIL_S), "invoice")
     return on_its_way(transaction_id)

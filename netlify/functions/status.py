@@ -66,7 +66,7 @@ def described(payment: StatusView) -> dict[str, object]:
 
 def _follow_up(payment: StatusView) -> StatusView:
     """Ask, judge, send; then the payment as it is now."""
-    from shared.follow_up import follow_up  # what it needs is imported only where there is something to do
+    from shared.delivery import follow_up  # what it needs is imported only where there is something to do
 
     mine, asks = collaborators(), payment.ask_in_s == 0
     if asks:

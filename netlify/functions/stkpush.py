@@ -17,13 +17,14 @@ from shared.environment import Misconfigured
 from shared.limits import MoneyLimit, Scope
 from shared.payments import PUBLIC
 from shared.problems import Kind, Problem
-from shared.pushing import ask_about, push, send_alerts
+from shared.pushing import ask_about, push
 
 if TYPE_CHECKING:
     from shared.collaborators import Collaborators
     from shared.orders import Order, StkpushRequest
 
 IN_ALL_S = 25
+ALERTS_FOR_S = 3
 A_SLOT_IS_FREE_AFTER_S = 15
 API = ("/api/pay/stkpush", "/api/mpesa/stkpush")
 CHECK_YOUR_PHONE = "Check your phone and enter your M-Pesa PIN."
@@ -85,11 +86,11 @@ def take_payment(request: Request) -> Answer:
             raise Problem(Kind.TOO_SOON, retry_after_s=A_SLOT_IS_FREE_AFTER_S)
         case TooMany(scope, retry_after_s):
             if scope is Scope.SHOP:
-                send_alerts(mine)
+                alert_the_shop(mine)
             raise Problem(TOO_MANY[scope], retry_after_s=retry_after_s)
         case AboveLimit(limit, most_kes, wait_s):
             if limit is MoneyLimit.SHOP_DAY:
-                send_alerts(mine)
+                alert_the_shop(mine)
             raise Problem(ABOVE[limit], most_kes=most_kes, retry_after_s=wait_s)
         case Admitted(transaction_id):
             status, checkout_request_id = push(mine, transaction_id, order, deadline)
@@ -107,9 +108,15 @@ def priced(mine: Collaborators, asked_for: StkpushRequest) -> Order:
         catalogue = catalogue_of(shop.catalogue) if asked_for.order is None else None
     except Misconfigured:
         mine.gateway.admissions.alert_of_catalogue()
-        send_alerts(mine)
+        alert_the_shop(mine)
         raise
     return order_of(asked_for, catalogue, shop.link_secrets, mine.clock())
+
+
+def alert_the_shop(mine: Collaborators) -> None:
+    from shared.delivery import send_alerts  # what it needs is imported only where there is something to do
+
+    send_alerts(mine, Deadline.after(ALERTS_FOR_S))
 
 
 def accepted(request: Request, payment: Asked) -> Answer:

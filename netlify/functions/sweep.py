@@ -46,4 +46,5 @@ def sweep(_: Request) -> Answer:
     shift.send_outbox()
     shift.watch_the_shop()
     shift.anchor_history()
-    return Answer(200 if shift.end() else 500, shift.done, log=shift.done)
+    got_through, done = shift.end(), shift.done
+    return Answer(200 if got_through else 500, done, log=done)

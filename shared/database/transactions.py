@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from shared.database import session
 from shared.database.errors import (
     CommitUnknown,
     DatabaseError,
@@ -16,11 +15,10 @@ from shared.database.errors import (
     SessionUnusable,
     StatementFailed,
 )
-from shared.database.session import Statement
 from shared.database.url import ConnectionSettings, connection_settings
 
 if TYPE_CHECKING:
-    from shared.database.connection import Connection
+    from shared.database.connection import Connection, Statement
     from shared.deadline import Deadline
 
 Row: TypeAlias = dict[str, Any]
@@ -32,7 +30,6 @@ FIRST_ANSWER_S = 1.5
 """How long a kept connection has to answer BEGIN, which waits for no lock."""
 MOST_OF_THE_TIME = 0.9
 """Of the patience goes into one connection: a proxy may hold it until the database is awake."""
-COMMIT: Statement = ("COMMIT", ())
 
 
 class Database:
@@ -55,6 +52,7 @@ class Database:
         self._url = url
         self._settings = connection_settings(url if isinstance(url, str) else url())
         self._connect_timeout_s = connect_timeout_s
+        self._first_answer_s = min(FIRST_ANSWER_S, connect_timeout_s / 2)
         self._read_timeout_s = statement_timeout_s + SLACK_S if statement_timeout_s else 3600
         self._timeouts_ms = {
             "statement_timeout": round(statement_timeout_s * 1000),
@@ -64,7 +62,14 @@ class Database:
         self._connection: Connection | None = None
         self._patient_until: Deadline | None = None
         self._open = False
+        self._check: Callable[[Transaction], None] | None = None
+        self._checked = False
         self._round_trips_before = 0
+
+    def check_once(self, check: Callable[[Transaction], None]) -> None:
+        """`check` begins each transaction until one is committed. What it raises, that transaction raises."""
+        if not self._checked:
+            self._check = check
 
     @contextmanager
     def patient(self, until: Deadline) -> Iterator[None]:
@@ -89,11 +94,15 @@ class Database:
         if self._open:
             raise RuntimeError("a transaction of this Database is open already")
         self._open = True
-        transaction = Transaction(self, session.SNAPSHOT if snapshot else session.WRITING)
+        transaction = Transaction(self, snapshot=snapshot)
         try:
             try:
+                if self._check is not None and not snapshot:
+                    self._check(transaction)
                 yield transaction
-                transaction.finish()
+                transaction.commit()
+                if self._check is not None and not snapshot:
+                    self._check, self._checked = None, True
             except BaseException as failure:
                 self._roll_back(failure)
                 raise
@@ -126,7 +135,8 @@ class Database:
 
     def _alone(self, sql: str, params: Mapping[str, object]) -> Any:
         with self.transaction() as tx:
-            return tx.last(sql, params)
+            tx.later(sql, **params)
+        return tx.answers[-2]  # the last one is COMMIT's
 
     def close(self) -> None:
         """Closes the connection; the next transaction opens another."""
@@ -150,50 +160,40 @@ class Database:
         """Exchanges with the server so far, without those of logging in."""
         return self._round_trips_before + (self._connection.round_trips if self._connection else 0)
 
-    def begin(self, begin: str, statements: Sequence[Statement], *, committing: bool) -> tuple[Connection, list[Any]]:
-        """For `Transaction`: BEGIN and its first statements, in one round trip where the kept connection is trusted.
+    def begin(
+        self, statements: Sequence[Statement], *, snapshot: bool, committing: bool
+    ) -> tuple[Connection, list[Any]]:
+        """For `Transaction`: BEGIN and its first statements.
 
         A kept connection that cannot begin, or is lost before COMMIT was sent, is replaced once: nothing of the
         transaction was stored.
         """
         self._follow_the_address()
         kept = self._connection
-        if kept is not None and kept.trusted:
+        if kept is not None:
             try:
-                first_answer_s = min(FIRST_ANSWER_S, self._connect_timeout_s / 2)
                 return kept, kept.begin(
-                    begin, self._timeouts_ms, statements, committing=committing, timeout_s=first_answer_s
+                    statements, snapshot=snapshot, committing=committing, timeout_s=self._first_answer_s
                 )
             except SessionUnusable:
-                self.close()
+                pass
             except DatabaseUnavailable:
                 if committing or not kept.lost:
                     raise
-        connection = self._begun(begin)
-        return connection, connection.together(statements, committing=committing)
-
-    def _begun(self, begin: str) -> Connection:
-        kept = self._connection
-        if kept is not None and kept.idle:
-            try:
-                kept.begin(begin, self._timeouts_ms, timeout_s=min(FIRST_ANSWER_S, self._connect_timeout_s / 2))
-                return kept
-            except DatabaseError:
-                pass
-        self.close()
+            self.close()
         timeout_s = self._time_to_connect_s()
         connection = self._connected(timeout_s)
-        try:
-            connection.begin(begin, self._timeouts_ms, timeout_s=timeout_s)
-        except DatabaseError:
-            self.close()
-            raise
-        return connection
+        return connection, connection.begin(statements, snapshot=snapshot, committing=committing, timeout_s=timeout_s)
 
     def _connected(self, timeout_s: float) -> Connection:
         from shared.database.connection import Connection
 
-        self._connection = Connection(self._settings, connect_timeout_s=timeout_s, read_timeout_s=self._read_timeout_s)
+        self._connection = Connection(
+            self._settings,
+            connect_timeout_s=timeout_s,
+            read_timeout_s=self._read_timeout_s,
+            timeouts_ms=self._timeouts_ms,
+        )
         return self._connection
 
     def _time_to_connect_s(self) -> float:
@@ -230,10 +230,12 @@ class Database:
 class Transaction:
     """An open transaction. Parameters are `:name` in the SQL; one whose type is not clear needs CAST(:x AS type)."""
 
-    def __init__(self, database: Database, begin: str) -> None:
-        self._database, self._begin = database, begin
+    def __init__(self, database: Database, *, snapshot: bool) -> None:
+        self.answers: list[Any] = []
+        """Of the last round trip: the driver's results."""
+        self._database, self._snapshot = database, snapshot
         self._connection: Connection | None = None
-        self._finished = self._failed = False
+        self._failed = False
         self._waiting: list[Statement] = []
 
     def later(self, sql: str, /, **params: object) -> None:
@@ -252,41 +254,39 @@ class Transaction:
         """How many rows the statement inserted, changed, deleted or returned; 0 for one that counts none."""
         return max(0, int(self._execute(sql, params).row_count))
 
-    def last(self, sql: str, params: Mapping[str, object]) -> Any:
-        """The transaction's last statement, with COMMIT: the driver's result."""
-        self._waiting.append(_statement(sql, params))
-        return self.finish()[-2]  # the last one is COMMIT's
-
     def script(self, sql: str) -> None:
         """Any number of statements without parameters, as one query. It must not end the transaction."""
-        connection, _ = self._send([])
+        connection = self._send()
         connection.script(sql)
         if not connection.in_transaction:
             raise StatementFailed("The script ended its transaction by itself.", sqlstate="")
 
-    def finish(self) -> list[Any]:
-        """COMMIT, with all that waits. Nothing where the transaction never began."""
-        if self._finished or not (self._connection or self._waiting or self._failed):
-            return []
-        if self._failed or (self._connection and not self._connection.in_transaction):
+    def commit(self) -> None:
+        """COMMIT, with all that waits; `Database.transaction` does it. Nothing where the transaction never began."""
+        if self._failed:
             raise StatementFailed("Rolled back: a statement had failed, and the block went on.", sqlstate="25P02")
-        self._finished = True
-        return self._send([COMMIT], committing=True)[1]
+        if self._connection or self._waiting:
+            self._send(committing=True)
 
     def _execute(self, sql: str, params: Mapping[str, object]) -> Any:
-        return self._send([_statement(sql, params)])[1][-1]
+        self._waiting.append(_statement(sql, params))
+        self._send()
+        return self.answers[-1]
 
-    def _send(self, statements: Sequence[Statement], *, committing: bool = False) -> tuple[Connection, list[Any]]:
+    def _send(self, *, committing: bool = False) -> Connection:
+        """All that waits, in one round trip."""
         if self._failed:
             raise StatementFailed("Nothing was done: an earlier statement of this block had failed.", sqlstate="25P02")
-        together, self._waiting = [*self._waiting, *statements], []
+        together, self._waiting = self._waiting, []
         self._failed = True  # until the answers are here
         if self._connection is None:
-            self._connection, answers = self._database.begin(self._begin, together, committing=committing)
+            self._connection, self.answers = self._database.begin(
+                together, snapshot=self._snapshot, committing=committing
+            )
         else:
-            answers = self._connection.together(together, committing=committing)
+            self.answers = self._connection.together(together, committing=committing)
         self._failed = False
-        return self._connection, answers
+        return self._connection
 
 
 def _rows(result: Any) -> list[Row]:

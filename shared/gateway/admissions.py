@@ -30,8 +30,7 @@ from shared.payments import Status
 from shared.values import new_id
 
 if TYPE_CHECKING:
-    from shared.database import Row, Transaction
-    from shared.gateway import Store
+    from shared.database import Database, Row, Transaction
     from shared.gateway.trail import Trail
     from shared.orders import IdempotencyKey, Order
 
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
 class Admissions:
     """Who may be asked for money, and when."""
 
-    def __init__(self, store: Store, trail: Trail, *, references_are_reusable: bool) -> None:
+    def __init__(self, store: Database, trail: Trail, *, references_are_reusable: bool) -> None:
         self._store = store
         self._trail = trail
         self._reusable = references_are_reusable

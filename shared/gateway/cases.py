@@ -33,8 +33,7 @@ from shared.query_schedule import UNCHANGED, after_decision
 from shared.values import ERASED_EMAIL, as_named
 
 if TYPE_CHECKING:
-    from shared.database import Row, Transaction
-    from shared.gateway import Store
+    from shared.database import Database, Row, Transaction
     from shared.gateway.trail import Signed, Trail
 
 CAN_PAY = (Confirmed, QueryConfirmed, OperatorPaid)
@@ -88,7 +87,7 @@ class Cases:
     """Payments, opened one at a time."""
 
     def __init__(
-        self, store: Store, trail: Trail, confirm_above_kes: Decimal, *, references_are_reusable: bool
+        self, store: Database, trail: Trail, confirm_above_kes: Decimal, *, references_are_reusable: bool
     ) -> None:
         self._store = store
         self._trail = trail
@@ -205,6 +204,10 @@ class Case:
         if decision.fill_receipt is not None:
             self._fill_receipt(decision.fill_receipt)
         return True
+
+    def sends_now(self, decision: Decision) -> bool:
+        """Whether this decision makes an alert or an invoice due. (A notice comes with one of them, or waits.)"""
+        return bool(decision.alerts) or (decision.paid is not None and self._row["customer_email"] is not None)
 
     # The payment's row --------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from shared.payments import Ids, Payment, Status
 from shared.query_schedule import A_THROTTLED_QUERY_WAITS, A_WATCHED_PAYMENT_WAITS, WATCHED_UNTIL_AGE, after_query
 
 if TYPE_CHECKING:
-    from shared.gateway import Store
+    from shared.database import Database
     from shared.query_schedule import Budget
 
 
@@ -25,7 +25,7 @@ IS_ALIVE = "expires_at BETWEEN now() + interval '60 seconds' AND now() + interva
 class Tokens:
     """The `TokenStore` of the Daraja client, on PostgreSQL. Tokens are never logged."""
 
-    def __init__(self, store: Store, app: str) -> None:
+    def __init__(self, store: Database, app: str) -> None:
         self._store = store
         self._app = app
 
@@ -110,7 +110,7 @@ SLOT_IS_AT = """
 class Queries:
     """The budget, and the queries that are due. `shared.query_schedule` says when they are."""
 
-    def __init__(self, store: Store, app: str) -> None:
+    def __init__(self, store: Database, app: str) -> None:
         self._store = store
         self._app = app
 

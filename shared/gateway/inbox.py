@@ -16,8 +16,7 @@ from shared.daraja.callback_address import Source
 from shared.gateway.alerts import alert
 
 if TYPE_CHECKING:
-    from shared.database import Row
-    from shared.gateway import Store
+    from shared.database import Database, Row
 
 MOST_TRIES = 3
 MOST_FROM_EACH = 32
@@ -87,7 +86,7 @@ class Entry:
 class Inbox:
     """Every callback with a genuine address."""
 
-    def __init__(self, store: Store, key: AuditKey) -> None:
+    def __init__(self, store: Database, key: AuditKey) -> None:
         self._store = store
         self._key = key
 

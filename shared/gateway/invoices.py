@@ -13,8 +13,7 @@ from shared.gateway.trail import READ
 from shared.values import ERASED_EMAIL
 
 if TYPE_CHECKING:
-    from shared.database import Row, Transaction
-    from shared.gateway import Store
+    from shared.database import Database, Row, Transaction
     from shared.gateway.trail import Trail
 
 AGAIN_A_DAY = 3
@@ -92,7 +91,7 @@ Refused: TypeAlias = NotPaid | NoAddress | AddressErased | Waiting | TooOften | 
 class Invoices:
     """Sent again."""
 
-    def __init__(self, store: Store, trail: Trail) -> None:
+    def __init__(self, store: Database, trail: Trail) -> None:
         self._store = store
         self._trail = trail
 

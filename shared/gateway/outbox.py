@@ -13,8 +13,7 @@ from shared.notices import SENT_BY_DEFAULT, DropReason, Notice, NoticeFacts, rea
 from shared.values import ERASED_EMAIL, Lang
 
 if TYPE_CHECKING:
-    from shared.database import Row, Transaction
-    from shared.gateway import Store
+    from shared.database import Database, Row, Transaction
 
 MOST_TRIES = 3
 LONGEST_PAUSE_S = 3600.0
@@ -158,7 +157,7 @@ DROP_OVER_THE_DAILY_LIMIT = f"""
 class Outbox:
     """Invoices, notices, alerts and anchors."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Database) -> None:
         self._store = store
 
     def take(
@@ -215,11 +214,6 @@ class Outbox:
                 id=row["id"],
             )
         return _due(row)
-
-    def has_due(self, transaction_id: str) -> bool:
-        """Whether this payment made something due, or an alert about the whole shop waits."""
-        asked = {"most_tries": MOST_TRIES, "mail_too": True, "of": transaction_id}
-        return bool(self._store.rows(f"SELECT id FROM outbox WHERE {DUE} LIMIT 1", **asked))
 
     def sent(self, due: Due) -> None:
         """It left; never again."""

@@ -14,7 +14,7 @@ from shared.gateway.watch import SWEEP_IS_LATE
 from shared.payments import NOT_PAID, PUBLIC, Status
 
 if TYPE_CHECKING:
-    from shared.gateway import Store
+    from shared.database import Database
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ MARK_AS_WATCHED = """
 class Statuses:
     """Reading, and remembering that somebody watches."""
 
-    def __init__(self, store: Store, app: str) -> None:
+    def __init__(self, store: Database, app: str) -> None:
         self._store = store
         self._app = app
 

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 from shared.audit_chain import NOTHING_YET, Anchor, AuditKey, Step, head, link
 
 if TYPE_CHECKING:
-    from shared.database import Row, Transaction
-    from shared.gateway import Store
+    from shared.database import Database, Row, Transaction
 
 READ = """
     now() AS audit_at, nextval('audit_log_id_seq') AS audit_id, (SELECT stamped_at FROM installation) AS audit_since
@@ -157,7 +156,7 @@ class Anchors:
     committed.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Database) -> None:
         self._store = store
 
     def make(self) -> bool | None:

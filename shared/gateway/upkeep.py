@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from shared.gateway import Store
+    from shared.database import Database
 
 AHEAD = (
     # table, column, key, how far ahead it can rightly be, what it becomes
@@ -68,7 +68,7 @@ PUT_RIGHT = f"""
 class Upkeep:
     """In one statement, which writes nothing where there is nothing to put right."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Database) -> None:
         self._store = store
 
     def put_right(self, good_keys: Sequence[str]) -> int:

@@ -15,7 +15,7 @@ from shared.gateway.outbox import AlertDue
 from shared.gateway.trail import ANCHOR_DUE_AT
 
 if TYPE_CHECKING:
-    from shared.gateway import Store
+    from shared.database import Database
 
 SWEEP_STOPPED = "sweep_stopped"
 MAIL_STOPPED = "mail_stopped"
@@ -169,7 +169,7 @@ EVERYTHING = Agenda(frozenset({*AGENDA, "look"}), had_stopped=False)
 class Watch:
     """Looking after the shop as a whole."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Database) -> None:
         self._store = store
 
     def agenda(self) -> Agenda:

@@ -23,7 +23,7 @@ from jinja2.sandbox import SandboxedEnvironment
 from shared.mail.mailer import one_line
 
 BUILT_IN = Path(__file__).parent / "templates"
-FILES = frozenset(path.relative_to(BUILT_IN).as_posix() for path in BUILT_IN.rglob("*.*"))
+FILES = frozenset([path.relative_to(BUILT_IN).as_posix() for path in BUILT_IN.rglob("*.*")])
 """Every template there is; a shop may have its own of each."""
 FILTERS = ("capitalize", "default", "e", "escape", "lower", "title", "trim", "upper", "urlencode")
 LONGEST = 100_000
@@ -80,9 +80,12 @@ class Templates:
         """A file's subject, where it has one, and the rest with its line numbers. Raises `BrokenTemplate`,
         or `TemplateNotFound` for a name that is not in FILES.
         """
-        path = next((folder / name for folder in self._folders if name in FILES and (folder / name).is_file()), None)
-        if path is None:
+        if name not in FILES:
             raise jinja2.TemplateNotFound(name)
+        paths = [folder / name for folder in self._folders if (folder / name).is_file()]
+        if not paths:
+            raise jinja2.TemplateNotFound(name)
+        path = paths[0]
         try:
             text = path.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError as wrong:

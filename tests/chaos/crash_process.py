@@ -25,10 +25,8 @@ from types import SimpleNamespace
 from typing import IO, Any, NoReturn
 from urllib.parse import urlsplit
 
-from pg8000.exceptions import InterfaceError
-
 from shared.database import connection as database_connection
-from shared.database import wire as database_wire
+from shared.database.login import logged_in, unavailable
 
 FAILS_BEFORE = "fails before"
 """The connection is gone before a byte of it was sent."""
@@ -45,7 +43,7 @@ A_CALL_LASTS_AT_MOST_S = 60
 MODULES = (
     *(f"netlify.functions.{name}" for name in ("stkpush", "callback", "status", "invoice", "sweep")),
     "shared.daraja.client",
-    "shared.follow_up",
+    "shared.delivery",
     "shared.database",
     "shared.mail.mailer",
     "shared.mail.sendgrid",
@@ -87,48 +85,47 @@ def die() -> NoReturn:
 
 
 def watch_database(points: Points) -> None:
-    log_in = database_connection._log_in
-    wire = database_wire.Wire
-    originals = {name: getattr(wire, name) for name in ("execute_simple", "execute_together")}
+    connection = database_connection.Connection
+    exchange = connection._exchange
 
     def watched_log_in(settings: Any, timeout_s: float) -> Any:
         how = points.reached("LOGIN")
         if how == FAILS_BEFORE:
-            raise database_connection._unavailable("the connection was refused")
-        opened = log_in(settings, timeout_s)
+            raise unavailable("the connection was refused")
+        opened = logged_in(settings, timeout_s)
         if how == KILLED_AFTER:
             die()
         if how == FAILS_AFTER:
             opened._usock.close()
-            raise database_connection._unavailable("the connection was lost")
+            raise unavailable("the connection was lost")
         return opened
 
-    def watched(execute: Callable[..., Any]) -> Callable[..., Any]:
-        def run(self: Any, statements: str | Sequence[tuple[str, object]]) -> Any:
-            how = points.reached(in_short(statements))
-            if how in (FAILS_BEFORE, LOST_ON_THE_WAY):
-                self._usock.shutdown(socket.SHUT_RDWR)
-            if how == LOST_ON_THE_WAY:
-                raise InterfaceError("network error")
-            context = execute(self, statements)
-            if how == KILLED_AFTER:
-                die()
-            if how == FAILS_AFTER:
-                self._usock.shutdown(socket.SHUT_RDWR)
-                raise InterfaceError("network error")
-            return context
+    def watched(
+        self: database_connection.Connection,
+        messages: bytes,
+        asked: Sequence[str],
+        committing: bool = False,
+        timeout_s: float | None = None,
+        beginning: int = 0,
+    ) -> list[Any]:
+        how = points.reached(in_short(asked))
+        if how in (FAILS_BEFORE, LOST_ON_THE_WAY):
+            self._wire._usock.shutdown(socket.SHUT_RDWR)
+        answers = exchange(self, messages, asked, committing, timeout_s, beginning)
+        if how == KILLED_AFTER:
+            die()
+        if how == FAILS_AFTER:
+            self._wire._usock.shutdown(socket.SHUT_RDWR)
+            raise self._failure(None, committing, begun=True)
+        return answers
 
-        return run
-
-    database_connection._log_in = watched_log_in
-    for name, execute in originals.items():
-        setattr(wire, name, watched(execute))
+    setattr(database_connection, "logged_in", watched_log_in)  # noqa: B010
+    connection._exchange = watched  # type: ignore[method-assign]
 
 
-def in_short(statements: str | Sequence[tuple[str, object]]) -> str:
+def in_short(asked: Sequence[str]) -> str:
     """A trip that ends with COMMIT is one; any other goes by its first statement."""
-    trip = [statements] if isinstance(statements, str) else [sql for sql, _ in statements]
-    trip = [" ".join(sql.split()) for sql in trip]
+    trip = [" ".join(sql.split()) for sql in asked]
     return "COMMIT" if trip[-1] == "COMMIT" else "BEGIN" if trip[0].startswith("BEGIN ") else trip[0][:60]
 
 

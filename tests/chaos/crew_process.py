@@ -98,7 +98,7 @@ def judge_story(entry_id: str, transaction_id: str, body: str) -> str:
     from shared.gateway.inbox import Entry
 
     entry = Entry(entry_id, transaction_id, base64.b64decode(body))
-    return settlement.judge(collaborators.collaborators().gateway, entry, actor="sweep")
+    return settlement.judge(collaborators.collaborators().gateway, entry, actor="sweep").outcome
 
 
 STORIES: dict[str, Callable[..., str]] = {"ask": ask_story, "judge": judge_story}
@@ -112,6 +112,9 @@ class Autocommitting:
     def __init__(self, url: str | Callable[[], str], **_: float) -> None:
         self._url = url if isinstance(url, str) else url()
         self._connection: Any = None
+
+    def check_once(self, _: object) -> None:
+        """The stamp was checked by others."""
 
     @contextmanager
     def patient(self, _: object) -> Iterator[None]:
@@ -172,8 +175,7 @@ def main(orders: IO[str], answers: IO[str]) -> None:
                 instance.join()
             os.environ.clear()
             os.environ.update(order["environment"])
-            settings.settings.cache_clear()
-            settings.receiving.cache_clear()
+            settings.of_this_process.cache_clear()
             database.Database = Autocommitting if order["autocommit"] else real_database  # type: ignore[misc,assignment]
             instances = [Instance(own) for _ in range(THREADS)]
             for instance in instances:

@@ -19,10 +19,10 @@ from urllib.parse import quote
 
 import pytest
 
+from shared.collaborators import mailer_from
 from shared.deadline import Deadline
 from shared.mail import smtp
 from shared.mail.mailer import ID_HEADER, Email, Mailer, MailRefused, MailStopped, MailUnanswered
-from shared.mail.sending import mailer_from
 from shared.settings import MailSettings
 from simulator import Simulator, SimulatorSettings
 from simulator.client import Shown

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from ops.__main__ import main
 from shared.database import Database
-from shared.gateway import Store
+from shared.gateway import check_environment
 from shared.gateway.watch import CONDITIONS, Watch
 from shared.observability.alerts import TOPICS
 from shared.observability.log import is_safe
@@ -29,7 +30,8 @@ class Books(Console):
     def __init__(self, url: str) -> None:
         super().__init__(Database(url))
         self.url = url
-        self.watch = Watch(Store(self.books, "sandbox"))
+        self.books.check_once(partial(check_environment, environment="sandbox"))
+        self.watch = Watch(self.books)
         self.sweep()
 
     def sweep(self) -> None:

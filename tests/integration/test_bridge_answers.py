@@ -239,12 +239,12 @@ def test_a_page_reads_the_bridges_answer_exactly_where_it_reads_the_functions(
 
     for name, value in {**GUIDE, "ALLOWED_ORIGINS": SHOP}.items():
         monkeypatch.setenv(name, value)
-    settings.settings.cache_clear()
+    settings.of_this_process.cache_clear()
     handler = importlib.import_module(f"netlify.functions.{function}").handler
     event = {**asks(origin, "PATCH"), "path": "/nowhere", "body": ""}
     by_python = handler(event, SimpleNamespace(aws_request_id="0"))["headers"] if function != "sweep" else {}
     by_bridge = answered(asks(origin), cors_of(function), ALLOWED_ORIGINS=SHOP)
-    settings.settings.cache_clear()
+    settings.of_this_process.cache_clear()
     assert (by_bridge["statusCode"], json.loads(by_bridge["body"])["code"]) == (502, "function_busy")
     assert told_about_cors(by_bridge["headers"]) == told_about_cors(by_python)
     assert function not in ("callback", "sweep") or told_about_cors(by_bridge["headers"]) == {}

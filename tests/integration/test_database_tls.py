@@ -163,7 +163,7 @@ def test_an_authority_that_cannot_be_read_is_told(server_with: Show, tmp_path: P
 
 def test_where_the_interpreter_finds_no_authorities_certifi_brings_them(tmp_path: Path) -> None:
     code = (
-        "from shared.database.network import _tls_context; from shared.database.url import connection_settings;"
+        "from shared.database.login import _tls_context; from shared.database.url import connection_settings;"
         "print(_tls_context(connection_settings('postgres://u@db.example/d')).cert_store_stats()['x509_ca'])"
     )
     nowhere = {**os.environ, "SSL_CERT_FILE": str(tmp_path / "none.pem"), "SSL_CERT_DIR": str(tmp_path)}

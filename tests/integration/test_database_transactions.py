@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import signal
 import socket
 import threading
 import time
@@ -422,13 +423,17 @@ def test_an_interrupt_in_the_middle_of_a_statement_leaves_a_usable_database(bank
     class Interrupted(BaseException):
         pass
 
-    class Explosive:
-        def __str__(self) -> str:
-            raise Interrupted
+    def interrupt(*_: object) -> None:
+        raise Interrupted
 
-    with pytest.raises(Interrupted), bank.transaction() as tx:
-        tx.run("UPDATE accounts SET balance = 0")
-        tx.row("SELECT CAST(:x AS text)", x=Explosive())
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with pytest.raises(Interrupted), bank.transaction() as tx:
+            tx.run("UPDATE accounts SET balance = 0")
+            signal.setitimer(signal.ITIMER_REAL, 0.3)
+            tx.rows("SELECT pg_sleep(10)")
+    finally:
+        signal.signal(signal.SIGALRM, before)
     assert balance(bank, 1) == 100
     assert pid_of(bank) != pid
 

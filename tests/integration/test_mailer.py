@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 from aiosmtpd.smtp import SMTP
 
+from shared.collaborators import mailer_from
 from shared.deadline import Deadline
 from shared.mail import smtp
 from shared.mail.mailer import ID_HEADER, Email, Mailer, MailRefused, MailStopped, MailUnanswered
 from shared.mail.sendgrid import SendGridMailer
-from shared.mail.sending import mailer_from
 from shared.mail.smtp import SmtpMailer
 from shared.settings import MailSettings
 from simulator import Simulator

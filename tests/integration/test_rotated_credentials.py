@@ -21,7 +21,7 @@ from dev.deployed_function import DeployedFunction, http_event
 from dev.postgres import EmbeddedPostgres
 from shared.daraja.callback_address import callback_url
 from shared.database import Database
-from shared.settings import Receiving
+from shared.settings import Settings
 from shared.values import new_id
 from tests.fixtures.database import FUNCTIONS, outside_of_transactions
 from tests.fixtures.python_functions import running
@@ -86,7 +86,7 @@ def test_a_deployed_function_follows_a_rotated_password(
 def test_no_callback_is_lost_in_twenty_rotations_under_load(
     built_zips: Path, unpacking_folder: Path, credential: Credential
 ) -> None:
-    settings = Receiving.from_environment({**SETTINGS, "NETLIFY_DB_URL": credential.url}).callback
+    settings = Settings.from_environment({**SETTINGS, "NETLIFY_DB_URL": credential.url}).callback
     body = json.dumps({"Body": {"stkCallback": {"ResultCode": 1032}}})
     under_way, over = [threading.Lock() for _ in range(SENDERS)], threading.Event()
     answered: list[int] = []

@@ -111,10 +111,10 @@ def test_a_lost_race_is_repeated_twice(
 ) -> None:
     transaction_id = pushed(ledger)
     stumbles = stumbling(ledger, monkeypatch, *failures)
-    decision = settle(ledger.gateway, transaction_id, Report(Confirmed(OURS, KES, RECEIPT), "a test"))
+    settled = settle(ledger.gateway, transaction_id, Report(Confirmed(OURS, KES, RECEIPT), "a test"))
     assert stumbles.tries == len(failures) + 1
-    assert decision is not None
-    assert decision.status == status(ledger, transaction_id) == "PAID"
+    assert settled is not None
+    assert settled.decision.status == status(ledger, transaction_id) == "PAID"
 
 
 @pytest.mark.parametrize("failure", [BUSY, BROKEN, UNKNOWN])
@@ -132,9 +132,9 @@ def test_a_decision_that_was_not_recorded_is_rolled_back_and_taken_again(
     transaction_id = pushed(ledger)
     really, recorded = Case.record, iter([False, True])
     monkeypatch.setattr(Case, "record", lambda case, decision: really(case, decision) and next(recorded))
-    decision = settle(ledger.gateway, transaction_id, Report(Confirmed(OURS, KES, RECEIPT), "a test"))
-    assert decision is not None
-    assert decision.outcome is Outcome.PAID, "not REPEATED: the first try left nothing behind"
+    settled = settle(ledger.gateway, transaction_id, Report(Confirmed(OURS, KES, RECEIPT), "a test"))
+    assert settled is not None
+    assert settled.decision.outcome is Outcome.PAID, "not REPEATED: the first try left nothing behind"
     assert list(recorded) == [], "there was a second try"
 
 
@@ -170,7 +170,7 @@ def test_a_lost_answer_to_commit_is_resolved_by_reading(ledger: Ledger, monkeypa
 
     monkeypatch.setattr(ledger.gateway.cases, "open", losing)
     entry = ledger.on_file(transaction_id, callback())
-    assert judge(ledger.gateway, entry, "callback") == "repeated"
+    assert judge(ledger.gateway, entry, "callback").outcome == "repeated"
     assert status(ledger, transaction_id) == "PAID"
     for table in ("payment_confirmations", "invoices"):
         assert len(ledger.rows(f"SELECT id FROM {table}")) == 1
@@ -233,8 +233,8 @@ def test_bytes_are_stored_once_the_database_is_back_with_where_they_came_from(
 
 def test_a_callback_on_file_is_judged_and_its_outcome_named(ledger: Ledger) -> None:
     transaction_id = pushed(ledger)
-    assert judge(ledger.gateway, ledger.on_file(transaction_id, callback()), "callback") == "paid"
-    assert judge(ledger.gateway, ledger.on_file(transaction_id, callback()), "sweep") == "repeated"
+    assert judge(ledger.gateway, ledger.on_file(transaction_id, callback()), "callback").outcome == "paid"
+    assert judge(ledger.gateway, ledger.on_file(transaction_id, callback()), "sweep").outcome == "repeated"
     assert status(ledger, transaction_id) == "PAID"
     (audit,) = ledger.rows("SELECT actor, event FROM audit_log WHERE to_status = 'PAID'")
     assert audit == {"actor": "callback", "event": "Confirmed"}
@@ -243,7 +243,7 @@ def test_a_callback_on_file_is_judged_and_its_outcome_named(ledger: Ledger) -> N
 def test_why_a_person_has_a_callback_judged_again_is_in_the_audit_log(ledger: Ledger) -> None:
     transaction_id = pushed(ledger)
     entry = ledger.on_file(transaction_id, callback())
-    assert judge(ledger.gateway, entry, "operator amina", "the customer called") == "paid"
+    assert judge(ledger.gateway, entry, "operator amina", "the customer called").outcome == "paid"
     audit = ledger.row("SELECT actor, reason FROM audit_log WHERE to_status = 'PAID'")
     assert audit == {"actor": "operator amina", "reason": "the customer called"}
 
@@ -262,7 +262,7 @@ def test_a_callback_that_settles_nothing_is_closed_with_the_receipts_in_it(
 ) -> None:
     transaction_id = pushed(ledger)
     entry = replace(ledger.on_file(transaction_id if known else NOWHERE, body), source=source)
-    assert judge(ledger.gateway, entry, "callback") == outcome
+    assert judge(ledger.gateway, entry, "callback").outcome == outcome
     row = ledger.row("SELECT outcome, receipts FROM callback_inbox")
     assert row == {"outcome": outcome, "receipts": [RECEIPT]}
     assert status(ledger, transaction_id) == "PENDING"
@@ -276,7 +276,7 @@ def test_a_callback_from_an_unlisted_address_is_judged_and_raises_an_alert(
 ) -> None:
     transaction_id = pushed(ledger)
     entry = replace(ledger.on_file(transaction_id, callback()), source=source)
-    assert judge(ledger.gateway, entry, "callback") == "paid"
+    assert judge(ledger.gateway, entry, "callback").outcome == "paid"
     assert [row["topic"] for row in ledger.rows("SELECT topic FROM outbox")] == alerts
 
 
@@ -358,7 +358,7 @@ def test_a_balance_is_kept_where_the_column_can_hold_it_and_never_costs_the_paym
     ledger: Ledger, said: object, kept: Decimal | None
 ) -> None:
     transaction_id = pushed(ledger)
-    assert judge(ledger.gateway, ledger.on_file(transaction_id, callback(Balance=said)), "callback") == "paid"
+    assert judge(ledger.gateway, ledger.on_file(transaction_id, callback(Balance=said)), "callback").outcome == "paid"
     assert ledger.row("SELECT balance_amount FROM payment_confirmations") == {"balance_amount": kept}
 
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from shared import collaborators, sleeping
+from shared import collaborators, sweeping
 from shared.collaborators import collaborators as mine
 from tests.chaos.customers import nth_order, push
 from tests.fixtures.shop import Shop, forget_collaborators
@@ -57,7 +57,7 @@ def test_it_wakes_when_either_clock_says_so(sleepy: Shop, monkeypatch: pytest.Mo
     sleepy.sweep()
     clocks = {"monotonic": lambda: time.monotonic() + 3601, "time": lambda: time.time() + 3601}
     clocks[stands_still] = getattr(time, stands_still)
-    monkeypatch.setattr(sleeping, "time", SimpleNamespace(**clocks))
+    monkeypatch.setattr(sweeping, "time", SimpleNamespace(**clocks))
     assert touches_the_database(sleepy)
 
 
@@ -150,7 +150,7 @@ def test_a_payment_whose_callback_is_lost_and_whose_page_is_closed_is_settled_wi
 ) -> None:
     passed_s = 0.0
     clocks = SimpleNamespace(monotonic=lambda: time.monotonic() + passed_s, time=lambda: time.time() + passed_s)
-    monkeypatch.setattr(sleeping, "time", clocks)
+    monkeypatch.setattr(sweeping, "time", clocks)
     sleepy.sweep()
     payment = push(sleepy, nth_order(1))
     minutes = 0

@@ -9,8 +9,8 @@ import pytest
 
 from netlify.functions import sweep as sweep_function
 from shared import collaborators, delivery, settings
+from shared.collaborators import mailer_from
 from shared.gateway.daraja import Later, QueryDue
-from shared.mail.sending import mailer_from
 from shared.query_schedule import BUDGETS, Budget
 from simulator import Behaviour
 from tests.fixtures.shop import CUSTOMER, NOBODY, Shop, admit, at_once

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.daraja.callback_address import SAFARICOM_ADDRESSES, Source, callback_url, check_source, genuine, key_name
-from shared.settings import CallbackSettings, Receiving
+from shared.settings import RECEIVING, CallbackSettings, Settings
 from tests.unit.test_settings import GUIDE, PRODUCTION
 
 ID = "0c9e8f1a-0b1c-4d2e-8f3a-5b6c7d8e9f00"
@@ -126,7 +126,7 @@ def test_where_the_platform_names_no_address_only_enforce_minds() -> None:
 
 
 def mode(environ: dict[str, str], **more: str) -> str:
-    return Receiving.from_environment(environ | more).callback.ip_mode
+    return Settings(environ | more).need(*RECEIVING).callback.ip_mode
 
 
 def test_addresses_are_flagged_unless_another_server_stands_in_for_daraja() -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from shared.environment import Misconfigured, Problem, derived_audit_secret, derived_callback_secret
 from shared.notices import KINDS
-from shared.settings import Receiving, Settings, current_database_url
+from shared.settings import RECEIVING as PARTS_OF_RECEIVING
+from shared.settings import Settings, current_database_url
 from simulator.settings import SANDBOX_PASSKEY
 
 GUIDE = {
@@ -32,6 +33,10 @@ RECEIVING = (
 
 def read(environ: dict[str, str], **changes: str) -> Settings:
     return Settings.from_environment({**environ, **changes})
+
+
+def receiving(environ: dict[str, str]) -> Settings:
+    return Settings(environ).need(*PARTS_OF_RECEIVING)
 
 
 def named(environ: dict[str, str], **changes: str) -> list[str]:
@@ -115,7 +120,7 @@ def test_what_only_letters_need_never_stops_a_payment(broken: dict[str, str]) ->
     assert settings.daraja == read(PRODUCTION).daraja
     assert settings.notices == set(KINDS), "none is dropped meanwhile"
     assert named(PRODUCTION, **broken) == list(broken)
-    Receiving.from_environment({**PRODUCTION, **broken})
+    receiving({**PRODUCTION, **broken})
 
 
 # Deploy contexts ------------------------------------------------------------------------------------------------------
@@ -128,7 +133,7 @@ def test_production_credentials_work_in_the_production_context_alone(context: st
     assert "production credentials work in the production context alone" in problem.should_hold
     assert context.isprintable() == (f"deploy context {context}:" in problem.should_hold)
     with pytest.raises(Misconfigured, match="production context alone"):
-        Receiving.from_environment({**PRODUCTION, "CONTEXT": context})
+        receiving({**PRODUCTION, "CONTEXT": context})
     assert read(GUIDE, CONTEXT=context).daraja.environment == "sandbox"
 
 
@@ -290,7 +295,7 @@ def test_a_misspelt_name_is_named_with_the_one_that_was_meant(misspelt: str, mea
         misspelt,
         f"nothing: no setting has this name. Is {meant} meant?",
     )
-    Receiving.from_environment({**GUIDE, misspelt: "70000"})  # it never costs a callback
+    Settings({**GUIDE, misspelt: "70000"}).need(*PARTS_OF_RECEIVING)  # it never costs a callback
 
 
 @pytest.mark.parametrize(
@@ -381,13 +386,13 @@ def test_limits_are_read() -> None:
 @pytest.mark.parametrize("name", sorted(set(GUIDE) - set(RECEIVING)))
 def test_receiving_money_does_not_depend_on_what_only_asking_or_mailing_takes(name: str) -> None:
     broken = {**GUIDE, name: ""}
-    assert Receiving.from_environment(broken).callback == Settings.from_environment(GUIDE).callback
+    assert receiving(broken).callback == Settings.from_environment(GUIDE).callback
 
 
 @pytest.mark.parametrize("name", RECEIVING)
 def test_receiving_money_names_what_it_misses(name: str) -> None:
     with pytest.raises(Misconfigured) as wrong:
-        Receiving.from_environment({**GUIDE, name: ""})
+        receiving({**GUIDE, name: ""})
     assert [problem.name for problem in wrong.value.problems] == [name]
 
 
@@ -411,7 +416,7 @@ def test_audit_keys_of_before_come_after_the_one_that_signs() -> None:
     ours, before, first = "a" * 40, "b" * 40, "c" * 39 + "/"
     keys = read(GUIDE, AUDIT_SECRET=ours, AUDIT_SECRET_PREVIOUS=f"{before}, {first}").audit.keys
     assert [key.secret for key in keys] == [ours, before, first]
-    assert Receiving.from_environment({**GUIDE, "AUDIT_SECRET": ours}).audit.key.secret == ours
+    assert receiving({**GUIDE, "AUDIT_SECRET": ours}).audit.key.secret == ours
     assert ours not in repr(read(GUIDE, AUDIT_SECRET=ours))
 
 
