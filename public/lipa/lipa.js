@@ -17,7 +17,7 @@
 // Words ---------------------------------------------------------------------------------------------------------------
 
 /** A shop replaces one by `<span data-label="NAME">…</span>` inside the element. */
-const WORDS = {
+export const WORDS = {
   en: {
     title: "Pay with M-Pesa",
     total: "Total",
@@ -410,9 +410,9 @@ const STYLES = `
   --amber: var(--lipa-amber, #7d5200); --amber-soft: var(--lipa-amber-soft, #fcf0d6);
   display: block; box-sizing: border-box; color: var(--ink); background: var(--surface); color-scheme: light;
   border: 1px solid var(--line); border-radius: var(--lipa-radius, 16px);
-  max-width: var(--lipa-width, 28em); margin: 0 auto; padding: 1.25em 1em 1.5em; text-align: start;
+  max-width: var(--lipa-width, 28em); margin: 0 auto; padding: 1.25em min(1em, 5%) 1.5em; text-align: start;
   font: var(--lipa-size, medium)/1.5 var(--lipa-font, system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif);
-  overflow-wrap: break-word; -webkit-text-size-adjust: 100%;
+  overflow-wrap: anywhere; -webkit-text-size-adjust: 100%;
 }
 *, *::before, *::after { box-sizing: border-box; }
 [hidden] { display: none !important; }
@@ -426,10 +426,10 @@ svg { display: block; }
 .small, .optional, .hint { color: var(--muted); font-size: 0.9em; font-weight: 400; }
 .whole, .keep { white-space: nowrap; }
 
-.summary { margin-top: 1em; padding: 0.875em 1em; background: var(--paper); border-radius: 12px; }
+.summary { margin-top: 1em; padding: 0.875em min(1em, 5%); background: var(--paper); border-radius: 12px; }
 .summary ul { list-style: none; }
-.summary li, .total { display: flex; justify-content: space-between; gap: 1em; font-variant-numeric: tabular-nums; }
-.summary li > span + span, .total output { white-space: nowrap; }
+.summary li, .total { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 0 1em; font-variant-numeric: tabular-nums; }
+.summary li > span + span, .total output { white-space: nowrap; margin-inline-start: auto; }
 .summary > * + .total { margin-top: 0.5em; padding-top: 0.5em; border-top: 1px solid var(--line); }
 .total { font-weight: 650; }
 .letterhead { display: block; color: var(--muted); font-size: 0.9em; text-align: center; }
@@ -451,7 +451,7 @@ input:focus, textarea:focus { outline: 3px solid var(--accent); outline-offset: 
 .alert ul, .reasons { display: grid; gap: 0.35em; margin-top: 0.35em; list-style: none; }
 .alert a { color: var(--red); }
 
-button { display: block; width: 100%; min-height: 50px; margin: 0; padding: 0.7em 1.25em; border: 1px solid transparent; border-radius: 12px; font: inherit; font-weight: 650; text-align: center; cursor: pointer; }
+button { display: block; width: 100%; min-height: 50px; margin: 0; padding: 0.7em min(1.25em, 5%); border: 1px solid transparent; border-radius: 12px; font: inherit; font-weight: 650; text-align: center; cursor: pointer; }
 button.primary { background: var(--accent); color: var(--accent-text); }
 button.primary:hover:enabled { filter: brightness(0.88); }
 button.primary:disabled { background: var(--line); color: var(--muted); cursor: default; }
@@ -480,14 +480,14 @@ dl { display: grid; gap: 0.6em; margin: 0.25em 0; padding: 1em; background: var(
 dl > div { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 0 1em; }
 dt { color: var(--muted); }
 dd { font-weight: 600; font-variant-numeric: tabular-nums; user-select: all; margin-inline-start: auto; text-align: end; min-width: 0; overflow-wrap: anywhere; text-wrap: balance; }
-.slip { display: grid; gap: 0.75em; padding: 1.1em 1em 1em; background: var(--paper); border-radius: 12px; text-align: start; }
+.slip { display: grid; gap: 0.75em; padding: 1.1em min(1em, 5%) 1em; background: var(--paper); border-radius: 12px; text-align: start; }
 .slip dl { margin: 0; padding: 0.75em 0; border-block: 1px solid var(--line); background: none; border-radius: 0; }
 .slip [data-slot="what"] { white-space: pre-line; }
 .slip .sum { padding-top: 0.6em; border-top: 1px solid var(--line); font-size: 1.1em; }
 h3 { font-size: 1em; line-height: 1.3; font-weight: 600; }
 .slip h3 { text-align: center; }
-.ask { gap: 0.75em; margin: 0; padding: 1em; border: 1px solid var(--line); border-radius: 12px; text-align: start; }
-details { text-align: start; border: 1px solid var(--line); border-radius: 12px; padding: 0 1em; }
+.ask { gap: 0.75em; margin: 0; padding: 1em min(1em, 5%); border: 1px solid var(--line); border-radius: 12px; text-align: start; }
+details { text-align: start; border: 1px solid var(--line); border-radius: 12px; padding: 0 min(1em, 5%); }
 summary { padding: 0.75em 0; font-weight: 600; color: var(--accent); cursor: pointer; }
 details ul { display: grid; gap: 0.5em; padding: 0 0 1em; padding-inline-start: 1.1em; list-style: disc; }
 

@@ -261,7 +261,7 @@ class _Handler(Handler):
         status = 200 if found.is_file() and not (path == SCRIPT and self.shop.script_lost) else 404
         file = found if status == 200 else PUBLIC / "404.html"
         kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-        self._send(status, file.read_bytes(), {"Content-Type": kind} | static_headers(path))
+        self._send(status, file.read_bytes(), {"Content-Type": kind} | static_headers(path if status == 200 else "/"))
 
     def _play(self, answer: Answer) -> None:
         if answer.held is not None:
