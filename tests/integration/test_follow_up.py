@@ -11,13 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from shared import collaborators
-from shared.query_schedule import BUDGETS, Budget
 from tests.chaos.customers import Pushed, nth_order, push
-from tests.fixtures.shop import ORDER, Caller, Reply, Shop
+from tests.fixtures.shop import NOBODY, ORDER, Caller, Reply, Shop
 from tests.fixtures.simulator import PUSH, QUERY
 
 LARGE = 50_000
-NOBODY = "0c9e8f1a-0b1c-4d2e-8f3a-5b6c7d8e9f00"
 AT_ONCE_S = 5
 
 
@@ -46,14 +44,6 @@ def invoices(shop: Shop) -> dict[str, object]:
         "SELECT i.status, o.tries, o.next_try_at IS NULL AS over FROM invoices i JOIN outbox o USING (transaction_id)"
         " WHERE o.kind = 'invoice'"
     )
-
-
-@pytest.fixture
-def unhurried(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
-    """A shop whose Daraja takes queries as fast as they come."""
-    monkeypatch.setitem(BUDGETS, "sandbox", Budget(0.0))
-    shop.simulator.client.behave(query_limit_per_minute=0)
-    return shop
 
 
 # callback -------------------------------------------------------------------------------------------------------------
