@@ -138,20 +138,34 @@ def test_a_second_run_does_nothing_and_prints_nothing(finished: Scratch) -> None
     assert subprocess.run([node], capture_output=True, text=True, check=True).stdout == "v24\n", "the package's own"
 
 
-@pytest.mark.parametrize("damage", ["half made", "python removed", "python replaced", "moved here"])
+@pytest.mark.parametrize("python", ["/nowhere/python3.13", "/bin/sh"])
+def test_an_environment_whose_python_was_removed_or_replaced_is_not_whole(finished: Scratch, python: str) -> None:
+    def is_whole() -> bool:
+        asks = [sys.executable, "-c", "import setup, sys; sys.exit(not setup.is_complete(setup.VENV))"]
+        environment = os.environ | {"LIPA_PYTHON": sys.executable}
+        return subprocess.run(asks, cwd=finished.folder / "dev", env=environment, check=False).returncode == 0
+
+    assert is_whole()
+    link = finished.folder / ".venv" / "bin" / "python"
+    before = link.readlink()
+    link.unlink()
+    link.symlink_to(python)
+    assert not is_whole()
+    link.unlink()
+    link.symlink_to(before)
+
+
+@pytest.mark.parametrize("damage", ["half made", "moved here"])
 def test_an_environment_that_is_not_whole_is_made_again(finished: Scratch, damage: str) -> None:
     venv = finished.folder / ".venv"
     (venv / "left-over").touch()
     if damage == "half made":
         (venv / "lipa-stamp").unlink()
         shutil.rmtree(venv / "lib")
-    elif damage == "moved here":
+    else:
         finished.folder.rename(finished.folder.with_name("elsewhere"))
         finished.folder = finished.folder.with_name("elsewhere")
         finished.pin_node("1.0")
-    else:
-        (venv / "bin" / "python").unlink()
-        (venv / "bin" / "python").symlink_to("/bin/sh" if damage == "python replaced" else "/nowhere/python3.13")
 
     code, output = finished.run()
 
