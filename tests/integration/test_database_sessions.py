@@ -15,7 +15,7 @@ from dev.ports import free_port
 from dev.postgres import EmbeddedPostgres
 from shared.collaborators import collaborators, receiver
 from shared.database import Database, DatabaseError, DatabaseUnavailable, LoginRefused, connection_settings
-from shared.database.connection import Connection
+from shared.database.connection import WRITING, Connection, beginning
 from shared.deadline import Deadline
 from tests.chaos.customers import decided
 from tests.fixtures.database import FUNCTIONS, FUNCTIONS_PASSWORD, outside_of_transactions
@@ -44,7 +44,9 @@ MEANING = """
            CAST('{"a": [1.5, null]}' AS jsonb) AS json, 0.1::float8 + 0.2::float8 AS float, 'a\\b' AS backslash,
            interval '1 day 2 hours' AS time, (NULL = NULL) IS NULL AS unknown, date '2026-02-01' AS day,
            current_setting('transaction_isolation') AS isolation, current_setting('transaction_read_only') AS read_only,
-           current_setting('synchronous_commit') AS commits, current_user AS me, 'Amina 👩 ä' AS name,
+           current_setting('synchronous_commit') AS commits, current_setting('row_security') AS row_security,
+           current_setting('gin_fuzzy_search_limit') AS found, current_setting('exit_on_error') AS ends,
+           current_setting('transaction_timeout', true) AS timeout, current_user AS me, 'Amina 👩 ä' AS name,
            (SELECT count(*) FROM accounts) AS accounts, (SELECT array_agg(v ORDER BY v) FROM accounts) AS triggered
 """
 
@@ -311,6 +313,12 @@ def test_the_role_that_alter_role_gives_at_the_login_is_kept(limited: str, postg
         session_of(database).script(spoils)
         assert database.row("SELECT current_user AS me") == {"me": FUNCTIONS}
     database.close()
+
+
+def test_a_transaction_begins_as_who_logged_in_on_every_version() -> None:
+    """On PostgreSQL 18 the first of the two restores the role too; 15 to 17 need the second."""
+    said = [sql for sql, _ in beginning(WRITING, {}, None)]
+    assert said[:3] == [WRITING, "SET LOCAL SESSION AUTHORIZATION DEFAULT", "SET LOCAL role TO DEFAULT"]
 
 
 class Standby(EmbeddedPostgres):
