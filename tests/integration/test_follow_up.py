@@ -278,12 +278,13 @@ def test_while_the_budget_is_used_up_it_is_too_soon(shop: Shop) -> None:
 
 
 def test_two_who_come_back_at_once_ask_once_and_neither_pays_twice(shop: Shop) -> None:
-    push(shop, nth_order(1), query_latency_s=1.0)
+    push(shop, nth_order(1), query_latency_s=0.5)
     instances = shop.other_instances(3)
     shop.age(20 * 60)
     with ThreadPoolExecutor() as pool:
         replies = list(pool.map(lambda each: pay(each, 1), instances))
-    assert sorted(reply.body["code"] for reply in replies) == ["already_paid", "too_soon", "too_soon"]
+    codes = {reply.body["code"] for reply in replies}  # who comes when the answer is there hears that it is paid
+    assert {"already_paid"} <= codes <= {"already_paid", "too_soon"}
     assert (asked(shop), pushes(shop)) == (1, 1)
 
 
