@@ -51,7 +51,6 @@ MODULES = (
     "shared.mail.smtp",
     "shared.mail.templating",
     "shared.orders",
-    "shared.sleeping",
     "sendgrid",
     "sendgrid.helpers.mail",
 )
