@@ -51,6 +51,7 @@ MODULES = (
     "shared.mail.smtp",
     "shared.mail.templating",
     "shared.orders",
+    "shared.sweeping",
     "sendgrid",
     "sendgrid.helpers.mail",
 )
