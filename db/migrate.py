@@ -1,4 +1,4 @@
-"""`python -m db.migrate`: brings the database of DATABASE_URL (or NETLIFY_DB_URL) up to date with db/migrations.
+"""`python -m db.migrate`: migrates the database of DATABASE_URL or NETLIFY_DB_URL. One file: the whole command.
 
 Each file is one transaction under an advisory lock, so running it twice, or twice at once, is safe, also through a
 pooler. What was applied is recorded in lipa.migrations with the SHA-256 of its text. Netlify applies the migrations of

@@ -5,8 +5,11 @@
 //   network around it.
 // - The CLI ends where a body is too large, comes slowly, or breaks off. So it gets a request once its body is
 //   there; one that is too large is refused here, and one that breaks off is forgotten.
+// - The CLI's own database, PostgreSQL in WebAssembly, is not started: it takes longer than the rest of the CLI, and the
+//   stack has a real one.
 
 const http = require('node:http')
+const modules = require('node:module')
 const net = require('node:net')
 
 // Not the processes that the CLI starts: what the Python functions are given and answer goes through servers too.
@@ -21,6 +24,23 @@ const TOO_LARGE = JSON.stringify({
   code: 'too_large',
   detail: 'A body has at most 16384 bytes.', // LARGEST_BODY_BYTES of shared/edge.py, which refuses what is smaller
 })
+
+const NO_DATABASE = `
+export class NetlifyDB {
+  async start() { return process.env.NETLIFY_DB_URL ?? '' }
+  async stop() {}
+}
+export const applyMigrations = undefined, initializeTrackingTable = undefined, resetDatabase = undefined
+`
+
+if (IS_CLI) {
+  modules.registerHooks({
+    load: (url, context, load) =>
+      url.endsWith('/@netlify/database-dev/dist/main.js')
+        ? { format: 'module', source: NO_DATABASE, shortCircuit: true }
+        : load(url, context),
+  })
+}
 
 const listen = net.Server.prototype.listen
 

@@ -31,7 +31,7 @@ def _resend(session: Session, chosen: argparse.Namespace) -> int:
         resend_given_up(gateway, who, chosen.why) if chosen.failed else [resend(gateway, chosen.clue, who, chosen.why)]
     )
     for transaction_id in done:
-        print(f"the sweep's next look sends the invoice of {transaction_id}: in an idle shop within an hour")
+        print(f"the sweep sends the invoice of {transaction_id}: in an idle shop within SWEEP_IDLE_MINUTES")
     print(f"{counted(len(done), 'invoice')} to be sent again")
     return 0
 

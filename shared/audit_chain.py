@@ -117,6 +117,12 @@ def head(key: AuditKey, transaction_id: str, length: int, last_link: str) -> str
     return key.sign(HEAD, transaction_id, length, last_link)
 
 
+def signed(key: AuditKey, head_before: str, step: Step) -> tuple[str, str]:
+    """A new row's signature, and the head that its payment has from then on."""
+    signature = link(key, head_before, step)
+    return signature, head(key, step.transaction_id, step.place, signature)
+
+
 def seal(key: AuditKey, inbox_id: str, transaction_id: str, body: bytes) -> str:
     """The receiver's signature of a callback on file: nobody without the key can put one there to be judged."""
     return key.sign(SEAL, inbox_id, transaction_id, hashlib.sha256(body).hexdigest())

@@ -83,7 +83,7 @@ class Sweep:
 
     def _put_right(self) -> None:
         good = [key_name(secret) for secret in self._mine.settings.callback.secrets]
-        if put_right := self._gateway.upkeep.put_right(good):
+        if put_right := self._gateway.watch.put_right(good):
             self._count("moments_put_right", put_right)
             self._agenda = EVERYTHING
 

@@ -4,7 +4,7 @@
         row = tx.row("SELECT status FROM transactions WHERE id = :id FOR UPDATE", id=transaction_id)
 
 Every statement runs inside such a block, which makes a pooler in transaction mode (PgBouncer, Neon, Netlify Database)
-safe to use. BEGIN says all that a statement's meaning depends on (shared/database/session.py), in the round trip of the
+safe to use. BEGIN says all that a statement's meaning depends on (connection.py), in the round trip of the
 first statement. The timeouts are the server's, so a function that is frozen or dies in the middle holds no lock for
 long, and a session that is idle for 15 s ends.
 

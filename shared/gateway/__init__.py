@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from shared.gateway.invoices import Invoices
     from shared.gateway.outbox import Outbox
     from shared.gateway.statuses import Statuses
-    from shared.gateway.upkeep import Upkeep
     from shared.gateway.watch import Watch
 
 
@@ -104,12 +103,6 @@ class Gateway:
         from shared.gateway.daraja import Tokens
 
         return Tokens(self.database, self._app)
-
-    @cached_property
-    def upkeep(self) -> Upkeep:
-        from shared.gateway.upkeep import Upkeep
-
-        return Upkeep(self.database)
 
     @cached_property
     def watch(self) -> Watch:

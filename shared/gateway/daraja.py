@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from shared.gateway.instants import LATEST
 from shared.payments import Ids, Payment, Status
 from shared.query_schedule import A_THROTTLED_QUERY_WAITS, A_WATCHED_PAYMENT_WAITS, WATCHED_UNTIL_AGE, after_query
 
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     from shared.query_schedule import Budget
 
 
-IS_ALIVE = "expires_at BETWEEN now() + interval '60 seconds' AND now() + interval '24 hours 1 minute'"
-"""No token lives for more than a day: what says otherwise was written by a clock that was wrong."""
+IS_ALIVE = f"expires_at BETWEEN now() + interval '60 seconds' AND {LATEST['access_tokens.expires_at']}"
 
 
 class Tokens:
@@ -44,7 +44,7 @@ class Tokens:
             INSERT INTO access_tokens (app, leased_until) VALUES (:app, now() + interval '10 seconds')
             ON CONFLICT (app) DO UPDATE SET leased_until = excluded.leased_until
             WHERE (coalesce(access_tokens.leased_until <= now(), true)
-                   OR access_tokens.leased_until > now() + interval '11 seconds')
+                   OR access_tokens.leased_until > {LATEST["access_tokens.leased_until"]})
               AND (NOT coalesce(access_tokens.{IS_ALIVE}, false) OR access_tokens.token = CAST(:dead AS text))
             """,
             app=self._app,
@@ -101,10 +101,10 @@ WATCHED_DUE_AT = f"""
 """
 """When a payment is due that a customer is watching."""
 IS_WATCHED = "coalesce(t.watched_at > now() - interval '30 seconds', false)"
-SLOT_IS_AT = """
-    (SELECT next_slot_at FROM query_budget WHERE app = :app AND next_slot_at <= now() + interval '65 seconds')
+SLOT_IS_AT = f"""
+    (SELECT next_slot_at FROM query_budget WHERE app = :app AND next_slot_at <= {LATEST["query_budget.next_slot_at"]})
 """
-"""When a slot is free. It is never more than a minute away: what says otherwise was written by a wrong clock."""
+"""When a slot is free."""
 
 
 class Queries:
@@ -137,7 +137,7 @@ class Queries:
                                             now() - interval '1 second' * CAST(:saved_s AS float8))
                                    + interval '1 second' * CAST(:every_s AS float8)
                 WHERE query_budget.next_slot_at <= now()
-                   OR query_budget.next_slot_at > now() + interval '65 seconds'
+                   OR query_budget.next_slot_at > {LATEST["query_budget.next_slot_at"]}
                 RETURNING app),
             taken AS (
                 UPDATE transactions t SET next_query_at = now() + interval '1 minute', last_query_at = now(),

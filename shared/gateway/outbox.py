@@ -1,4 +1,4 @@
-"""What has to leave the house: taken under a lease, sent outside any transaction, at most three tries each."""
+"""What has to leave: under a lease, outside any transaction, three tries at most. One file: one table, one taker."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, TypeAlias
 
 from shared.audit_chain import Anchor
+from shared.gateway.instants import LATEST
 from shared.notices import SENT_BY_DEFAULT, DropReason, Notice, NoticeFacts, reason_to_drop
 from shared.values import ERASED_EMAIL, Lang
 
@@ -108,12 +109,12 @@ Due: TypeAlias = AlertDue | MailDue
 
 MAILBOX = r"regexp_replace(lower({}.customer_email), '(\+[^@]*|\.)(?=[^@]*@)', '', 'g')"
 """What an address is counted under, as the index has it: spellings that reach one mailbox are one."""
-DUE = """
+MAIL_WAITS = f"EXISTS (SELECT FROM mail_pause WHERE until > now() AND until <= {LATEST['mail_pause.until']})"
+DUE = f"""
     next_try_at <= now() AND tries < :most_tries
     AND (CAST(:of AS uuid) IS NULL OR transaction_id = CAST(:of AS uuid) OR transaction_id IS NULL AND kind = 'alert')
     AND (kind = 'alert' OR kind = 'anchor' AND topic = 'log'
-         OR :mail_too AND NOT EXISTS (
-             SELECT FROM mail_pause WHERE until > now() AND until <= now() + interval '61 minutes'))
+         OR :mail_too AND NOT {MAIL_WAITS})
 """
 TOLD = f"""
     told AS MATERIALIZED (
@@ -262,10 +263,10 @@ class Outbox:
     def hold_mail(self, for_s: float) -> None:
         """No mail is tried for so long, an hour at most, by any sender, whether it waits already or is queued later."""
         self._store.run(
-            """
+            f"""
             INSERT INTO mail_pause AS p (until) VALUES (now() + interval '1 second' * CAST(:for_s AS float8))
             ON CONFLICT (only_row) DO UPDATE SET until = CASE
-                WHEN p.until > now() + interval '61 minutes' THEN excluded.until
+                WHEN p.until > {LATEST["mail_pause.until"]} THEN excluded.until
                 ELSE greatest(p.until, excluded.until) END
             """,
             for_s=min(for_s, LONGEST_PAUSE_S),

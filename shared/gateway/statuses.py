@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from shared.daraja.result_codes import describe
 from shared.gateway.daraja import CAN_BE_ASKED, SLOT_IS_AT, WATCHED_DUE_AT
+from shared.gateway.outbox import MAIL_WAITS
 from shared.gateway.watch import SWEEP_IS_LATE
 from shared.payments import NOT_PAID, PUBLIC, Status
 
@@ -86,7 +87,7 @@ class Statuses:
                         THEN extract(epoch FROM greatest({WATCHED_DUE_AT}, {SLOT_IS_AT}, now()) - now()) END
                        AS ask_in_s,
                    EXISTS (SELECT FROM outbox o WHERE o.transaction_id = t.id AND o.next_try_at <= now() AND o.tries < 3
-                             AND (o.kind = 'alert' OR NOT EXISTS (SELECT FROM mail_pause WHERE until > now())))
+                             AND (o.kind = 'alert' OR NOT {MAIL_WAITS}))
                    OR EXISTS (SELECT FROM callback_inbox i WHERE i.transaction_id = t.id AND i.next_try_at <= now())
                        AS work_is_due
             FROM transactions t LEFT JOIN payment_confirmations c ON c.transaction_id = t.id

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shared.audit_chain import NOTHING_YET, Anchor, AuditKey, Step, head, link
+from shared.audit_chain import NOTHING_YET, Anchor, AuditKey, Step, signed
 
 if TYPE_CHECKING:
     from shared.database import Database, Row, Transaction
@@ -117,10 +117,10 @@ class Trail:
             "inbox_id": inbox_id,
             "said": said,
         }
-        signature = link(self._key, before, Step(since=read["audit_since"], **said_of_it))  # type: ignore[arg-type]
+        signature, head = signed(self._key, before, Step(since=read["audit_since"], **said_of_it))  # type: ignore[arg-type]
         return Signed(
             {**said_of_it, "link": signature, "link_key": self._key.id},
-            {"audit_length": length, "audit_head": head(self._key, transaction_id, length, signature)},
+            {"audit_length": length, "audit_head": head},
         )
 
 

@@ -6,11 +6,12 @@ that is true opens an incident (`shared.gateway.alerts`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shared.gateway.alerts import incident
+from shared.gateway.instants import ALL_BACK, FURTHEST, HOW_MANY, LATEST
 from shared.gateway.outbox import AlertDue
 from shared.gateway.trail import ANCHOR_DUE_AT
 
@@ -116,8 +117,9 @@ LOOK = " UNION ALL ".join(
 )
 
 
-HEARD_OF = """
-    (SELECT greatest(began_at, CASE WHEN asleep_until < began_at + interval '1 day' THEN asleep_until END) FROM sweeps)
+HEARD_OF = f"""
+    (SELECT greatest(began_at, CASE WHEN asleep_until <= began_at + {FURTHEST["sweeps.asleep_until"]}
+                                    THEN asleep_until END) FROM sweeps)
 """
 """Until when the last sweep that got through answers for the shop: it may have said until when it sleeps."""
 SWEEP_IS_LATE = f"""
@@ -126,7 +128,7 @@ SWEEP_IS_LATE = f"""
 AGENDA: Mapping[str, str] = {
     "alerts": """SELECT min(next_try_at) FROM outbox
                  WHERE next_try_at IS NOT NULL AND (kind = 'alert' OR topic = 'log' OR tries >= 3)""",
-    "mail": """SELECT greatest(min(next_try_at), (SELECT least(until, now() + interval '1 hour') FROM mail_pause))
+    "mail": f"""SELECT greatest(min(next_try_at), (SELECT least(until, {LATEST["mail_pause.until"]}) FROM mail_pause))
                FROM outbox WHERE next_try_at IS NOT NULL AND kind <> 'alert' AND topic <> 'log' AND tries < 3
                HAVING count(*) > 0""",
     "callbacks": "SELECT min(next_try_at) FROM callback_inbox WHERE next_try_at IS NOT NULL",
@@ -150,6 +152,17 @@ AGENDA_IN_S = f"""
     WHERE at IS NOT NULL
 """
 LOOK_EVERY = "interval '5 minutes'"
+PUT_RIGHT = f"""
+    WITH good AS (SELECT unnest(string_to_array(:keys, ' ')) AS name),
+    named AS (
+        INSERT INTO callback_keys (name)
+        SELECT name FROM good WHERE name NOT IN (SELECT k.name FROM callback_keys k) ON CONFLICT DO NOTHING),
+    changed AS (
+        UPDATE callback_keys SET retired_at = CASE WHEN name IN (SELECT name FROM good) THEN NULL ELSE now() END
+        WHERE (retired_at IS NULL) <> (name IN (SELECT name FROM good))),
+    {ALL_BACK}
+    SELECT {HOW_MANY} AS moments
+"""
 
 
 @dataclass(frozen=True)
@@ -184,6 +197,15 @@ class Watch:
         due = {row["what"] for row in rows if row["in_s"] <= 0}
         return Agenda(frozenset(due - {"stopped"}), "stopped" in due)
 
+    def put_right(self, good_keys: Sequence[str]) -> int:
+        """What a wrong clock or an old deploy left: these keys sign callback addresses, and no others.
+
+        In one statement, which writes nothing where nothing is wrong. Returns how many rows had an instant that cannot
+        be.
+        """
+        (found,) = self._store.change(PUT_RIGHT, keys=" ".join(good_keys))
+        return int(found["moments"])
+
     def sweep_got_through(self, idle_s: float) -> float:
         """The heartbeat. Returns, and writes down, for how many seconds the sweep leaves the database alone.
 
@@ -200,7 +222,7 @@ class Watch:
                 ON CONFLICT (only_row) DO UPDATE SET
                     began_at = now(),
                     asleep_until = greatest(
-                        CASE WHEN sweeps.asleep_until < now() + interval '1 day' THEN sweeps.asleep_until END,
+                        CASE WHEN sweeps.asleep_until <= {LATEST["sweeps.asleep_until"]} THEN sweeps.asleep_until END,
                         excluded.asleep_until))
             SELECT for_s FROM nap
             """,
@@ -228,14 +250,13 @@ class Watch:
 
     def forget(self) -> None:
         """Delete the digests of callers' addresses after an hour, and Idempotency-Keys after 30 days."""
-        with self._store.transaction() as tx:
-            tx.later(
-                """
-                DELETE FROM push_callers
-                WHERE asked_at NOT BETWEEN now() - interval '1 hour' AND now() + interval '1 hour'
-                """
-            )
-            tx.later("DELETE FROM idempotency_keys WHERE created_at <= now() - interval '30 days'")
+        self._store.run(
+            """
+            WITH callers AS (DELETE FROM push_callers
+                             WHERE asked_at NOT BETWEEN now() - interval '1 hour' AND now() + interval '1 hour')
+            DELETE FROM idempotency_keys WHERE created_at <= now() - interval '30 days'
+            """
+        )
 
     def sweep_is_late(self) -> AlertDue | None:
         """Somebody else noticed that no sweep runs. The alert, leased for a minute; None: it was sent already."""

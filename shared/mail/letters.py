@@ -32,6 +32,7 @@ MOST_MARKS = 3
 FIRST_STRONG_ISOLATE, END_OF_ISOLATE = "\u2068", "\u2069"
 DOTS = ".\u3002\uff0e\uff61@"
 """What joins the parts of an address: `@`, and all that browsers read as a full stop."""
+RIGHT_TO_LEFT = {"R", "AL", "AN"}
 MONTHS: Mapping[Lang, tuple[str, ...]] = {
     "en": (
         "January", "February", "March", "April", "May", "June",
@@ -156,7 +157,7 @@ def typed(text: str | None) -> str:
     line = "".join(kept)
     if len(line) > LONGEST_TYPED:
         line = line[: LONGEST_TYPED - 1].rstrip() + "…"
-    if any(unicodedata.bidirectional(character) in ("R", "AL", "AN") for character in line):
+    if RIGHT_TO_LEFT & {unicodedata.bidirectional(character) for character in line}:
         return f"{FIRST_STRONG_ISOLATE}{line}{END_OF_ISOLATE}"
     return line
 

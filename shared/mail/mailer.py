@@ -2,7 +2,7 @@
 
 An e-mail is sent before a deadline, or one of three errors says what to do: `MailRefused` (never send this message
 again), `MailStopped` (send nothing until the shop's account or server is repaired) or `MailUnanswered` (send it again
-later; it may arrive twice, under the same id). No error contains an address. shared/mail/sending.py chooses the way.
+later; it may arrive twice, under the same id). No error contains an address. shared/collaborators.py chooses the way.
 """
 
 from __future__ import annotations

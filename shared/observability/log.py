@@ -1,7 +1,8 @@
-"""What this process says of itself: one line for each request, errors and alerts to Sentry, and safe fields only.
+"""What this process says of itself. One file, so that one place decides what may leave: safe fields only.
 
-One canonical line for each request, as JSON on standard output, by Powertools' Logger. An exception is written with its
-type and the place that raised it, never with its message or arguments: they may contain a phone number or an address.
+One canonical line for each request, as JSON on standard output, by Powertools' Logger; errors and alerts to Sentry. An
+exception is written with its type and the place that raised it, never with its message or arguments: they may contain a
+phone number or an address.
 The same holds for what libraries log, for warnings and for exceptions that nobody caught.
 """
 

@@ -42,6 +42,7 @@ LOST_ON_THE_WAY = "lost on the way"
 A_CALL_LASTS_AT_MOST_S = 60
 MODULES = (
     *(f"netlify.functions.{name}" for name in ("stkpush", "callback", "status", "invoice", "sweep")),
+    "aws_lambda_powertools.logging",
     "shared.daraja.client",
     "shared.delivery",
     "shared.database",
@@ -49,6 +50,8 @@ MODULES = (
     "shared.mail.sendgrid",
     "shared.mail.smtp",
     "shared.mail.templating",
+    "shared.orders",
+    "shared.sweeping",
     "sendgrid",
     "sendgrid.helpers.mail",
 )

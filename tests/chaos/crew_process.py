@@ -112,9 +112,10 @@ class Autocommitting:
     def __init__(self, url: str | Callable[[], str], **_: float) -> None:
         self._url = url if isinstance(url, str) else url()
         self._connection: Any = None
+        self._check: Callable[[Any], None] = lambda _: None
 
-    def check_once(self, _: object) -> None:
-        """The stamp was checked by others."""
+    def check_once(self, check: Callable[[Any], None]) -> None:
+        self._check = check
 
     @contextmanager
     def patient(self, _: object) -> Iterator[None]:
@@ -122,6 +123,7 @@ class Autocommitting:
 
     @contextmanager
     def transaction(self) -> Iterator[Autocommitting]:
+        self._check(self)
         yield self
 
     def rows(self, sql: str, /, **params: object) -> list[dict[str, Any]]:

@@ -33,10 +33,27 @@ with EmbeddedPostgres(Path(sys.argv[1])) as server:
 
 
 @pytest.fixture
-def folder() -> Iterator[Path]:
+def new_folder() -> Iterator[Path]:
     made = Path(tempfile.mkdtemp(prefix="lipa-chaos-"))
     yield made / "postgres"
     shutil.rmtree(made, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def made_before() -> Iterator[Path]:
+    """A database that has nothing in it and does not run."""
+    made = Path(tempfile.mkdtemp(prefix="lipa-chaos-"))
+    with EmbeddedPostgres(made / "postgres"):
+        pass
+    yield made / "postgres"
+    shutil.rmtree(made, ignore_errors=True)
+
+
+@pytest.fixture
+def folder(made_before: Path, new_folder: Path) -> Path:
+    """A copy of it: to make one takes longer than the rest of a test."""
+    subprocess.run(["cp", "-a", str(made_before), str(new_folder)], check=True)
+    return new_folder
 
 
 def note(server: EmbeddedPostgres, text: str) -> None:
@@ -187,21 +204,21 @@ def test_a_process_number_that_a_stranger_has_by_now_neither_stops_us_nor_hurts_
         stranger.wait()
 
 
-def test_a_half_made_folder_is_made_again(folder: Path) -> None:
-    half = folder / "new-abc"
+def test_a_half_made_folder_is_made_again(new_folder: Path) -> None:
+    half = new_folder / "new-abc"
     half.mkdir(parents=True)
     (half / "PG_VERSION").write_text("18\n")
-    (folder / "password").write_text("half")
-    works(folder)
+    (new_folder / "password").write_text("half")
+    works(new_folder)
     assert not half.exists()
 
 
-def test_killed_while_it_is_made_it_is_made_at_the_next_start(folder: Path) -> None:
-    process = subprocess.Popen([sys.executable, "-c", SOMEBODY, str(folder)], cwd=ROOT, stdout=subprocess.DEVNULL)
-    eventually(lambda: any(folder.glob("new-*/base")) or (folder / "data").exists(), "initdb is at work")
+def test_killed_while_it_is_made_it_is_made_at_the_next_start(new_folder: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", SOMEBODY, str(new_folder)], cwd=ROOT, stdout=subprocess.DEVNULL)
+    eventually(lambda: any(new_folder.glob("new-*/base")) or (new_folder / "data").exists(), "initdb is at work")
     process.kill()
     process.wait()
-    works(folder)
+    works(new_folder)
 
 
 def test_a_folder_serves_one_at_a_time_and_says_so(folder: Path) -> None:
@@ -223,24 +240,24 @@ def test_data_of_another_version_is_refused_and_not_touched(folder: Path) -> Non
 
 
 @pytest.mark.parametrize("name", ['a shop\'s ünï "café" %41 & co', "x" * 120])
-def test_any_name_of_a_folder_will_do(folder: Path, name: str) -> None:
-    with EmbeddedPostgres(folder / name, tcp=True) as server:
+def test_any_name_of_a_folder_will_do(new_folder: Path, name: str) -> None:
+    with EmbeddedPostgres(new_folder / name, tcp=True) as server:
         note(server, "a")
         assert notes(server) == ["a"]
         assert server.run("psql", "-At", "-c", "SHOW data_directory").strip() == str(server.data)
     shutil.rmtree(server.socket_folder, ignore_errors=True)
 
 
-def test_folders_that_are_closed_to_others_stay_closed(folder: Path) -> None:
-    folder.mkdir(mode=0o700)
+def test_folders_that_are_closed_to_others_stay_closed(new_folder: Path) -> None:
+    new_folder.mkdir(mode=0o700)
     package = embedded_binaries().parent.parent
-    shutil.copytree(package / "pginstall18", folder / package.name / "pginstall18")
-    shutil.copytree(package.parent / f"{package.name}.libs", folder / f"{package.name}.libs")
-    programs = folder / package.name / "pginstall18" / "bin"
-    with EmbeddedPostgres(folder / "inside", binaries=programs) as server:
+    shutil.copytree(package / "pginstall18", new_folder / package.name / "pginstall18")
+    shutil.copytree(package.parent / f"{package.name}.libs", new_folder / f"{package.name}.libs")
+    programs = new_folder / package.name / "pginstall18" / "bin"
+    with EmbeddedPostgres(new_folder / "inside", binaries=programs) as server:
         note(server, "a")
         assert notes(server) == ["a"]
-    assert folder.stat().st_mode & 0o777 == 0o700
+    assert new_folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_what_was_committed_is_on_the_disk_unless_a_test_says_otherwise(folder: Path) -> None:

@@ -22,7 +22,7 @@ from shared.deadline import Deadline
 from shared.gateway.daraja import QueryDue
 from shared.gateway.invoices import Operator
 from shared.gateway.trail import Trail
-from shared.query_schedule import BUDGETS, Budget
+from shared.query_schedule import Budget
 from shared.settlement import ask
 from simulator import Behaviour, Simulator, SimulatorSettings
 from tests.chaos.books import broken_invariants, only_the_shop_listens
@@ -76,13 +76,11 @@ def test_everybody_of_a_hostile_day_is_erased(
 
 
 @pytest.mark.parametrize("simulator", ["forgers"], indirect=True)
-def test_everybody_that_forgers_aimed_at_is_erased(
-    shop: Shop, rounds: Rounds, figure: Figure, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(BUDGETS, "sandbox", Budget(0.0))  # sweeps wait for no slot
+def test_everybody_that_forgers_aimed_at_is_erased(unhurried: Shop, rounds: Rounds, figure: Figure) -> None:
+    shop = unhurried
     town = Town(shop)
     for kind in FORGERIES:
-        for variant in range(rounds(2, 100)):
+        for variant in range(rounds(1, 100)):
             randomness = random.Random(f"erased {kind.name} {variant}")
             post(shop, kind.forge(town.scene(kind.aims_at, randomness)), randomness)
         town.next_minute()

@@ -7,7 +7,6 @@ same statements, sent one by one by the plain driver as they would be in autocom
 from __future__ import annotations
 
 import os
-import socket
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from dev.ports import free_port
 from dev.postgres import EmbeddedPostgres
 from tests.chaos.crew import Crew, ask, callback, status, stkpush, sweep
 from tests.chaos.customers import Pushed, Truth, decided, nth_order
@@ -33,8 +33,7 @@ pytestmark = pytest.mark.skipif(not Path(PGBOUNCER).exists(), reason="PgBouncer 
 @pytest.fixture
 def pooler(postgres_server: EmbeddedPostgres) -> Iterator[str]:
     """Its address, up to the name of a database."""
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        port = int(held.getsockname()[1])
+    port = free_port()
     with pgbouncer(postgres_server, port):
         yield f"postgresql://postgres:{postgres_server.password}@127.0.0.1:{port}"
 

@@ -116,7 +116,7 @@ def test_a_phone_that_is_pushed_from_everywhere_rings_no_more_often_than_allowed
 ) -> None:
     all_cancelled(shop, VICTIM, 30)
     attack = (push(VICTIM, nth_address(number)) for number in itertools.count())
-    attackers, served, took_s = flood(crew, attack, how_many := rounds(250, 10_000))
+    attackers, served, took_s = flood(crew, attack, how_many := rounds(160, 10_000))
     allowed = PRODUCTION.phone_unanswered_in_a_row + int(took_s // 300)  # each rest lasts five minutes, or longer
     calls = rung(shop)
     assert 1 <= calls[VICTIM] <= allowed
@@ -129,7 +129,7 @@ def test_a_phone_that_is_pushed_from_everywhere_rings_no_more_often_than_allowed
 
 def test_one_address_rings_no_more_phones_than_allowed(shop: Shop, crew: Crew, rounds: Rounds, figure: Figure) -> None:
     attack = (push(nth_phone(number), nth_address(7)) for number in itertools.count())
-    attackers, served, took_s = flood(crew, attack, how_many := rounds(250, 10_000))
+    attackers, served, took_s = flood(crew, attack, how_many := rounds(160, 10_000))
     a_minute = PRODUCTION.shop_pushes_a_minute // 3
     allowed = min(PRODUCTION.address_pushes_an_hour, a_minute * (1 + int(took_s // 60)))
     calls = sum(rung(shop).values()) - len(served)
@@ -145,7 +145,7 @@ def test_a_thousand_addresses_ring_no_more_phones_than_the_shop_allows(
 ) -> None:
     """Here honest customers are turned away too, for seconds; and the operator is told."""
     attack = (push(nth_phone(number), nth_address(number % 1000)) for number in itertools.count())
-    _, _, took_s = flood(crew, attack, how_many := rounds(250, 10_000))
+    _, _, took_s = flood(crew, attack, how_many := rounds(160, 10_000))
     allowed = PRODUCTION.shop_pushes_a_minute * (1 + int(took_s // 60))
     calls = sum(rung(shop).values())
     assert PRODUCTION.shop_pushes_a_minute <= calls <= allowed
@@ -167,35 +167,37 @@ def test_a_hundred_at_the_same_moment_never_exceed_a_limit_of_pushes(
     shop: Shop, crew: Crew, allow: Allow, rounds: Rounds, figure: Figure, which: str
 ) -> None:
     allow(**{**ROOMY, **PUSHES[which]})
+    at_once = rounds(40, AT_ONCE)
     for number in range(how_many := rounds(2, 50)):
         begin_anew(shop)
         scope = which.partition("_")[0]
-        phones = [VICTIM if scope == "phone" else nth_phone(each) for each in range(AT_ONCE)]
-        addresses = [nth_address(7 if scope == "address" else each) for each in range(AT_ONCE)]
+        phones = [VICTIM if scope == "phone" else nth_phone(each) for each in range(at_once)]
+        addresses = [nth_address(7 if scope == "address" else each) for each in range(at_once)]
         answers = crew.at_once(list(map(push, phones, addresses)), seed=number)
         told = Counter(answer.body.get("limit", answer.status) for answer in answers)
         assert told.pop(202) == 7
         assert set(told) <= {scope, TOO_BUSY}
         assert len(shop.simulator.client.requests(PUSH)) == 7
-    figure(f"{how_many} rounds of {AT_ONCE} at once: 7 let through each time")
+    figure(f"{how_many} rounds of {at_once} at once: 7 let through each time")
 
 
 @pytest.mark.parametrize("which", ["phone", "shop"])
 def test_a_hundred_at_the_same_moment_never_exceed_a_days_sum(
     shop: Shop, crew: Crew, allow: Allow, rounds: Rounds, figure: Figure, which: str
 ) -> None:
-    most_kes, amounts = 1000, [30 + 2 * each for each in range(AT_ONCE)]
+    most_kes, at_once = 1000, rounds(40, AT_ONCE)
+    amounts = [30 + 2 * each for each in range(at_once)]
     allow(**ROOMY, **{f"MAX_{which.upper()}_KES_PER_DAY": most_kes})
     for number in range(how_many := rounds(2, 50)):
         begin_anew(shop)
-        phones = [VICTIM if which == "phone" else nth_phone(each) for each in range(AT_ONCE)]
-        answers = crew.at_once(list(map(push, phones, map(nth_address, range(AT_ONCE)), amounts)), seed=number)
+        phones = [VICTIM if which == "phone" else nth_phone(each) for each in range(at_once)]
+        answers = crew.at_once(list(map(push, phones, map(nth_address, range(at_once)), amounts)), seed=number)
         told = {answer.body.get("limit", answer.status) for answer in answers}
         assert {202, f"{which}_day"} <= told <= {202, f"{which}_day", TOO_BUSY}
         taken_kes = sum(amount for amount, answer in zip(amounts, answers, strict=True) if answer.status == 202)
         refused = [amount for amount, answer in zip(amounts, answers, strict=True) if answer.status == 422]
         assert taken_kes <= most_kes < taken_kes + min(refused)
-    figure(f"{how_many} rounds of {AT_ONCE} at once: never above KES {most_kes:,}, and nobody refused who fitted in")
+    figure(f"{how_many} rounds of {at_once} at once: never above KES {most_kes:,}, and nobody refused who fitted in")
 
 
 def begin_anew(shop: Shop) -> None:

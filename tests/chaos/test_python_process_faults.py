@@ -89,6 +89,8 @@ def test_a_module_that_hangs_while_it_is_imported_is_ended_too(dev: NetlifyDev) 
     before = hang.read_text()
     hang.write_text("while True: pass\n")
     try:
+        wait_until(lambda: bool(running_function(dev, "hang")))  # started for the new code, and nobody asks
+        wait_until(lambda: not running_function(dev, "hang"))
         assert code_of(dev.get("/api/hang")) == "function_timeout"
         wait_until(lambda: not running_function(dev, "hang"))
     finally:

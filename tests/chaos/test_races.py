@@ -45,7 +45,7 @@ def truth(shop: Shop) -> Truth:
 def test_two_hundred_copies_of_a_callback_pay_once(
     shop: Shop, crew: Crew, truth: Truth, rounds: Rounds, figure: Figure
 ) -> None:
-    for number in range(how_many := rounds(3, 200)):
+    for number in range(how_many := rounds(2, 200)):
         truth.begin_round()
         paid = push(shop, nth_order(number))
         answers = at_once(shop, crew, [callback(paid.path, paid.success())] * COPIES, number, paid)
@@ -84,7 +84,7 @@ def test_a_large_payment_that_everybody_confirms_at_once_is_paid_once(
     shop: Shop, crew: Crew, truth: Truth, rounds: Rounds, figure: Figure
 ) -> None:
     """Above the threshold no callback pays by itself; the query that it waits for comes at the same moment."""
-    for number in range(how_many := rounds(3, 200)):
+    for number in range(how_many := rounds(2, 200)):
         truth.begin_round()
         paid = push(shop, nth_order(number, amount=30_000 + number))
         jobs = [callback(paid.path, paid.success())] * 20 + [ask(paid.transaction_id)] * 8
@@ -99,7 +99,7 @@ def test_sweeps_that_run_at_once_do_each_piece_of_work_once(
     shop: Shop, crew: Crew, truth: Truth, rounds: Rounds, figure: Figure
 ) -> None:
     sweeps = 0
-    for number in range(how_many := rounds(5, 200)):
+    for number in range(how_many := rounds(3, 200)):
         truth.begin_round()
         untold = push(shop, nth_order(4 * number))
         shop.age(31)
@@ -143,7 +143,7 @@ def test_a_hundred_pushes_at_once_are_one_push(
     shop: Shop, crew: Crew, truth: Truth, rounds: Rounds, figure: Figure, which: str
 ) -> None:
     job, expected = PUSHES_TO_RACE[which]
-    for number in range(how_many := rounds(3, 200)):
+    for number in range(how_many := rounds(2, 200)):
         truth.begin_round()
         shop.simulator.client.script(None, "cancel", after_s=0, callback_count=0)
         answers = crew.at_once([job(number, nth) for nth in range(PUSHES)])
@@ -158,7 +158,7 @@ def test_both_attempts_of_a_retried_order_that_succeed_at_once_pay_once(
     shop: Shop, crew: Crew, truth: Truth, rounds: Rounds, figure: Figure
 ) -> None:
     """The first timed out on the phone (1037) and was paid all the same; the second was paid as well."""
-    for number in range(how_many := rounds(3, 200)):
+    for number in range(how_many := rounds(2, 200)):
         truth.begin_round()
         order = nth_order(number)
         first = push(shop, order, "ignore", paid_later_s=0)

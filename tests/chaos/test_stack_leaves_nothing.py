@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -96,14 +96,13 @@ class MakeDev:
         return found
 
     def wait_until_nothing_is_left(self) -> None:
-        self.wait_for(lambda: not self.left(), "left running")
+        self.wait_for(lambda: not self.left(), "left running", pause_s=0.2)
 
-    def wait_for(self, holds: object, otherwise: str) -> None:
-        assert callable(holds)
+    def wait_for(self, holds: Callable[[], bool], otherwise: str, pause_s: float = 0.02) -> None:
         deadline = time.monotonic() + 140
         while not holds():
             assert time.monotonic() < deadline, f"{otherwise}: {self.left()}\n{self.said()}"
-            time.sleep(0.02)
+            time.sleep(pause_s)
 
     def database(self) -> EmbeddedPostgres:
         return EmbeddedPostgres(self.state / "postgres")

@@ -568,7 +568,7 @@ def test_no_history_breaks_the_books(
 ) -> None:
     only_the_shop_listens(monkeypatch)
     monkeypatch.setattr(engine, "MAX_SHRINKING_SECONDS", 60)
-    examples, steps = rounds(30, 5000), rounds(30, 60)
+    examples, steps = rounds(20, 5000), rounds(30, 60)
     examples = int(os.environ.get("EXAMPLES", examples))
 
     class History(AnyHistory):

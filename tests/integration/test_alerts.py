@@ -319,7 +319,7 @@ def every_topic() -> set[str]:
     text = "\n".join(source.read_text("utf-8") for source in sources)
     literal = re.findall(r"'alert', '([a-z_]+)'", text)
     named = re.findall(r'_alert_hourly\(\w+, "([a-z_]+)"\)', text)
-    closed = re.findall(r'inbox\.close\(\s*entry, "([a-z_]+)"', text)
+    closed = re.findall(r'_closed\(gateway, entry, "([a-z_]+)"', text)
     once_an_hour = re.findall(r'ALERT_ONCE_AN_HOUR, topic="([a-z_]+)"', text)
     elsewhere = ("sweep_stopped", "mail_stopped", "letter_template", "silent_in_review")
     return {*literal, *named, *closed, *once_an_hour, *CONDITIONS, *elsewhere, *(each.value for each in Alert)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Any
 
@@ -168,7 +169,8 @@ def test_every_answer_of_the_api_carries_its_own_security_headers(site: Site, pa
 
 
 def test_sweep_may_be_called_by_anybody_and_as_often_as_they_like(site: Site) -> None:
-    assert [site.sweep() for _ in range(3)] == [200, 200, 200]
+    with ThreadPoolExecutor() as at_once:  # one waits for a slot of the budget where a payment is open
+        assert [sweep.result() for sweep in [at_once.submit(site.sweep) for _ in range(3)]] == [200, 200, 200]
 
 
 @pytest.mark.parametrize(("path", "method"), [("/stkpush", "POST"), (f"/status/{NOBODY}", "GET"), ("/invoice", "POST")])

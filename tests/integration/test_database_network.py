@@ -129,7 +129,7 @@ def test_a_silent_connection_leaves_time_for_another(proxy: Proxy, name: str) ->
     began = time.monotonic()
     with pytest.raises(CommitUnknown):
         patient.run("INSERT INTO notes VALUES (:text)", text="a")
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < 3.5  # the answer to a statement may take 4 s
     patient.close()
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from db.migrate import migrate, read_migrations, state
+from dev.ports import free_port
 from dev.postgres import EmbeddedPostgres
 from shared.database import Database, DatabaseUnavailable
 from tests.fixtures.pgbouncer import PGBOUNCER, POOL, pgbouncer
@@ -19,8 +19,7 @@ pytestmark = pytest.mark.skipif(not Path(PGBOUNCER).exists(), reason="PgBouncer 
 
 @pytest.fixture
 def port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        return int(held.getsockname()[1])
+    return free_port()
 
 
 @pytest.fixture

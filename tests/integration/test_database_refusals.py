@@ -13,15 +13,14 @@ from urllib.parse import urlsplit
 import pytest
 
 from db.migrate import main as migrate
+from dev.ports import free_port
 from dev.postgres import EmbeddedPostgres
 from ops.__main__ import main as ops
 from shared.database import Database, LoginRefused, NotAllowed, NotMigrated
 from shared.database.errors import login_refused
 from tests.fixtures.database import FUNCTIONS, FUNCTIONS_PASSWORD, outside_of_transactions
 from tests.fixtures.pgbouncer import PGBOUNCER, pgbouncer
-from tests.fixtures.shop import Shop, forget_collaborators
-
-ID = "0c9e8f1a-0b1c-4d2e-8f3a-5b6c7d8e9f00"
+from tests.fixtures.shop import NOBODY, Shop, forget_collaborators
 
 
 @contextmanager
@@ -135,13 +134,14 @@ def strangers(postgres_server: EmbeddedPostgres) -> Iterator[None]:
 def test_every_function_answers_503_and_logs_the_sentence(
     shop: Shop, strangers: None, broken: Callable[[str], str], how: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    callback = shop.callback_path(ID)
+    callback = shop.callback_path(NOBODY)
     says = broken(how)
     capsys.readouterr()
+    shop.request_lasts_s = 6  # so a callback is tried for a second; test_database_wakes.py has the whole time
     replies = {
         "stkpush": shop.pay(),
-        "status": shop.status(ID),
-        "invoice": shop.call("invoice", "POST", "/api/mpesa/invoice", {"transaction_id": ID}),
+        "status": shop.status(NOBODY),
+        "invoice": shop.call("invoice", "POST", "/api/mpesa/invoice", {"transaction_id": NOBODY}),
         "sweep": shop.sweep(),
         "callback": shop.call("callback", "POST", callback, {"Body": {}}),
     }
@@ -160,8 +160,7 @@ def test_every_function_answers_503_and_logs_the_sentence(
 def test_a_password_that_a_pooler_refuses_is_a_refused_login(
     postgres_server: EmbeddedPostgres, empty_database_url: str
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        port = int(held.getsockname()[1])
+    port = free_port()
     with pgbouncer(postgres_server, port):
         for user in ("postgres:wrong", "nobody:x"):
             url = f"postgresql://{user}@127.0.0.1:{port}{urlsplit(empty_database_url).path}"

@@ -15,6 +15,7 @@ from enum import StrEnum
 
 import pytest
 
+from dev.ports import free_port
 from dev.postgres import EmbeddedPostgres
 from shared.database import (
     Busy,
@@ -462,8 +463,7 @@ def test_a_server_that_asks_for_a_password_we_do_not_have_is_told_so(postgres_se
 
 
 def test_nobody_there_is_unavailable_at_once() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        port = held.getsockname()[1]
+    port = free_port()
     for where in (f"127.0.0.1:{port}/d", "/d?host=/nowhere", "nowhere.invalid/d"):
         with pytest.raises(DatabaseUnavailable, match="Nothing was done"):
             Database(f"postgres://u@{where}").rows("SELECT 1")

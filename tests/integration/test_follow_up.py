@@ -11,13 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from shared import collaborators
-from shared.query_schedule import BUDGETS, Budget
 from tests.chaos.customers import Pushed, nth_order, push
-from tests.fixtures.shop import ORDER, Caller, Reply, Shop
+from tests.fixtures.shop import NOBODY, ORDER, Caller, Reply, Shop
 from tests.fixtures.simulator import PUSH, QUERY
 
 LARGE = 50_000
-NOBODY = "0c9e8f1a-0b1c-4d2e-8f3a-5b6c7d8e9f00"
 AT_ONCE_S = 5
 
 
@@ -46,14 +44,6 @@ def invoices(shop: Shop) -> dict[str, object]:
         "SELECT i.status, o.tries, o.next_try_at IS NULL AS over FROM invoices i JOIN outbox o USING (transaction_id)"
         " WHERE o.kind = 'invoice'"
     )
-
-
-@pytest.fixture
-def unhurried(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
-    """A shop whose Daraja takes queries as fast as they come."""
-    monkeypatch.setitem(BUDGETS, "sandbox", Budget(0.0))
-    shop.simulator.client.behave(query_limit_per_minute=0)
-    return shop
 
 
 # callback -------------------------------------------------------------------------------------------------------------
@@ -288,12 +278,13 @@ def test_while_the_budget_is_used_up_it_is_too_soon(shop: Shop) -> None:
 
 
 def test_two_who_come_back_at_once_ask_once_and_neither_pays_twice(shop: Shop) -> None:
-    push(shop, nth_order(1), query_latency_s=1.0)
+    push(shop, nth_order(1), query_latency_s=0.5)
     instances = shop.other_instances(3)
     shop.age(20 * 60)
     with ThreadPoolExecutor() as pool:
         replies = list(pool.map(lambda each: pay(each, 1), instances))
-    assert sorted(reply.body["code"] for reply in replies) == ["already_paid", "too_soon", "too_soon"]
+    codes = {reply.body["code"] for reply in replies}  # who comes when the answer is there hears that it is paid
+    assert {"already_paid"} <= codes <= {"already_paid", "too_soon"}
     assert (asked(shop), pushes(shop)) == (1, 1)
 
 

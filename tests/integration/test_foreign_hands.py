@@ -122,7 +122,7 @@ def busy(shop: Shop) -> Shop:
     shop.overwrite("INSERT INTO mail_pause (until) VALUES (now())")
     shop.overwrite("INSERT INTO query_budget (app) VALUES ('an app') ON CONFLICT DO NOTHING")
     shop.overwrite("UPDATE callback_inbox SET source_check = NULL")
-    collaborators().gateway.upkeep.put_right(good_keys())
+    collaborators().gateway.watch.put_right(good_keys())
     return shop
 
 
@@ -167,7 +167,7 @@ def test_what_the_password_alone_can_change(busy: Shop, foreign: Database) -> No
                     wrong.append((table, column, verdict, "refused" if was_refused else "done"))
                 continue
             if verdict == "bounded":
-                collaborators().gateway.upkeep.put_right(good_keys())
+                collaborators().gateway.watch.put_right(good_keys())
                 late = f"{column} > now() + interval '1 minute'"
                 if column == "retired_at":
                     late = "retired_at IS NOT NULL"

@@ -11,7 +11,7 @@ from shared.gateway.outbox import Dropped
 from shared.mail.mailer import ID_HEADER
 from tests.fixtures.shop import CUSTOMER, Shop
 
-pytestmark = pytest.mark.usefixtures("left_to_the_sweep")
+pytestmark = pytest.mark.usefixtures("left_to_the_sweep", "unhurried")
 FAILS = 1037
 CANCELLED = 1032
 UNEXPLAINED = 7777

@@ -162,9 +162,10 @@ def test_nothing_is_left_when_netlify_dev_ends(tmp_path: Path, how: signal.Signa
     site = toy_site(tmp_path)
     with running(site) as dev:
         with ThreadPoolExecutor(9) as threads:
-            hanging = [threads.submit(dev.get, "/api/hang") for _ in range(3)]
             list(threads.map(dev.get, ["/api/hello"] * 6))
-            wait_until(lambda: len(dev.python_processes()) >= 4)
+            idle = len(dev.python_processes())
+            hanging = [threads.submit(dev.get, "/api/hang") for _ in range(3)]
+            wait_until(lambda: len(dev.python_processes()) > idle or all(request.done() for request in hanging))
             dev.end(how)
             for request in hanging:
                 request.exception(60)

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from dev.build import copy_site
-from dev.deployed_function import DeployedFunction, http_event
+from dev.deployed_function import DeployedFunction, http_event, unpack
 from dev.postgres import EmbeddedPostgres
 from shared.daraja.callback_address import callback_url
 from shared.database import Database
@@ -25,9 +25,9 @@ from shared.settings import Settings
 from shared.values import new_id
 from tests.fixtures.database import FUNCTIONS, outside_of_transactions
 from tests.fixtures.python_functions import running
+from tests.fixtures.shop import NOBODY
 from tests.unit.test_settings import GUIDE
 
-NOBODY = "0c9e8f1a-0b1c-4d2e-8f3a-5b6c7d8e9f00"
 ROTATIONS, SENDERS = 20, 3
 SETTINGS = {name: value for name, value in GUIDE.items() if name != "DATABASE_URL"}
 
@@ -93,14 +93,15 @@ def test_no_callback_is_lost_in_twenty_rotations_under_load(
 
     def send(number: int) -> None:
         """Callbacks until all rotations are over."""
-        folder = unpacking_folder / f"callback-{number}"
-        with DeployedFunction(built_zips / "callback.zip", folder, SETTINGS) as function:
+        with DeployedFunction(built_zips / "callback.zip", unpacking_folder / "callback", SETTINGS) as function:
             while not over.is_set():
                 path = urlsplit(callback_url(settings, new_id())).path
                 with under_way[number]:
                     answer = function.invoke(handed_over(credential, "POST", path, body))
                 answered.append(answer["statusCode"])
 
+    if not (unpacking_folder / "callback").exists():
+        unpack(built_zips / "callback.zip", unpacking_folder / "callback")
     with ThreadPoolExecutor(SENDERS) as threads, over_at_the_end(over):
         senders = [threads.submit(send, number) for number in range(SENDERS)]
         for _ in range(ROTATIONS):

@@ -122,6 +122,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scratch]:
     assert scratch.run()[0] == 0
 
 
+@pytest.fixture
+def half(finished: Scratch) -> Scratch:
+    """The same, without the half that npm makes."""
+    shutil.rmtree(finished.folder / "node_modules")
+    return finished
+
+
 def test_a_second_run_does_nothing_and_prints_nothing(finished: Scratch) -> None:
     before, node = finished.made(), finished.folder / ".venv" / "bin" / "node"
 
@@ -131,20 +138,34 @@ def test_a_second_run_does_nothing_and_prints_nothing(finished: Scratch) -> None
     assert subprocess.run([node], capture_output=True, text=True, check=True).stdout == "v24\n", "the package's own"
 
 
-@pytest.mark.parametrize("damage", ["half made", "python removed", "python replaced", "moved here"])
+@pytest.mark.parametrize("python", ["/nowhere/python3.13", "/bin/sh"])
+def test_an_environment_whose_python_was_removed_or_replaced_is_not_whole(finished: Scratch, python: str) -> None:
+    def is_whole() -> bool:
+        asks = [sys.executable, "-c", "import setup, sys; sys.exit(not setup.is_complete(setup.VENV))"]
+        environment = os.environ | {"LIPA_PYTHON": sys.executable}
+        return subprocess.run(asks, cwd=finished.folder / "dev", env=environment, check=False).returncode == 0
+
+    assert is_whole()
+    link = finished.folder / ".venv" / "bin" / "python"
+    before = link.readlink()
+    link.unlink()
+    link.symlink_to(python)
+    assert not is_whole()
+    link.unlink()
+    link.symlink_to(before)
+
+
+@pytest.mark.parametrize("damage", ["half made", "moved here"])
 def test_an_environment_that_is_not_whole_is_made_again(finished: Scratch, damage: str) -> None:
     venv = finished.folder / ".venv"
     (venv / "left-over").touch()
     if damage == "half made":
         (venv / "lipa-stamp").unlink()
         shutil.rmtree(venv / "lib")
-    elif damage == "moved here":
+    else:
         finished.folder.rename(finished.folder.with_name("elsewhere"))
         finished.folder = finished.folder.with_name("elsewhere")
         finished.pin_node("1.0")
-    else:
-        (venv / "bin" / "python").unlink()
-        (venv / "bin" / "python").symlink_to("/bin/sh" if damage == "python replaced" else "/nowhere/python3.13")
 
     code, output = finished.run()
 
@@ -166,32 +187,32 @@ def test_changed_pins_make_only_the_python_half_again(finished: Scratch) -> None
     assert finished.made()["node_modules"] == before["node_modules"]
 
 
-def test_killed_in_the_middle_it_continues_with_the_half_that_is_missing(scratch: Scratch) -> None:
-    scratch.npm_is("slow")
-    killed = scratch.start()
-    scratch.wait_for("node_modules/half")
-    before = scratch.made()
+def test_killed_in_the_middle_it_continues_with_the_half_that_is_missing(half: Scratch) -> None:
+    half.npm_is("slow")
+    killed = half.start()
+    half.wait_for("node_modules/half")
+    before = half.made()
     os.kill(killed.pid, signal.SIGKILL)
     killed.wait()
     assert killed.stdout is not None
     killed.stdout.close()
     assert before.keys() == {".venv"}
-    scratch.npm_is("well")
+    half.npm_is("well")
 
-    code, output = scratch.run()
+    code, output = half.run()
 
     assert code == 0, output
     assert "waiting for it" in output  # the step that outlived the killed set-up was not disturbed
-    assert not (scratch.folder / "node_modules" / "half").exists()
-    assert scratch.made()[".venv"] == before[".venv"]
-    assert "node_modules" in scratch.made()
+    assert not (half.folder / "node_modules" / "half").exists()
+    assert half.made()[".venv"] == before[".venv"]
+    assert "node_modules" in half.made()
 
 
 @pytest.mark.parametrize("interruption", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_it_ends_its_step_and_says_so(scratch: Scratch, interruption: signal.Signals) -> None:
-    scratch.npm_is("stuck")
-    running = scratch.start()
-    scratch.wait_for("node_modules/half")
+def test_interrupted_it_ends_its_step_and_says_so(half: Scratch, interruption: signal.Signals) -> None:
+    half.npm_is("stuck")
+    running = half.start()
+    half.wait_for("node_modules/half")
 
     os.kill(running.pid, interruption)
     output, _ = running.communicate(timeout=30)
@@ -199,8 +220,8 @@ def test_interrupted_it_ends_its_step_and_says_so(scratch: Scratch, interruption
     assert running.returncode == 130
     assert "The next command continues it" in output
     wait_until_nothing_is_left(running.pid)
-    scratch.npm_is("well")
-    assert scratch.run()[0] == 0
+    half.npm_is("well")
+    assert half.run()[0] == 0
 
 
 def wait_until_nothing_is_left(group: int) -> None:
@@ -222,19 +243,18 @@ def test_two_at_once_wait_for_each_other_and_work_once(scratch: Scratch) -> None
     assert len(scratch.made()) == 2
 
 
-def test_a_failed_download_says_what_to_do_and_heals(finished: Scratch) -> None:
-    shutil.rmtree(finished.folder / "node_modules")
-    finished.npm_is("offline")
+def test_a_failed_download_says_what_to_do_and_heals(half: Scratch) -> None:
+    half.npm_is("offline")
 
-    code, output = finished.run()
+    code, output = half.run()
 
     assert code == 1
     assert "npm error code ENOTFOUND" in output
     assert 'The step "Netlify CLI" failed' in output
     assert "this machine is offline" in output
     assert "Traceback" not in output
-    finished.npm_is("well")
-    assert finished.run()[0] == 0
+    half.npm_is("well")
+    assert half.run()[0] == 0
 
 
 def test_a_package_that_is_not_the_pinned_one_is_refused(scratch: Scratch) -> None:

@@ -15,8 +15,6 @@ from shared.collaborators import collaborators as mine
 from tests.chaos.customers import nth_order, push
 from tests.fixtures.shop import Shop, forget_collaborators
 
-NOBODY = "0c9e8f1a-0b1c-4d2e-8f3a-5b6c7d8e9f00"
-
 
 @pytest.fixture
 def sleepy(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:

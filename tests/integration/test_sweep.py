@@ -21,14 +21,6 @@ PHONES = [f"2547000000{number:02}" for number in range(20)]
 LARGE = 50_000
 
 
-@pytest.fixture
-def unhurried(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
-    """A shop whose Daraja takes queries as fast as they come, so that a test need not wait for the budget."""
-    monkeypatch.setitem(BUDGETS, "sandbox", Budget(0.0))
-    shop.simulator.client.behave(query_limit_per_minute=0)
-    return shop
-
-
 def asked(shop: Shop) -> int:
     return len(shop.simulator.client.requests(QUERY))
 

@@ -13,7 +13,6 @@ from shared.gateway.inbox import Inbox
 from shared.gateway.outbox import Outbox
 from shared.gateway.trail import Anchors
 from shared.gateway.watch import EVERYTHING, Watch
-from shared.query_schedule import BUDGETS, Budget
 from tests.chaos.customers import Pushed, nth_order, push
 from tests.fixtures.shop import Shop
 
@@ -33,10 +32,8 @@ STEPS: dict[str, tuple[type, str, str]] = {
 
 
 @pytest.fixture
-def busy(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Work:
-    monkeypatch.setitem(BUDGETS, "sandbox", Budget(0.0))
-    shop.simulator.client.behave(query_limit_per_minute=0)
-    return Work(shop, monkeypatch)
+def busy(unhurried: Shop, monkeypatch: pytest.MonkeyPatch) -> Work:
+    return Work(unhurried, monkeypatch)
 
 
 class Work:

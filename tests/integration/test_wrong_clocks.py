@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.gateway.upkeep import AHEAD
+from shared.gateway.instants import AHEAD
 from tests.fixtures.shop import CUSTOMER, Shop
 
 NEEDS_NOTHING = {

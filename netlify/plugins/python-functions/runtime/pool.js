@@ -35,7 +35,7 @@ class Pool {
     this.workers = new Set()
     this.waiting = []
     this.running = new Map() // worker → the event it handles
-    this.awakeMs = 0 // time that passed while there was something to wait for and the machine ran
+    this.awakeMs = 0 // time that passed while an event, an answer or a start was waited for and the machine ran
     this.ticker = null
   }
 
@@ -107,6 +107,7 @@ class Pool {
 
   #start() {
     const worker = new Worker(this.options)
+    this.#startTicking() // one that never comes up is ended, also where nobody waits for it
     worker.startedMs = this.awakeMs
     this.workers.add(worker)
     worker.on('idle', () => {
@@ -205,7 +206,8 @@ class Pool {
   }
 
   #endWhatIsLate() {
-    if (this.waiting.length === 0 && this.running.size === 0) {
+    const starting = [...this.workers].some((worker) => worker.state === 'starting')
+    if (this.waiting.length === 0 && this.running.size === 0 && !starting) {
       clearInterval(this.ticker)
       this.ticker = null
       return
