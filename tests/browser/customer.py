@@ -7,7 +7,10 @@ from pathlib import Path
 
 from playwright.sync_api import ConsoleMessage, Locator, Page, expect
 
-SCREENSHOTS = Path(__file__).resolve().parents[2] / ".lipa" / "screenshots"
+ROOT = Path(__file__).resolve().parents[2]
+SCREENSHOTS = ROOT / ".lipa" / "screenshots"
+AXE = (ROOT / "node_modules" / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
+"""Finds what people with disabilities cannot use; `page.evaluate` it, and then `axe.run()`."""
 PHONE = "0708 374 149"
 MSISDN = "254708374149"
 COFFEE = "items=coffee:1"

@@ -10,11 +10,13 @@ import json
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.customer import Customer
+from shared.prices import read_catalogue
+from tests.browser.customer import AXE, Customer
 from tests.browser.scripted_shop import PUBLIC, RECEIPT, TRANSACTION_ID, Answer, ScriptedShop, standing
 
 CATALOGUE = (PUBLIC / "catalogue.json").read_text(encoding="utf-8")
-OURS = [page for page in ("index.html",) if "/js/shop.js" in (PUBLIC / page).read_text(encoding="utf-8")]
+PAGES = {file.name: file.read_text(encoding="utf-8") for file in sorted(PUBLIC.glob("*.html"))}
+OURS = [name for name, text in PAGES.items() if "/js/shop.js" in text]
 PAID = standing("paid", mpesa_receipt_number=RECEIPT, message="Paid.")
 
 
@@ -61,6 +63,17 @@ def test_a_customer_buys_and_opens_the_order_again(
     page.evaluate("sessionStorage.clear()")
     page.goto(f"{shop.address}/order.html#{TRANSACTION_ID}")
     expect(customer.sees("Paid. Asante!")).to_contain_text(RECEIPT)
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if name != "index.html" or name in OURS])
+def test_axe_finds_nothing_on_a_page(page: Page, shop: ScriptedShop, name: str) -> None:
+    page.goto(f"{shop.address}/{name}", wait_until="networkidle")
+    page.evaluate(AXE)
+    assert page.evaluate("axe.run().then(({ violations }) => violations.map(({ id }) => id))") == []
+
+
+def test_the_shipped_catalogue_is_one() -> None:
+    assert read_catalogue(CATALOGUE.encode()).items
 
 
 def test_an_order_that_is_not_paid_yet_shows_how_it_stands(customer: Customer, shop: ScriptedShop, page: Page) -> None:

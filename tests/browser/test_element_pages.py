@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.customer import COFFEE, SCREENSHOTS, Customer
+from tests.browser.customer import AXE, COFFEE, SCREENSHOTS, Customer
 from tests.browser.scripted_shop import (
     CATALOGUE,
     FALLBACK,
@@ -18,7 +18,6 @@ from tests.browser.scripted_shop import (
     RECEIPT,
     ROOT,
     SCRIPT,
-    Answer,
     Kind,
     ScriptedShop,
     standing,
@@ -43,7 +42,6 @@ KINDS = {
 PAID = standing("paid", mpesa_receipt_number=RECEIPT, message="Paid.")
 CANCELLED = standing("failed", result_code="1032", message="The payment was cancelled on your phone.")
 WRONG_PIN = standing("failed", result_code="2001", message="The M-Pesa PIN was wrong.")
-AXE = (ROOT / "node_modules" / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
 MOST_BYTES = 25_000
 MOST_MS_AFTER_PAINT = 2000
 
@@ -227,14 +225,6 @@ def test_axe_finds_nothing_on_any_screen(page: Page, shop: ScriptedShop, lang: s
     expect(page.get_by_text(RECEIPT).first).to_be_visible()
     page.evaluate("document.querySelector('lipa-pay').shadowRoot.querySelector('details').open = true")
     assert page.evaluate(LOOK) == []
-
-
-@pytest.mark.parametrize("file", sorted(file.name for file in PUBLIC.glob("*.html")))
-def test_axe_finds_nothing_on_the_shipped_pages(page: Page, shop: ScriptedShop, file: str) -> None:
-    shop.catalogue = Answer(200, (PUBLIC / "catalogue.json").read_text(encoding="utf-8"))
-    page.goto(f"{shop.address}/{file}", wait_until="networkidle")
-    page.evaluate(AXE)
-    assert page.evaluate("axe.run().then(({ violations }) => violations.map(({ id }) => id))") == []
 
 
 def test_script_and_catalogue_are_small(page: Page, shop: ScriptedShop) -> None:
