@@ -16,7 +16,7 @@ from ops.advice import do_now
 from ops.books import Books
 from ops.erasure import read_stored
 from ops.session import Commands, Session
-from ops.words import counted, print_payments, visible
+from ops.words import counted, order_lines, print_payments, visible
 from shared.daraja.callback_reader import (
     CallbackFailure,
     CallbackRead,
@@ -140,6 +140,7 @@ def lines(books: Books, transaction_id: str) -> Iterator[str]:
         f"{in_words(payment['amount'])} for {payment['account_reference']}, "
         f"asked of {masked(payment['phone_number'])}. Times are East Africa Time."
     )
+    yield from order_lines(payment)
     yield ""
     yield from _in_order(sorted(_moments(books, payment), key=lambda moment: moment.at))
     yield ""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from ops.session import Commands, NotPossible, Session, add_group
 from ops.words import counted, visible
 from shared.mail.letters import SHOPS_OWN, Kind, Letter, values
+from shared.prices import Priced
 from shared.settings import shop_settings
 from shared.values import LANGS, Lang
 
@@ -32,7 +33,11 @@ USUAL = Letter(
     customer_phone="254700000012",
     amount_kes=Decimal(1500),
     account_reference="INV00042",
-    description="Two baskets & a mat",
+    description="For the kitchen",
+    items=(
+        Priced("basket", "Basket", Decimal(600), 2),
+        Priced("mat", "Palm mat & cord", Decimal(300), 1),
+    ),
     at=A_MOMENT,
     receipt="UKM4JS31RB",
     refund_receipt="UKN5AA11BB",
@@ -48,11 +53,12 @@ USUAL = Letter(
 SAMPLES: Mapping[str, Letter] = {
     "usual": USUAL,
     "sparse": replace(
-        USUAL, customer_name=None, description=None, receipt=None, refund_receipt=None, refunded_kes=None,
+        USUAL, customer_name=None, description=None, items=(), receipt=None, refund_receipt=None, refunded_kes=None,
         result_code=None, shop_address=None, shop_tax_pin=None,
     ),
     "long": replace(
         USUAL, customer_name="Wanjikũ-Adhiambo Nyambura wa Kamau " * 4, description="Unbreakable" * 20,
+        items=tuple(Priced(f"i{n}", "Unbreakable" * 9, Decimal(5_000), 1) for n in range(50)),
         amount_kes=Decimal(250_000), refunded_kes=Decimal(250_000), account_reference="WWWWWWWWWWWW",
         result_code="1037",
         shop_name="Duka la Vitambaa na Vikapu vya Kisasa vya Mama Njeri na Wanawe, Tawi la Pili",

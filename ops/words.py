@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from shared.database import Row
 from shared.mail.mailer import one_line
-from shared.values import EAT, in_words, masked
+from shared.payments import Status
+from shared.prices import bought
+from shared.values import EAT, in_words, is_erased, masked
 
 FILLING = r"[ \-.()/]{0,2}"
 """What people write between the digits of a phone number."""
@@ -55,3 +57,18 @@ def print_payments(payments: Iterable[Row]) -> None:
         if receipts := row.get("receipts_seen") or row["mpesa_receipt_number"]:
             about.append(f"receipt {receipts}")
         print("  ".join(about))
+
+
+def order_lines(payment: Row) -> Iterator[str]:
+    """What was ordered, by whom; for what is paid, how to reach them."""
+    items = bought(payment["items"])
+    for line in items:
+        yield f"  {visible(line.what)}: {in_words(line.cost_kes)}"
+    if not items and payment["link_digest"] is None:
+        yield "  The browser named this amount, not the shop: compare it with the order before you deliver."
+    for label, words in (("For", "transaction_desc"), ("Note", "note"), ("Name", "customer_name")):
+        if payment[words]:
+            yield f"  {label}: {visible(payment[words])}"
+    if payment["status"] == Status.PAID.value and not is_erased(payment["phone_number"]):
+        mail = payment["customer_email"]
+        yield f"  Reach them: +{payment['phone_number']}{f', {visible(mail)}' if mail else ''}"

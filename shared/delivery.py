@@ -168,6 +168,7 @@ def _letter(mine: Collaborators, due: LetterDue, kind: Kind, at: datetime) -> Le
         amount_kes=due.amount_kes,
         account_reference=due.account_reference,
         description=due.transaction_desc,
+        items=due.items,
         at=at,
         receipt=due.receipt,
         shop_name=shop.name,

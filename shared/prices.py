@@ -70,9 +70,21 @@ class Priced:
     def cost_kes(self) -> Decimal:
         return self.price_kes * self.quantity
 
+    @property
+    def what(self) -> str:
+        """How many of what, as people read it."""
+        return f"{self.quantity} \u00d7 {self.name}"
+
     def stored(self) -> dict[str, object]:
         """As it is kept with the payment."""
         return {"id": self.id, "name": self.name, "price_kes": int(self.price_kes), "quantity": self.quantity}
+
+
+def bought(stored: Sequence[Mapping[str, Any]] | None) -> tuple[Priced, ...]:
+    """What `Priced.stored` kept; nothing where only an amount is known."""
+    return tuple(
+        Priced(line["id"], line["name"], Decimal(line["price_kes"]), int(line["quantity"])) for line in stored or ()
+    )
 
 
 class CatalogueWrong(Exception):

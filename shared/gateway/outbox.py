@@ -15,6 +15,7 @@ from shared.values import ERASED_EMAIL, Lang
 
 if TYPE_CHECKING:
     from shared.database import Database, Row, Transaction
+    from shared.prices import Priced
 
 MOST_TRIES = 3
 LONGEST_PAUSE_S = 3600.0
@@ -58,6 +59,7 @@ class LetterDue:
     amount_kes: Decimal
     account_reference: str
     transaction_desc: str | None
+    items: tuple[Priced, ...]
     receipt: str | None
     paid_at: datetime | None
     """None: it never was, so what came need not be its amount."""
@@ -184,7 +186,7 @@ class Outbox:
                        coalesce(i.customer_email, t.customer_email) AS customer_email,
                        coalesce(i.customer_name, t.customer_name) AS customer_name,
                        coalesce(i.customer_phone, t.phone_number) AS customer_phone,
-                       t.amount, t.account_reference, t.transaction_desc, t.paid_at, t.refund_receipt,
+                       t.amount, t.account_reference, t.transaction_desc, t.items, t.paid_at, t.refund_receipt,
                        CASE WHEN NOT coalesce(n.after_review, false) THEN t.result_code END AS result_code,
                        t.lang, c.mpesa_receipt_number,
                        n.overtaken, n.success_held, n.failure_seen, n.tried_again, n.after_review, n.failures_today,
@@ -343,6 +345,8 @@ def _due(row: Row) -> Due:
     if row["kind"] == "anchor":
         anchor = Anchor(row["last_audit_id"], row["row_count"], row["payment_count"], row["digest"])
         return AnchorDue(row["id"], row["topic"], row["made_at"], anchor.token(row["stamped_at"]), row["this_try"])
+    from shared.prices import bought  # a callback sends a letter only after it is settled
+
     letter = {
         "id": row["id"],
         "transaction_id": str(row["transaction_id"]),
@@ -352,6 +356,7 @@ def _due(row: Row) -> Due:
         "amount_kes": row["amount"],
         "account_reference": row["account_reference"],
         "transaction_desc": row["transaction_desc"],
+        "items": bought(row["items"]),
         "receipt": row["mpesa_receipt_number"],
         "paid_at": row["paid_at"],
         "lang": row["lang"],

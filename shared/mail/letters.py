@@ -20,6 +20,7 @@ from typing import TypeAlias
 
 from shared.daraja.result_codes import describe
 from shared.mail.mailer import Email, one_line
+from shared.prices import Priced
 from shared.values import EAT, Lang, in_words, masked
 
 OnBroken: TypeAlias = Callable[[str, str], None]
@@ -72,6 +73,7 @@ class Letter:
     amount_kes: Decimal
     account_reference: str
     description: str | None = field(repr=False)
+    items: tuple[Priced, ...] = ()
     at: datetime
     """When it happened."""
     receipt: str | None = None
@@ -109,7 +111,7 @@ def write(letter: Letter, on_broken: OnBroken, own_folder: Path = SHOPS_OWN) -> 
     )
 
 
-def values(letter: Letter) -> dict[str, str | bool]:
+def values(letter: Letter) -> dict[str, object]:
     """The values of a template, by name: text that is ready to be shown, empty where it is not known."""
     why = reason(letter.result_code, letter.lang)
     paid = letter.kind in AFTER_A_PAYMENT
@@ -124,6 +126,7 @@ def values(letter: Letter) -> dict[str, str | bool]:
         "phone": masked(letter.customer_phone),
         "amount": in_words(letter.amount_kes),
         "description": typed(letter.description) if paid else "",
+        "items": [(typed(line.what), in_words(line.cost_kes)) for line in letter.items] if paid else [],
         "reference": typed(letter.account_reference),
         "transaction_id": one_line(letter.transaction_id),
         "date": _day(letter.at, letter.lang),

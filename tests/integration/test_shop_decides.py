@@ -270,3 +270,21 @@ def test_a_link_that_failed_on_one_phone_can_be_paid_with_another(closed: Shop) 
     first = asks(closed, {**PHONE, "order": token})
     closed.simulator.client.wait_for_callback(first.body["checkout_request_id"])
     assert asks(closed, {"phone_number": OTHER_CUSTOMER, "order": token}).status == 202
+
+
+@pytest.mark.parametrize("way", ["items", "order"])
+def test_a_push_costs_seven_round_trips_at_most(closed: Shop, way: str) -> None:
+    """And its callback five, until the settlement is committed."""
+    from shared.collaborators import collaborators, receiver
+
+    assert asks(closed, {"phone_number": OTHER_CUSTOMER, "items": [CART[1]]}).status == 202  # the token, the stamp
+    body = {**PHONE, **({"items": CART} if way == "items" else {"order": link(closed)})}
+    before = collaborators().gateway.database.round_trips
+    reply = asks(closed, body, key="one")
+    assert reply.status == 202
+    assert collaborators().gateway.database.round_trips - before <= 7
+    receiver().gateway.database.rows("SELECT 1")
+    before = receiver().gateway.database.round_trips
+    closed.calls_back(reply.body["transaction_id"])
+    assert receiver().gateway.database.round_trips - before <= 5
+    assert closed.payment(reply.body["transaction_id"])["status"] == "PAID"

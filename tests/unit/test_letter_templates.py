@@ -110,7 +110,7 @@ def test_what_a_shop_may_write(shop: Shop) -> None:
 {{ "<" if amount else ">" }}{% endif %}{{ super() }}{% endblock %}""",
     )
     html = shop.writes().html
-    assert '<b style="font-size:24px">Asante Wanjiru Example</b> #123456 TWO BASKETS &amp; A MAT' in html
+    assert '<b style="font-size:24px">Asante Wanjiru Example</b> #123456 FOR THE KITCHEN' in html
     assert "&lt;" in html
     assert shop.told == []
 

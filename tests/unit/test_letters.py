@@ -65,7 +65,7 @@ def test_page_and_text_both_say_what_happened_to_which_payment(kind: Kind, lang:
         assert shown in email.text
         assert shown in Page(email.html).text
     paid = kind not in (Kind.FAILED, Kind.UNDER_REVIEW)
-    for typed_by_the_customer in ("Two baskets & a mat", "Wanjiru Example"):  # a letter that costs nothing has neither
+    for typed_by_the_customer in ("For the kitchen", "Wanjiru Example"):  # a letter that costs nothing has neither
         assert (typed_by_the_customer in email.text) is paid
         assert (typed_by_the_customer in Page(email.html).text) is paid
     assert (email.to_address, email.to_name) == ("wanjiru@customer.example", "Wanjiru Example" if paid else None)
