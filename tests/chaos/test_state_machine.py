@@ -65,6 +65,7 @@ REFUSED_AS = {(409, "prompt_open"), (502, "refused"), (502, "dead_token")}
 MAY_BE_TAKEN_BACK = ("1037", "1019", "9999")
 GUARD_S = 120
 CLICKS_AT_MOST_S = 15 * 60
+A_DAY_S = 24 * 3600
 AN_INSTANT = (1, 15, 30, 61, 121, 240)
 ANY = st.integers(0, 11)
 """Which one of those there are, counted from the newest and around."""
@@ -86,6 +87,7 @@ BOOKS = """
     SELECT t.id::text, t.status, t.review_reason, t.result_code, t.amount::int AS amount, t.phone_number AS phone,
            t.account_reference AS reference, t.checkout_request_id AS checkout, t.ids_are_learnt AS learnt,
            t.success_held_at IS NOT NULL AS held, extract(epoch FROM now() - t.created_at)::float8 AS age_s,
+           extract(epoch FROM now() - t.paid_at)::float8 AS paid_since_s,
            c.mpesa_receipt_number AS receipt, c.amount::int AS confirmed, c.evidence,
            (SELECT count(*)::int FROM outbox o WHERE o.transaction_id = t.id AND o.kind = 'invoice') AS mails,
            ARRAY(SELECT unnest(i.receipts) FROM callback_inbox i WHERE i.transaction_id = t.id) AS receipts,
@@ -476,12 +478,17 @@ class AnyHistory(RuleBasedStateMachine):
             assert prompts == []
             taken_kes = sum(row["amount"] for row in before if row["phone"] == phone and row["status"] not in NOT_PAID)
             assert taken_kes + amount > A_PHONE_PAYS_AT_MOST_KES, reply.body
+        elif reply.body.get("code") == "already_paid":
+            assert prompts == []
+            paid = [row for row in self.books() if row["status"] == "PAID"]
+            assert any(self._is_paid(row, order) or self._alike(row, order) for row in paid)
         elif reply.status != 202:
             assert prompts == []
             assert (reply.status, answer) in REFUSED_AS | {(503, answer)}, reply.body
         else:
             assert reply.body["transaction_id"] not in {row["id"] for row in before}
             self._nobody_was_asked_too_soon(order, before)
+            assert not any(self._is_paid(row, order) for row in before), "the order was paid already"
             if not prompts:
                 self.unclear.add(reply.body["transaction_id"])
             if key is not None:
@@ -507,6 +514,11 @@ class AnyHistory(RuleBasedStateMachine):
     def _alike(self, row: Row, order: dict[str, object]) -> bool:
         same = row["amount"] == order["amount"] or row["reference"] == order["account_reference"]
         return bool(row["phone"] == order["phone_number"] and same and row["age_s"] < CLICKS_AT_MOST_S)
+
+    def _is_paid(self, row: Row, order: dict[str, object]) -> bool:
+        """Paid is paid: the same order, for at least this amount, within a day."""
+        same = row["reference"] == order["account_reference"] and row["amount"] >= order["amount"]
+        return bool(same and row["status"] == "PAID" and row["paid_since_s"] < A_DAY_S)
 
     def _nobody_was_asked_too_soon(self, order: dict[str, object], before: list[Row]) -> None:
         """Rule 2, from the outside: what another payment like this one was, at the moment this one was let in."""

@@ -32,7 +32,8 @@ def test_a_link_is_one_json_document_for_a_program(capsys: pytest.CaptureFixture
     assert set(link) == {"order", "url", "valid_until"}
     assert link["url"] == f"https://shop.example/pay.html#order={link['order']}"
     asked = read(link["order"], (ENVIRON["LINK_SECRET"],), datetime.now(UTC))
-    assert (asked.amount_kes, asked.account_reference, asked.description) == (1500, "INV2041", "Two chairs")
+    assert asked.amount_kes == 1500
+    assert (asked.account_reference, asked.description) == ("INV2041", "Two chairs")
     assert asked.shop == "shop.example"
     assert datetime.fromisoformat(link["valid_until"]) == asked.valid_until
     assert timedelta(days=2.99) < asked.valid_until - datetime.now(UTC) <= timedelta(days=3)

@@ -9,8 +9,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from dev.build import LARGEST_UNPACKED_MB, LARGEST_ZIP_MB, built_functions
+from dev.demo import a_cart
 from dev.deployed_function import DeployedFunction, http_event
 from dev.postgres import EmbeddedPostgres
+from shared.catalogue import ROOT
 from shared.database import Database
 from shared.mail.templating import FILES
 from simulator import Simulator
@@ -33,6 +35,14 @@ def test_the_letters_travel_with_the_functions_and_so_do_the_shops_own(built_zip
         with zipfile.ZipFile(built_zips / f"{name}.zip") as archive:
             travels = {entry.partition("/shared/mail/")[2] for entry in archive.namelist()}
         assert {f"templates/{file}" for file in FILES} | {"shop_templates/README.md"} <= travels
+
+
+def test_the_shops_prices_travel_with_the_functions(built_zips: Path) -> None:
+    with zipfile.ZipFile(built_zips / "stkpush.zip") as archive:
+        prices = next(name for name in archive.namelist() if name.endswith("/site/public/catalogue.json"))
+        assert archive.read(prices) == (ROOT / "public" / "catalogue.json").read_bytes()
+        assert any(b'"CATALOGUE":"public/catalogue.json"' in archive.read(name) for name in archive.namelist()
+                   if name.endswith("stkpush.mjs"))  # fmt: skip
 
 
 def test_only_sweep_has_a_schedule(built_zips: Path) -> None:
@@ -92,7 +102,7 @@ def test_unpacked_functions_take_a_payment_all_the_way_into_postgresql(
 
     phone, address = "254708374149", "deployed@example.com"
     simulator.client.script(phone, "pay", after_s=0, callback_count=0)
-    order = {"phone_number": phone, "amount": 10, "account_reference": "DEPLOYED", "customer_email": address}
+    order = {"phone_number": phone, "items": a_cart(), "account_reference": "DEPLOYED", "customer_email": address}
     asked = invoke("stkpush", "POST", "/api/pay/stkpush", order)
     [pushed] = simulator.client.payments()
     path = urlsplit(pushed["callback_url"]).path
