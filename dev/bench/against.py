@@ -36,7 +36,8 @@ Pairs: TypeAlias = Sequence[tuple[float, float]]
 class Revision:
     """The built functions of one revision, with a database of its own."""
 
-    def __init__(self, zips: UnpackedFunctions, database_url: str, simulator: Simulator) -> None:
+    def __init__(self, root: Path, zips: UnpackedFunctions, database_url: str, simulator: Simulator) -> None:
+        self._has_catalogue = (root / "shared" / "prices.py").exists()
         self.environment = environment_of(database_url, simulator)
         self._zips = zips
         self._simulator = simulator
@@ -60,7 +61,8 @@ class Revision:
 
     def _new_push(self) -> dict[str, Any]:
         self._number += 1
-        body = order(f"2547000{self._number:05}", f"BENCH{self._number}")
+        phone, reference = f"2547000{self._number:05}", f"BENCH{self._number}"
+        body = order(phone, reference, has_catalogue=self._has_catalogue)
         return http_event("POST", "/api/pay/stkpush", body, JSON)
 
     def _new_callback(self) -> dict[str, Any]:
@@ -97,7 +99,7 @@ def compare(revision: str) -> None:
             functions = opened.enter_context(unpacked_functions(zips))
             largest = max(functions.sizes, key=lambda function: function.zip_mb)
             print(f"{f'largest zip {database}':<58} {largest.zip_mb:.1f} MB, {largest.unpacked_mb:.1f} MB unpacked")
-            sides.append(Revision(functions, url, simulator))
+            sides.append(Revision(root, functions, url, simulator))
             opened.callback(sides[-1].close)
         print(f"\nThis checkout beside {name}\n")
         for what, measure, at_most, first in MEASURED:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from db.migrate import migrate, read_migrations
+from dev.demo import a_cart
 from dev.deployed_function import http_event
 from dev.postgres import EmbeddedPostgres
 from dev.stack import GENEROUS_LIMITS
@@ -181,14 +182,11 @@ def paid(path: str, payment: Mapping[str, Any], receipt: str) -> dict[str, Any]:
     return http_event("POST", path, json.dumps({"Body": {"stkCallback": body}}), JSON)
 
 
-def order(phone: str, reference: str) -> str:
+def order(phone: str, reference: str, *, has_catalogue: bool = True) -> str:
+    """Of what this shop sells; an older revision knows only amounts."""
+    what = {"items": a_cart()} if has_catalogue else {"amount": 10}
     return json.dumps(
-        {
-            "phone_number": phone,
-            "amount": 10,
-            "account_reference": reference,
-            "customer_email": "bench@example.com",
-        }
+        {"phone_number": phone, **what, "account_reference": reference, "customer_email": "bench@example.com"}
     )
 
 

@@ -50,8 +50,12 @@ def test_a_payment_goes_from_202_to_paid_and_its_invoice_is_sent_again(site: Sit
     asked = site.request("POST", f"{prefix}/stkpush", wanted, headers=key)
     assert asked.status == 202
     told = asked.json()
-    assert told.keys() == {"transaction_id", "checkout_request_id", "status", "message", "status_url", "poll_after_s"}
-    assert (told["status"], told["status_url"]) == ("pending", f"{prefix}/status/{told['transaction_id']}")
+    assert told.keys() == {
+        *("transaction_id", "checkout_request_id", "status", "amount", "account_reference", "message", "status_url"),
+        "poll_after_s",
+    }
+    assert (told["status"], told["amount"], told["account_reference"]) == ("pending", 250, wanted["account_reference"])
+    assert told["status_url"] == f"{site.url}{prefix}/status/{told['transaction_id']}"
 
     again = site.request("POST", f"{prefix}/stkpush", wanted, headers=key)
     assert (again.status, again.json()["transaction_id"]) == (202, told["transaction_id"])
@@ -61,12 +65,12 @@ def test_a_payment_goes_from_202_to_paid_and_its_invoice_is_sent_again(site: Sit
     invoice = {"transaction_id": told["transaction_id"]}
     problem(site.request("POST", f"{prefix}/invoice", invoice), 409, "not_paid")
 
-    pending = site.request("GET", told["status_url"])
+    pending = site.request("GET", told["status_url"].removeprefix(site.url))
     assert (pending.status, pending.json()["status"], pending.json()["amount"]) == (200, "pending", 250)
     site.simulator.wait_for_prompt(wanted["phone_number"])
     site.simulator.answer(wanted["phone_number"], "pin")
     site.simulator.wait_for_callback(told["checkout_request_id"])
-    paid = site.request("GET", told["status_url"]).json()
+    paid = site.request("GET", told["status_url"].removeprefix(site.url)).json()
     assert paid["status"] == "paid"
     assert paid["mpesa_receipt_number"] == site.simulator.payment(told["checkout_request_id"])["receipt"]
 

@@ -9,7 +9,8 @@ import pytest
 
 from tests.fixtures.shop import CUSTOMER, OTHER_CUSTOMER, RECEIPT, Reply, Shop, at_once, callback_about
 
-OTHER: dict[str, Any] = {"phone_number": OTHER_CUSTOMER, "customer_email": None, "customer_name": None}
+SAME = {"account_reference": "INV00042"}
+OTHER: dict[str, Any] = {"phone_number": OTHER_CUSTOMER, **SAME, "customer_email": None, "customer_name": None}
 ANOTHER_RECEIPT = "UE4JS31RBW"
 
 
@@ -27,7 +28,7 @@ def refund(shop: Shop, transaction_id: str, receipt: str = "UE5AA11BBC") -> None
 
 def pending(shop: Shop, **order: Any) -> str:
     """Asked for, and not answered yet."""
-    shop.simulator.client.script(str(order.get("phone_number", CUSTOMER)), "ignore", prompt_after_s=0)
+    shop.simulator.client.script(str(order.get("phone_number", CUSTOMER)), "pay", after_s=3600)
     reply = shop.pay(**order)
     assert reply.status == 202, reply.body
     return str(reply.body["transaction_id"])
@@ -140,7 +141,7 @@ def test_a_donation_page_takes_one_reference_from_everybody(shop: Shop) -> None:
     shop.configure(REFERENCES="reusable")
     shop.settled()
     second = shop.settled(**OTHER)
-    third = shop.settled(phone_number="254722000001", amount=20, customer_email=None)
+    third = shop.settled(phone_number="254722000001", **SAME, amount=20, customer_email=None)
     assert (shop.alerts(second), shop.alerts(third)) == (set(), set())
 
 
