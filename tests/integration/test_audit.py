@@ -25,8 +25,9 @@ def run(*arguments: str, without: tuple[str, ...] = (), **more: str) -> int:
     return main(arguments, {name: value for name, value in {**os.environ, **more}.items() if name not in without})
 
 
-def paid(shop: Shop, phone_number: str = CUSTOMER, reference: str = "INV00042") -> str:
-    return shop.settled(phone_number=phone_number, account_reference=reference)
+def paid(shop: Shop, phone_number: str = CUSTOMER, reference: str | None = None) -> str:
+    named = {} if reference is None else {"account_reference": reference}
+    return shop.settled(phone_number=phone_number, **named)
 
 
 def wrong(shop: Shop) -> list[str]:
