@@ -214,11 +214,14 @@ def at_the_stack(page: Page, site: Site) -> str:
     """The address of a page of the tests' own, with the headers of the shop's pages, on the real stack's origin."""
 
     def give(route: Route) -> None:
-        body = page_of(urlsplit(route.request.url).query)
-        route.fulfill(body=body, content_type="text/html", headers=static_headers("/"))
+        address = urlsplit(route.request.url)
+        if address.path.endswith("/catalogue.json"):
+            route.fulfill(path=CATALOGUE, headers=static_headers("/catalogue.json"))
+        else:
+            body = page_of(f"{address.query}&catalogue=catalogue.json")
+            route.fulfill(body=body, content_type="text/html", headers=static_headers("/"))
 
     page.context.route(f"{site.url}/tests-own/**", give)
-    page.context.route(f"{site.url}/catalogue.json", lambda route: route.fulfill(path=CATALOGUE))
     return f"{site.url}/tests-own"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +11,7 @@ from uuid import uuid4
 import pytest
 from playwright.sync_api import Page, expect
 
+from ops.__main__ import main
 from simulator.client import SimulatorClient
 from tests.browser.customer import Customer, keep_screenshots
 from tests.browser.scripted_shop import at_the_stack
@@ -21,7 +23,7 @@ from tests.fixtures.site import Site
 @pytest.fixture
 def customer(page: Page, site: Site) -> Iterator[Customer]:
     visiting = Customer(page, at_the_stack(page, site))
-    visiting.opens(f"amount=850&reference=W{uuid4().hex[:8]}")
+    visiting.opens(f"items=coffee:1&reference=W{uuid4().hex[:8]}")
     yield visiting
     assert visiting.complaints() == []
 
@@ -41,7 +43,7 @@ def test_a_payment_goes_from_the_checkout_to_the_phone_to_its_receipt_and_invoic
     paid = customer.sees("Paid. Asante!")
 
     payment = _newest_payment(daraja, "254700000041")
-    assert payment["amount"] == 850
+    assert payment["amount"] == 750
     expect(paid).to_contain_text(payment["receipt"])
     expect(paid).to_contain_text(payment["account_reference"])
     expect(phone.locator("#messages")).to_contain_text(payment["receipt"])
@@ -99,6 +101,27 @@ def test_after_a_wrong_pin_the_same_order_can_be_paid(customer: Customer, site: 
     assert first["account_reference"] == second["account_reference"]
 
 
+def test_a_payment_link_is_paid_once(
+    customer: Customer, site: Site, daraja: SimulatorClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["link", "--amount", "640", "--reference", "LINK46", "--description", "Two chairs", "--json"]
+    assert main([*command, "--page", f"{site.url}/tests-own/"], site.stack.environment()) == 0
+    url = json.loads(capsys.readouterr().out)["url"]
+    customer.page.goto(url)
+    form = customer.sees("Pay with M-Pesa")
+    for shown in ("Two chairs", "Order LINK46", "KES 640"):
+        expect(form).to_contain_text(shown)
+    customer.pays("0700 000 046")
+    _types_the_pin(_opens_the_virtual_phone(customer, site.simulator_url, "254700000046"), "1234")
+    expect(customer.sees("Paid. Asante!")).to_contain_text("Two chairs")
+    assert _newest_payment(daraja, "254700000046")["amount"] == 640
+    customer.page.evaluate("sessionStorage.clear()")
+    customer.page.goto("about:blank")
+    customer.page.goto(url)
+    customer.pays("0700 000 049")
+    expect(customer.page.get_by_role("alert")).to_contain_text("This was paid before")
+
+
 def test_a_second_order_to_a_phone_with_an_open_prompt_has_to_wait(
     customer: Customer, site: Site, daraja: SimulatorClient
 ) -> None:
@@ -108,7 +131,7 @@ def test_a_second_order_to_a_phone_with_an_open_prompt_has_to_wait(
     try:
         tab = context.new_page()
         in_another_tab = Customer(tab, at_the_stack(tab, site))
-        in_another_tab.opens(f"amount=850&reference=W{uuid4().hex[:8]}")
+        in_another_tab.opens(f"items=coffee:1&reference=W{uuid4().hex[:8]}")
         in_another_tab.pays("0700 000 044")
         alert = in_another_tab.page.get_by_role("alert")
         expect(alert).to_contain_text("Please wait before you pay again")
