@@ -17,7 +17,8 @@ _phones = (f"2547000{number:05}" for number in count(40_000))
 
 
 def order(**more: object) -> dict[str, Any]:
-    return {"phone_number": next(_phones), "amount": 250, "account_reference": "APITEST", **more}
+    phone = next(_phones)
+    return {"phone_number": phone, "amount": 250, "account_reference": f"API{phone[-6:]}", **more}
 
 
 @pytest.fixture(params=["/api/mpesa", "/api/pay"])

@@ -178,8 +178,9 @@ def test_one_that_is_sent_again_and_fails_again_is_failed_again(shop: Shop) -> N
 
 @pytest.mark.usefixtures("left_to_the_sweep")
 def test_what_cannot_be_sent_again_is_said_and_changes_nothing(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
-    waiting, nobody = paid(shop), paid(shop, "254700000001", email=None)
-    unpaid = str(shop.pay(phone_number="254700000002").body["transaction_id"])
+    waiting, one = paid(shop), {"account_reference": "INV00042"}
+    nobody = shop.settled(phone_number="254700000001", amount=1501, customer_email=None, **one)
+    unpaid = str(shop.pay(phone_number="254700000002", amount=1502, **one).body["transaction_id"])
     for clue, why in (
         (waiting, "still waits"),
         (nobody, "no e-mail address"),
