@@ -165,9 +165,9 @@ class Shop:
 
 
 def paid(path: str, payment: Mapping[str, Any], receipt: str) -> dict[str, Any]:
-    """Safaricom's callback to this address: a payment of KES 10 with these ids was made."""
+    """Safaricom's callback to this address: this payment was made."""
     items = [
-        {"Name": "Amount", "Value": 10},
+        {"Name": "Amount", "Value": int(payment["amount"])},
         {"Name": "MpesaReceiptNumber", "Value": receipt},
         {"Name": "TransactionDate", "Value": 20260504120000},
         {"Name": "PhoneNumber", "Value": int(payment["phone_number"])},
