@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias, TypeGuard
 
 from shared.values import LARGEST_KES, in_words, one_line
 
@@ -168,112 +168,128 @@ def read_catalogue(raw: bytes) -> Catalogue:
         where = raw.count(b"\n", 0, refused.start) + 1
         raise CatalogueWrong(f"line {where}: this is not UTF-8; save the file as UTF-8") from None
     try:
-        json.loads(text, parse_constant=_no_number)
+        file = json.loads(text, parse_constant=_no_number, object_pairs_hook=_Members)
     except json.JSONDecodeError as refused:
         raise CatalogueWrong(f"line {refused.lineno}: this is not JSON: {refused.msg}") from None
     except (ValueError, RecursionError):
         raise CatalogueWrong("it has a number that is too long, or lists that are nested too deep") from None
-    reading = _Reading(_Scanner(text).value())
-    catalogue = reading.catalogue()
+    reading = _Reading()
+    catalogue = reading.catalogue(file)
     if reading.mistakes:
-        named = [f"line {line}: {says}" for line, says in sorted(reading.mistakes, key=lambda mistake: mistake[0])]
+        lines = _Lines(text)  # only now: a function reads the catalogue at its start, and it has no mistakes
+        named = sorted(
+            {
+                (lines.of(place), f"{says} line {lines.of(other)}" if other else says)
+                for place, says, other in reading.mistakes
+            }
+        )
         more = [f"and {len(named) - MOST_NAMED} more"] if len(named) > MOST_NAMED else []
-        raise CatalogueWrong(*named[:MOST_NAMED], *more)
+        raise CatalogueWrong(*[f"line {line}: {says}" for line, says in named[:MOST_NAMED]], *more)
     return catalogue
 
 
-class _Placed(NamedTuple):
-    """A value of the file and its line. Of an object: its keys, each with what stands there, in their order."""
+Place: TypeAlias = tuple[str | int, ...]
+"""Of a value in the file: the keys and the numbers that lead to it, like `("items", 3, "price_kes")`."""
 
-    value: Any
-    line: int
-    members: tuple[tuple[str, _Placed], ...] | None = None
+
+class _Members(dict[str, Any]):
+    """An object of the file, and which of its keys stand twice."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        keys = [key for key, _ in pairs]
+        self.twice = [] if len(self) == len(pairs) else [key for key in self if keys.count(key) > 1]
 
 
 @dataclass
 class _Reading:
     """One reading of the file: mistakes are collected, so that one build names all."""
 
-    file: _Placed
-    mistakes: list[tuple[int, str]] = field(default_factory=list)
+    mistakes: list[tuple[Place, str, Place | None]] = field(default_factory=list)
+    """Each with its place, and with another place whose line ends the sentence."""
 
-    def catalogue(self) -> Catalogue:
-        top = self._object(self.file, "the file", {"items", "open_amounts"})
-        open_amounts = top.get("open_amounts", _Placed(False, 1))
-        if not isinstance(open_amounts.value, bool):
-            self._wrong(open_amounts, "open_amounts must be true or false")
-        listed = top.get("items", self.file)
-        if not isinstance(listed.value, list):
-            self._wrong(listed, 'the file must have "items", a list')
-        elif len(listed.value) > MOST_ITEMS:
-            self._wrong(listed, f"items must be at most {MOST_ITEMS:,}")
+    def catalogue(self, file: object) -> Catalogue:
+        top = self._object(file, (), "the file", {"items", "open_amounts"})
+        open_amounts, listed = top.get("open_amounts", False), top.get("items")
+        if not isinstance(open_amounts, bool):
+            self._wrong(("open_amounts",), "open_amounts must be true or false")
+        if not isinstance(listed, list):
+            self._wrong(("items",), 'the file must have "items", a list')
+        elif len(listed) > MOST_ITEMS:
+            self._wrong(("items",), f"items must be at most {MOST_ITEMS:,}")
         else:
-            return Catalogue(self._items(listed.value), open_amounts.value is True)
+            return Catalogue(self._items(listed), open_amounts is True)
         return Catalogue({})
 
-    def _items(self, listed: list[_Placed]) -> dict[str, Item]:
+    def _items(self, listed: list[object]) -> dict[str, Item]:
         items: dict[str, Item] = {}
-        lines: dict[str, int] = {}
-        required: list[tuple[_Placed, Item]] = []
-        for placed in listed:
-            item = self._item(placed)
-            if item.id in lines:
-                self._wrong(placed, f'id "{item.id}" is taken by line {lines[item.id]}')
+        required: list[tuple[Place, Item]] = []
+        for number, said in enumerate(listed):
+            place: Place = ("items", number)
+            item = self._item(said, place)
+            if item.id in items:
+                first = next(other for other, earlier in required if earlier.id == item.id)
+                self._wrong(place, f'id "{item.id}" is taken by', first)
             elif item.id:
-                items[item.id], lines[item.id] = item, placed.line
-                required.append((placed, item))
-        for placed, item in required:
+                items[item.id] = item
+                required.append((place, item))
+        for place, item in required:
             for other in item.requires:
                 if other == item.id or other not in items:
-                    self._wrong(placed, f'"{item.id}" requires "{other}", which must be the id of another item')
+                    self._wrong(place, f'"{item.id}" requires "{other}", which must be the id of another item')
         return items
 
-    def _item(self, placed: _Placed) -> Item:
-        found = self._object(placed, "an item", {"id", "name", "price_kes", "max_quantity", "available", "requires"})
-        said_id = found.get("id", _Placed(None, placed.line))
-        item_id = said_id.value if isinstance(said_id.value, str) else ""
-        if not re.fullmatch(ITEM_ID, item_id):
-            self._wrong(said_id, "an item must have an id of 1 to 40 of a-z, 0-9 and -")
+    def _item(self, said: object, place: Place) -> Item:
+        found = self._object(
+            said, place, "an item", {"id", "name", "price_kes", "max_quantity", "available", "requires"}
+        )
+        item_id, name = found.get("id"), found.get("name")
+        if not isinstance(item_id, str) or not re.fullmatch(ITEM_ID, item_id):
+            self._wrong((*place, "id"), "an item must have an id of 1 to 40 of a-z, 0-9 and -")
             item_id = ""
         of = f'of "{item_id}"' if item_id else "of an item"
-        name = found.get("name", _Placed(None, placed.line))
-        words = one_line(name.value) if isinstance(name.value, str) else ""
+        words = one_line(name) if isinstance(name, str) else ""
         if not 1 <= len(words) <= LONGEST_NAME:
-            self._wrong(name, f"the name {of} must be text of 1 to {LONGEST_NAME} characters")
-        kes = found.get("price_kes", _Placed(None, placed.line))
-        if not _is_whole(kes.value) or not 1 <= kes.value <= LARGEST_KES:
-            self._wrong(kes, f"price_kes {of} must be whole shillings from 1 to {LARGEST_KES:,}, without quotes")
-        most = found.get("max_quantity", _Placed(MOST_OF_AN_ITEM, placed.line))
-        if not _is_whole(most.value) or most.value not in QUANTITIES:
-            self._wrong(most, f"max_quantity {of} must be a whole number from 1 to {LARGEST_QUANTITY}")
-        available = found.get("available", _Placed(True, placed.line))
-        if not isinstance(available.value, bool):
-            self._wrong(available, f"available {of} must be true or false")
-        requires = found.get("requires", _Placed([], placed.line))
-        others: list[Any] = requires.value if isinstance(requires.value, list) else [None]
-        if not all(isinstance(other, str) for other in others) or len(others) > MOST_LINES:
-            self._wrong(requires, f"requires {of} must be a list of at most {MOST_LINES} ids")
+            self._wrong((*place, "name"), f"the name {of} must be text of 1 to {LONGEST_NAME} characters")
+        kes = found.get("price_kes")
+        price_kes = kes if _is_whole(kes) else 0
+        if not 1 <= price_kes <= LARGEST_KES:
+            must_be = f"must be whole shillings from 1 to {LARGEST_KES:,}, without quotes"
+            self._wrong((*place, "price_kes"), f"price_kes {of} {must_be}")
+        most = found.get("max_quantity", MOST_OF_AN_ITEM)
+        if not _is_whole(most) or most not in QUANTITIES:
+            self._wrong(
+                (*place, "max_quantity"), f"max_quantity {of} must be a whole number from 1 to {LARGEST_QUANTITY}"
+            )
+        available = found.get("available", True)
+        if not isinstance(available, bool):
+            self._wrong((*place, "available"), f"available {of} must be true or false")
+        others = found.get("requires", [])
+        if (
+            not isinstance(others, list)
+            or len(others) > MOST_LINES
+            or any(not isinstance(each, str) for each in others)
+        ):
+            self._wrong((*place, "requires"), f"requires {of} must be a list of at most {MOST_LINES} ids")
             others = []
         if self.mistakes:  # no item is sold from a file with mistakes
             return Item(item_id, "", Decimal(0), requires=tuple(others))
-        return Item(item_id, words, Decimal(kes.value), most.value, available.value, tuple(others))
+        return Item(item_id, words, Decimal(price_kes), most, available, tuple(others))
 
-    def _object(self, placed: _Placed, what: str, keys: set[str]) -> dict[str, _Placed]:
+    def _object(self, said: object, place: Place, what: str, keys: set[str]) -> dict[str, Any]:
         """Its members by key; none where it is no object. Keys that begin with `x-` are the shop's own."""
-        if placed.members is None:
-            self._wrong(placed, f"{what} must be an object, {{…}}")
+        if not isinstance(said, _Members):
+            self._wrong(place, f"{what} must be an object, {{…}}")
             return {}
-        found: dict[str, _Placed] = {}
-        for key, member in placed.members:
-            if key in found:
-                self._wrong(member, f"{_quoted(key)} stands twice")
-            elif key not in keys and not key.startswith("x-"):
-                self._wrong(member, f"{_quoted(key)} is no key of {what}; your own begin with x-")
-            found[key] = member
-        return found
+        for key in said.twice:
+            self._wrong((*place, key), f"{_quoted(key)} stands twice")
+        for key in said:
+            if key not in keys and not key.startswith("x-"):
+                self._wrong((*place, key), f"{_quoted(key)} is no key of {what}; your own begin with x-")
+        return said
 
-    def _wrong(self, placed: _Placed, says: str) -> None:
-        self.mistakes.append((placed.line, says))
+    def _wrong(self, place: Place, says: str, other: Place | None = None) -> None:
+        self.mistakes.append((place, says, other))
 
 
 _DECODER = json.JSONDecoder()
@@ -282,32 +298,38 @@ _LEVELS = 3
 """The file, its list, the items: the lines of what is deeper are not needed."""
 
 
-class _Scanner:
-    """Reads values together with their lines, from a text that is JSON: it was parsed before."""
+class _Lines:
+    """Finds the lines of values in a text that is JSON: it was parsed before."""
 
     def __init__(self, text: str) -> None:
         self._text = text
         self._at, self._line, self._counted_to = 0, 1, 0
+        self._found: dict[Place, int] = {}
         self._skip(0)
+        self._value((), _LEVELS)
 
-    def value(self, levels: int = _LEVELS) -> _Placed:
+    def of(self, place: Place) -> int:
+        """Of a value; where it is not there, of what it belongs to. Of a key that stands twice, the second time."""
+        while place not in self._found:
+            place = place[:-1]
+        return self._found[place]
+
+    def _value(self, place: Place, levels: int) -> None:
         self._line += self._text.count("\n", self._counted_to, self._at)
         self._counted_to = self._at
-        line, begins = self._line, self._text[self._at]
-        if levels and begins == "{":
-            return _Placed(None, line, tuple(self._parts(levels - 1, keyed=True)))
-        if levels and begins == "[":
-            return _Placed([part for _, part in self._parts(levels - 1, keyed=False)], line)
-        said = self._raw()
-        return _Placed(said, line, () if isinstance(said, dict) else None)
-
-    def _parts(self, levels: int, *, keyed: bool) -> Iterator[tuple[str, _Placed]]:
+        self._found[place] = self._line
+        if not levels or self._text[self._at] not in "{[":
+            self._raw()
+            return
+        keyed = self._text[self._at] == "{"
+        number = 0
         self._skip(1)
         while self._text[self._at] not in "}]":
-            key = str(self._raw()) if keyed else ""
+            key = str(self._raw()) if keyed else number
             self._skip(1 if keyed else 0)  # the colon
-            yield key, self.value(levels)
+            self._value((*place, key), levels - 1)
             self._skip(1 if self._text[self._at] == "," else 0)
+            number += 1
         self._skip(1)
 
     def _raw(self) -> object:
@@ -325,7 +347,7 @@ def _no_number(text: str) -> object:
     raise json.JSONDecodeError(f"{text} is no number", "", 0)
 
 
-def _is_whole(value: object) -> bool:
+def _is_whole(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
