@@ -49,6 +49,7 @@ class Shop(Ageing):
             "DATABASE_URL": re.sub("^postgresql://[^@]*@", login, database_url),
             "SENDGRID_BASE_URL": provider.url,
             "SENDGRID_API_KEY": PRIVATE.sendgrid_key,
+            "CATALOGUE": "none",
             "INVOICE_EMAIL_FROM": "invoices@shop.example",
             "INVOICE_EMAIL_REPLY_TO": "support@shop.example",
             "SENTRY_DSN": sentry.dsn,
