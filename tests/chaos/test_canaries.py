@@ -123,8 +123,7 @@ class Shop(Ageing):
         self.process.run(
             "import os; from shared import collaborators as c, settings as s\n"
             f"os.environ.update({environment!r})\n"
-            "for made in (c.collaborators, c.receiver, s.settings, s.receiving,"
-            " s.monitoring): made.cache_clear()"
+            "for made in (c.collaborators, c.receiver, s.of_this_process, s.monitoring): made.cache_clear()"
         )
 
     def channels(self) -> dict[str, bytes]:

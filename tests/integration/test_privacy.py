@@ -155,6 +155,7 @@ def test_a_callback_becomes_what_it_said_about_the_money(shop: Shop, payer: obje
         {
             "result_code": "0",
             "amount_kes": "1500",
+            "amount_said": None,
             "mpesa_receipt_number": RECEIPT,
             "transaction_date": "2026-05-04T12:15:30+03:00",
         },
