@@ -38,11 +38,11 @@ class DemoFailed(Exception):
     """The payment did not go as promised; the message says where."""
 
 
-def a_cart() -> list[dict[str, object]]:
-    """Something that this shop sells, with what has to be bought beside it."""
-    catalogue = catalogue_of(None)
+def a_cart(setting: str | None = None) -> list[dict[str, object]]:
+    """Something that this shop sells, with what has to be bought beside it. `setting`: the variable CATALOGUE."""
+    catalogue = catalogue_of(setting)
     if catalogue is None:
-        raise DemoFailed("There is no public/catalogue.json to buy from.")
+        raise DemoFailed("There is no catalogue to buy from.")
     item = next(item for item in catalogue.items.values() if item.available)
     return [{"id": item_id, "quantity": 1} for item_id in (item.id, *item.requires[:1])]
 
@@ -84,7 +84,7 @@ class Demo:
         key = str(uuid.uuid4())
         order = {
             "phone_number": f"0{self.phone[3:]}",
-            "items": a_cart(),
+            "items": a_cart(self.stack.environment()["CATALOGUE"] or None),
             "account_reference": self.reference,
             "customer_email": self.email,
             "customer_name": "Wanjiru",

@@ -112,7 +112,7 @@ def _case(session: Session, chosen: argparse.Namespace) -> int:
         print(f"{len(found)} payments; `ops case TX` shows one:")
         print_payments(found)
         return 0
-    for line in lines(session.books, str(found[0]["id"])):
+    for line in lines(session.books, str(found[0]["id"]), for_the_shop=True):
         print(line)
     return 0
 
@@ -128,8 +128,11 @@ class Moment:
     judges: str = ""
 
 
-def lines(books: Books, transaction_id: str) -> Iterator[str]:
-    """Everything that happened, in order, and what to do now: for the shop's own people. Phone numbers are masked."""
+def lines(books: Books, transaction_id: str, *, for_the_shop: bool = False) -> Iterator[str]:
+    """Everything that happened, in order, and what to do now; phone numbers are masked.
+
+    `for_the_shop`: also what was ordered, by whom, and how to reach them.
+    """
     payment = books.row("transactions", transaction_id)
     if payment is None:
         yield f"There is no payment {transaction_id}."
@@ -140,7 +143,8 @@ def lines(books: Books, transaction_id: str) -> Iterator[str]:
         f"{in_words(payment['amount'])} for {payment['account_reference']}, "
         f"asked of {masked(payment['phone_number'])}. Times are East Africa Time."
     )
-    yield from order_lines(payment)
+    if for_the_shop:
+        yield from order_lines(payment)
     yield ""
     yield from _in_order(sorted(_moments(books, payment), key=lambda moment: moment.at))
     yield ""

@@ -615,9 +615,9 @@ function h(tag, props = {}, ...children) {
   return made;
 }
 
-/** The text, with words like M-Pesa and e-mail kept on one line: a phone's browser breaks lines at their hyphen. */
+/** The text, with sums, numbers and words like M-Pesa kept on one line: a phone's browser breaks lines in them. */
 function unbroken(text) {
-  return text.split(/\b(m-pesa|e-mail\w*)/i).map((part, place) => {
+  return text.split(/\b(m-pesa|e-mail\w*|KES [\d,]+|07\d\d \d{3} \d{3})/i).map((part, place) => {
     if (place % 2 === 0) return part;
     const whole = document.createElement("span");
     whole.className = "whole";
@@ -994,13 +994,13 @@ class LipaPay extends HTMLElement {
     event.preventDefault();
     if (this.#shown !== "form" || this.#slot("pay").disabled) return;
     const request = this.#read();
-    if (request) this.#pay(request);
+    const { amount, reference, lines, description } = this.#order;
+    if (request) this.#pay({ request, amount, reference, what: lines ? listOf(lines) : description });
   }
 
-  #pay(request) {
+  /** A new attempt: `request` is the JSON body, the rest is for showing. */
+  #pay({ request, amount, reference, what }) {
     this.#clearErrors();
-    const { amount, reference, lines, description } = this.#order;
-    const what = lines ? listOf(lines) : description;
     this.#take({ key: randomKey(), request, amount, reference, what, startedAt: Date.now(), id: null });
     this.#keep();
     this.#send();
@@ -1636,7 +1636,7 @@ class LipaPay extends HTMLElement {
         title(words.failed_title),
         h("p", { class: "lead", "data-slot": "message" }),
         h("p", { "data-slot": "next-action" }),
-        button(words.try_again, "primary again", () => this.#unlessSettledSince(() => this.#tryAgain())),
+        button(words.try_again, "primary again", () => this.#unlessSettledSince(() => this.#pay(this.#attempt))),
         button(words.edit, "quiet again", () => this.#unlessSettledSince(() => this.#openForm())),
         back(),
         orderLine(),
@@ -1717,13 +1717,6 @@ class LipaPay extends HTMLElement {
       h(name === "note" ? "textarea" : "input", { id: name, ...props, "aria-required": isRequired && "true", "aria-describedby": described }),
       h("p", { class: "error", id: `${name}-error`, hidden: true }),
     );
-  }
-
-  /** The same order again, at today's price. */
-  #tryAgain() {
-    const { request } = this.#attempt;
-    if (this.#order.amount) this.#pay(request);
-    else this.#openForm();
   }
 }
 

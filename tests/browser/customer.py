@@ -9,8 +9,6 @@ from playwright.sync_api import ConsoleMessage, Locator, Page, expect
 
 ROOT = Path(__file__).resolve().parents[2]
 SCREENSHOTS = ROOT / ".lipa" / "screenshots"
-AXE = (ROOT / "node_modules" / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
-"""Finds what people with disabilities cannot use; `page.evaluate` it, and then `axe.run()`."""
 PHONE = "0708 374 149"
 MSISDN = "254708374149"
 COFFEE = "items=coffee:1"
@@ -38,6 +36,11 @@ def keep_screenshots(page: Page, name: str) -> None:
         page.screenshot(path=SCREENSHOTS / f"{file}.png", full_page=True, animations="disabled")
     if before:
         page.set_viewport_size(before)
+
+
+def load_axe(page: Page) -> None:
+    """Into the page, whatever its policy: `axe.run()` finds what people with disabilities cannot use."""
+    page.evaluate((ROOT / "node_modules" / "axe-core" / "axe.min.js").read_text(encoding="utf-8"))
 
 
 class Customer:

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from shared.prices import read_catalogue
-from tests.browser.customer import AXE, Customer
+from tests.browser.customer import Customer, load_axe
 from tests.browser.scripted_shop import PUBLIC, RECEIPT, TRANSACTION_ID, Answer, ScriptedShop, standing
 
 CATALOGUE = (PUBLIC / "catalogue.json").read_text(encoding="utf-8")
@@ -68,7 +68,7 @@ def test_a_customer_buys_and_opens_the_order_again(
 @pytest.mark.parametrize("name", [name for name in PAGES if name != "index.html" or name in OURS])
 def test_axe_finds_nothing_on_a_page(page: Page, shop: ScriptedShop, name: str) -> None:
     page.goto(f"{shop.address}/{name}", wait_until="networkidle")
-    page.evaluate(AXE)
+    load_axe(page)
     assert page.evaluate("axe.run().then(({ violations }) => violations.map(({ id }) => id))") == []
 
 

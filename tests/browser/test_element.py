@@ -124,6 +124,8 @@ def test_a_failed_payment_says_why_and_can_be_tried_again(customer: Customer, sh
     expect(failed).to_contain_text("Try again when you are ready.")
     customer.keeps_screenshots("07-failed")
 
+    customer.page.reload()
+    customer.sees("Not paid")
     shop.answers_status(NOT_PAID, PAID)  # asked once more before anything new is sent
     customer.presses("Try again")
     customer.sees("Paid. Asante!")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.customer import AXE, COFFEE, SCREENSHOTS, Customer
+from tests.browser.customer import COFFEE, SCREENSHOTS, Customer, load_axe
 from tests.browser.scripted_shop import (
     CATALOGUE,
     FALLBACK,
@@ -213,12 +213,12 @@ async () => {
 def test_axe_finds_nothing_on_any_screen(page: Page, shop: ScriptedShop, lang: str) -> None:
     customer = Customer(page, shop.address)
     customer.opens(f"{COFFEE}&lang={lang}&ask=name email note*")
-    page.evaluate(AXE)
+    load_axe(page)
     page.locator("[data-slot=pay]").click()
     expect(page.get_by_role("alert")).to_be_visible()
     assert page.evaluate(LOOK) == []
     customer.opens(f"{COFFEE}&lang={lang}")
-    page.evaluate(AXE)
+    load_axe(page)
     page.locator("#phone_number").fill("0708374149")
     shop.answers_status(PAID)
     page.locator("[data-slot=pay]").click()

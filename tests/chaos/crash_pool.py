@@ -71,6 +71,7 @@ def _open_stage(urls: SimpleQueue[str]) -> None:
             **simulator.environment(),
             "DATABASE_URL": url,
             "MPESA_CALLBACK_URL": NOBODY_LISTENS,
+            "CATALOGUE": "none",
             "INVOICE_EMAIL_FROM": "invoices@shop.example",
             "INVOICE_EMAIL_REPLY_TO": "support@shop.example",
             "SHOP_NAME": "Duka la Mfano",

@@ -49,6 +49,7 @@ class Shop(Ageing):
             "DATABASE_URL": re.sub("^postgresql://[^@]*@", login, database_url),
             "SENDGRID_BASE_URL": provider.url,
             "SENDGRID_API_KEY": PRIVATE.sendgrid_key,
+            "CATALOGUE": "none",
             "INVOICE_EMAIL_FROM": "invoices@shop.example",
             "INVOICE_EMAIL_REPLY_TO": "support@shop.example",
             "SENTRY_DSN": sentry.dsn,
@@ -122,8 +123,7 @@ class Shop(Ageing):
         self.process.run(
             "import os; from shared import collaborators as c, settings as s\n"
             f"os.environ.update({environment!r})\n"
-            "for made in (c.collaborators, c.receiver, s.settings, s.receiving,"
-            " s.monitoring): made.cache_clear()"
+            "for made in (c.collaborators, c.receiver, s.of_this_process, s.monitoring): made.cache_clear()"
         )
 
     def channels(self) -> dict[str, bytes]:
