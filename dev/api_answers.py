@@ -12,7 +12,7 @@ from pydantic import Field, with_config
 from typing_extensions import TypedDict
 
 from dev.api_problems import bridge_problems
-from shared.order_fields import REFERENCE, TransactionId
+from shared.orders import REFERENCE, TransactionId
 from shared.payments import PUBLIC
 from shared.problems import Kind
 from shared.values import LARGEST_KES, SMALLEST_KES, TRANSACTION_ID

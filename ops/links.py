@@ -11,10 +11,10 @@ from datetime import UTC, datetime, timedelta
 import segno
 
 from ops.session import Commands, NotPossible, Session, WrongUse
-from shared.links import LONGEST_TOKEN, PaymentLink, sign
-from shared.order_fields import REFERENCE, REFERENCE_MUST_BE
+from shared.links import PaymentLink, sign
+from shared.orders import REFERENCE, REFERENCE_MUST_BE
 from shared.settings import limits, link_secrets, shop_settings, site_address
-from shared.values import EAT, LONGEST_LINE, in_words, one_line, read_amount_kes
+from shared.values import EAT, LONGEST_LINE, LONGEST_TOKEN, in_words, one_line, read_amount_kes
 
 PAGE = "/pay.html"
 LONGEST_DAYS = 365

@@ -86,7 +86,8 @@ class Values:
                 return default
         else:
             try:
-                self._refuse_what_was_copied(variable, text)
+                if COPIED.search(text) and variable.form is not is_one_line:
+                    self._refuse_what_was_copied(variable, text)
                 if fits(variable.form, text) and not (variable.refused and variable.refused(self, text)):
                     return variable.parse(text)
             except ValueError as wrong:
@@ -95,8 +96,6 @@ class Values:
         return ""
 
     def _refuse_what_was_copied(self, variable: Variable, text: str) -> None:
-        if variable.form is is_one_line:
-            return
         for pattern, what in COPIED_TOO:
             if re.search(pattern.format(name=variable.name), text):
                 raise ValueError(f"without {what}")
@@ -169,6 +168,7 @@ EXAMPLE = (
     "|_of_your_own_choosing|(?<![a-z])change[-_]?me(?![a-z])|x{8}"
 )
 """What guides and .env.example write in place of a value, and what people copy from them."""
+COPIED = re.compile(f"{EXAMPLE}|^['\"]|['\"]$|^[A-Z_ a-z]+=|\\\\[rn]")
 PLAIN = r"(?!['\"<])[!-~]{4,512}"
 LONG_SECRET = "[!-~]{32,512}"
 SHORTCODE = "[0-9]{5,7}"

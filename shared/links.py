@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
-LONGEST_TOKEN = 2000
+from shared.values import LONGEST_TOKEN
 
 
 class LinkRefused(Exception):

@@ -1,4 +1,4 @@
-"""What customers send: the bodies of stkpush and invoice as pydantic models, and the order that is made of one.
+"""What customers send, field by field, and the order that is made of it: one file, because a new field begins here.
 
 The shop decides what an order costs: its catalogue (shared/prices.py) or the link that it signed (shared/links.py).
 
@@ -16,28 +16,44 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
-from shared import links
-from shared.order_fields import (
-    LINK_MUST_BE,
-    LONGEST_NOTE,
-    REFERENCE_MUST_BE,
-    Amount,
-    Email,
-    Items,
-    Note,
-    Phone,
-    Reference,
-    Token,
-    TransactionId,
-    Words,
+from shared.prices import (
+    CART_MUST_BE,
+    ITEM_ID,
+    LARGEST_QUANTITY,
+    MOST_LINES,
+    CartWrong,
+    Catalogue,
+    Line,
+    Priced,
+    price,
+    read_cart,
+    total_kes,
 )
-from shared.prices import CART_MUST_BE, CartWrong, Catalogue, Line, Priced, price, total_kes
 from shared.problems import FieldError, Kind, Problem
-from shared.values import AMOUNT_MUST_BE, DEFAULT_LANG, LANGS, LONGEST_LINE, PHONE_MUST_BE, Lang
+from shared.values import (
+    AMOUNT_MUST_BE,
+    DEFAULT_LANG,
+    EMAIL_ADDRESS,
+    LANGS,
+    LARGEST_KES,
+    LONGEST_EMAIL_ADDRESS,
+    LONGEST_LINE,
+    LONGEST_PHONE,
+    LONGEST_TOKEN,
+    PHONE_MUST_BE,
+    SMALLEST_KES,
+    TRANSACTION_ID,
+    Lang,
+    is_email_address,
+    one_line,
+    read_amount_kes,
+    read_line,
+    read_msisdn,
+)
 
 IDEMPOTENCY_KEY = r"[!-~]{1,255}"
 EASY_TO_READ = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
@@ -71,6 +87,106 @@ class IdempotencyKey:
 
     key: str
     fingerprint: str
+
+
+# The fields, each with its JSON Schema --------------------------------------------------------------------------------
+
+REFERENCE = r"^[A-Za-z0-9]{1,12}$"
+"""Daraja prints at most 12 characters."""
+REFERENCE_MUST_BE = "must be 1 to 12 letters and digits, like INV00042"
+LINK_MUST_BE = "must be the token of a payment link"
+LONGEST_NOTE = 200
+
+
+def _read_reference(value: object) -> str:
+    if isinstance(value, str) and re.fullmatch(REFERENCE[1:-1], value):
+        return value
+    raise ValueError(REFERENCE_MUST_BE)
+
+
+def _read_token(value: object) -> str:
+    if isinstance(value, str) and 1 <= len(value) <= LONGEST_TOKEN:
+        return value
+    raise ValueError(LINK_MUST_BE)
+
+
+def _read_note(note: str) -> str | None:
+    """On one line. ValueError where it is too long."""
+    line = one_line(note)
+    if len(line) > LONGEST_NOTE:
+        raise ValueError(f"must have at most {LONGEST_NOTE} characters")
+    return line or None
+
+
+def _read_email(value: object) -> str | None:
+    if value is None or value == "":
+        return None
+    if isinstance(value, str) and is_email_address(value.strip()):
+        return value.strip()
+    raise ValueError("must be an e-mail address, like name@example.com")
+
+
+_GAP = r"[ \-.()]*"
+_PHONE_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        {
+            "type": "string",
+            "maxLength": LONGEST_PHONE,
+            "pattern": rf"^{_GAP}((\+|00?)?{_GAP}2{_GAP}5{_GAP}4{_GAP}(0{_GAP})?|0{_GAP})?[71]{_GAP}"
+            rf"{f'[0-9]{_GAP}' * 8}$",
+        },
+        *(
+            {"type": "integer", "minimum": int(f"{start}00000000"), "maximum": int(f"{start}99999999")}
+            for start in ("1", "7", "2541", "2547")
+        ),
+    ]
+}
+_AMOUNT_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        {"type": "integer", "minimum": int(SMALLEST_KES), "maximum": int(LARGEST_KES)},
+        {
+            "type": "string",
+            "pattern": "^(0{0,6}[1-9]|0{0,5}[1-9][0-9]|0{0,4}[1-9][0-9]{2}|0{0,3}[1-9][0-9]{3}"
+            r"|0{0,2}[1-9][0-9]{4}|0?(1[0-9]{5}|2[0-4][0-9]{4}|250000))(\.0{1,2})?$",
+        },
+    ]
+}
+_EMAIL_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        {"type": "string", "maxLength": LONGEST_EMAIL_ADDRESS, "pattern": f"^({EMAIL_ADDRESS})$"},
+        {"enum": ["", None]},
+    ]
+}
+_ITEMS_SCHEMA: dict[str, Any] = {
+    "type": "array",
+    "minItems": 1,
+    "maxItems": MOST_LINES,
+    "items": {
+        "type": "object",
+        "properties": {
+            "id": {"type": "string", "pattern": f"^{ITEM_ID}$"},
+            "quantity": {"type": "integer", "minimum": 1, "maximum": LARGEST_QUANTITY},
+        },
+        "required": ["id", "quantity"],
+        "additionalProperties": False,
+    },
+}
+
+Phone = Annotated[str, BeforeValidator(read_msisdn), WithJsonSchema(_PHONE_SCHEMA)]
+Amount = Annotated[Decimal | None, BeforeValidator(read_amount_kes), WithJsonSchema(_AMOUNT_SCHEMA)]
+Items = Annotated[tuple[Line, ...] | None, BeforeValidator(read_cart), WithJsonSchema(_ITEMS_SCHEMA)]
+Reference = Annotated[
+    str | None, BeforeValidator(_read_reference), WithJsonSchema({"type": "string", "pattern": REFERENCE})
+]
+Token = Annotated[
+    str | None,
+    BeforeValidator(_read_token),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": LONGEST_TOKEN}),
+]
+Email = Annotated[str | None, BeforeValidator(_read_email), WithJsonSchema(_EMAIL_SCHEMA)]
+Words = Annotated[str, Field(strict=True), AfterValidator(read_line)]
+Note = Annotated[str, AfterValidator(_read_note), WithJsonSchema({"type": "string", "maxLength": LONGEST_NOTE})]
+TransactionId = Annotated[str, Field(pattern=f"^{TRANSACTION_ID}$", description="In lower case, as it was given out.")]
 
 
 # The bodies -----------------------------------------------------------------------------------------------------------
@@ -157,6 +273,8 @@ def order_of(asked: StkpushRequest, catalogue: Catalogue | None, link_secrets: S
 
 
 def _of_link(asked: StkpushRequest, token: str, link_secrets: Sequence[str], now: datetime) -> Order:
+    from shared import links  # few payments are of a link
+
     try:
         link = links.read(token, link_secrets, now)
     except links.LinkRefused as refused:

@@ -1,4 +1,4 @@
-"""The shop's own prices: its catalogue is read and checked, and what a customer wants from it is priced.
+"""The shop's own prices: its catalogue is read, and a cart is priced; one file, so that build and function judge alike.
 
 Pure: the standard library only. The build checks the catalogue with it, and the function prices with it.
 """

@@ -160,6 +160,12 @@ def read_line(text: str) -> str | None:
     return one_line(text)[:LONGEST_LINE].rstrip(f" {JOINERS}") or None
 
 
+# A payment link's token -----------------------------------------------------------------------------------------------
+
+LONGEST_TOKEN = 2000
+"""What it says: shared/links.py."""
+
+
 # A payment's own id ---------------------------------------------------------------------------------------------------
 
 # A UUID in lower case, exactly as it was given out. Who holds the id may read the payment, so it is compared as text:
