@@ -65,6 +65,24 @@ def test_a_customer_buys_and_opens_the_order_again(
     expect(customer.sees("Paid. Asante!")).to_contain_text(RECEIPT)
 
 
+@pytest.mark.parametrize("first_page", OURS)
+def test_a_browser_that_stores_nothing_can_buy(
+    customer: Customer, shop: ScriptedShop, page: Page, first_page: str
+) -> None:
+    for storage in ("sessionStorage", "localStorage"):
+        page.add_init_script(f"Object.defineProperty(window, '{storage}', {{ get() {{ throw new Error('off'); }} }});")
+    page.goto(f"{shop.address}/{first_page}")
+    page.get_by_role("button", name="Add one").first.click()
+    page.get_by_role("link", name="Go to the checkout").click()
+    for label in ("Name", "Where to"):
+        customer.enters(label, "Wanjiku, Moi Avenue 12")
+    shop.answers_status(PAID)
+    customer.pays()
+    page.wait_for_url(f"**/order.html#{TRANSACTION_ID}")
+    customer.sees("Paid. Asante!")
+    assert shop.pushes[0].order["items"]
+
+
 @pytest.mark.parametrize("name", [name for name in PAGES if name != "index.html" or name in OURS])
 def test_axe_finds_nothing_on_a_page(page: Page, shop: ScriptedShop, name: str) -> None:
     page.goto(f"{shop.address}/{name}", wait_until="networkidle")

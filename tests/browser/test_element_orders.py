@@ -68,6 +68,16 @@ def test_an_order_that_changes_on_the_page_is_another_order(customer: Customer, 
     assert len(shop.pushes) == 1
 
 
+def test_an_element_that_the_page_moves_goes_on(customer: Customer, shop: ScriptedShop, page: Page) -> None:
+    customer.pays()
+    customer.sees("Check your phone")
+    page.evaluate("document.body.append(document.querySelector('lipa-pay'))")
+    customer.sees("Check your phone")
+    shop.answers_status(PAID)
+    customer.sees("Paid. Asante!")
+    assert len(shop.pushes) == 1
+
+
 @pytest.mark.parametrize("how", NO_STORAGE)
 def test_it_works_from_memory(page: Page, shop: ScriptedShop, how: str) -> None:
     page.add_init_script(NO_STORAGE[how])

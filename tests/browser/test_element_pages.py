@@ -36,7 +36,7 @@ HOSTILE = """<style>
 KINDS = {
     "plain": Kind(),
     "hostile": Kind(head=HOSTILE),
-    "strict": Kind(policy=f"default-src 'none'; {SAYS}"),
+    "strict": Kind(policy=f"default-src 'none'; {SAYS}; require-trusted-types-for 'script'"),
     "elsewhere": Kind(),
 }
 PAID = standing("paid", mpesa_receipt_number=RECEIPT, message="Paid.")
