@@ -69,11 +69,11 @@ NAMES = (
     "שרה בת־אברהם הלוי",
     "=?utf-8?q?=2C_all=40customer=2Eexample?=",
     "Njoroge wa Mwangĩ " + "ĩ" * 82,
+    "x" * 300,
+    "Wanjiru\r\nBcc: all@customer.example",
+    "Wanjiru \u202egpj.exe",
 )
 REFUSED_AT_THE_DOOR = (
-    {"customer_name": "x" * 300},
-    {"customer_name": "Wanjiru\r\nBcc: all@customer.example"},
-    {"customer_name": "Wanjiru \u202egpj.exe"},
     {"customer_email": "jürgen@customer.example"},
     {"customer_email": "用户@例子.广告"},
     {"customer_email": "nobody"},
