@@ -436,7 +436,7 @@ svg { display: block; }
 
 form { margin-top: 1.25em; display: grid; gap: 1.25em; }
 fieldset { display: grid; gap: 0.875em; padding-top: 1.1em; border-top: 1px solid var(--line); }
-legend { float: inline-start; float: left; width: 100%; padding: 0; font-weight: 600; }
+legend { float: left; width: 100%; padding: 0; font-weight: 600; }
 legend + * { clear: both; }
 label { display: block; font-weight: 600; }
 fieldset label { font-weight: 500; }
@@ -1227,16 +1227,22 @@ class LipaPay extends HTMLElement {
   }
 
   #print() {
-    const sheet = sheetOf(PRINT_CSS);
-    const sheets = document.adoptedStyleSheets;
+    try {
+      this.#leaveOutThePage(sheetOf(PRINT_CSS));
+    } catch {
+      // Safari before 16.4 prints the page as it is
+    }
+    window.print();
+  }
+
+  #leaveOutThePage(sheet) {
     const restore = () => {
       document.adoptedStyleSheets = document.adoptedStyleSheets.filter((each) => each !== sheet);
       this.removeAttribute("data-printing");
     };
     this.setAttribute("data-printing", "");
-    document.adoptedStyleSheets = [...sheets, sheet];
+    document.adoptedStyleSheets = [...document.adoptedStyleSheets, sheet];
     window.addEventListener("afterprint", restore, { once: true });
-    window.print();
   }
 
   // The form --------------------------------------------------------------------------------------------------------
