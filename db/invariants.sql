@@ -50,15 +50,16 @@ SELECT coalesce(i.invoice_number, wanted.invoice_number) FROM (
 FULL JOIN invoices i USING (invoice_number)
 WHERE wanted.invoice_number IS NULL OR i.invoice_number IS NULL;
 
--- a_notice_tells_of_a_change: a notice belongs to one change of its payment, whose customer left an address
+-- a_notice_tells_of_a_change: a notice, sale or webhook belongs to one change of its payment; a notice's customer left an address
 SELECT o.transaction_id FROM outbox o JOIN transactions t ON t.id = o.transaction_id
-WHERE o.kind = 'notice'
+WHERE o.kind IN ('notice', 'sale', 'webhook')
   AND (NOT EXISTS (SELECT FROM audit_log a WHERE a.id = o.tells_of AND a.transaction_id = o.transaction_id
                      AND a.from_status <> a.to_status)
-       OR t.customer_email IS NULL AND NOT EXISTS (SELECT FROM audit_log a WHERE a.transaction_id = o.transaction_id
+       OR o.kind = 'notice' AND t.customer_email IS NULL AND NOT EXISTS (SELECT FROM audit_log a WHERE a.transaction_id = o.transaction_id
                                                      AND a.event = 'PersonErased'))
 UNION
-SELECT transaction_id FROM outbox WHERE kind = 'notice' GROUP BY transaction_id, tells_of HAVING count(*) > 1;
+SELECT transaction_id FROM outbox WHERE kind IN ('notice', 'sale', 'webhook')
+GROUP BY transaction_id, kind, tells_of HAVING count(*) > 1;
 
 -- a_receipt_that_paid_came_from_its_inbox: a receipt told by callback stands in an inbox entry of the same payment
 SELECT c.transaction_id FROM payment_confirmations c

@@ -39,7 +39,7 @@ GRANT UPDATE (
     merchant_request_id, checkout_request_id, ids_are_learnt, customer_email, status, review_reason, response_code,
     response_message, result_code, result_desc, updated_at, pushed_at, callback_received_at, success_held_at, paid_at,
     paid_late, refunded_at, refund_receipt, failed_at, watched_at, query_count, last_query_at, next_query_at,
-    audit_length, audit_head
+    audit_length, audit_head, order_sent_at
 ) ON transactions TO lipa_functions;
 
 -- Callbacks: never the bytes, nor whose they are, nor where they came from.

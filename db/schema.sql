@@ -49,6 +49,7 @@ CREATE TABLE transactions (
     items                jsonb,                               -- what was bought, at the prices of then; null: only an amount is known
     note                 text,                                -- the customer's words to the shop: a delivery address, a size
     link_digest          bytea,                               -- SHA-256 of the payment link's token; null: no link was used
+    order_sent_at        timestamptz,                         -- a person said that what was bought is on its way
     CONSTRAINT paid_has_evidence CHECK (status <> 'PAID' OR paid_at IS NOT NULL),
     CONSTRAINT refunded_has_a_receipt CHECK (status <> 'REFUNDED' OR refunded_at IS NOT NULL AND refund_receipt IS NOT NULL),
     CONSTRAINT review_has_a_reason CHECK ((status = 'REVIEW') = (review_reason IS NOT NULL)),
@@ -69,6 +70,8 @@ CREATE INDEX transactions_success_held_at ON transactions (success_held_at)
 CREATE INDEX transactions_next_query_at ON transactions (next_query_at) WHERE next_query_at IS NOT NULL;
 CREATE INDEX transactions_paid_reference ON transactions (lower(account_reference), paid_at) WHERE paid_at IS NOT NULL;
 CREATE INDEX transactions_link_digest ON transactions (link_digest) WHERE link_digest IS NOT NULL;
+CREATE INDEX transactions_paid_at ON transactions (paid_at) WHERE paid_at IS NOT NULL;
+CREATE INDEX transactions_refunded_at ON transactions (refunded_at) WHERE refunded_at IS NOT NULL;
 
 -- What the browser asked for, by its Idempotency-Key: the same key never makes a second payment.
 CREATE TABLE idempotency_keys (
@@ -207,7 +210,7 @@ CREATE TABLE audit_anchors (
 -- What has to leave the house: written with the status change, sent afterwards; at most three tries, a webhook seven.
 CREATE TABLE outbox (
     id             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    kind           text NOT NULL,                             -- invoice, notice: to the customer; sale, webhook: to the shop; alert, anchor
+    kind           text NOT NULL,                             -- invoice, notice: to the customer; sale, webhook, alert_mail: to the shop; alert, anchor
     topic          text NOT NULL,                             -- which alert or notice; invoices: 'settled', 'again'; anchors: 'log', 'mail'
     transaction_id uuid REFERENCES transactions (id),
     created_at     timestamptz NOT NULL DEFAULT now(),
@@ -217,11 +220,9 @@ CREATE TABLE outbox (
     last_error     text,
     anchor_id      bigint REFERENCES audit_anchors (id),
     facts          jsonb,                                     -- an alert's counts; never personal
-    tells_of       bigint,                                    -- a notice: the change, by its row of audit_log
+    tells_of       bigint,                                    -- a notice, sale or webhook: the change, by its row of audit_log
     dropped        text CHECK (dropped IN ('no_address', 'overtaken', 'off', 'seen', 'tried_again', 'daily_limit', 'never_told')),
     CONSTRAINT sent_is_over CHECK (sent_at IS NULL OR next_try_at IS NULL),
-    CONSTRAINT dropped_is_over CHECK (dropped IS NULL OR kind = 'notice' AND sent_at IS NULL AND next_try_at IS NULL),
-    CONSTRAINT a_notice_tells_of_a_change CHECK ((kind = 'notice') = (tells_of IS NOT NULL)),
     CONSTRAINT an_anchor_leaves CHECK ((kind = 'anchor') = (anchor_id IS NOT NULL))
 );
 
@@ -229,6 +230,10 @@ CREATE UNIQUE INDEX outbox_tells_an_alert_once ON outbox (transaction_id, topic)
 CREATE UNIQUE INDEX outbox_sends_a_first_invoice_once ON outbox (transaction_id) WHERE kind = 'invoice' AND topic = 'settled';
 CREATE UNIQUE INDEX outbox_sends_an_anchor_once ON outbox (anchor_id, topic) WHERE kind = 'anchor';
 CREATE UNIQUE INDEX outbox_tells_of_a_change_once ON outbox (transaction_id, tells_of) WHERE kind = 'notice';
+CREATE UNIQUE INDEX outbox_tells_the_shop_once ON outbox (transaction_id, tells_of, kind) WHERE kind IN ('sale', 'webhook');
+CREATE UNIQUE INDEX outbox_mails_alerts_together ON outbox (topic) WHERE kind = 'alert_mail' AND next_try_at IS NOT NULL;
+CREATE INDEX outbox_alerts_mailed ON outbox (topic, sent_at) WHERE kind = 'alert_mail';
+CREATE INDEX outbox_alerts_sent ON outbox (topic, sent_at) WHERE kind = 'alert' AND sent_at IS NOT NULL;
 CREATE INDEX outbox_next_try_at ON outbox (next_try_at) WHERE next_try_at IS NOT NULL;
 CREATE INDEX outbox_failures_told ON outbox (created_at) WHERE kind = 'notice' AND topic = 'failed' AND tries > 0;
 CREATE INDEX outbox_waiting_of_a_payment ON outbox (transaction_id) WHERE next_try_at IS NOT NULL;
@@ -574,6 +579,8 @@ DECLARE
         WHEN OLD.watched_at IS DISTINCT FROM NEW.watched_at AND NEW.watched_at IS DISTINCT FROM now() THEN 'watched_at'
         WHEN OLD.last_query_at IS DISTINCT FROM NEW.last_query_at AND NEW.last_query_at IS DISTINCT FROM now()
              THEN 'last_query_at'
+        WHEN OLD.order_sent_at IS DISTINCT FROM NEW.order_sent_at
+             AND NOT coalesce(NEW.status = 'PAID' AND NEW.order_sent_at = now(), false) THEN 'order_sent_at'
         WHEN OLD.audit_length <> NEW.audit_length AND NEW.audit_length <> OLD.audit_length + 1 THEN 'audit_length'
     END;
 BEGIN
@@ -630,19 +637,20 @@ CREATE FUNCTION require_cause() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
     IF NEW.kind = 'invoice' AND EXISTS (SELECT FROM invoices i WHERE i.transaction_id = NEW.transaction_id)
-       OR NEW.kind = 'notice' AND EXISTS (
+       OR NEW.kind IN ('notice', 'sale', 'webhook') AND EXISTS (
            SELECT FROM audit_log a
            WHERE a.id = NEW.tells_of AND a.transaction_id = NEW.transaction_id AND a.from_status <> a.to_status
              AND a.to_status = ANY (CASE NEW.topic WHEN 'failed' THEN ARRAY['FAILED', 'CANCELLED', 'EXPIRED']
-                                                   WHEN 'paid_late' THEN ARRAY['PAID'] WHEN 'under_review' THEN ARRAY['REVIEW']
+                                                   WHEN 'paid' THEN ARRAY['PAID'] WHEN 'paid_late' THEN ARRAY['PAID']
+                                                   WHEN 'under_review' THEN ARRAY['REVIEW']
                                                    WHEN 'refunded' THEN ARRAY['REFUNDED'] END)) THEN
         RETURN NULL;
     END IF;
-    RAISE EXCEPTION 'an invoice is sent where there is one, and a notice tells of a change'
+    RAISE EXCEPTION 'an invoice is sent where there is one; a notice, a sale and a webhook tell of a change'
         USING ERRCODE = 'check_violation', CONSTRAINT = 'mail_has_a_cause';
 END $$;
 CREATE CONSTRAINT TRIGGER mail_has_a_cause AFTER INSERT ON outbox
-    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.kind IN ('invoice', 'notice')) EXECUTE FUNCTION require_cause();
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.kind IN ('invoice', 'notice', 'sale', 'webhook')) EXECUTE FUNCTION require_cause();
 
 -- An audit row has a number that was given out, and a place in its payment's chain: nobody takes the place of the row that comes next.
 -- (Whoever may delete rows is the owner, who restores a backup before the numbers go on.)
@@ -671,6 +679,8 @@ ALTER TABLE transactions ADD CONSTRAINT moments_are_real CHECK
      AND greatest(created_at, updated_at, pushed_at, callback_received_at, success_held_at, paid_at, refunded_at,
                    failed_at, watched_at, last_query_at, next_query_at)
          <= '2200-01-01 00:00+00') NOT VALID;
+ALTER TABLE transactions ADD CONSTRAINT order_sent_at_is_real CHECK
+    (order_sent_at BETWEEN '2000-01-01 00:00+00' AND '2200-01-01 00:00+00') NOT VALID;
 ALTER TABLE transactions ADD CONSTRAINT counts_are_real CHECK
     (query_count BETWEEN 0 AND 1000000 AND audit_length >= 0) NOT VALID;
 ALTER TABLE transactions ADD CONSTRAINT review_reason_is_known CHECK (review_reason IN (
@@ -730,7 +740,11 @@ ALTER TABLE outbox ADD CONSTRAINT topic_is_known CHECK
      WHEN 'sale' THEN topic IN ('paid', 'paid_late', 'refunded') WHEN 'webhook' THEN topic IN ('paid', 'refunded', 'under_review', 'failed')
      ELSE true END) NOT VALID;
 ALTER TABLE outbox ADD CONSTRAINT kind_is_known CHECK
-    (kind IN ('invoice', 'alert', 'anchor', 'notice', 'sale', 'webhook')) NOT VALID;
+    (kind IN ('invoice', 'alert', 'alert_mail', 'anchor', 'notice', 'sale', 'webhook')) NOT VALID;
+ALTER TABLE outbox ADD CONSTRAINT tells_of_a_change CHECK
+    ((kind IN ('notice', 'sale', 'webhook')) = (tells_of IS NOT NULL)) NOT VALID;
+ALTER TABLE outbox ADD CONSTRAINT dropped_is_over CHECK
+    (dropped IS NULL OR kind IN ('notice', 'webhook') AND sent_at IS NULL AND next_try_at IS NULL) NOT VALID;
 ALTER TABLE outbox ADD CONSTRAINT tries_end CHECK
     (tries BETWEEN 0 AND CASE kind WHEN 'webhook' THEN 7 ELSE 3 END) NOT VALID;
 ALTER TABLE outbox ADD CONSTRAINT over_for_a_reason CHECK

@@ -2,7 +2,8 @@
 
 What is real: the Netlify CLI with the five functions, PostgreSQL, every HTTP request. What is played: Safaricom and its
 customer, by the simulator. Each step prints what was sent and what is stored now. At the end everything is checked: the
-exit code is 0 only if the payment is PAID with one confirmation, one invoice and one e-mail, and the invariants hold.
+exit code is 0 only if the payment is PAID with one confirmation, one invoice and one e-mail, the shop heard of the
+sale, and the invariants hold.
 Every run has a database of its own and a fresh phone number, and runs beside a `make dev`.
 """
 
@@ -30,6 +31,7 @@ from shared.database import Database, Row
 from simulator.client import Shown, SimulatorClient
 
 PIN = "1234"
+NOTE = "Moi Avenue 7, the blue gate"
 WITHIN_S = 60.0
 """For the prompt, the payment and the mail, each."""
 
@@ -76,6 +78,7 @@ class Demo:
             self.wait_for_the_invoice()
             self.check_everything()
             self.show_the_invoice()
+            self.show_the_mail_of_the_sale()
         finally:
             self.database.close()
 
@@ -88,7 +91,7 @@ class Demo:
             "account_reference": self.reference,
             "customer_email": self.email,
             "customer_name": "Wanjiru",
-            "note": "Plot 7, Ngong Road",
+            "note": NOTE,
         }
         self.page.json(f"POST {self.stack.site_url}/api/mpesa/stkpush   (Idempotency-Key: {key})", order)
         status, answer = self._http("POST", "/api/mpesa/stkpush", order, key)
@@ -196,6 +199,24 @@ class Demo:
             for name, key in (("From", "from"), ("To", "to"), ("Reply-To", "reply_to"), ("Subject", "subject"))
         )
         self.page.data("its text; make dev shows it as HTML", f"{head}\n{str(self.mail['text']).strip()}")
+
+    def show_the_mail_of_the_sale(self) -> None:
+        self.page.title("The shop hears of the sale: what to send to whom, and how to reach them")
+        sale = self._mail_of_the_sale()
+        self.page.data("its text", f"To: {stored(sale['to'])}\nSubject: {sale['subject']}\n\n{sale['text'].strip()}")
+        if NOTE not in sale["text"]:
+            raise DemoFailed("The mail of the sale does not say what the customer wrote to the shop.")
+
+    def _mail_of_the_sale(self) -> Shown:
+        """It leaves beside the invoice, so it may come after it."""
+        found: list[Shown] = []
+
+        def arrived() -> bool:
+            found[:] = [one for one in self.simulator.mail() if f"order {self.reference}" in one["subject"]]
+            return bool(found)
+
+        self._wait_until(arrived, "mailed to the shop")
+        return found[0]
 
     def _show(self, table: str, columns: str, *, key: str = "transaction_id", more: str = "") -> None:
         self.page.row(f"table {table}", self._row(table, columns, key=key, more=more))

@@ -36,6 +36,7 @@ LABELS = {
     "test_forgeries_that_race_the_real_callback_change_nothing_without_the_address": "forgeries in a race, no address",
     "test_forgeries_with_the_address_that_race_the_real_callback_lose_no_money": "forgeries in a race, address known",
     "test_every_invoice_arrives_or_is_given_up_with_an_alert_after_three_tries": "mail storms",
+    "test_every_event_arrives_signed_and_in_order_or_is_alerted_and_every_sale_is_mailed": "webhook storms",
     "test_nothing_private_leaves_whatever_happens": "private values",
     "test_history_is_not_changed_unseen": "tampering",
     "test_everybody_of_a_hostile_day_is_erased": "erasure",

@@ -28,7 +28,10 @@ from ops import (
     replay,
     review,
     rotation,
+    sales,
+    sent,
     verify,
+    webhook,
 )
 from ops.session import NotPossible, Session, WrongUse
 from shared.database import DatabaseError
@@ -49,6 +52,9 @@ GROUPS = (
     limits,
     links,
     rotation,
+    sales,
+    sent,
+    webhook,
 )
 
 

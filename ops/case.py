@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from ops.advice import do_now
 from ops.books import Books
 from ops.erasure import read_stored
+from ops.sales import send_what
 from ops.session import Commands, Session
 from ops.words import counted, order_lines, print_payments, visible
 from shared.daraja.callback_reader import (
@@ -27,6 +28,7 @@ from shared.daraja.callback_reader import (
 )
 from shared.daraja.result_codes import describe
 from shared.database import Row
+from shared.gateway.sales import ORDER_SENT
 from shared.observability.alerts import TOPICS, UNKNOWN
 from shared.payments import PUBLIC, ReviewReason, Status
 from shared.values import EAT, in_words, masked
@@ -80,7 +82,7 @@ NOTICES = {
 DROPPED = {
     "no_address": "there is no address any more",
     "overtaken": "it was no longer so",
-    "off": "NOTICES leaves this kind out",
+    "off": "the shop's settings leave this kind out",
     "seen": "the customer saw it on the page",
     "tried_again": "the customer had tried the same order again",
     "daily_limit": "this address had its notices of failures for that day",
@@ -154,6 +156,17 @@ def lines(books: Books, transaction_id: str, *, for_the_shop: bool = False) -> I
     yield from _wrapped("Do now: ", " ".join(advice.sentences))
     for command, when in advice.commands:
         yield f"  {command}   # {when}"
+    if status is Status.PAID:
+        yield ""
+        yield from _send(payment)
+
+
+def _send(payment: Row) -> Iterator[str]:
+    """What to send to whom, and how to reach them. After "Do now": it is for the shop alone (ops/export.py)."""
+    sent_at = payment["order_sent_at"]
+    yield f"Sent: {_eat(sent_at)}." if sent_at else f"To send (then: python -m ops sent {payment['id']}):"
+    for line in send_what(payment):
+        yield f"  {line}"
 
 
 def _in_order(moments: list[Moment]) -> Iterator[str]:
@@ -213,6 +226,9 @@ def _decided(row: Row, payment: Row, *, again: bool) -> Moment:
         return Moment(at, "Time passed.", means)
     if event == "PersonErased":
         return Moment(at, f"{row['actor']} erased {ERASED[row['outcome']]}. Why: {row['reason']}")
+    if event == ORDER_SENT:
+        why = f" Why: {row['reason']}" if row["reason"] else ""
+        return Moment(at, f"{row['actor']} marked the order as sent.{why}")
     if event == "InvoiceResent":
         return Moment(at, f"{row['actor']} had the invoice sent again. Why: {row['reason']}")
     receipt = f", receipt {row['said']}" if row["said"] else ""
@@ -299,6 +315,10 @@ def _left(row: Row) -> Moment:
     what = "Invoice"
     if row["kind"] == "notice":
         what = f"Notice to the customer, {NOTICES.get(row['topic'], row['topic'])}:"
+    if row["kind"] == "sale":
+        what = "Mail of the sale to the shop"
+    if row["kind"] == "webhook":
+        what = f"Webhook payment.{row['topic']}"
     if row["sent_at"]:
         return Moment(row["sent_at"], f"{what} sent.")
     if row["dropped"]:

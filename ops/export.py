@@ -32,8 +32,8 @@ WHAT_IT_IS = (
     "plain words; what follows are the records themselves. Times are in UTC, amounts in Kenya shillings."
 )
 NOT_IN_IT = (
-    "Names, e-mail addresses and descriptions, where this file was asked for by phone number: whoever ordered typed "
-    "them. They are in the file for the address.",
+    "Names, e-mail addresses, descriptions and notes, where this file was asked for by phone number: whoever ordered "
+    "typed them. They are in the file for the address.",
     "Phone numbers, where this file was asked for by e-mail address: they are masked. They are in the file for the "
     "number.",
     "Other people: their numbers are masked, their addresses are left out.",
@@ -56,7 +56,7 @@ SHOWN = {
     "payment": """
         id amount account_reference status review_reason response_code response_message result_code result_desc
         created_at updated_at pushed_at callback_received_at success_held_at paid_at paid_late refunded_at
-        refund_receipt failed_at watched_at lang
+        refund_receipt failed_at watched_at lang items order_sent_at
     """,
     "confirmation": "evidence amount mpesa_receipt_number transaction_date result_desc received_at",
     "invoice": "invoice_number invoice_date amount status sent_at etims_cu_invoice_number",
@@ -73,7 +73,7 @@ OF_THE_NUMBER = {
     "invoice": ("customer_phone",),
 }
 OF_THE_ADDRESS = {
-    "payment": ("customer_email", "customer_name", "transaction_desc"),
+    "payment": ("customer_email", "customer_name", "transaction_desc", "note"),
     "invoice": ("customer_email", "customer_name"),
 }
 _ADDRESS = re.compile(r"(?<![\w.+'-])[\w.+'-]++@[\w-]+(?:\.[\w-]+)+")

@@ -46,7 +46,7 @@ from shared.payments import (
 )
 from shared.settlement import reported
 
-DECIDES_NOTHING = {"Order", "PersonErased", "InvoiceResent"}
+DECIDES_NOTHING = {"Order", "PersonErased", "InvoiceResent", "OrderSent"}
 """Events that decide nothing about the money."""
 NAME_SAYS_ALL: dict[str, Callable[[], Event]] = {
     event.__name__: event

@@ -120,10 +120,12 @@ def add_who(command: argparse.ArgumentParser) -> None:
     command.add_argument("--who", type=impersonal_words, help="your name in the audit log (default: your login)")
 
 
-def add_why(command: argparse.ArgumentParser, *, default: str | None = None) -> None:
-    """`--why`; required where there is no default."""
+def add_why(command: argparse.ArgumentParser, *, default: str | None = None, required: bool = True) -> None:
+    """`--why`; required where there is no default, unless it says otherwise."""
     about = "the reason; kept in the audit log, so no personal data"
-    command.add_argument("--why", type=impersonal_words, required=default is None, default=default, help=about)
+    command.add_argument(
+        "--why", type=impersonal_words, required=required and default is None, default=default, help=about
+    )
 
 
 def add_confirm_above(command: argparse.ArgumentParser) -> None:

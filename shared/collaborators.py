@@ -54,6 +54,7 @@ class Collaborators:
             audit_key=mine.audit.key,
             consumer_key=mine.daraja.consumer_key,
             references_are_reusable=mine.references_are_reusable,
+            webhooks=mine.has_webhook,
         )
 
     @cached_property
@@ -120,5 +121,6 @@ def receiver() -> Receiver:
         mine.callback.confirm_above_kes,
         audit_key=mine.audit.key,
         references_are_reusable=mine.references_are_reusable,
+        webhooks=mine.has_webhook,
     )
     return Receiver(mine, gateway)

@@ -1,4 +1,4 @@
-"""Sends what is due: alerts first, then letters to customers and to the shop.
+"""Sends what is due: alerts first, then letters to customers and to the shop, and beside them events to its webhook.
 
 Every function that made something due sends it at once, through the outbox's leases: two that send at the same moment
 send one letter, and what was not sent is left to the next try. An attempt counts as a try also where it was cut off.
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from shared.deadline import Deadline
 from shared.environment import Misconfigured
-from shared.gateway.outbox import AlertDue, AnchorDue, Dropped, InvoiceDue
-from shared.observability.alerts import deliver
+from shared.gateway.outbox import AlertDue, AlertMailDue, AnchorDue, Dropped, InvoiceDue, SaleDue, WebhookDue
+from shared.observability.alerts import TOPICS, UNKNOWN, deliver
 from shared.observability.log import failed, note
 from shared.settlement import ask_at_once, judge_waiting
 
@@ -28,10 +28,15 @@ if TYPE_CHECKING:
     from shared.gateway.outbox import Due, LetterDue, MailDue, NoticeDue
     from shared.mail.letters import Kind, Letter
     from shared.mail.mailer import Email
+    from shared.webhooks import Post
 
 A_LETTER_LASTS_S = 8.0
 A_LETTER_NEEDS_S = 1.0
-"""With less time than this left no letter is begun: it would only be cut off."""
+"""With less time than this left no letter is begun: it would only be cut off. And no post."""
+A_POST_LASTS_S = 10.0
+A_RECORD_TAKES_S = 0.5
+POSTS_AT_ONCE = 8
+A_LOOK_AT_POSTS_S = 0.05
 MAIL_STOPS_FOR_S = 300.0
 """Until one message is tried again: soon after a repair, and too rarely for the server to lock us out."""
 
@@ -48,7 +53,9 @@ def follow_up(
         asked = asks and ask_at_once(mine, transaction_id, ends, actor)
         if asked or judges:
             judge_waiting(mine.gateway, transaction_id, actor)
-        Delivery(mine, ends, of=transaction_id).send()
+        delivery = Delivery(mine, ends, of=transaction_id)
+        delivery.send()
+        delivery.finish()
     except Exception as failure:  # whatever it was, the payment is settled as far as it was
         failed("following_up", failure, transaction_id=transaction_id)
 
@@ -73,6 +80,8 @@ class Delivery:
         self._outbox = mine.gateway.outbox
         self._of = of
         self._mail_answers = True
+        self._posts: list[Post] = []
+        self._no_webhooks = False
         self.done: dict[str, int] = {}
 
     def send(self, until: Deadline | None = None, *, letters_until: Deadline | None = None) -> None:
@@ -82,20 +91,81 @@ class Delivery:
         """
         until = until or self._ends
         letters_until = letters_until or until
-        while not until.passed() and (due := self._next(letters_until)) is not None:
+        while not until.passed() and (due := self._next(until, letters_until)) is not None:
             if isinstance(due, Dropped):
                 self._count("notices_dropped", due.how_many)
             elif isinstance(due, AlertDue):
                 self._attempt("alerts", partial(deliver, self._mine.gateway, due))
+            elif isinstance(due, WebhookDue):
+                self._begin_post(due)
             elif isinstance(due, AnchorDue):
                 self._attempt("anchors", partial(self._send_anchor, due))
+            elif isinstance(due, SaleDue):
+                self._attempt("sales", partial(self._mail, partial(_mail_sale, self._mine, due)))
+            elif isinstance(due, AlertMailDue):
+                self._attempt("alert_mails", partial(self._mail, partial(_mail_alerts, self._mine, due)))
             else:
                 name = "invoices" if isinstance(due, InvoiceDue) else "notices"
                 self._attempt(name, partial(self._mail, partial(_send_letter, self._mine, due)))
 
-    def _next(self, letters_until: Deadline) -> Due | Dropped | None:
+    def finish(self) -> None:
+        """The posts that are under way, and more where some are due. None lasts beyond the end."""
+        while True:
+            self.send(letters_until=Deadline.after(0))
+            if not self._posts:
+                return
+            self._posts[0].wait(Deadline.after(A_LOOK_AT_POSTS_S))
+
+    def _next(self, until: Deadline, letters_until: Deadline) -> Due | Dropped | None:
+        self._end_posts()
         mail_too = self._mail_answers and letters_until.remaining_s() >= A_LETTER_NEEDS_S
-        return self._outbox.take(mail_too=mail_too, notices=self._mine.settings.notices, of=self._of)
+        room = len(self._posts) < POSTS_AT_ONCE and until.remaining_s() >= A_LETTER_NEEDS_S
+        return self._outbox.take(
+            mail_too=mail_too,
+            webhooks_too=room and not self._no_webhooks,
+            notices=self._mine.settings.notices,
+            of=self._of,
+        )
+
+    # The webhook: posted on threads, recorded here
+
+    def _begin_post(self, due: WebhookDue) -> None:
+        try:
+            webhook = self._mine.settings.webhook
+        except Misconfigured as wrong:
+            failed("webhooks", wrong)
+            self._no_webhooks = True
+            self._outbox.put_back(due, str(wrong))
+            self._mine.gateway.watch.webhook_is_misconfigured(", ".join(each.name for each in wrong.problems))
+            return
+        if webhook.url is None:
+            self._count("webhooks_dropped", self._outbox.drop_webhooks())
+            return
+        from shared.webhooks import Post  # requests: only a shop with a webhook pays for it
+
+        deadline = self._ends.sooner(A_RECORD_TAKES_S).at_most(A_POST_LASTS_S)
+        try:
+            self._posts.append(Post(webhook, due, self._mine.clock(), deadline))
+        except Exception as failure:
+            self._post_failed(due, f"it could not be posted ({type(failure).__name__})")
+
+    def _end_posts(self) -> None:
+        over = [post for post in self._posts if post.is_over]
+        self._posts = [post for post in self._posts if post not in over]
+        for post in over:
+            problem = post.outcome()
+            if problem is None:
+                self._attempt("webhooks", partial(self._outbox.sent, post.due))
+            else:
+                self._post_failed(post.due, problem.why, give_up=problem.gone)
+
+    def _post_failed(self, due: WebhookDue, why: str, *, give_up: bool = False) -> None:
+        """The shop's server is at fault, or the way to it: tried again, or given up."""
+        note("webhook not delivered", transaction_id=due.sold.transaction_id, says=why)
+        self._count("webhooks_failed")
+        self._outbox.failed(due, why, give_up=give_up)
+
+    # Mail
 
     def _send_anchor(self, due: AnchorDue) -> None:
         if due.way == "log":
@@ -185,6 +255,29 @@ def _mail_anchor(mine: Collaborators, due: AnchorDue, deadline: Deadline) -> Non
     _require_settings(mine, due)
     email = render(due.token, due.made_at, mine.settings.letters.mail.reply_to)
     _send(mine, due, email, f"anchor.{due.id}", deadline)
+
+
+def _mail_sale(mine: Collaborators, due: SaleDue, deadline: Deadline) -> None:
+    """To the shop itself. Raises as `_send_letter`."""
+    from shared.mail.shop_mail import sale
+
+    _require_settings(mine, due)
+    to, shop_name = mine.settings.letters.orders_to, mine.settings.letters.shop.name
+    _send(mine, due, sale(due.topic, due.at, due.sold, due.refund_receipt, to, shop_name), f"sale.{due.id}", deadline)
+
+
+def _mail_alerts(mine: Collaborators, due: AlertMailDue, deadline: Deadline) -> None:
+    """To the shop itself. Raises as `_send_letter`."""
+    from shared.mail.shop_mail import alerts
+
+    _require_settings(mine, due)
+    to, shop_name, topic = (
+        mine.settings.letters.orders_to,
+        mine.settings.letters.shop.name,
+        TOPICS.get(due.topic, UNKNOWN),
+    )
+    email = alerts(topic.says, topic.do_now, due.topic, due.alerts, due.in_all, to, shop_name)
+    _send(mine, due, email, f"alerts.{due.id}", deadline)
 
 
 def _send(mine: Collaborators, due: MailDue, email: Email, message_id: str, deadline: Deadline) -> None:

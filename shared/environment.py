@@ -6,6 +6,7 @@ them all. No message contains a value. The table is at the end, below the forms 
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import re
@@ -22,6 +23,7 @@ SANDBOX_SHORTCODE = "174379"
 PUBLISHED = {
     "6b933448d12f658cae3204515c314d7745b132307854ba107b16922825446b73",  # the sandbox's passkey (Daraja portal)
     "34a7c4493cb56775daeb58c8dc0be638f591c62ff0ab895a5185db44af868e30",  # the secret of .env.example
+    "f6929c06ada7d9d28d69833b2923eb71733931a785445fe2dbd4973edfe7f004",  # its webhook secret
 }
 """SHA-256 of what production refuses. In clear, Netlify's secrets scan would find a shop's own variables here."""
 PAYBILL, TILL = "CustomerPayBillOnline", "CustomerBuyGoodsOnline"
@@ -182,6 +184,8 @@ THIS_MACHINE = rf"(?i:localhost|127\.0\.0\.1|\[::1\]){PORT}"
 ORIGIN = rf"https?://(?:[a-z0-9-]+(?:\.[a-z0-9-]+)*|\[[0-9a-f:.]+\]){PORT}"
 CALLBACK_URL = rf"(?i:https?)://{HOST}(?:/[A-Za-z0-9._-]+)*/callback"
 NOT_PUBLIC = rf"(?i:http)://.*|(?i:https)://{THIS_MACHINE}/.*"
+EXAMPLE_HOST = rf"(?i:https?)://(?:[\w.-]+\.)?(?i:example|example\.com|invalid|test){PORT}(?:[/?].*)?"
+EXAMPLE_EMAIL = r".*[@.](?i:example|example\.com|invalid|test)"
 SMTP_URL = rf"(?i:smtps?)://(?:[^/?#\s]+@)?{HOST}/?"
 
 
@@ -250,6 +254,19 @@ def are_origins(text: str) -> bool:
     return all(fits(ORIGIN, origin) for origin in origins(text))
 
 
+def webhook_secrets(text: str) -> tuple[bytes, ...]:
+    return tuple(base64.b64decode(secret.removeprefix("whsec_"), validate=True) for secret in separated(text))
+
+
+def are_webhook_secrets(text: str) -> bool:
+    try:
+        secrets = webhook_secrets(text)
+    except ValueError:
+        return False
+    lengths = all(24 <= len(secret) <= 64 for secret in secrets)
+    return 1 <= len(secrets) <= 2 and lengths and all(secret.startswith("whsec_") for secret in separated(text))
+
+
 def are_notices(text: str) -> bool:
     return text == "off" or (bool(separated(text)) and set(separated(text)) <= set(KINDS))
 
@@ -283,7 +300,7 @@ OWN_SECRET = "at least 32 characters of your own choosing"
 
 # fmt: off
 VARIABLES = (
-    Variable("MPESA_ENV", "database.environment daraja.environment monitoring.environment",
+    Variable("MPESA_ENV", "database.environment daraja.environment webhook.environment monitoring.environment",
              "sandbox or production", "sandbox|production", refused=in_another_context),
     Variable("DATABASE_URL", "database.url", A_DATABASE, is_database_url,
              lambda values: values["NETLIFY_DB_URL"] if values.given("NETLIFY_DB_URL") else REQUIRED),
@@ -351,8 +368,19 @@ VARIABLES = (
              in_production(r"(?!(?i:https://api\.(eu\.)?sendgrid\.com)/?$).*")),
     Variable("INVOICE_EMAIL_FROM", "mail.from_address", "the e-mail address invoices come from", is_email_address),
     Variable("INVOICE_EMAIL_REPLY_TO", "mail.reply_to", "the e-mail address customers answer to", is_email_address),
+    Variable("ORDERS_EMAIL_TO", "orders_to.address", "the e-mail address that sales and alerts are mailed to",
+             is_email_address, lambda values: values["INVOICE_EMAIL_REPLY_TO"], refused=in_production(EXAMPLE_EMAIL)),
     Variable("NOTICES", "notices.kinds", f"off, or notices separated by commas: {', '.join(KINDS)}", are_notices,
              SENT_BY_DEFAULT, notices),
+
+    Variable("ORDER_WEBHOOK_URL", "webhook.url",
+             "an https address of your own that takes events of payments; outside production also http on this machine",
+             server("", r"(?:/[^#\s]*)?"), None, refused=in_production(rf"{NOT_PUBLIC}|(?i:https)://{THIS_MACHINE}|{EXAMPLE_HOST}")),
+    Variable("ORDER_WEBHOOK_SECRET", "webhook.secrets",
+             "'whsec_' and 24 to 64 bytes in base64, like `python -m ops webhook secret` prints;"
+             " two of them, separated by a comma, while one takes the place of the other",
+             are_webhook_secrets, lambda values: REQUIRED if values["ORDER_WEBHOOK_URL"] else (), webhook_secrets,
+             in_production(is_published)),
 
     Variable("SHOP_NAME", "shop.name", "the shop's name as invoices show it", is_one_line, shop_host),
     Variable("SHOP_ADDRESS", "shop.address", "the shop's address on one line", is_one_line, None),

@@ -112,7 +112,7 @@ def _record(mine: Collaborators, transaction_id: str, deadline: Deadline, report
     if settled is None:
         return None
     a_callback_waits = settled.decision.judge_waiting
-    if a_callback_waits or settled.sends_now:
+    if a_callback_waits or settled.decision.alerts or settled.decision.paid:  # nobody waits for a webhook here
         from shared.delivery import follow_up
 
         follow_up(mine, transaction_id, Deadline.after(SENDS_FOR_S), "stkpush", judges=a_callback_waits)

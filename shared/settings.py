@@ -107,6 +107,22 @@ class OrderSettings:
 
 
 @dataclass(frozen=True)
+class WebhookSettings:
+    """Where events of payments are posted."""
+
+    url: str | None
+    """None: the shop has no webhook."""
+    secrets: tuple[bytes, ...] = field(repr=False)
+    """Each signs."""
+    environment: Environment
+
+    @property
+    def only_public(self) -> bool:
+        """Whether only public addresses are called."""
+        return self.environment == "production"
+
+
+@dataclass(frozen=True)
 class MonitoringSettings:
     dsn: str | None = field(repr=False)
     """The Sentry project that gets reports; None: there is only the log."""
@@ -121,11 +137,13 @@ class LetterSettings:
     mail: MailSettings
     shop: ShopSettings
     notices: frozenset[str]
+    orders_to: str
+    """Where mail about sales, and alerts, go."""
 
 
 RECEIVING = ("database", "callback", "audit")
 PAYMENTS = (*RECEIVING, "daraja", "edge", "limits")
-LETTERS = ("mail", "shop", "notices")
+LETTERS = ("mail", "shop", "notices", "orders_to")
 
 
 class Settings:
@@ -168,6 +186,16 @@ class Settings:
             return frozenset(KINDS)
 
     @functools.cached_property
+    def webhook(self) -> WebhookSettings:
+        """Raises `Misconfigured`."""
+        only: WebhookSettings = _parts(self._environ, "webhook")["webhook"]
+        return only
+
+    @property
+    def has_webhook(self) -> bool:
+        return has_webhook(self._environ)
+
+    @functools.cached_property
     def sweep(self) -> SweepSettings:
         """Raises `Misconfigured`."""
         only: SweepSettings = _parts(self._environ, "sweep")["sweep"]
@@ -206,12 +234,19 @@ PARTS: Mapping[str, Callable[..., Any]] = {
     "orders": OrderSettings,
     "sweep": SweepSettings,
     "notices": lambda kinds: kinds,
+    "orders_to": lambda address: address,
+    "webhook": WebhookSettings,
 }
 
 
 def _parts(environ: Mapping[str, str], *names: str) -> dict[str, Any]:
     """These parts of the settings. Raises `Misconfigured`."""
     return {name: PARTS[name](**fields) for name, fields in read(environ, *names).items()}
+
+
+def has_webhook(environ: Mapping[str, str]) -> bool:
+    """Whether one is named, however: a malformed one must not lose events."""
+    return bool(environ.get("ORDER_WEBHOOK_URL", "").strip())
 
 
 # For the functions: of this process, read once. Each raises `Misconfigured`. ------------------------------------------
@@ -266,6 +301,10 @@ def limits(environ: Mapping[str, str]) -> Limits:
 
 def shop_settings(environ: Mapping[str, str]) -> ShopSettings:
     return ShopSettings(**read(environ, "shop")["shop"])
+
+
+def webhook_settings(environ: Mapping[str, str]) -> WebhookSettings:
+    return WebhookSettings(**read(environ, "webhook")["webhook"])
 
 
 def confirm_above_kes(environ: Mapping[str, str]) -> Decimal:

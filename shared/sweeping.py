@@ -134,7 +134,7 @@ class Sweep:
 
     def send_outbox(self) -> None:
         """Alerts that wait, and mail for a few seconds: other work goes on between."""
-        if {"alerts", "mail", "anchors"} & self._agenda.due or self._counted:
+        if {"alerts", "mail", "anchors", "webhooks"} & self._agenda.due or self._counted:
             self._step("messages", self._send, until=self._ends)
             self._step("given_up", self._give_up, until=self._ends)
 
@@ -145,6 +145,11 @@ class Sweep:
         if given_up := self._gateway.outbox.give_up():
             self._count("given_up", given_up)
             self._send()  # the alert that it was given up
+
+    def end_webhooks(self) -> None:
+        """What the shop's own server has not answered yet. It went on beside everything else."""
+        self._step("webhooks", self._delivery.finish, until=self._ends)
+        self._step("given_up", self._give_up, until=self._ends)
 
     def watch_the_shop(self) -> None:
         """Every five minutes, what no single payment shows: missing callbacks, failures on the rise, stuck work.

@@ -46,5 +46,6 @@ def sweep(_: Request) -> Answer:
     shift.send_outbox()
     shift.watch_the_shop()
     shift.anchor_history()
+    shift.end_webhooks()
     got_through, done = shift.end(), shift.done
     return Answer(200 if got_through else 500, done, log=done)

@@ -19,6 +19,7 @@ from typing import Protocol
 
 import requests
 
+from shared.call_out import Answer, send
 from shared.daraja.answers import (
     Accepted,
     NoAnswerYet,
@@ -29,7 +30,7 @@ from shared.daraja.answers import (
     Unanswered,
     Unavailable,
 )
-from shared.daraja.calls import Answer, read_push, read_query, read_token, send
+from shared.daraja.calls import read_push, read_query, read_token
 from shared.deadline import Deadline
 from shared.settings import DarajaSettings
 from shared.values import EAT

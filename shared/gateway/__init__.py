@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from shared.gateway.inbox import Inbox
     from shared.gateway.invoices import Invoices
     from shared.gateway.outbox import Outbox
+    from shared.gateway.sales import Sales
     from shared.gateway.statuses import Statuses
     from shared.gateway.watch import Watch
 
@@ -31,7 +32,8 @@ class Gateway:
     """The door to the database, by subject. Raises what `shared.database` raises, and `WrongEnvironment`: the first
     transaction of each process checks the database's stamp, or sets it.
 
-    Each subject is imported when it is first asked for: a cold callback needs two of them.
+    Each subject is imported when it is first asked for: a cold callback needs two of them. `webhooks`: whether changes
+    of payments are queued for the shop's webhook. Who does not know says True: where there is none, they are dropped.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Gateway:
         audit_key: AuditKey,
         consumer_key: str = "",
         references_are_reusable: bool = False,
+        webhooks: bool = True,
     ) -> None:
         self.database = database
         self._trail = Trail(audit_key)
@@ -50,6 +53,7 @@ class Gateway:
         self._audit_key = audit_key
         self._confirm_above_kes = confirm_above_kes
         self._reusable = references_are_reusable
+        self._webhooks = webhooks
         self._app = hashlib.sha256(consumer_key.encode()).hexdigest()[:16]
 
     @cached_property
@@ -66,7 +70,13 @@ class Gateway:
     def cases(self) -> Cases:
         from shared.gateway.cases import Cases
 
-        return Cases(self.database, self._trail, self._confirm_above_kes, references_are_reusable=self._reusable)
+        return Cases(
+            self.database,
+            self._trail,
+            self._confirm_above_kes,
+            references_are_reusable=self._reusable,
+            webhooks=self._webhooks,
+        )
 
     @cached_property
     def inbox(self) -> Inbox:
@@ -91,6 +101,12 @@ class Gateway:
         from shared.gateway.daraja import Queries
 
         return Queries(self.database, self._app)
+
+    @cached_property
+    def sales(self) -> Sales:
+        from shared.gateway.sales import Sales
+
+        return Sales(self.database, self._trail)
 
     @cached_property
     def statuses(self) -> Statuses:

@@ -30,6 +30,7 @@ from shared.payments import (
     Status,
 )
 from shared.query_schedule import UNCHANGED, after_decision
+from shared.shop_events import sale_of, webhook_of
 from shared.values import ERASED_EMAIL, as_named
 
 if TYPE_CHECKING:
@@ -87,12 +88,19 @@ class Cases:
     """Payments, opened one at a time."""
 
     def __init__(
-        self, store: Database, trail: Trail, confirm_above_kes: Decimal, *, references_are_reusable: bool
+        self,
+        store: Database,
+        trail: Trail,
+        confirm_above_kes: Decimal,
+        *,
+        references_are_reusable: bool,
+        webhooks: bool,
     ) -> None:
         self._store = store
         self._trail = trail
         self._confirm_above_kes = confirm_above_kes
         self._once = not references_are_reusable
+        self._webhooks = webhooks
 
     @contextmanager
     def open(self, transaction_id: str, report: Report) -> Iterator[Case | None]:
@@ -163,17 +171,20 @@ class Cases:
                 inbox_id=report.inbox_id,
                 once=self._once,
             )
-            yield Case(tx, row, report, self._trail, self._confirm_above_kes) if row else None
+            yield Case(tx, row, report, self._trail, self._confirm_above_kes, self._webhooks) if row else None
 
 
 class Case:
     """One payment, locked. `record` writes a decision whole."""
 
-    def __init__(self, tx: Transaction, row: Row, report: Report, trail: Trail, confirm_above_kes: Decimal) -> None:
+    def __init__(
+        self, tx: Transaction, row: Row, report: Report, trail: Trail, confirm_above_kes: Decimal, webhooks: bool
+    ) -> None:
         self._tx = tx
         self._row = row
         self._report = report
         self._trail = trail
+        self._webhooks = webhooks
         self.payment = _payment(row, report.ids)
         self.circumstances = Circumstances(
             now=row["now"],
@@ -206,8 +217,15 @@ class Case:
         return True
 
     def sends_now(self, decision: Decision) -> bool:
-        """Whether this decision makes an alert or an invoice due. (A notice comes with one of them, or waits.)"""
-        return bool(decision.alerts) or (decision.paid is not None and self._row["customer_email"] is not None)
+        """Whether this decision makes an alert, or something for the shop, due. (The rest comes with it, or waits.)"""
+        return bool(decision.alerts) or any(self._told(decision).values())
+
+    def _told(self, decision: Decision) -> dict[str, str | None]:
+        """What the shop is told of it, by kind."""
+        return {
+            "sale": sale_of(self.payment.status, decision),
+            "webhook": webhook_of(self.payment.status, decision) if self._webhooks else None,
+        }
 
     # The payment's row --------------------------------------------------------------------------------------------
 
@@ -333,7 +351,7 @@ class Case:
             )
 
     def _queue(self, decision: Decision) -> None:
-        """Write alerts, notice and the answer of a query. Delete the Idempotency-Key if no prompt went out."""
+        """Write alerts, notice, what the shop is told, a query's answer. Delete the key if no prompt went out."""
         payment_id, report = self.payment.id, self._report
         for topic in decision.alerts:
             if topic is Alert.SHOP_MISCONFIGURED:
@@ -353,6 +371,19 @@ class Case:
                 notice=notice.value,
                 audit_id=self._row["audit_id"],
                 waits_s=waits_s(notice),
+            )
+        told = self._told(decision)
+        if any(told.values()):
+            self._tx.later(
+                """
+                INSERT INTO outbox (kind, topic, transaction_id, tells_of)
+                SELECT kind, topic, CAST(:id AS uuid), :audit_id
+                FROM (VALUES ('sale', CAST(:sale AS text)), ('webhook', CAST(:webhook AS text))) AS told (kind, topic)
+                WHERE topic IS NOT NULL
+                """,
+                id=payment_id,
+                audit_id=self._row["audit_id"],
+                **told,
             )
         if isinstance(report.event, QueryConfirmed | QueryDeclined):
             self._tx.later(

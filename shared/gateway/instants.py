@@ -23,6 +23,8 @@ AHEAD = (
     ("sweeps", "looked_at", "only_row", "1 minute", "NULL"),
     ("sweeps", "asleep_until", "only_row", "13 hours", "NULL"),  # SWEEP_IDLE_MINUTES is 12 hours at most
 )
+WAITS_LONGER = {"outbox": "kind IN ('webhook', 'alert_mail') AND next_try_at <= now() + interval '25 hours'"}
+"""Rows of a table that rightly lie further ahead."""
 FURTHEST = {f"{table}.{column}": f"interval '{most}'" for table, column, _, most, _ in AHEAD}
 LATEST = {instant: f"now() + {furthest}" for instant, furthest in FURTHEST.items()}
 MOST_AT_A_TIME = 1000
@@ -33,6 +35,8 @@ def _put_right(table: str) -> str:
     columns = [row for row in AHEAD if row[0] == table]
     key = columns[0][2]
     far = " OR ".join([f"{column} > now() + interval '{most}'" for _, column, _, most, _ in columns])
+    if table in WAITS_LONGER:
+        far = f"({far}) AND NOT ({WAITS_LONGER[table]})"
     sets = ", ".join(
         [
             f"{column} = CASE WHEN {column} > now() + interval '{most}' THEN {becomes} ELSE {column} END"

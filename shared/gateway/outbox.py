@@ -1,4 +1,4 @@
-"""What has to leave: under a lease, outside any transaction, three tries at most. One file: one table, one taker."""
+"""What has to leave: under a lease, outside any transaction, within its tries. One file: one table, one taker."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from shared.audit_chain import Anchor
 from shared.gateway.instants import LATEST
 from shared.notices import SENT_BY_DEFAULT, DropReason, Notice, NoticeFacts, reason_to_drop
+from shared.shop_events import WEBHOOK_TRIES, WEBHOOK_TRIES_AFTER_S, Sold, known_email, known_phone
 from shared.values import ERASED_EMAIL, Lang
 
 if TYPE_CHECKING:
@@ -100,23 +101,81 @@ class AnchorDue:
 
 
 @dataclass(frozen=True)
+class SaleDue:
+    """A mail to the shop: a payment was paid, paid late or refunded."""
+
+    id: int
+    topic: str
+    at: datetime
+    sold: Sold
+    refund_receipt: str | None
+    tries: int
+
+
+@dataclass(frozen=True)
+class WebhookDue:
+    """An event for the shop's webhook."""
+
+    id: int
+    topic: str
+    at: datetime
+    sold: Sold
+    tells_of: int
+    tries: int
+
+    @property
+    def event_id(self) -> str:
+        """The same at every try."""
+        return f"msg_{self.sold.transaction_id}_{self.tells_of}"
+
+
+@dataclass(frozen=True)
+class AlertMailDue:
+    """A mail to the shop with the alerts of one topic since the last one."""
+
+    id: int
+    topic: str
+    alerts: tuple[AlertDue, ...]
+    """The first of them."""
+    in_all: int
+    taken_at: datetime
+    tries: int
+
+
+@dataclass(frozen=True)
 class Dropped:
-    """Notices that were to leave and are pointless by now: written down, nothing to send."""
+    """Notices, or webhooks, that were to leave and are pointless by now: written down, nothing to send."""
 
     how_many: int = 1
 
 
-MailDue: TypeAlias = InvoiceDue | NoticeDue | AnchorDue
-Due: TypeAlias = AlertDue | MailDue
+MailDue: TypeAlias = InvoiceDue | NoticeDue | AnchorDue | SaleDue | AlertMailDue
+Due: TypeAlias = AlertDue | MailDue | WebhookDue
 
 MAILBOX = r"regexp_replace(lower({}.customer_email), '(\+[^@]*|\.)(?=[^@]*@)', '', 'g')"
 """What an address is counted under, as the index has it: spellings that reach one mailbox are one."""
 MAIL_WAITS = f"EXISTS (SELECT FROM mail_pause WHERE until > now() AND until <= {LATEST['mail_pause.until']})"
+MOST_TRIES_OF = f"CASE kind WHEN 'webhook' THEN {WEBHOOK_TRIES} ELSE {MOST_TRIES} END"
+NEXT_TRY_AT = f"""
+    now() + interval '1 second' * CASE
+        WHEN kind <> 'webhook' THEN 60 * power(5, tries)
+        WHEN tries >= {WEBHOOK_TRIES} - 1 THEN 60
+        ELSE (ARRAY[{", ".join(map(str, WEBHOOK_TRIES_AFTER_S))}])[tries + 2] END
+"""
+"""The lease of a try, and when the next one comes."""
+ITS_TURN = """
+    NOT EXISTS (SELECT FROM outbox earlier
+                WHERE earlier.transaction_id = outbox.transaction_id AND earlier.kind = 'webhook'
+                  AND earlier.next_try_at IS NOT NULL AND earlier.tells_of < outbox.tells_of)
+"""
+"""A webhook: what happened to the payment before is delivered, or given up."""
 DUE = f"""
-    next_try_at <= now() AND tries < :most_tries
-    AND (CAST(:of AS uuid) IS NULL OR transaction_id = CAST(:of AS uuid) OR transaction_id IS NULL AND kind = 'alert')
+    next_try_at <= now() AND tries < {MOST_TRIES_OF}
+    AND (CAST(:of AS uuid) IS NULL OR transaction_id = CAST(:of AS uuid)
+         OR transaction_id IS NULL AND kind IN ('alert', 'alert_mail'))
     AND (kind = 'alert' OR kind = 'anchor' AND topic = 'log'
-         OR :mail_too AND NOT {MAIL_WAITS})
+         OR kind = 'webhook' AND :webhooks_too AND {ITS_TURN}
+         OR kind <> 'webhook' AND :mail_too AND NOT {MAIL_WAITS})
 """
 TOLD = f"""
     told AS MATERIALIZED (
@@ -155,23 +214,52 @@ DROP_OVER_THE_DAILY_LIMIT = f"""
         LIMIT 10000)
 """
 """What waits for one mailbox, 10,000 at once: anybody can have as many told to it as they can order."""
+MAIL_THE_ALERT = """
+    INSERT INTO outbox (kind, topic, next_try_at)
+    SELECT 'alert_mail', :topic, greatest(now(), max(sent_at) + interval '1 day')
+    FROM outbox WHERE kind = 'alert_mail' AND topic = :topic AND sent_at BETWEEN now() - interval '1 day' AND now()
+    ON CONFLICT (topic) WHERE kind = 'alert_mail' AND next_try_at IS NOT NULL DO NOTHING
+"""
+"""One mail a topic and day: what is alerted meanwhile waits for the next one."""
+MAIL_WHAT_CAME_SINCE = """
+    INSERT INTO outbox (kind, topic, next_try_at)
+    SELECT 'alert_mail', :topic, now() + interval '1 day'
+    WHERE EXISTS (SELECT FROM outbox WHERE kind = 'alert' AND topic = :topic AND sent_at > :taken_at)
+    ON CONFLICT (topic) WHERE kind = 'alert_mail' AND next_try_at IS NOT NULL DO NOTHING
+"""
+"""Alerted while the mail was on its way."""
+MOST_ALERTS_IN_A_MAIL = 20
+ALERTS_TO_MAIL = f"""
+    SELECT id, topic, transaction_id, created_at, facts, last_error, count(*) OVER () AS in_all
+    FROM outbox
+    WHERE kind = 'alert' AND topic = :topic AND sent_at <= now() AND sent_at > coalesce(
+        (SELECT max(sent_at) FROM outbox WHERE kind = 'alert_mail' AND topic = :topic AND sent_at <= now()),
+        now() - interval '7 days')
+    ORDER BY id LIMIT {MOST_ALERTS_IN_A_MAIL}
+"""
 
 
 class Outbox:
-    """Invoices, notices, alerts and anchors."""
+    """Invoices, notices, alerts, anchors, and what the shop is told."""
 
     def __init__(self, store: Database) -> None:
         self._store = store
 
     def take(
-        self, *, mail_too: bool = True, notices: Collection[str] = SENT_BY_DEFAULT, of: str | None = None
+        self,
+        *,
+        mail_too: bool = True,
+        webhooks_too: bool = True,
+        notices: Collection[str] = SENT_BY_DEFAULT,
+        of: str | None = None,
     ) -> Due | Dropped | None:
         """What is due, or what is `of` this payment: leased for a minute and counted as a try; the next waits longer.
 
-        Alerts first, since they need no mail server; then the oldest; notices after that, and failures' notices last.
+        Alerts first, since they need no mail server, and webhooks, which leave beside the rest; then invoices, anchors
+        and sales; then notices and mail of alerts, and failures' notices last.
         Where one is a notice that is pointless by now, or of a kind that is not among `notices`, all such are dropped.
         """
-        asked = {"most_tries": MOST_TRIES, "mail_too": mail_too, "of": of}
+        asked = {"mail_too": mail_too, "webhooks_too": webhooks_too, "of": of}
         if not self._store.rows(f"SELECT id FROM outbox WHERE {DUE} LIMIT 1", **asked):
             return None
         with self._store.transaction() as tx:
@@ -179,7 +267,8 @@ class Outbox:
                 f"""
                 WITH due AS (
                     SELECT * FROM outbox WHERE {DUE}
-                    ORDER BY kind = 'alert' DESC, kind = 'notice', kind = 'notice' AND topic = 'failed', next_try_at, id
+                    ORDER BY array_position(ARRAY['alert', 'webhook', 'invoice', 'anchor', 'sale'], kind),
+                             kind = 'notice' AND topic = 'failed', kind = 'alert_mail', next_try_at, id
                     LIMIT 1 FOR UPDATE SKIP LOCKED),
                 {TOLD}
                 SELECT due.*, due.tries + 1 AS this_try, i.invoice_number, i.invoice_date,
@@ -188,7 +277,7 @@ class Outbox:
                        coalesce(i.customer_phone, t.phone_number) AS customer_phone,
                        t.amount, t.account_reference, t.transaction_desc, t.items, t.paid_at, t.refund_receipt,
                        CASE WHEN NOT coalesce(n.after_review, false) THEN t.result_code END AS result_code,
-                       t.lang, c.mpesa_receipt_number,
+                       t.lang, t.note, c.mpesa_receipt_number, now() AS taken_at,
                        n.overtaken, n.success_held, n.failure_seen, n.tried_again, n.after_review, n.failures_today,
                        n.failure_notice_left,
                        a.made_at, a.last_audit_id, a.row_count, a.payment_count, a.digest, s.stamped_at
@@ -209,14 +298,12 @@ class Outbox:
                 return Dropped(tx.run(DROP_OVER_THE_DAILY_LIMIT, id=row["transaction_id"]))
             if reason is not None:
                 return Dropped(_drop_pointless(tx, notices, asked))
-            tx.later(
-                """
-                UPDATE outbox SET tries = tries + 1, next_try_at = now() + interval '1 minute' * power(5, tries)
-                WHERE id = :id
-                """,
-                id=row["id"],
+            tx.later(f"UPDATE outbox SET tries = tries + 1, next_try_at = {NEXT_TRY_AT} WHERE id = :id", id=row["id"])
+            return (
+                _alert_mail(row, tx.rows(ALERTS_TO_MAIL, topic=row["topic"]))
+                if row["kind"] == "alert_mail"
+                else _due(row)
             )
-        return _due(row)
 
     def sent(self, due: Due) -> None:
         """It left; never again."""
@@ -227,7 +314,11 @@ class Outbox:
                 """,
                 id=due.id,
             )
-            if isinstance(due, InvoiceDue):
+            if isinstance(due, AlertDue):
+                tx.later(MAIL_THE_ALERT, topic=due.topic)
+            elif isinstance(due, AlertMailDue):
+                tx.later(MAIL_WHAT_CAME_SINCE, topic=due.topic, taken_at=due.taken_at)
+            elif isinstance(due, InvoiceDue):
                 tx.later(
                     """
                     UPDATE invoices SET status = 'SENT', sent_at = coalesce(sent_at, now())
@@ -237,20 +328,19 @@ class Outbox:
                 )
 
     def failed(self, due: Due, error: str, *, give_up: bool = False) -> None:
-        """It did not leave. Tried again after 1 and 5 minutes, unless that is pointless or it was the third try."""
+        """It did not leave. Tried again after its pause, unless that is pointless or it was the last try."""
         self._store.run(
-            """
-            UPDATE outbox SET last_error = :error, tries = CASE WHEN :give_up THEN :most_tries ELSE tries END,
-                   next_try_at = CASE WHEN :give_up OR tries >= :most_tries THEN now() ELSE next_try_at END
+            f"""
+            UPDATE outbox SET last_error = :error, tries = CASE WHEN :give_up THEN {MOST_TRIES_OF} ELSE tries END,
+                   next_try_at = CASE WHEN :give_up OR tries >= {MOST_TRIES_OF} THEN now() ELSE next_try_at END
             WHERE id = :id AND sent_at IS NULL AND next_try_at IS NOT NULL
             """,
             id=due.id,
             error=error[:500],
             give_up=give_up,
-            most_tries=MOST_TRIES,
         )
 
-    def put_back(self, due: MailDue, error: str) -> None:
+    def put_back(self, due: MailDue | WebhookDue, error: str) -> None:
         """No fault of the message: it was no try. (Where another sender has it by now, that one writes.)"""
         self._store.run(
             """
@@ -274,12 +364,18 @@ class Outbox:
             for_s=min(for_s, LONGEST_PAUSE_S),
         )
 
+    def drop_webhooks(self) -> int:
+        """The shop has no webhook: what waits for one is dropped. Returns how many."""
+        return self._store.run(
+            "UPDATE outbox SET next_try_at = NULL, dropped = 'off' WHERE kind = 'webhook' AND next_try_at IS NOT NULL"
+        )
+
     def give_up(self) -> int:
-        """What was tried three times is given up, with an alert; an invoice is FAILED. Returns how many."""
+        """What had its last try is given up, with an alert; an invoice is FAILED. Returns how many."""
         row = self._store.row(
-            """
+            f"""
             WITH given_up AS (
-                UPDATE outbox SET next_try_at = NULL WHERE next_try_at <= now() AND tries >= :most_tries
+                UPDATE outbox SET next_try_at = NULL WHERE next_try_at <= now() AND tries >= {MOST_TRIES_OF}
                 RETURNING kind, topic, transaction_id),
             failed AS (
                 UPDATE invoices i SET status = 'FAILED' FROM given_up g
@@ -288,14 +384,16 @@ class Outbox:
                 INSERT INTO outbox (kind, topic, transaction_id)
                 SELECT DISTINCT 'alert', 'invoice_not_sent', transaction_id FROM given_up WHERE kind = 'invoice'
                 UNION ALL
-                SELECT DISTINCT 'alert', 'notice_not_sent', transaction_id FROM given_up WHERE kind = 'notice'
+                SELECT DISTINCT 'alert', 'notice_not_sent', transaction_id FROM given_up
+                WHERE kind IN ('notice', 'sale')
+                UNION ALL
+                SELECT DISTINCT 'alert', 'webhook_not_delivered', transaction_id FROM given_up WHERE kind = 'webhook'
                 UNION ALL
                 SELECT DISTINCT 'alert', 'anchor_not_sent', transaction_id FROM given_up WHERE kind = 'anchor'
                 ON CONFLICT (transaction_id, topic) WHERE kind = 'alert' DO UPDATE SET
                     tries = 0, next_try_at = now(), sent_at = NULL, last_error = NULL)
             SELECT count(*) AS given_up FROM given_up
-            """,
-            most_tries=MOST_TRIES,
+            """
         )
         return int(row["given_up"]) if row else 0
 
@@ -339,12 +437,38 @@ def _notice_facts(row: Row) -> NoticeFacts:
     )
 
 
+def _alert_mail(row: Row, alerts: list[Row]) -> AlertMailDue:
+    in_all = alerts[0]["in_all"] if alerts else 0
+    told = tuple(map(AlertDue.of, alerts))
+    return AlertMailDue(row["id"], row["topic"], told, in_all, row["taken_at"], row["this_try"])
+
+
+def _sold(row: Row) -> Sold:
+    return Sold(
+        transaction_id=str(row["transaction_id"]),
+        account_reference=row["account_reference"],
+        amount_kes=row["amount"],
+        items=row["items"],
+        description=row["transaction_desc"],
+        receipt=row["mpesa_receipt_number"],
+        paid_at=row["paid_at"],
+        customer_name=row["customer_name"],
+        customer_email=known_email(row["customer_email"]),
+        customer_phone=known_phone(row["customer_phone"]),
+        note=row["note"],
+    )
+
+
 def _due(row: Row) -> Due:
     if row["kind"] == "alert":
         return AlertDue.of(row)
     if row["kind"] == "anchor":
         anchor = Anchor(row["last_audit_id"], row["row_count"], row["payment_count"], row["digest"])
         return AnchorDue(row["id"], row["topic"], row["made_at"], anchor.token(row["stamped_at"]), row["this_try"])
+    if row["kind"] == "sale":
+        return SaleDue(row["id"], row["topic"], row["created_at"], _sold(row), row["refund_receipt"], row["this_try"])
+    if row["kind"] == "webhook":
+        return WebhookDue(row["id"], row["topic"], row["created_at"], _sold(row), row["tells_of"], row["this_try"])
     from shared.prices import bought  # a callback sends a letter only after it is settled
 
     letter = {

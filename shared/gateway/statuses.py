@@ -86,8 +86,10 @@ class Statuses:
                    CASE WHEN {CAN_BE_ASKED}
                         THEN extract(epoch FROM greatest({WATCHED_DUE_AT}, {SLOT_IS_AT}, now()) - now()) END
                        AS ask_in_s,
-                   EXISTS (SELECT FROM outbox o WHERE o.transaction_id = t.id AND o.next_try_at <= now() AND o.tries < 3
-                             AND (o.kind = 'alert' OR NOT {MAIL_WAITS}))
+                   EXISTS (SELECT FROM outbox o WHERE o.transaction_id = t.id AND o.next_try_at <= now()
+                             AND o.tries < CASE o.kind WHEN 'webhook' THEN 1 ELSE 3 END
+                             AND (o.kind IN ('alert', 'webhook')
+                                  OR NOT {MAIL_WAITS}))
                    OR EXISTS (SELECT FROM callback_inbox i WHERE i.transaction_id = t.id AND i.next_try_at <= now())
                        AS work_is_due
             FROM transactions t LEFT JOIN payment_confirmations c ON c.transaction_id = t.id

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from shared.gateway.alerts import incident
 from shared.gateway.instants import ALL_BACK, FURTHEST, HOW_MANY, LATEST
-from shared.gateway.outbox import AlertDue
+from shared.gateway.outbox import ITS_TURN, MOST_TRIES_OF, AlertDue
 from shared.gateway.trail import ANCHOR_DUE_AT
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SWEEP_STOPPED = "sweep_stopped"
 MAIL_STOPPED = "mail_stopped"
+WEBHOOK = "webhook_not_delivered"
 LETTER_TEMPLATE = "letter_template"
 WORK_STUCK = "work_stuck"
 A_LETTER_A_DAY = 24
@@ -71,7 +72,7 @@ CONDITIONS: Mapping[str, str] = {
         HAVING count(*) >= 3
     """,
     # The sweep runs, and still work stays where it is. (Mail that keeps a pause is not stuck.)
-    "work_stuck": """
+    "work_stuck": f"""
         SELECT payments, callbacks, messages FROM
             (SELECT count(*) AS payments FROM transactions
              WHERE status IN ('INITIATED', 'PENDING', 'UNCERTAIN') AND created_at <= now() - interval '75 minutes') p,
@@ -79,8 +80,8 @@ CONDITIONS: Mapping[str, str] = {
              WHERE next_try_at <= now() - interval '15 minutes') c,
             (SELECT count(*) AS messages FROM outbox
              WHERE next_try_at <= now() - interval '15 minutes'
-               AND (kind = 'alert'
-                    OR NOT EXISTS (SELECT FROM mail_pause WHERE until > now() - interval '15 minutes'))) m
+               AND CASE kind WHEN 'alert' THEN true WHEN 'webhook' THEN {ITS_TURN}
+                   ELSE NOT EXISTS (SELECT FROM mail_pause WHERE until > now() - interval '15 minutes') END) m
         WHERE payments + callbacks + messages > 0
     """,
     # What waits for a person: alerted every day until nothing does.
@@ -126,11 +127,14 @@ SWEEP_IS_LATE = f"""
     coalesce({HEARD_OF}, (SELECT stamped_at FROM installation)) <= now() - interval '10 minutes'
 """
 AGENDA: Mapping[str, str] = {
-    "alerts": """SELECT min(next_try_at) FROM outbox
-                 WHERE next_try_at IS NOT NULL AND (kind = 'alert' OR topic = 'log' OR tries >= 3)""",
+    "alerts": f"""SELECT min(next_try_at) FROM outbox
+                  WHERE next_try_at IS NOT NULL AND (kind = 'alert' OR topic = 'log' OR tries >= {MOST_TRIES_OF})""",
     "mail": f"""SELECT greatest(min(next_try_at), (SELECT least(until, {LATEST["mail_pause.until"]}) FROM mail_pause))
-               FROM outbox WHERE next_try_at IS NOT NULL AND kind <> 'alert' AND topic <> 'log' AND tries < 3
+               FROM outbox
+               WHERE next_try_at IS NOT NULL AND kind NOT IN ('alert', 'webhook') AND topic <> 'log' AND tries < 3
                HAVING count(*) > 0""",
+    "webhooks": f"""SELECT min(next_try_at) FROM outbox
+                    WHERE next_try_at IS NOT NULL AND kind = 'webhook' AND tries < {MOST_TRIES_OF} AND {ITS_TURN}""",
     "callbacks": "SELECT min(next_try_at) FROM callback_inbox WHERE next_try_at IS NOT NULL",
     "open": """SELECT now() WHERE EXISTS (SELECT FROM transactions
                                           WHERE status IN ('INITIATED', 'PENDING', 'UNCERTAIN')
@@ -275,6 +279,11 @@ class Watch:
         """The mail service refuses our mail until a person corrects something."""
         with self._store.transaction() as tx:
             incident(tx, MAIL_STOPPED, {})
+
+    def webhook_is_misconfigured(self, variables: str) -> None:
+        """Events wait until a person corrects these settings of the webhook."""
+        with self._store.transaction() as tx:
+            incident(tx, WEBHOOK, {"variables": variables}, part="settings")
 
     def letter_template_breaks(self, template: str, where: str) -> None:
         """The shop's own template could not be used, so the built-in one was. `where`: file, line and error."""

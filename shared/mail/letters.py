@@ -143,13 +143,13 @@ def values(letter: Letter) -> dict[str, object]:
     }
 
 
-def typed(text: str | None) -> str:
+def typed(text: str | None, longest: int = LONGEST_TYPED) -> str:
     """What a customer typed, as a letter shows it: one line that no mail program makes a link of, and that keeps the
     direction of other text. Anybody can have a letter with any text sent to any address.
     """
     kept: list[str] = []
     marks = 0
-    for character in one_line(text or "", LONGEST_TYPED + 1):
+    for character in one_line(text or "", longest + 1):
         marks = marks + 1 if unicodedata.category(character) in ("Mn", "Me") else 0
         if marks > MOST_MARKS:
             continue
@@ -158,8 +158,8 @@ def typed(text: str | None) -> str:
             kept.append(" ")  # evil.example is a link in many a mail program; evil. example in none
         kept.append(character)
     line = "".join(kept)
-    if len(line) > LONGEST_TYPED:
-        line = line[: LONGEST_TYPED - 1].rstrip() + "…"
+    if len(line) > longest:
+        line = line[: longest - 1].rstrip() + "…"
     if RIGHT_TO_LEFT & {unicodedata.bidirectional(character) for character in line}:
         return f"{FIRST_STRONG_ISOLATE}{line}{END_OF_ISOLATE}"
     return line

@@ -102,8 +102,14 @@ TOPICS: Mapping[str, Topic] = {
         "The reason is in ops case. Put it right, then: python -m ops invoice resend TRANSACTION_ID.",
     ),
     "notice_not_sent": Topic(
-        "A notice to a customer could not be sent in three tries.",
-        "The reason is in ops case. Where it matters to them, write or call: a notice is not sent again.",
+        "A notice to a customer, or the mail of a sale to the shop, could not be sent in three tries.",
+        "The reason is in ops case. Where it matters to them, write or call: a notice is not sent again."
+        " Orders that wait are in: python -m ops sales --unsent.",
+    ),
+    "webhook_not_delivered": Topic(
+        "The shop's webhook did not take an event in seven tries, answered 410, or its settings are wrong.",
+        "The reason is in ops case, or named here. Put the receiver or ORDER_WEBHOOK_URL right, then:"
+        " python -m ops webhook resend TRANSACTION_ID, or --failed for all.",
     ),
     "shop_misconfigured": Topic(
         "Payments are refused because of how the shop is set up: none works until that is put right.",

@@ -61,6 +61,9 @@ STOPS = {"401", "403", "530", "535"}
 REFUSALS = {"400", "413", "554", "552"}
 
 NAMES = (
+    "x" * 300,
+    "Wanjiru\r\nBcc: all@customer.example",
+    "Wanjiru \u202egpj.exe",
     "Wanjiru Kamau-Otieno",
     'O\'Brien "Bobby" \\ (sales), Ltd; <all@customer.example>',
     "<b>Bold & Co</b><script>alert(1)</script>",
@@ -88,17 +91,21 @@ ADDRESSES = ("customer{}@example.com", "o'brien{}+{{x}}@xn--mnchen-3ya.example",
 PAID = """
     SELECT id::text, status, customer_email FROM transactions WHERE id = ANY (CAST(:ids AS uuid[])) ORDER BY created_at
 """
+WAITS = "SELECT id FROM outbox WHERE next_try_at IS NOT NULL AND (kind <> 'alert_mail' OR tries > 0)"
+"""Another mail of alerts may come tomorrow."""
 LETTERS = """
     SELECT o.id, o.transaction_id::text, o.kind, o.topic, o.tries, o.sent_at, o.next_try_at, o.last_error, o.dropped,
            i.invoice_number, i.status AS invoice_status,
-           CASE o.kind WHEN 'invoice' THEN i.invoice_number ELSE o.kind END || '.' || o.id AS message_id,
+           CASE o.kind WHEN 'invoice' THEN i.invoice_number WHEN 'alert_mail' THEN 'alerts' ELSE o.kind END
+               || '.' || o.id AS message_id,
            coalesce(o.last_error LIKE 'the customer''s e-mail address is not one%', false) AS has_no_address,
            EXISTS (SELECT FROM outbox a WHERE a.transaction_id = o.transaction_id AND a.kind = 'alert'
-                      AND a.topic = o.kind || '_not_sent' AND a.sent_at IS NOT NULL) AS alerted
+                      AND a.topic = CASE o.kind WHEN 'sale' THEN 'notice' ELSE o.kind END || '_not_sent'
+                      AND a.sent_at IS NOT NULL) OR o.kind = 'alert_mail' AS alerted
     FROM outbox o LEFT JOIN invoices i ON i.transaction_id = o.transaction_id
-    WHERE o.kind IN ('invoice', 'notice') ORDER BY o.id
+    WHERE o.kind IN ('invoice', 'notice', 'sale') OR o.kind = 'alert_mail' AND o.tries > 0 ORDER BY o.id
 """
-"""All that was ever queued for a customer, with the id that the letter carries."""
+"""All that was ever queued for a customer or the shop, with the id that the letter carries."""
 
 
 @dataclass(frozen=True)
@@ -308,7 +315,7 @@ class MailStorm:
         self._be_patient(LONG_PATIENCE_S)
         for _ in range(AFTERWARDS_TICKS):
             self._sweep()
-            if not self.shop.rows("SELECT id FROM outbox WHERE next_try_at IS NOT NULL"):
+            if not self.shop.rows(WAITS):
                 self.time.go_on(SLOW_S)
                 return
             self.time.go_on(TICK_S)
@@ -369,7 +376,9 @@ class MailStorm:
             assert not sent or any(one["mail_id"] for row in rows for one in brought[row["message_id"]])
 
     def _nobody_read_anothers_letter(self) -> None:
-        known = {self._addresses[row["transaction_id"]]: row for row in self.shop.rows(LETTERS)}
+        known = {
+            self._addresses[row["transaction_id"]]: row for row in self.shop.rows(LETTERS) if row["transaction_id"]
+        }
         for mail in self.mailbox.mail():
             (to,) = [one.rpartition("<")[2].rstrip(">") for one in mail["to"]]
             if to == "support@shop.example":

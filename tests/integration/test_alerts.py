@@ -282,7 +282,9 @@ def test_status_notices_that_no_sweep_runs_and_alerts_once(shop: Shop) -> None:
     assert replies == [200, 200, 200]
     shop.status(transaction_id)
     shop.sweep()
-    row = shop.row("SELECT count(*) AS alerts, count(sent_at) AS sent FROM outbox WHERE topic = 'sweep_stopped'")
+    row = shop.row(
+        "SELECT count(*) AS alerts, count(sent_at) AS sent FROM outbox WHERE topic = 'sweep_stopped' AND kind = 'alert'"
+    )
     assert row == {"alerts": 1, "sent": 1}
     shop.close()
     told = re.findall(r'.*"alert":"sweep_stopped".*', "\n".join(shop.logged))
@@ -322,6 +324,7 @@ def every_topic() -> set[str]:
     closed = re.findall(r'_closed\(gateway, entry, "([a-z_]+)"', text)
     once_an_hour = re.findall(r'ALERT_ONCE_AN_HOUR, topic="([a-z_]+)"', text)
     elsewhere = ("sweep_stopped", "mail_stopped", "letter_template", "silent_in_review")
+    literal = [topic for topic in literal if topic not in ("webhook", "alert_mail")]  # lists of kinds
     return {*literal, *named, *closed, *once_an_hour, *CONDITIONS, *elsewhere, *(each.value for each in Alert)}
 
 

@@ -221,7 +221,9 @@ def test_a_code_that_means_that_the_shop_is_set_up_wrongly_alerts_at_once_and_on
 ) -> None:
     first, second = Pending(shop), Pending(shop, phone_number=OTHER_CUSTOMER)
     first.told(code)
-    [alert] = shop.rows("SELECT transaction_id, facts, sent_at FROM outbox WHERE topic = 'shop_misconfigured'")
+    [alert] = shop.rows(
+        "SELECT transaction_id, facts, sent_at FROM outbox WHERE topic = 'shop_misconfigured' AND kind = 'alert'"
+    )
     assert str(alert["transaction_id"]) == first.id
     assert alert["facts"]["daraja_code"] == str(code)
     assert alert["sent_at"] is not None

@@ -444,7 +444,8 @@ def test_a_callback_that_pays_writes_its_confirmation_invoice_and_inbox_entry(le
         "next_query_at": None,
     }
     assert audited(changes) == [("callback", "Confirmed", "paid", "PENDING", "PAID", None, entry.id, "0")]
-    assert (changes.outbox, changes.answers) == ([("invoice", "settled")], [])
+    assert changes.outbox == [("sale", "paid"), ("webhook", "paid"), ("invoice", "settled")]
+    assert changes.answers == []
     confirmation = confirmation_of(ledger, transaction_id)
     assert {name: value for name, value in confirmation.items() if name not in ("id", "received_at")} == {
         "transaction_id": payment["id"],
@@ -470,7 +471,7 @@ def test_a_callback_that_pays_writes_its_confirmation_invoice_and_inbox_entry(le
 
 def test_without_an_address_there_is_no_invoice(ledger: Ledger) -> None:
     pushed(ledger, 2, customer_email="alice@example.com")
-    assert ledger.changes(pushed(ledger), SUCCESS).outbox == []
+    assert ledger.changes(pushed(ledger), SUCCESS).outbox == [("sale", "paid"), ("webhook", "paid")]
     assert ledger.rows("SELECT id FROM invoices") == []
 
 
@@ -480,7 +481,7 @@ def test_a_payment_that_is_paid_after_it_failed_is_marked_late_and_stays_so(ledg
     failed_at = ledger.payment(transaction_id)["failed_at"]
     changes = ledger.changes(transaction_id, SUCCESS)
     assert [changes.columns[name] for name in ("status", "paid_late", "result_code")] == ["PAID", True, "0"]
-    assert changes.outbox == [("alert", "late_payment")]
+    assert changes.outbox == [("alert", "late_payment"), ("sale", "paid_late"), ("webhook", "paid")]
     assert ledger.payment(transaction_id)["failed_at"] == failed_at
     assert ledger.changes(transaction_id, SUCCESS).columns == {}
 
@@ -633,7 +634,7 @@ def test_silence_raises_one_alert_and_is_then_reviewed(ledger: Ledger) -> None:
     changes = ledger.changes(transaction_id, TimePassed(), "sweep")
     assert changes.columns == {"status": "REVIEW", "review_reason": "silence", "updated_at": at(changes)}
     assert audited(changes) == [("sweep", "TimePassed", "to_review", "PENDING", "REVIEW", "silence", None, None)]
-    assert changes.outbox == []
+    assert changes.outbox == [("webhook", "under_review")]
 
 
 def test_each_alert_of_a_decision_is_queued_for_its_payment_only(ledger: Ledger) -> None:

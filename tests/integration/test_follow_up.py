@@ -303,7 +303,7 @@ def test_customers_who_are_turned_away_are_alerted_at_once(shop: Shop, monkeypat
     reply = replies[-1]
     assert (reply.status, reply.body["limit"]) == (429, "shop")
     assert (
-        shop.row("SELECT count(*) AS n FROM outbox WHERE topic = 'shop_push_limit' AND sent_at IS NOT NULL")["n"] == 1
+        shop.row("SELECT count(sent_at) AS n FROM outbox WHERE kind = 'alert' AND topic = 'shop_push_limit'")["n"] == 1
     )
 
 

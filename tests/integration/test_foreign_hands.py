@@ -49,6 +49,7 @@ UPDATES: dict[str, dict[str, tuple[str, str]]] = {
         "next_query_at": ("bounded", FAR),
         "audit_length": ("refused", "2147483647"),
         "audit_head": ("seen", "repeat('0', 64)"),
+        "order_sent_at": ("refused", FAR),
     },
     "callback_inbox": {
         "outcome": ("refused", "'Nothing to see here'"),

@@ -400,7 +400,7 @@ def test_a_notice_that_fails_three_times_is_given_up_with_an_alert(
     shop: Shop, capsys: pytest.CaptureFixture[str]
 ) -> None:
     transaction_id = failed(shop)
-    shop.simulator.client.fault("mail", "error_500", times=10)
+    shop.simulator.client.fault("mail", "error_500", times=10, to="alice@example.com")
     let_minutes_pass(shop)
     for _ in range(3):
         let_minutes_pass(shop, 30)

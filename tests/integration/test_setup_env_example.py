@@ -41,7 +41,8 @@ def example(*, with_optional: bool) -> dict[str, str]:
 
 
 def read_all(environ: Mapping[str, str]) -> None:
-    _ = Settings.from_environment(environ).letters
+    settings = Settings.from_environment(environ)
+    _ = settings.letters, settings.webhook
     read(environ, "monitoring", "sweep")
 
 

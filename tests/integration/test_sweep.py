@@ -261,7 +261,7 @@ def test_a_query_that_is_longer_on_its_way_than_the_next_one_is_not_one_too_many
 
 
 def test_two_sweeps_at_once_ask_judge_and_send_everything_once(shop: Shop) -> None:
-    shop.settled(phone_number=PHONES[0])
+    shop.settled(phone_number=PHONES[0], account_reference="FIRST")
     pending(shop, PHONES[1], outcome="pay")
     shop.age(20)
     instances = shop.other_instances(3)
@@ -288,7 +288,7 @@ def test_a_large_success_waits_for_the_query_and_is_then_paid_with_its_receipt(u
     assert status(shop, transaction_id) == ("PENDING", None)
     body = shop.status(transaction_id).body
     assert (body["status"], "result_code" in body) == ("pending", False)
-    assert shop.sweep().body == {"queries": 1, "judged": 1, "invoices": 1}
+    assert shop.sweep().body == {"queries": 1, "judged": 1, "invoices": 1, "sales": 1}
     assert status(shop, transaction_id) == ("PAID", None)
     assert shop.row("SELECT evidence, mpesa_receipt_number FROM payment_confirmations") == {
         "evidence": "query",
@@ -499,7 +499,7 @@ def invoice(shop: Shop) -> tuple[str, bool]:
 
 def test_an_invoice_is_sent_once_with_the_receipt(shop: Shop) -> None:
     shop.settled()
-    assert shop.sweep().body == {"invoices": 1}
+    assert shop.sweep().body == {"invoices": 1, "sales": 1}
     shop.age(3600)
     shop.sweep()
     (mail,) = shop.letters()
@@ -538,7 +538,7 @@ def test_a_key_that_is_refused_costs_no_invoice_a_try_and_a_person_is_told(
 ) -> None:
     """It is not the message: three tries burnt on every row would fail them all."""
     for phone in PHONES[1:4]:
-        shop.settled(phone_number=phone)
+        shop.settled(phone_number=phone, account_reference=f"R{phone[-2:]}")
     works = collaborators.collaborators().mailer
     revoked = mailer_from(replace(settings.settings().letters.mail, sendgrid_api_key="SG.revoked"))
     monkeypatch.setattr(collaborators.collaborators(), "mailer", revoked)
@@ -550,7 +550,7 @@ def test_a_key_that_is_refused_costs_no_invoice_a_try_and_a_person_is_told(
     rows = shop.rows("SELECT tries, last_error FROM outbox WHERE kind = 'invoice' ORDER BY last_error")
     assert [row["tries"] for row in rows] == [0, 0, 0]
     assert "SENDGRID_API_KEY" in rows[0]["last_error"]
-    assert shop.row("SELECT count(*) AS n FROM outbox WHERE topic = 'mail_stopped' AND sent_at IS NOT NULL") == {"n": 1}
+    assert shop.row("SELECT count(*) AS n FROM outbox WHERE topic = 'mail_stopped' AND kind = 'alert'") == {"n": 1}
     monkeypatch.setattr(collaborators.collaborators(), "mailer", works)
     assert shop.sweep().body["invoices"] == 3
     assert len(shop.letters()) == 3
@@ -558,7 +558,7 @@ def test_a_key_that_is_refused_costs_no_invoice_a_try_and_a_person_is_told(
 
 def test_a_service_that_asks_for_a_pause_gets_it_from_every_message(shop: Shop) -> None:
     for phone in PHONES[1:4]:
-        shop.settled(phone_number=phone)
+        shop.settled(phone_number=phone, account_reference=f"R{phone[-2:]}")
     shop.simulator.client.fault("mail", "too_many_429", seconds=400)
     assert shop.sweep().body["invoices_failed"] == 1
     shop.age(390)
@@ -571,7 +571,7 @@ def test_a_service_that_asks_for_a_pause_gets_it_from_every_message(shop: Shop) 
 
 def test_an_invoice_that_failed_can_be_asked_for_again_and_each_failure_alerts(shop: Shop) -> None:
     transaction_id = shop.settled()
-    shop.simulator.client.fault("mail", "error_500", times=6)
+    shop.simulator.client.fault("mail", "error_500", times=6, to="alice@example.com")
     for _ in range(2):
         for _ in range(4):
             shop.sweep()
@@ -590,7 +590,7 @@ def test_a_mail_server_that_answers_nobody_holds_up_no_question_and_no_alert(
     """Its first silence is the last mail of that shift; the other invoices keep their tries."""
     shop = unhurried
     for phone in PHONES[1:6]:
-        shop.settled(phone_number=phone)
+        shop.settled(phone_number=phone, account_reference=f"R{phone[-2:]}")
     other = pending(shop, PHONES[0], outcome="pay")
     silent = pending(shop, PHONES[7])
     shop.age(15 * 60)
@@ -600,6 +600,6 @@ def test_a_mail_server_that_answers_nobody_holds_up_no_question_and_no_alert(
     done = shop.sweep().body
     assert (done["queries"], done["invoices_failed"]) == (2, 1)
     assert status(shop, other) == ("PAID", None)
-    assert shop.rows("SELECT id FROM outbox WHERE topic = 'silence' AND sent_at IS NULL") == []
+    assert shop.rows("SELECT id FROM outbox WHERE topic = 'silence' AND kind = 'alert' AND sent_at IS NULL") == []
     assert shop.alerts(silent) == {"silence"}
     assert shop.row("SELECT sum(tries) AS n FROM outbox WHERE kind = 'invoice'") == {"n": 1}

@@ -45,9 +45,10 @@ def named(environ: dict[str, str], **changes: str) -> list[str]:
 
 
 def problems(environ: dict[str, str], **changes: str) -> list[Problem]:
-    """What stops payments; where nothing does, what stops letters."""
+    """What stops payments; where nothing does, what stops letters, or the webhook."""
     with pytest.raises(Misconfigured) as wrong:
-        _ = read(environ, **changes).letters
+        settings = read(environ, **changes)
+        _ = settings.letters, settings.webhook
     return list(wrong.value.problems)
 
 
@@ -199,6 +200,8 @@ MALFORMED: dict[str, list[str]] = {
         "https://shop.example,null", "https://caf\u00e9.example", "https://user@shop.example", "https://shop_1.example.",
     ],
     "SMTP_URL": ["http://mail.example", "smtp://user:s3cret-word@/"],
+    "ORDERS_EMAIL_TO": ["orders", "a@shop.example,b@shop.example"],
+    "ORDER_WEBHOOK_URL": ["http://hooks.example", "hooks.example", "ftp://hooks.example/x", "https://u:pw@hooks.example"],
     "SHOP_NAME": ["two\nlines"],
     "SHOP_ADDRESS": ["x" * 201],
     "NOTICES": ["on", "failed,paid", "off,failed", ","],
@@ -234,6 +237,8 @@ def test_each_malformed_variable_is_named_and_its_value_never_shown(name: str, v
         ("MPESA_CALLBACK_URL", "http://shop.example/api/mpesa/callback"),
         ("MPESA_CALLBACK_URL", "https://localhost/api/mpesa/callback"),
         ("MPESA_CALLBACK_URL", "https://127.0.0.1/api/mpesa/callback"),
+        ("ORDERS_EMAIL_TO", "orders@shop.example"),
+        ("ORDERS_EMAIL_TO", "orders@example.com"),
     ],
 )
 def test_production_refuses_what_belongs_to_the_sandbox(name: str, value: str) -> None:
@@ -304,6 +309,44 @@ def test_a_misspelt_name_is_named_with_the_one_that_was_meant(misspelt: str, mea
 )
 def test_a_name_of_something_else_stops_no_payment(other: str) -> None:
     read(GUIDE, **{other: "x"})
+
+
+WEBHOOK_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLawl"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://orders.shop.example/hooks", "https://example.com/x", "http://127.0.0.1:9/hooks", "https://localhost"],
+)
+def test_production_refuses_a_webhook_of_the_examples_or_on_this_machine(url: str) -> None:
+    assert named(PRODUCTION, ORDER_WEBHOOK_URL=url, ORDER_WEBHOOK_SECRET=WEBHOOK_SECRET) == ["ORDER_WEBHOOK_URL"]
+    if "http:" in url or "localhost" not in url:
+        assert read(GUIDE, ORDER_WEBHOOK_URL=url, ORDER_WEBHOOK_SECRET=WEBHOOK_SECRET).webhook.url == url
+
+
+@pytest.mark.parametrize(
+    "secret",
+    ["", "whsec_", "whsec_c2hvcnQ=", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLawl", f"{WEBHOOK_SECRET},whsec_x",
+     "whsec_" + "A" * 120,
+     ",".join([WEBHOOK_SECRET] * 3), "whsec_" + "\u0661" * 40],
+)  # fmt: skip
+def test_a_webhook_needs_a_secret_of_the_standards_form(secret: str) -> None:
+    urls = {"ORDER_WEBHOOK_URL": "https://hooks.duka.co.ke/lipa"}
+    assert named(PRODUCTION, **urls, ORDER_WEBHOOK_SECRET=secret) == ["ORDER_WEBHOOK_SECRET"]
+    receiving({**PRODUCTION, **urls, "ORDER_WEBHOOK_SECRET": secret})
+
+
+def test_a_webhook_calls_only_public_addresses_in_production() -> None:
+    webhook = {"ORDER_WEBHOOK_URL": "https://hooks.duka.co.ke/lipa?shop=1", "ORDER_WEBHOOK_SECRET": WEBHOOK_SECRET}
+    assert read(PRODUCTION, **webhook).webhook.only_public
+    assert not read(GUIDE, **webhook).webhook.only_public
+    assert WEBHOOK_SECRET[6:] not in repr(read(GUIDE, **webhook).webhook)
+    assert read(GUIDE).webhook.url is None
+
+
+def test_sales_are_mailed_where_customers_answer_to_unless_the_shop_says_otherwise() -> None:
+    assert read(GUIDE).letters.orders_to == "support@shop.example"
+    assert read(PRODUCTION, ORDERS_EMAIL_TO="orders@duka.co.ke").letters.orders_to == "orders@duka.co.ke"
 
 
 def test_the_sandbox_takes_a_simulator_on_this_machine() -> None:

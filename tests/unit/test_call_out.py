@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from shared.daraja import calls
+from shared import call_out
+from shared.call_out import Answer, send
 from shared.daraja.answers import Unanswered, Unavailable
-from shared.daraja.calls import Answer, send
 from shared.deadline import Deadline
 from tests.fixtures.certificates import self_signed
 
@@ -135,7 +135,7 @@ def tls(certificate: Path) -> ssl.SSLContext:
 
 @pytest.fixture
 def trusted_tls(tls: ssl.SSLContext, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
-    monkeypatch.setattr(calls, "tls_context", lambda: ssl.create_default_context(cafile=str(certificate)))
+    monkeypatch.setattr(call_out, "tls_context", lambda: ssl.create_default_context(cafile=str(certificate)))
     return tls
 
 
@@ -270,7 +270,7 @@ BROKEN = {
     "drips chunks": dripping(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
     "breaks off its body": after_the_request(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{}"),
     "breaks off its chunks": after_the_request(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n{}"),
-    "sends a huge body": after_the_request(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (calls.MAX_ANSWER_BYTES + 1)),
+    "sends a huge body": after_the_request(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (call_out.MAX_ANSWER_BYTES + 1)),
     "announces a huge body": after_the_request(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n{}"),
     "sends endless headers": after_the_request(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 1000),
     "lies about its length": after_the_request(b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n"),
@@ -334,13 +334,13 @@ def test_a_caller_that_gave_up_is_never_followed_by_a_request(
 ) -> None:
     """Frozen between connecting and sending, woken after the caller has gone: the request must not leave."""
     woken = threading.Event()
-    connect = calls._MarkingHTTPConnection.connect
+    connect = call_out._MarkingHTTPConnection.connect
 
-    def frozen_once_connected(self: calls._MarkingHTTPConnection) -> None:
+    def frozen_once_connected(self: call_out._MarkingHTTPConnection) -> None:
         connect(self)
         woken.wait(10)
 
-    monkeypatch.setattr(calls._MarkingHTTPConnection, "connect", frozen_once_connected)
+    monkeypatch.setattr(call_out._MarkingHTTPConnection, "connect", frozen_once_connected)
     took_less_than_s(4, lambda: send(post(recorder.url), Deadline.after(0.3)), Unavailable)
     woken.set()
     _no_call_is_left()
@@ -349,7 +349,7 @@ def test_a_caller_that_gave_up_is_never_followed_by_a_request(
 
 def test_a_caller_that_left_early_is_not_followed_by_a_request_either() -> None:
     """Interrupted with time left, as by Ctrl-C or the end of the process."""
-    call = calls._Call(post("http://127.0.0.1:9/"), Deadline.after(60), 0)
+    call = call_out.Call(post("http://127.0.0.1:9/"), Deadline.after(60), 0)
     call.abandon()
     with socket.socket() as connected, pytest.raises(TimeoutError):
         call.begin_to_send(connected)
@@ -368,13 +368,13 @@ def test_without_time_for_the_answer_there_is_not_even_a_connection(recorder: Re
 def test_when_connecting_has_taken_the_time_for_the_answer_nothing_is_sent(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connect = calls._MarkingHTTPConnection.connect
+    connect = call_out._MarkingHTTPConnection.connect
 
-    def slowly(self: calls._MarkingHTTPConnection) -> None:
+    def slowly(self: call_out._MarkingHTTPConnection) -> None:
         connect(self)
         time.sleep(0.5)
 
-    monkeypatch.setattr(calls._MarkingHTTPConnection, "connect", slowly)
+    monkeypatch.setattr(call_out._MarkingHTTPConnection, "connect", slowly)
     with pytest.raises(Unavailable):
         send(post(recorder.url), Deadline.after(5), answer_takes_s=4.8)
     assert b"".join(recorder.received()) == b""
@@ -386,16 +386,16 @@ def test_when_connecting_has_taken_the_time_for_the_answer_nothing_is_sent(
 def test_what_comes_after_the_caller_gave_up_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """An endless answer that we cut off ourselves looks like one that ended."""
     given_up = threading.Event()
-    read = calls._whole
+    read = call_out._whole
 
     def late(response: requests.Response) -> Answer:
         answer = read(response)
         given_up.wait(10)
         return answer
 
-    monkeypatch.setattr(calls, "_whole", late)
+    monkeypatch.setattr(call_out, "_whole", late)
     with a_server(records([])) as url:
-        call = calls._Call(post(url), Deadline.after(5), 0)
+        call = call_out.Call(post(url), Deadline.after(5), 0)
         thread = threading.Thread(target=call.run)
         thread.start()
         while not call._sending_on:
