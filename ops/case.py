@@ -15,7 +15,6 @@ from datetime import datetime, timedelta
 from ops.advice import do_now
 from ops.books import Books
 from ops.erasure import read_stored
-from ops.sales import send_what
 from ops.session import Commands, Session
 from ops.words import counted, order_lines, print_payments, visible
 from shared.daraja.callback_reader import (
@@ -156,17 +155,8 @@ def lines(books: Books, transaction_id: str, *, for_the_shop: bool = False) -> I
     yield from _wrapped("Do now: ", " ".join(advice.sentences))
     for command, when in advice.commands:
         yield f"  {command}   # {when}"
-    if status is Status.PAID:
-        yield ""
-        yield from _send(payment)
-
-
-def _send(payment: Row) -> Iterator[str]:
-    """What to send to whom, and how to reach them. After "Do now": it is for the shop alone (ops/export.py)."""
-    sent_at = payment["order_sent_at"]
-    yield f"Sent: {_eat(sent_at)}." if sent_at else f"To send (then: python -m ops sent {payment['id']}):"
-    for line in send_what(payment):
-        yield f"  {line}"
+    if status is Status.PAID and payment["order_sent_at"] is None:
+        yield f"  python -m ops sent {transaction_id}   # when it is on its way"
 
 
 def _in_order(moments: list[Moment]) -> Iterator[str]:
