@@ -6,14 +6,14 @@ as text only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
 from html import escape
 from typing import TYPE_CHECKING
 
 from shared.mail.letters import typed
 from shared.mail.mailer import Email, one_line
+from shared.prices import bought
 from shared.values import EAT, in_words
 
 if TYPE_CHECKING:
@@ -55,13 +55,9 @@ def _rows(at: datetime, sold: Sold, refund_receipt: str | None) -> Iterator[tupl
     yield "Payment", sold.transaction_id
 
 
-def lines_of(items: Sequence[dict[str, object]] | None) -> list[str]:
-    """`2 x Nyeri AA, KES 1,500`, one line for each item."""
-    return [
-        f"{item['quantity']} x {one_line(str(item['name']), 100)}, "
-        + in_words(Decimal(str(item["price_kes"])) * int(str(item["quantity"])))
-        for item in items or ()
-    ]
+def lines_of(items: Sequence[Mapping[str, object]] | None) -> list[str]:
+    """How many of what, and what they cost together: one line for each item."""
+    return [f"{one_line(line.what, 120)}, {in_words(line.cost_kes)}" for line in bought(items)]
 
 
 def alerts(

@@ -106,7 +106,7 @@ def test_a_spreadsheet_runs_nothing_that_a_customer_typed(shop: Shop, capsys: py
     assert row["transaction_id"] == payment
     assert row["customer_name"] == '\'=HYPERLINK("x")'
     assert (row["note"], row["description"]) == ("'@SUM(A1)", "'+1")
-    assert row["items"] == "2 x Nyeri AA, KES 1,000; 1 x Kericho tea, KES 500"
+    assert row["items"] == "2 \u00d7 Nyeri AA, KES 1,000; 1 \u00d7 Kericho tea, KES 500"
     assert row["amount_kes"] == "1500"
 
 
@@ -182,7 +182,14 @@ def test_a_case_says_what_to_send_to_whom_and_how_to_reach_them(shop: Shop, caps
     capsys.readouterr()
     assert shop.ops("case", paid) == 0
     said = capsys.readouterr().out
-    for part in ("2 x Nyeri AA", "Amina", f"+{CUSTOMER}", "alice@example.com", "blue gate, Moi Avenue", "ops sent"):
+    for part in (
+        "2 \u00d7 Nyeri AA",
+        "Amina",
+        f"+{CUSTOMER}",
+        "alice@example.com",
+        "blue gate, Moi Avenue",
+        "ops sent",
+    ):
         assert part in said
     assert shop.ops("sent", paid, "--who", "asha") == 0
     assert shop.ops("case", paid) == 0
