@@ -301,12 +301,21 @@ def test_a_customer_who_comes_back_to_the_page_need_not_ask(customer: Customer, 
 
 
 def test_a_lost_connection_while_waiting_is_no_failure(customer: Customer, shop: ScriptedShop) -> None:
+    customer.has_time_moved_by_the_test()
     shop.answers_status(LOST)
     customer.pays()
     waiting = customer.sees("Check your phone")
+    customer.page.clock.fast_forward("00:01")
     expect(waiting).to_contain_text("your payment is not affected")
     customer.keeps_screenshots("13-waiting-no-connection")
-    shop.answers_status(Answer(502, "<html>Bad gateway</html>", {"Content-Type": "text/html"}), PAID)
+    shop.answers_status(Answer(502, "<html>Bad gateway</html>", {"Content-Type": "text/html"}))
+    before = shop.status_reads
+    customer.page.clock.fast_forward("00:04")
+    while shop.status_reads == before:
+        customer.page.wait_for_timeout(20)
+    shop.answers_status(PAID)
+    expect(waiting).to_contain_text("your payment is not affected")
+    customer.page.clock.fast_forward("00:04")
     customer.sees("Paid. Asante!")
 
 

@@ -84,7 +84,6 @@ def no_network(customer: Customer, shop: ScriptedShop) -> None:
     customer.page.context.set_offline(True)
     customer.pays()
     customer.sees("We cannot reach the shop")
-    customer.keeps_screenshots("page-no-network")
     customer.page.context.set_offline(False)
     customer.sees("Check your phone")
     assert len(shop.pushes) == before + 1
@@ -116,13 +115,14 @@ def test_a_customer_pays_on_a_page_that_is_not_ours(
     page_of_a_kind: tuple[str, ScriptedShop], shop: ScriptedShop, page: Page
 ) -> None:
     kind, server = page_of_a_kind
+    page.set_viewport_size({"width": 320, "height": 640})
     customer = Customer(page, server.address)
     for situation in SITUATIONS:
         shop.answers_status(standing("pending"))
         customer.opens(f"{COFFEE}&reference={situation.__name__.replace('_', '')}")
         customer.sees("Pay with M-Pesa")
         situation(customer, shop)
-        customer.keeps_screenshots(f"page-{kind}-{situation.__name__}")
+        page.screenshot(path=SCREENSHOTS / f"page-{kind}-{situation.__name__}.png", full_page=True)
         fits(page)
     assert customer.complaints() == []
 
@@ -150,6 +150,7 @@ def fits(page: Page) -> None:
     """The element is as it should be, whatever the page's CSS says."""
     box = page.locator(".lipa")
     assert page.evaluate("document.querySelector('lipa-pay').getBoundingClientRect().width") > 200
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     for name, value in {
         "display": "block",
         "visibility": "visible",
@@ -248,7 +249,7 @@ look();
 
 
 def test_on_a_slow_network_it_is_usable_two_seconds_after_the_first_paint(browser: Browser, shop: ScriptedShop) -> None:
-    """400 ms of latency, 50 KB/s. The best of three: what is measured is the network, not a busy machine."""
+    """400 ms of latency, 50 KB/s. Three tries: what is measured is the network, not a busy machine."""
     took: list[float] = []
     for _ in range(3):
         page = browser.new_page()
@@ -262,5 +263,7 @@ def test_on_a_slow_network_it_is_usable_two_seconds_after_the_first_paint(browse
         paint = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
         took.append(page.evaluate(f"window.usableAt - {paint}"))
         page.close()
+        if took[-1] <= MOST_MS_AFTER_PAINT:
+            break
     print(f"usable {min(took):.0f} ms after the first paint (of {[round(ms) for ms in took]})")
     assert 0 < min(took) <= MOST_MS_AFTER_PAINT
