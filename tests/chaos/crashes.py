@@ -385,7 +385,8 @@ BOOKS = """
     FROM transactions t LEFT JOIN payment_confirmations c ON c.transaction_id = t.id
 """
 UNJUDGED = "SELECT tries FROM callback_inbox WHERE outcome IS NULL"
-UNSENT = "SELECT kind, topic, last_error FROM outbox WHERE next_try_at IS NOT NULL"
+UNSENT = "SELECT kind, topic, last_error FROM outbox WHERE next_try_at <= now() + interval '1 hour'"
+"""More than that is tomorrow's mail of alerts."""
 UNSETTLED = f"""
     SELECT FROM transactions
     WHERE status IN ('INITIATED', 'PENDING', 'UNCERTAIN') OR success_held_at IS NOT NULL AND next_query_at IS NOT NULL
@@ -398,5 +399,6 @@ LETTERS = """
     SELECT i.invoice_number, o.id, o.sent_at
     FROM outbox o JOIN invoices i ON i.transaction_id = o.transaction_id WHERE o.kind = 'invoice'
     UNION ALL SELECT 'anchor', id, sent_at FROM outbox WHERE kind = 'anchor' AND topic = 'mail'
-    UNION ALL SELECT 'notice', id, sent_at FROM outbox WHERE kind = 'notice'
+    UNION ALL SELECT kind, id, sent_at FROM outbox WHERE kind IN ('notice', 'sale')
+    UNION ALL SELECT 'alerts', id, sent_at FROM outbox WHERE kind = 'alert_mail'
 """

@@ -240,7 +240,7 @@ class Day:
             FROM transactions WHERE next_query_at IS NOT NULL AND status <> 'REVIEW'
               AND checkout_request_id IS NOT NULL AND NOT ids_are_learnt UNION ALL
             SELECT transaction_id::text, kind, extract(epoch FROM next_try_at - now())
-            FROM outbox WHERE next_try_at IS NOT NULL UNION ALL
+            FROM outbox WHERE next_try_at <= now() + interval '1 hour' UNION ALL -- a mail of alerts may wait a day
             SELECT transaction_id::text, 'inbox', extract(epoch FROM next_try_at - now())
             FROM callback_inbox WHERE next_try_at IS NOT NULL
             """

@@ -510,7 +510,9 @@ def test_erasing_beside_live_callbacks_loses_nothing(shop: Shop) -> None:
     erase(shop)
     calling.join()
     assert {row["status"] for row in shop.rows("SELECT status FROM transactions")} == {"PAID"}
-    while shop.rows("SELECT id FROM outbox WHERE next_try_at IS NOT NULL"):  # on a slow machine more than one shift's
+    while shop.rows(
+        "SELECT id FROM outbox WHERE next_try_at <= now() + interval '1 hour'"
+    ):  # on a slow machine more than one shift's
         shop.sweep()
     shop.age(THREE_DAYS)
     erase(shop)
@@ -591,7 +593,7 @@ def test_everything_about_a_person_goes_into_one_file(
         assert payment["invoice"]["invoice_number"].startswith("INV-")
         assert payment["request"][0]["key"] == stored("key-INV00042")
         assert payment["audit_log"][0]["event"] == "Order"
-        assert payment["messages"][0]["kind"] == "invoice"
+        assert {message["kind"] for message in payment["messages"]} == {"sale", "invoice"}
         assert any("KES 1,500 for INV00042" in line for line in payment["in_words"])
         assert "bob" not in text
     file = tmp_path / "personal-data.json"

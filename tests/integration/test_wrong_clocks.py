@@ -32,6 +32,7 @@ NEEDS_NOTHING = {
     "transactions.failed_at": "no later than now for the schedule of queries",
     "transactions.last_query_at": "nobody decides by it",
     "transactions.paid_at": "a double payment is one within two days",
+    "transactions.order_sent_at": "nobody decides by it",
     "transactions.refunded_at": "nobody decides by it",
     "transactions.success_held_at": "the alert of a success that waits comes a day late; the query does not",
     "transactions.updated_at": "a reminder after a day",
