@@ -40,7 +40,7 @@ from shared.database import (
     StatementFailed,
     Transaction,
 )
-from shared.environment import Misconfigured
+from shared.environment_variables import Misconfigured
 from shared.settings import database_url
 
 T = TypeVar("T")

@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def catalogue(environ: Mapping[str, str], root: Path = ROOT) -> dict[str, Any]:
     """What the functions get of the shop's prices: the file, and a variable that names it. Ends where it is wrong."""
     from shared.catalogue import NONE, file_of
-    from shared.environment import TABLE, fits
+    from shared.environment_variables import TABLE, fits
     from shared.prices import CatalogueWrong, read_catalogue
 
     setting = environ.get("CATALOGUE", "").strip() or None

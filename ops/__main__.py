@@ -35,7 +35,7 @@ from ops import (
 )
 from ops.session import NotPossible, Session, WrongUse
 from shared.database import DatabaseError
-from shared.environment import Misconfigured
+from shared.environment_variables import Misconfigured
 
 GROUPS = (
     verify,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-from shared.environment import Misconfigured
+from shared.environment_variables import Misconfigured
 from shared.prices import Catalogue, CatalogueWrong, read_catalogue
 
 ROOT = Path(__file__).resolve().parent.parent

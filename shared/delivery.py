@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from shared.deadline import Deadline
-from shared.environment import Misconfigured
+from shared.environment_variables import Misconfigured
 from shared.gateway.outbox import AlertDue, AlertMailDue, AnchorDue, Dropped, InvoiceDue, SaleDue, WebhookDue
 from shared.observability.alerts import TOPICS, UNKNOWN, deliver
 from shared.observability.log import failed, note

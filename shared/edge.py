@@ -22,7 +22,7 @@ from decimal import Decimal
 from typing import Any
 
 from shared import settings
-from shared.environment import Misconfigured
+from shared.environment_variables import Misconfigured
 from shared.observability import log
 from shared.observability.log import keep_others_quiet, log_line, where_it_broke
 from shared.problems import DEEPEST_BODY, LARGEST_BODY_BYTES, FieldError, Kind, Problem

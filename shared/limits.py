@@ -1,7 +1,7 @@
 """Names of the limits on pushes, and how long an unanswered phone rests. Pure.
 
 `shared.gateway.admissions` and the function `room_for_push` of db/schema.sql count and refuse. How much is allowed is
-read from the environment (shared/environment.py).
+read from the environment (shared/environment_variables.py).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""All settings. `shared.environment` has the table of their variables; this file alone may read the environment.
+"""All settings, as the code reads them. A new one begins in `shared.environment_variables`; only this file reads it.
 
 A missing or malformed variable fails at start. The error names it and says what it should hold, never its value. The
 callback function needs only what receiving money takes (`RECEIVING`): Safaricom does not send a callback again, so a
@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from shared.audit_chain import AuditKey
 from shared.daraja.callback_address import IpMode
-from shared.environment import DARAJA_HOSTS, Misconfigured, misspelt, read
+from shared.environment_variables import DARAJA_HOSTS, Misconfigured, misspelt, read
 from shared.limits import Limits
 from shared.notices import KINDS
 

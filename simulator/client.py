@@ -72,7 +72,7 @@ class SimulatorClient:
         self._object("POST", "/control/scripts", {"phone": phone, "outcome": outcome, **knobs})
 
     def fault(self, where: str, kind: str, **more: object) -> None:
-        """For the next requests to oauth, push, query or mail: simulator/faults.py."""
+        """For the next requests to oauth, push, query or mail: simulator/outages.py."""
         self._object("POST", "/control/faults", {"where": where, "kind": kind, **more})
 
     def faults(self) -> list[Shown]:

@@ -12,10 +12,10 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from simulator.daraja import RequestSeen
-from simulator.faults import Fault
 from simulator.mailbox import Delivery as MailDelivery
 from simulator.mailbox import Mail
 from simulator.mpesa import NoPrompt
+from simulator.outages import Fault
 from simulator.payments import Delivery, Movement, Payment
 from simulator.phones import Phone, prompt_text
 from simulator.scripts import Msisdn, Outcome, Script

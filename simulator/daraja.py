@@ -14,10 +14,10 @@ from aiohttp import web
 from simulator import bodies, checks
 from simulator.bodies import Answer, Refusal
 from simulator.clock import Clock
-from simulator.faults import Cut, Faults, Kind, Where, cut, meet
 from simulator.hostility import draw
 from simulator.ids import Ids
 from simulator.mpesa import MPesa
+from simulator.outages import Cut, Faults, Kind, Where, cut, meet
 from simulator.payments import Payment
 from simulator.scripts import CustomAnswer, PushAnswer, QueryShape, Script, Scripts
 from simulator.settings import SimulatorSettings

@@ -1,4 +1,4 @@
-"""What a test can decide about one payment. Each default was observed.
+"""Every fault that one payment can meet: what a test, or chance, can decide about it. Each default was observed.
 
 A script waits for the next push to its phone and is then used up. An unknown knob is an error that names it.
 """

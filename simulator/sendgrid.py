@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from simulator.clock import Clock
-from simulator.faults import Cut, Fault, Faults, Kind, Where, cut, meet
 from simulator.ids import Ids
 from simulator.mailbox import Delivery, Mail, Mailbox
+from simulator.outages import Cut, Fault, Faults, Kind, Where, cut, meet
 
 PATH = "/v3/mail/send"
 HELP = "http://sendgrid.com/docs/API_Reference/Web_API_v3/Mail/errors.html#"

@@ -20,11 +20,11 @@ from simulator.client import SimulatorClient
 from simulator.clock import Clock
 from simulator.control import Control
 from simulator.daraja import Daraja, SpikeArrest
-from simulator.faults import Faults
 from simulator.ids import Ids
 from simulator.live import Live
 from simulator.mailbox import Mailbox
 from simulator.mpesa import MPesa
+from simulator.outages import Faults
 from simulator.pages import Pages
 from simulator.scripts import Scripts
 from simulator.sendgrid import SendGrid

@@ -17,9 +17,9 @@ from typing import Any
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
 from simulator.clock import Clock
-from simulator.faults import Cut, Faults, Kind, Where, cut, meet
 from simulator.ids import Ids
 from simulator.mailbox import Delivery, Mail, Mailbox
+from simulator.outages import Cut, Faults, Kind, Where, cut, meet
 from simulator.settings import SimulatorSettings
 
 TAKEN = "250 OK"

@@ -13,7 +13,7 @@ from shared.admission import AboveLimit, Admitted, AlreadyPaid, Asked, AskFirst,
 from shared.collaborators import collaborators
 from shared.deadline import Deadline
 from shared.edge import Answer, Request, answer
-from shared.environment import Misconfigured
+from shared.environment_variables import Misconfigured
 from shared.limits import MoneyLimit, Scope
 from shared.payments import PUBLIC
 from shared.problems import Kind, Problem

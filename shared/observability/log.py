@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TextIO
 
 from shared.audit_chain import TOKEN
-from shared.environment import Misconfigured
+from shared.environment_variables import Misconfigured
 from shared.values import TRANSACTION_ID
 
 if TYPE_CHECKING:

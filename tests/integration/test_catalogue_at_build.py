@@ -12,7 +12,7 @@ import pytest
 from netlify import check_build
 from netlify.check_build import catalogue
 from shared.catalogue import ROOT, catalogue_of
-from shared.environment import Misconfigured
+from shared.environment_variables import Misconfigured
 from tests.fixtures.python_functions import toy_site
 from tests.integration.test_python_functions_elsewhere import built
 

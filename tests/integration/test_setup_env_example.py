@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from shared.environment import read
+from shared.environment_variables import read
 from shared.settings import Settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -11,7 +11,7 @@ import pytest
 
 from shared.database.errors import Busy, CommitUnknown, ConstraintBroken, DatabaseUnavailable, StatementFailed
 from shared.edge import Answer, Request, answer
-from shared.environment import Misconfigured
+from shared.environment_variables import Misconfigured
 from shared.gateway import WrongEnvironment
 from shared.problems import DEEPEST_BODY, LARGEST_BODY_BYTES, FieldError, Kind, Problem
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.environment import Misconfigured
+from shared.environment_variables import Misconfigured
 from shared.observability import log
 from shared.observability.log import log_line, note, safe_fields, where_it_broke
 from shared.settings import Settings

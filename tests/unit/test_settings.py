@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from shared.environment import Misconfigured, Problem, derived_audit_secret, derived_callback_secret
+from shared.environment_variables import Misconfigured, Problem, derived_audit_secret, derived_callback_secret
 from shared.notices import KINDS
 from shared.settings import RECEIVING as PARTS_OF_RECEIVING
 from shared.settings import Settings, current_database_url

@@ -1,4 +1,4 @@
-"""Faults of a whole service, for some requests or for a while: errors, firewall pages, slowness, broken connections.
+"""Outages of a whole service, for some requests or for a while: errors, firewall pages, slowness, broken connections.
 
 Faults of one payment are in its script (simulator/scripts.py). Faults of one e-mail name its recipient (`to`).
 """
