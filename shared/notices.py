@@ -1,9 +1,9 @@
 """Which changes of a payment its customer is notified of by e-mail, and when such a notice is not sent. Pure.
 
 The invoice says that a payment is paid. A notice says what else happened: it failed, was paid late, is under review,
-was refunded. It is written together with the change. Its words are in shared/mail/letters.py; a new kind of change begins in shared/payments.py. Whether it is
-sent is decided when it is due: a customer gets no notice of what the page has shown, of what is no longer true, or of a
-kind that the shop has switched off.
+was refunded. It is written together with the change. Its words are in shared/mail/letters.py; a new kind of change
+begins in shared/payments.py. Whether it is sent is decided when it is due: a customer gets no notice of what the page
+has shown, of what is no longer true, or of a kind that the shop has switched off.
 """
 
 from __future__ import annotations

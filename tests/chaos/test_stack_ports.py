@@ -108,7 +108,7 @@ def test_a_stack_listens_on_this_machine_only(site: Site) -> None:
 def test_settings_of_the_developers_own_shell_do_not_reach_the_functions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = (stack.ROOT / "shared" / "environment.py").read_text()
+    source = (stack.ROOT / "shared" / "environment_variables.py").read_text()
     names = set(
         re.findall(
             r'"((?:MPESA|SENDGRID|INVOICE|CALLBACK|NETLIFY|SHOP|SMTP|SENTRY|CONFIRM|MAX|PHONE|ADDRESS)_[A-Z_]+)"',
