@@ -75,6 +75,7 @@ class Shop(Ageing):
             "transaction_desc": PRIVATE.description,
             "customer_email": PRIVATE.email,
             "customer_name": PRIVATE.name,
+            "note": f"for {PRIVATE.name}",
             **changes,
         }
 
