@@ -1,6 +1,6 @@
 """`python -m ops COMMAND`: the operator's commands. Most need DATABASE_URL; `--help` lists them.
 
-Exit codes: 0 all is well · 1 the command was refused, or somebody has to act · 2 it could not run.
+Exit codes: 0 all is well · 1 the command was refused, or somebody has to act · 2 it could not run, and wrote nothing.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import errno
 import io
 import os
 import sys
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TextIO
+from typing import Any, NoReturn, TextIO
 
 from ops import (
     alerts,
@@ -33,8 +34,9 @@ from ops import (
     verify,
     webhook,
 )
+from ops.answers import Answer, print_document
 from ops.session import NotPossible, Session, WrongUse
-from shared.database import DatabaseError
+from shared.database import CommitUnknown, DatabaseError, DatabaseUnavailable, LoginRefused, NotMigrated
 from shared.environment_variables import Misconfigured
 
 GROUPS = (
@@ -58,32 +60,69 @@ GROUPS = (
 )
 
 
+FAILURES: tuple[tuple[type[Exception], str], ...] = (
+    (NotPossible, "refused"),
+    (WrongUse, "wrong_use"),
+    (Misconfigured, "misconfigured"),
+    (NotMigrated, "not_migrated"),
+    (LoginRefused, "login_refused"),
+    (CommitUnknown, "commit_unknown"),
+    (DatabaseUnavailable, "database_unavailable"),
+    (DatabaseError, "database_failed"),
+    (Exception, "internal"),
+)
+"""Each with its code in a document; the first that fits. All but a refusal exit with 2."""
+
+
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Runs one command; returns its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m ops", description="The operator's commands.")
+    session, as_json = Session(environ), "--json" in arguments
+    try:
+        chosen = _parser().parse_args(arguments)
+        as_json = chosen.json
+        answer: Answer = chosen.run(session, chosen)
+        code = answer.print(as_json=as_json)
+        _warn_of_no_sweep(session)
+        return code
+    except Exception as failed:
+        _print_failure(failed, as_json=as_json)
+        return 1 if isinstance(failed, NotPossible) else 2
+    finally:
+        session.close()
+
+
+class _Parser(argparse.ArgumentParser):
+    """Takes `--json` in every place, and says what is wrong with options as everything else is said."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        about = "print one JSON document"
+        self.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=about)
+
+    def error(self, message: str) -> NoReturn:
+        raise WrongUse(f"{message}; see {self.prog} --help")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m ops", description="The operator's commands.")
     commands = parser.add_subparsers(metavar="COMMAND")
     for group in GROUPS:
         group.add_commands(commands)
-    if not arguments:
-        parser.print_help()
-        return 2
-    chosen = parser.parse_args(arguments)
-    session = Session(environ)
-    try:
-        code: int = chosen.run(session, chosen)
-        _warn_of_no_sweep(session)
-        return code
-    except NotPossible as refused:
-        print(f"ops: {refused}", file=sys.stderr)
-        return 1
-    except DatabaseError as failed:
-        print(f"ops: {failed.explained()}", file=sys.stderr)
-        return 2
-    except (Misconfigured, WrongUse) as failed:
-        print(f"ops: {failed}", file=sys.stderr)
-        return 2
-    finally:
-        session.close()
+    help_text = parser.format_help()
+    parser.set_defaults(json=False, run=lambda *_: Answer({"help": help_text}, [help_text]))
+    return parser
+
+
+def _print_failure(failed: Exception, *, as_json: bool) -> None:
+    code = next(code for kind, code in FAILURES if isinstance(failed, kind))
+    says, do_now, facts = str(failed), getattr(failed, "do_now", ""), getattr(failed, "facts", {})
+    if code == "internal":
+        traceback.print_exception(failed)
+        says = f"{type(failed).__name__}: a mistake in Lipa itself; standard error shows where"
+    if as_json:
+        print_document({"error": {"code": code, "says": says, **({"do_now": do_now} if do_now else {}), **facts}})
+    else:
+        print(f"ops: {says} {do_now}".rstrip(), file=sys.stderr)
 
 
 def _warn_of_no_sweep(session: Session) -> None:

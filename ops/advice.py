@@ -57,6 +57,8 @@ def do_now(books: Books, payment: Row) -> Advice:
     if payment["status"] == Status.REVIEW.value:
         sentences.append("Then one of these:")
         commands += [(f'python -m ops review {what.format(id=transaction_id)} --why "…"', when) for what, when in THEN]
+    if payment["status"] == Status.PAID.value and payment["order_sent_at"] is None:
+        commands.append((f"python -m ops sent {transaction_id}", "when it is on its way"))
     for entry in books.rows("callback_inbox", transaction_id):
         if entry["outcome"] in WAITING:
             sentences.append(WAITING[entry["outcome"]])

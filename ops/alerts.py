@@ -1,10 +1,14 @@
-"""`ops alerts`: alerts of the last 7 days, incidents that are open now, and whether the sweep runs. Changes nothing."""
+"""`ops alerts`: alerts of the last 7 days, incidents that are open now, and whether the sweep runs. Changes nothing.
+
+Exits 1 while an incident is open or the sweep has stopped.
+"""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
 
+from ops.answers import Answer
 from ops.session import Commands, Session
 from ops.words import counted, eat
 from shared.database import Database, Row
@@ -17,10 +21,25 @@ def add_commands(commands: Commands) -> None:
     lately.set_defaults(run=_alerts)
 
 
-def _alerts(session: Session, _: argparse.Namespace) -> int:
-    for line in lines(session.database):
-        print(line)
-    return 0
+def _alerts(session: Session, _: argparse.Namespace) -> Answer:
+    database = session.database
+    incidents = database.rows(
+        "SELECT topic, since FROM incidents WHERE seen_at > now() - interval '1 hour' ORDER BY since"
+    )
+    for row in incidents:
+        row.update(vars(TOPICS.get(row["topic"].partition(":")[0], UNKNOWN)))
+    alerts = database.rows(
+        """
+        SELECT topic, transaction_id, created_at, sent_at, next_try_at, last_error, facts FROM outbox
+        WHERE kind = 'alert' AND created_at > now() - interval '7 days' ORDER BY created_at DESC LIMIT 200
+        """
+    )
+    stopped = no_sweep(database)
+    return Answer(
+        {"incidents": incidents, "alerts": alerts, "no_sweep": stopped},
+        _lines(incidents, alerts),
+        code=1 if incidents or stopped else 0,
+    )
 
 
 def no_sweep(database: Database) -> str | None:
@@ -35,20 +54,12 @@ def no_sweep(database: Database) -> str | None:
     return f"no sweep has got through for {row['minutes']} minutes. {TOPICS['sweep_stopped'].do_now}"
 
 
-def lines(database: Database) -> Iterator[str]:
+def _lines(incidents: list[Row], alerts: list[Row]) -> Iterator[str]:
     """First the open incidents, then the alerts of the last days, newest first."""
-    incidents = database.rows("SELECT * FROM incidents WHERE seen_at > now() - interval '1 hour' ORDER BY since")
-    alerts = database.rows(
-        """
-        SELECT topic, transaction_id, created_at, sent_at, next_try_at, last_error, facts FROM outbox
-        WHERE kind = 'alert' AND created_at > now() - interval '7 days' ORDER BY created_at DESC LIMIT 200
-        """
-    )
     yield f"{counted(len(incidents), 'incident')} open now"
     for row in incidents:
-        topic = TOPICS.get(row["topic"].partition(":")[0], UNKNOWN)
-        yield f"  {row['topic']} since {eat(row['since'])} EAT: {topic.says}"
-        yield f"      {topic.do_now}"
+        yield f"  {row['topic']} since {eat(row['since'])} EAT: {row['says']}"
+        yield f"      {row['do_now']}"
     yield f"{counted(len(alerts), 'alert')} in the last 7 days"
     for row in alerts:
         yield f"  {eat(row['created_at'])} EAT  {row['topic']}  {_about(row)}{_left(row)}"

@@ -6,13 +6,15 @@ Reads a page at a time, in one snapshot, whatever the size of the log. Changes n
 from __future__ import annotations
 
 import argparse
+import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 
-from ops.session import Commands, Session, WrongUse, add_group, transaction_id
+from ops.answers import Answer
+from ops.session import Commands, Session, WrongUse, add_clue, add_group
 from ops.words import counted
 from shared.audit_chain import NOTHING_YET, Anchor, AuditKey, head, link, read_anchor, read_step
 from shared.database import Database, Row, Transaction
@@ -44,30 +46,43 @@ class Report:
 def add_commands(commands: Commands) -> None:
     actions = add_group(commands, "audit", "the audit log, checked under its key")
     check = actions.add_parser("verify", help="every payment's history, or one; and the anchors; changes nothing")
-    check.add_argument("transaction_id", metavar="TX", nargs="?", type=transaction_id)
+    add_clue(check, nargs="?")
     check.add_argument("--anchor", action="append", default=[], metavar="A", help="a line that was kept outside")
     check.set_defaults(run=_verify)
 
 
-def _verify(session: Session, chosen: argparse.Namespace) -> int:
+def _verify(session: Session, chosen: argparse.Namespace) -> Answer:
     keys = session.audit_keys
-    if chosen.transaction_id is not None:
-        report = verify_one(session.database, keys, chosen.transaction_id)
+    if chosen.clue is not None:
+        report = verify_one(session.database, keys, _named(session, chosen.clue))
     else:
         try:
             report = verify(session.database, keys, chosen.anchor)
         except ValueError as not_an_anchor:
             raise WrongUse(str(not_an_anchor)) from None
+    at_hand = {key.id for key in keys}
+    signed = [{"id": name, "rows": count, "at_hand": name in at_hand} for name, count in sorted(report.keys.items())]
+    return Answer({**vars(report), "keys": signed}, _lines(report, at_hand), code=1 if report.findings else 0)
+
+
+def _named(session: Session, clue: str) -> str:
+    """An id is taken as it is: there may be history of a payment that is gone."""
+    try:
+        return str(uuid.UUID(clue))
+    except ValueError:
+        return str(session.payment(clue)["id"])
+
+
+def _lines(report: Report, at_hand: set[str]) -> Iterator[str]:
     for finding in report.findings:
-        print(f"WRONG  {finding.transaction_id or 'the log'}  {finding.what}")
+        yield f"WRONG  {finding.transaction_id or 'the log'}  {finding.what}"
     for name, count in sorted(report.keys.items()):
-        known = "" if name in {key.id for key in keys} else ", which is not at hand"
-        print(f"{counted(count, 'row')} signed with the key {name}{known}")
-    print(
+        known = "" if name in at_hand else ", which is not at hand"
+        yield f"{counted(count, 'row')} signed with the key {name}{known}"
+    yield (
         f"{counted(report.payments, 'payment')}, {counted(report.rows, 'row')}, "
         f"{counted(report.anchors, 'anchor')} compared, {counted(len(report.findings), 'thing')} wrong"
     )
-    return 1 if report.findings else 0
 
 
 def verify(database: Database, keys: Sequence[AuditKey], anchors: Sequence[str] = ()) -> Report:

@@ -31,8 +31,8 @@ class Books:
         return self._database.rows(
             f"""
             SELECT {NAMED}, t.updated_at,
-                   (SELECT string_agg(DISTINCT receipt, ', ') FROM callback_inbox i, unnest(i.receipts) receipt
-                    WHERE i.transaction_id = t.id) AS receipts_seen
+                   ARRAY(SELECT DISTINCT receipt FROM callback_inbox i, unnest(i.receipts) receipt
+                         WHERE i.transaction_id = t.id ORDER BY receipt) AS receipts_seen
             FROM transactions t LEFT JOIN payment_confirmations c ON c.transaction_id = t.id
             WHERE t.status = 'REVIEW' ORDER BY t.created_at
             """
@@ -51,14 +51,15 @@ class Books:
     def find(self, clue: str) -> list[Row]:
         """Payments by whatever names them, newest first: what a customer, a statement or Safaricom's support quotes.
 
-        Transaction id, receipt, reference, phone number, invoice number, CheckoutRequestID, or an entry of the inbox.
+        `ops.session.CLUES` lists them.
         """
         return self._database.rows(
             f"""
             SELECT {NAMED}
             FROM transactions t LEFT JOIN payment_confirmations c ON c.transaction_id = t.id
             WHERE t.id::text = lower(:clue) OR c.mpesa_receipt_number = upper(:clue) OR t.account_reference = :clue
-               OR t.phone_number = :phone OR t.refund_receipt = upper(:clue) OR t.checkout_request_id = :clue
+               OR t.phone_number = :phone OR lower(t.customer_email) = lower(:clue)
+               OR t.refund_receipt = upper(:clue) OR t.checkout_request_id = :clue
                OR t.id IN (SELECT i.transaction_id FROM callback_inbox i
                            WHERE i.id::text = lower(:clue) OR ARRAY[:clue, upper(:clue)] && i.receipts)
                OR t.id IN (SELECT v.transaction_id FROM invoices v WHERE v.invoice_number = upper(:clue))

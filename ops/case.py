@@ -1,132 +1,59 @@
 """`ops case`: everything known about one payment, in order: what Safaricom said, what it means, what to do now.
 
-For whoever answers "I paid, where is my order?". It uses no names of the code but the status.
+For whoever answers "I paid, where is my order?".
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 import textwrap
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime, timedelta
 
 from ops.advice import do_now
+from ops.answers import Answer
 from ops.books import Books
-from ops.erasure import read_stored
-from ops.session import Commands, Session
-from ops.words import counted, order_lines, print_payments, visible
-from shared.daraja.callback_reader import (
-    CallbackFailure,
-    CallbackRead,
-    CallbackSuccess,
-    CallbackUnknownCode,
-    CallbackUnreadable,
-    prose,
-)
-from shared.daraja.result_codes import describe
+from ops.history import Moment, history
+from ops.session import Commands, Session, add_clue
+from ops.words import eat, order_lines, order_record, payment_line, payment_record
 from shared.database import Row
-from shared.gateway.sales import ORDER_SENT
-from shared.observability.alerts import TOPICS, UNKNOWN
-from shared.payments import PUBLIC, ReviewReason, Status
-from shared.values import EAT, in_words, masked
+from shared.payments import PUBLIC, Status
+from shared.values import in_words, masked
 
 WIDTH = 110
-
-BY_CALLBACK = ("Confirmed", "Declined", "UnknownCode")
-BY_QUERY = ("QueryConfirmed", "QueryDeclined")
-PUSHED = {
-    "PushAccepted": "Safaricom said: it took the request, and asks the customer's phone.",
-    "PushRefused": "Safaricom said: no.",
-    "PushUnanswered": "Safaricom said nothing clear to the request: it may have arrived.",
-    "PushNotSent": "Safaricom could not be reached: nothing was sent.",
-}
-MEANS = {
-    "accepted": "the customer is being asked.",
-    "refused": "no prompt went out, no money can come.",
-    "not_sent": "no prompt went out, no money can come.",
-    "unclear": "a prompt may have gone out. It is never sent a second time.",
-    "paid": "paid.",
-    "paid_late": "paid after all.",
-    "receipt_filled": "the receipt number, which was missing, is known now.",
-    "declined": "not paid.",
-    "to_review": "a person has to look.",
-    "waits_for_push": "it came before Safaricom answered our request, and is judged with that answer.",
-    "waits_for_query": "perhaps paid: Safaricom is asked before it is believed.",
-    "refunded": "the money went back.",
-    "repeated": "nothing new.",
-    "noted": "kept on file; it changes nothing.",
-    "contradicts": "it does not fit what is on file. Nothing was changed, and an alert went out.",
-    "still_waiting": "still waiting.",
-}
-REASONS = {
-    ReviewReason.SILENCE: "nothing was heard for too long",
-    ReviewReason.UNKNOWN_CODE: "nobody has explained this code",
-    ReviewReason.AMOUNT_MISMATCH: "the amount is not the one asked for",
-    ReviewReason.INCOMPLETE_SUCCESS: "success without an amount or a receipt",
-    ReviewReason.IDS_DISAGREE: "it names another request than ours",
-    ReviewReason.REUSED_RECEIPT: "its receipt pays another payment",
-    ReviewReason.DUPLICATE_PAYMENT: "this order was paid already",
-    ReviewReason.UNCONFIRMED_LARGE: "a large amount, and nobody to ask about it",
-    ReviewReason.CONTRADICTION: "one message says paid, another says failed",
-}
-BY_HAND = {"OperatorPaid": "paid", "OperatorFailed": "not paid", "OperatorRefunded": "refunded"}
-NOTICES = {
-    "failed": "that it failed",
-    "paid_late": "that it was paid after all",
-    "under_review": "that it is being checked",
-    "refunded": "that it was refunded",
-}
-DROPPED = {
-    "no_address": "there is no address any more",
-    "overtaken": "it was no longer so",
-    "off": "the shop's settings leave this kind out",
-    "seen": "the customer saw it on the page",
-    "tried_again": "the customer had tried the same order again",
-    "daily_limit": "this address had its notices of failures for that day",
-    "never_told": "the customer never heard that it failed, and has the invoice",
-}
-ERASED = {
-    "person": "whoever paid, or was asked to",
-    "contact": "the name, the address and the words",
-    "mention": "somebody whom the evidence named",
-    "late_evidence": "what came in again about an erased person",
-}
-A_QUESTION_TAKES = timedelta(seconds=30)
-CLUES = "transaction id, receipt, order reference, phone, invoice number, CheckoutRequestID, or an entry of the inbox"
 
 
 def add_commands(commands: Commands) -> None:
     about = commands.add_parser("case", help="everything known about one payment, in order")
-    about.add_argument("clue", metavar="TX", help=CLUES)
+    add_clue(about)
     about.set_defaults(run=_case)
 
 
-def _case(session: Session, chosen: argparse.Namespace) -> int:
-    found = session.books.find(chosen.clue)
-    if not found:
-        what = visible(chosen.clue)
-        print(f"ops: nothing is known about {what}; what can be looked up: {CLUES}", file=sys.stderr)
-        return 1
+def _case(session: Session, chosen: argparse.Namespace) -> Answer:
+    found = session.payments(chosen.clue)
     if len(found) > 1:
-        print(f"{len(found)} payments; `ops case TX` shows one:")
-        print_payments(found)
-        return 0
-    for line in lines(session.books, str(found[0]["id"]), for_the_shop=True):
-        print(line)
-    return 0
+        shown = [f"{len(found)} payments; `ops case TX` shows one:", *map(payment_line, found)]
+        return Answer({"payments": map(payment_record, found), "case": None}, shown)
+    transaction_id = str(found[0]["id"])
+    document = {"payments": map(payment_record, found), "case": _document(session.books, transaction_id)}
+    return Answer(document, lines(session.books, transaction_id, for_the_shop=True))
 
 
-@dataclass(frozen=True)
-class Moment:
-    """One thing that happened, and what that means. `about` and `judges` name the evidence that it is, or judges."""
-
-    at: datetime
-    what: str
-    means: str = ""
-    about: str = ""
-    judges: str = ""
+def _document(books: Books, transaction_id: str) -> dict[str, object]:
+    (payment,) = books.rows("transactions", transaction_id)
+    confirmation, invoice = books.row("payment_confirmations", transaction_id), books.row("invoices", transaction_id)
+    advice = do_now(books, payment)
+    return {
+        **order_record(payment),
+        "customer_reads": PUBLIC[Status(payment["status"])],
+        "confirmed_by": confirmation and confirmation["evidence"],
+        "refund_receipt": payment["refund_receipt"],
+        "order_sent_at": payment["order_sent_at"],
+        "invoice_number": invoice and invoice["invoice_number"],
+        "invoice_status": invoice and invoice["status"],
+        "history": [{"at": it.at, "what": it.what, "means": it.means} for it in history(books, payment)],
+        "do_now": advice.sentences,
+        "commands": [{"command": command, "when": when} for command, when in advice.commands],
+    }
 
 
 def lines(books: Books, transaction_id: str, *, for_the_shop: bool = False) -> Iterator[str]:
@@ -147,7 +74,7 @@ def lines(books: Books, transaction_id: str, *, for_the_shop: bool = False) -> I
     if for_the_shop:
         yield from order_lines(payment)
     yield ""
-    yield from _in_order(sorted(_moments(books, payment), key=lambda moment: moment.at))
+    yield from _in_order(history(books, payment))
     yield ""
     yield f"It is {status}; the customer reads “{PUBLIC[status]}”."
     yield from _confirmation(books, payment)
@@ -155,8 +82,6 @@ def lines(books: Books, transaction_id: str, *, for_the_shop: bool = False) -> I
     yield from _wrapped("Do now: ", " ".join(advice.sentences))
     for command, when in advice.commands:
         yield f"  {command}   # {when}"
-    if status is Status.PAID and payment["order_sent_at"] is None:
-        yield f"  python -m ops sent {transaction_id}   # when it is on its way"
 
 
 def _in_order(moments: list[Moment]) -> Iterator[str]:
@@ -166,7 +91,7 @@ def _in_order(moments: list[Moment]) -> Iterator[str]:
         if moment.judges and moment.judges == before:
             yield from _under(moment.means)
             continue
-        yield from _wrapped(f"  {_eat(moment.at)}  ", moment.what)
+        yield from _wrapped(f"  {eat(moment.at, seconds=True)}  ", moment.what)
         yield from _under(moment.means)
         before = moment.about
 
@@ -181,142 +106,6 @@ def _wrapped(begins: str, text: str) -> Iterator[str]:
     yield from textwrap.wrap(text, WIDTH, initial_indent=begins, subsequent_indent=indent, break_on_hyphens=False)
 
 
-# What happened --------------------------------------------------------------------------------------------------------
-
-
-def _moments(books: Books, payment: Row) -> Iterator[Moment]:
-    transaction_id = str(payment["id"])
-    audit = books.rows("audit_log", transaction_id)
-    judged: set[object] = set()
-    for row in audit:
-        yield _decided(row, payment, again=row["inbox_id"] in judged)
-        judged.add(row["inbox_id"])
-    for row in books.rows("callback_inbox", transaction_id):
-        yield _called_back(row, judged=row["id"] in judged)
-    yield from _asked(books.rows("query_answers", transaction_id), audit)
-    for row in books.rows("outbox", transaction_id):
-        yield _left(row)
-
-
-def _decided(row: Row, payment: Row, *, again: bool) -> Moment:
-    event, at = row["event"], row["at"]
-    if event == "Order":
-        return Moment(at, "The order was admitted and put on file, before Safaricom was asked.")
-    means = _means(row)
-    if event in PUSHED:
-        said = f" ({payment['response_code']}: {_plain(payment['response_message'])})" if event == "PushRefused" else ""
-        return Moment(at, PUSHED[event] + said, means)
-    if event in BY_CALLBACK:
-        by = f", by {row['actor']}: {row['reason']}" if _by_hand(row) else ""
-        what = f"The callback was judged{' again' * again}{by}."
-        return Moment(at, what, means, judges="" if by else f"callback {row['inbox_id']}")
-    if event in BY_QUERY:
-        return Moment(at, "The answer was judged.", means, judges="answer")
-    if event == "TimePassed":
-        return Moment(at, "Time passed.", means)
-    if event == "PersonErased":
-        return Moment(at, f"{row['actor']} erased {ERASED[row['outcome']]}. Why: {row['reason']}")
-    if event == ORDER_SENT:
-        why = f" Why: {row['reason']}" if row["reason"] else ""
-        return Moment(at, f"{row['actor']} marked the order as sent.{why}")
-    if event == "InvoiceResent":
-        return Moment(at, f"{row['actor']} had the invoice sent again. Why: {row['reason']}")
-    receipt = f", receipt {row['said']}" if row["said"] else ""
-    done = "said" if row["outcome"] != "noted" else "wanted to say"
-    return Moment(at, f"{row['actor']} {done}: {BY_HAND.get(event, event)}{receipt}. Why: {row['reason']}", means)
-
-
-def _means(row: Row) -> str:
-    means = MEANS.get(row["outcome"]) or str(row["outcome"])
-    if row["outcome"] == "to_review" and row["reason"] in set(ReviewReason):
-        means = f"a person has to look: {REASONS[ReviewReason(row['reason'])]}."
-    if row["from_status"] != row["to_status"]:
-        means += f" It was {row['from_status']} and became {row['to_status']}."
-    return means
-
-
-def _called_back(row: Row, *, judged: bool) -> Moment:
-    said = _said(read_stored(row))
-    if row["erased_sha256"]:
-        said += " Everything else that it said was erased."
-    if row["source_check"] in ("unlisted", "held"):
-        said += f" It came from {visible(row['source_address'])}, which is not an address of Safaricom's."
-    if row["copies"]:
-        said += f" The same came {counted(row['copies'], 'time')} more, word for word, in a flood."
-    return Moment(
-        row["received_at"], f"Safaricom said: {said}", "" if judged else _not_judged(row), about=f"callback {row['id']}"
-    )
-
-
-def _not_judged(row: Row) -> str:
-    """A callback of which the audit log says nothing: it changed nothing, or nobody could judge it."""
-    receipts = f" It names the receipt {', '.join(row['receipts'])}." if row["receipts"] else ""
-    match row["outcome"]:
-        case None:
-            return f"not judged yet: try {row['tries'] + 1} of 3 comes with the next sweep."
-        case "dead_letter":
-            return f"it could not be judged, three times ({row['last_error'] or 'no reason kept'}).{receipts}"
-        case "held":
-            return f"held for a person because of that address, and not judged.{receipts}"
-        case "unreadable":
-            return f"nothing that can be read; its bytes are on file.{receipts}"
-    return MEANS.get(row["outcome"]) or str(row["outcome"])
-
-
-def _said(message: CallbackRead) -> str:
-    match message:
-        case CallbackSuccess():
-            amount = in_words(message.amount_kes) if message.amount_kes is not None else "no amount"
-            return f"0, success: {amount}, receipt {message.receipt or 'missing'}."
-        case CallbackFailure() | CallbackUnknownCode():
-            return _code(message.code, message.description)
-        case CallbackUnreadable():
-            return f"something unreadable ({message.reason})."
-
-
-def _asked(answers: list[Row], audit: list[Row]) -> Iterator[Moment]:
-    """What Safaricom said when it was asked; questions without an answer in a row are told as one."""
-    silent: list[Row] = []
-    for row in answers:
-        if row["result_code"] is None:
-            silent.append(row)
-            continue
-        yield from _unanswered(silent)
-        silent = []
-        judged = [step["at"] for step in audit if step["event"] in BY_QUERY and step["at"] <= row["answered_at"]]
-        at = judged[-1] if judged and row["answered_at"] - judged[-1] < A_QUESTION_TAKES else row["answered_at"]
-        said = "0, success." if row["result_code"] == "0" else _code(row["result_code"], row["said"])
-        yield Moment(at - timedelta(microseconds=1), f"We asked, and Safaricom said: {said}", about="answer")
-    yield from _unanswered(silent)
-
-
-def _unanswered(silent: list[Row]) -> Iterator[Moment]:
-    if silent:
-        last = silent[-1]
-        often = f", {len(silent)} times until {_eat(last['answered_at'])}" if len(silent) > 1 else ""
-        why = f": {_plain(last['said'])}" if last["said"] else ""
-        yield Moment(silent[0]["answered_at"], f"We asked{often}. No answer yet{why}.")
-
-
-def _left(row: Row) -> Moment:
-    if row["kind"] == "alert":
-        alert = "Alert" if row["sent_at"] else "Alert, not sent yet,"
-        return Moment(row["created_at"], f"{alert} {row['topic']}: {TOPICS.get(row['topic'], UNKNOWN).says}")
-    what = "Invoice"
-    if row["kind"] == "notice":
-        what = f"Notice to the customer, {NOTICES.get(row['topic'], row['topic'])}:"
-    if row["kind"] == "sale":
-        what = "Mail of the sale to the shop"
-    if row["kind"] == "webhook":
-        what = f"Webhook payment.{row['topic']}"
-    if row["sent_at"]:
-        return Moment(row["sent_at"], f"{what} sent.")
-    if row["dropped"]:
-        return Moment(row["created_at"], f"{what} not sent, because {DROPPED.get(row['dropped'], row['dropped'])}.")
-    why = f": {_plain(row['last_error'])}" if row["last_error"] else ""
-    return Moment(row["created_at"], f"{what} {'waits to be sent' if row['next_try_at'] else 'given up'}{why}.")
-
-
 def _confirmation(books: Books, payment: Row) -> Iterator[str]:
     confirmation = books.row("payment_confirmations", str(payment["id"]))
     if confirmation is not None:
@@ -328,26 +117,3 @@ def _confirmation(books: Books, payment: Row) -> Iterator[str]:
     invoice = books.row("invoices", str(payment["id"]))
     if invoice is not None:
         yield f"Invoice {invoice['invoice_number']}: {invoice['status']}."
-
-
-# Words ----------------------------------------------------------------------------------------------------------------
-
-
-def _code(code: str, description: str | None) -> str:
-    known = describe(code)
-    note = known.operator_note if known else "Nobody has explained this code."
-    words = f", “{_plain(description)}”" if description else ""
-    return f"{_plain(code)}{words}. {note}"
-
-
-def _plain(text: str | None) -> str:
-    """What came from outside, without anything that a terminal would obey."""
-    return prose(text or "")[:300]
-
-
-def _by_hand(row: Row) -> bool:
-    return str(row["actor"]).startswith("operator")
-
-
-def _eat(at: datetime) -> str:
-    return at.astimezone(EAT).strftime("%Y-%m-%d %H:%M:%S")

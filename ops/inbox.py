@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 
+from ops.answers import Answer
 from ops.session import Commands, NotPossible, Session, add_confirm_above, add_group, add_who, add_why
 from ops.words import counted, eat, visible
 from shared import settlement
 from shared.daraja.callback_reader import receipts_seen
+from shared.database import Row
 from shared.observability.log import where_it_broke
+
+NOT_SAFARICOMS = ("unlisted", "held")
 
 
 def add_commands(commands: Commands) -> None:
@@ -24,23 +29,35 @@ def add_commands(commands: Commands) -> None:
     retry.set_defaults(run=_retry)
 
 
-def _list(session: Session, _: argparse.Namespace) -> int:
+def _list(session: Session, _: argparse.Namespace) -> Answer:
+    """1: a person has to say whether one is judged again."""
     entries = session.books.unsettled_callbacks()
     in_all = entries[0]["in_all"] if entries else 0
+    for_a_person = any(entry["outcome"] in ("dead_letter", "held") for entry in entries)
+    document = {"in_all": in_all, "callbacks": map(_record, entries)}
+    return Answer(document, _lines(entries, in_all), code=1 if for_a_person else 0)
+
+
+def _record(entry: Row) -> Row:
+    """The network address only where it is not Safaricom's."""
+    address = entry["source_address"] if entry["source_check"] in NOT_SAFARICOMS else None
+    return {key: value for key, value in entry.items() if key != "in_all"} | {"source_address": address}
+
+
+def _lines(entries: list[Row], in_all: int) -> Iterator[str]:
     newest = f"; these are the newest {len(entries)}" if in_all > len(entries) else ""
-    print(f"{counted(in_all, 'callback waits', 'callbacks wait')} or could not be judged{newest}")
+    yield f"{counted(in_all, 'callback waits', 'callbacks wait')} or could not be judged{newest}"
     for entry in entries:
         state = entry["outcome"] or f"try {entry['tries'] + 1} of 3 at {eat(entry['next_try_at'])}"
         names = f"  names receipt {', '.join(entry['receipts'])}" if entry["receipts"] else ""
-        print(f"{entry['id']}  {eat(entry['received_at'])}  payment {entry['transaction_id']}  {state}{names}")
-        if entry["source_check"] in ("unlisted", "held"):
-            print(f"    from {visible(entry['source_address'])}, which is not one of Safaricom's addresses")
+        yield f"{entry['id']}  {eat(entry['received_at'])}  payment {entry['transaction_id']}  {state}{names}"
+        if entry["source_check"] in NOT_SAFARICOMS:
+            yield f"    from {visible(entry['source_address'])}, which is not one of Safaricom's addresses"
         if entry["last_error"]:
-            print(f"    {entry['last_error']}")
-    return 0
+            yield f"    {entry['last_error']}"
 
 
-def _retry(session: Session, chosen: argparse.Namespace) -> int:
+def _retry(session: Session, chosen: argparse.Namespace) -> Answer:
     """Each entry by itself: one that fails is left to the sweep, and the others are judged."""
     gateway = session.gateway(chosen)
     who = f"operator {session.operator(chosen)}"
@@ -52,13 +69,14 @@ def _retry(session: Session, chosen: argparse.Namespace) -> int:
         )
     if not entries:
         raise NotPossible("nothing to judge again: no callback is " + ("held" if chosen.held else "a dead letter"))
-    failed = 0
+    outcomes, failures = {}, {}
     for entry in entries:
         try:
-            print(f"{entry.id}: {settlement.judge(gateway, entry, who, chosen.why).outcome}")
+            outcomes[str(entry.id)] = settlement.judge(gateway, entry, who, chosen.why).outcome
         except Exception as failure:  # whatever it was, the entry is on file and the next one may be judged
-            failed += 1
+            failures[str(entry.id)] = where_it_broke(failure)
             gateway.inbox.put_back(entry, where_it_broke(failure), receipts_seen(entry.body))
-            print(f"{entry.id}: failed, the sweep tries again ({where_it_broke(failure)})")
-    print(f"{len(entries) - failed} judged again" + f", {failed} failed" * bool(failed))
-    return 1 if failed else 0
+    lines = [f"{entry}: {outcome}" for entry, outcome in outcomes.items()]
+    lines += [f"{entry}: failed, the sweep tries again ({why})" for entry, why in failures.items()]
+    lines.append(f"{len(outcomes)} judged again" + f", {len(failures)} failed" * bool(failures))
+    return Answer({"judged": outcomes, "failed": failures}, lines, code=1 if failures else 0)

@@ -13,7 +13,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ops.session import Commands, NotPossible, Session, add_group
+from ops.answers import Answer
+from ops.session import Commands, NotPossible, Session, WrongUse, add_group
 from ops.words import counted, visible
 from shared.mail.letters import SHOPS_OWN, Kind, Letter, values
 from shared.prices import Priced
@@ -91,14 +92,14 @@ def add_commands(commands: Commands) -> None:
     check.set_defaults(run=_run, act=_check)
 
 
-def _run(session: Session, chosen: argparse.Namespace) -> int:
+def _run(session: Session, chosen: argparse.Namespace) -> Answer:
     return run(chosen, session.environ)
 
 
-def run(chosen: argparse.Namespace, environ: Mapping[str, str], folder: Path = SHOPS_OWN) -> int:
-    """0: done. 1: a template of the shop's own has an error. Raises `NotPossible`."""
-    ended: int = chosen.act(chosen, environ, folder)
-    return ended
+def run(chosen: argparse.Namespace, environ: Mapping[str, str], folder: Path = SHOPS_OWN) -> Answer:
+    """Code 1: a template of the shop's own has an error. Raises `NotPossible`."""
+    answer: Answer = chosen.act(chosen, environ, folder)
+    return answer
 
 
 def samples(environ: Mapping[str, str]) -> dict[str, Letter]:
@@ -234,23 +235,22 @@ def _errors_of_letters(templates: Templates, environ: Mapping[str, str]) -> Iter
                             yield Found(file, None, f"it does not say: {', '.join(missing)}", is_error=False)
 
 
-def _check(_: argparse.Namespace, environ: Mapping[str, str], folder: Path) -> int:
+def _check(_: argparse.Namespace, environ: Mapping[str, str], folder: Path) -> Answer:
     from shared.mail.templating import own_files
 
-    found = look_at(folder, environ)
-    for each in found:
-        print(each)
+    found, own = look_at(folder, environ), own_files(folder)
     errors = sum(each.is_error for each in found)
-    print(f"{counted(len(own_files(folder)), 'template')} of your own in {_shown(folder)}, {counted(errors, 'error')}")
+    lines = [str(each) for each in found]
+    lines.append(f"{counted(len(own), 'template')} of your own in {_shown(folder)}, {counted(errors, 'error')}")
     if errors:
-        print("Until they are put right and deployed, customers get the built-in letters instead.")
-    return 1 if errors else 0
+        lines.append("Until they are put right and deployed, customers get the built-in letters instead.")
+    return Answer({"own": own, "found": found}, lines, code=1 if errors else 0)
 
 
 # Copying --------------------------------------------------------------------------------------------------------------
 
 
-def _edit(chosen: argparse.Namespace, environ: Mapping[str, str], folder: Path) -> int:
+def _edit(chosen: argparse.Namespace, environ: Mapping[str, str], folder: Path) -> Answer:
     from shared.mail.templating import BUILT_IN
 
     files = files_of(chosen.what, chosen.lang)
@@ -260,9 +260,9 @@ def _edit(chosen: argparse.Namespace, environ: Mapping[str, str], folder: Path) 
     for name in files:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes((BUILT_IN / name).read_bytes())
-        print(_shown(folder / name))
-    print("Change it, look at it with `python -m ops letters show`, then commit and deploy.")
-    return 0
+    made = [_shown(folder / name) for name in files]
+    next_step = "Change it, look at it with `python -m ops letters show`, then commit and deploy."
+    return Answer({"files": made}, [*made, next_step])
 
 
 def files_of(what: str, lang: Lang | None) -> list[str]:
@@ -279,12 +279,12 @@ def _shown(path: Path) -> str:
 # Showing --------------------------------------------------------------------------------------------------------------
 
 
-def _show(chosen: argparse.Namespace, environ: Mapping[str, str], folder: Path) -> int:
+def _show(chosen: argparse.Namespace, environ: Mapping[str, str], folder: Path) -> Answer:
     from shared.mail.templating import BUILT_IN, BrokenTemplate, Templates, built_in
 
     target = chosen.folder or Path(tempfile.mkdtemp(prefix="letters-"))
     templates = Templates(folder, BUILT_IN)
-    errors = []
+    errors, files = [], []
     for kind in Kind:
         for lang in LANGS:
             shown = values(replace(samples(environ)[chosen.sample], kind=kind, lang=lang))
@@ -293,17 +293,16 @@ def _show(chosen: argparse.Namespace, environ: Mapping[str, str], folder: Path) 
             except BrokenTemplate as broken:
                 errors.append(Found.of(broken))
                 letter = built_in().write(kind, lang, shown)
-            _save(target / lang / f"{kind}.html", letter.html)
-            _save(target / lang / f"{kind}.txt", f"Subject: {letter.subject}\n\n{letter.text}")
-    for each in errors:
-        print(f"{each}: the built-in letter is shown, as customers would get it")
-    return 1 if errors else 0
+            files.append(_save(target / lang / f"{kind}.html", letter.html))
+            files.append(_save(target / lang / f"{kind}.txt", f"Subject: {letter.subject}\n\n{letter.text}"))
+    wrong = [f"{each}: the built-in letter is shown, as customers would get it" for each in errors]
+    return Answer({"files": files, "errors": errors}, [*files, *wrong], code=1 if errors else 0)
 
 
-def _save(path: Path, text: str) -> None:
+def _save(path: Path, text: str) -> str:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     except OSError as failure:
-        raise NotPossible(f"{path} cannot be written: {failure.strerror}") from None
-    print(path)
+        raise WrongUse(f"{path} cannot be written: {failure.strerror}") from None
+    return str(path)

@@ -9,6 +9,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from ops.answers import Answer
 from ops.session import Commands, Session
 from ops.words import counted
 from shared.database import Database, Row
@@ -33,11 +34,18 @@ def add_commands(commands: Commands) -> None:
     bounds.set_defaults(run=_limits)
 
 
-def _limits(session: Session, _: argparse.Namespace) -> int:
+def _limits(session: Session, _: argparse.Namespace) -> Answer:
     allowed = limits_of(session.environ)
-    for line in lines(allowed, used(session.database, allowed), evidence(session.database)):
-        print(line)
-    return 0
+    now, seen = used(session.database, allowed), evidence(session.database)
+    advice = advise(allowed, seen)
+    document = {
+        "limits": allowed,
+        "used": now,
+        "evidence": seen,
+        "recommended": dict(advice.steps),
+        "reasons": advice.reasons,
+    }
+    return Answer(document, lines(allowed, now, seen))
 
 
 @dataclass(frozen=True)

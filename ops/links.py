@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
+import io
 import re
-import sys
 from datetime import UTC, datetime, timedelta
 
 import segno
 
+from ops.answers import Answer
 from ops.session import Commands, NotPossible, Session, WrongUse
 from shared.links import PaymentLink, sign
 from shared.orders import REFERENCE, REFERENCE_MUST_BE
@@ -30,11 +30,10 @@ def add_commands(commands: Commands) -> None:
     link.add_argument("--valid-days", type=_days, default=14, metavar="N", help="how long it can be paid (14)")
     link.add_argument("--page", metavar="ADDRESS", help=f"of your page for links (default: the shop's {PAGE})")
     link.add_argument("--qr", metavar="FILE", help="write the QR code into this file too: .svg, .png or .pdf")
-    link.add_argument("--json", action="store_true", help="print one JSON document: order, url, valid_until")
     link.set_defaults(run=_link)
 
 
-def _link(session: Session, chosen: argparse.Namespace) -> int:
+def _link(session: Session, chosen: argparse.Namespace) -> Answer:
     try:
         amount_kes = read_amount_kes(chosen.amount)
     except ValueError as wrong:
@@ -58,15 +57,14 @@ def _link(session: Session, chosen: argparse.Namespace) -> int:
             code.save(chosen.qr, scale=8)
         except (OSError, ValueError) as failed:
             raise WrongUse(f"the QR code cannot be written to {chosen.qr}: {failed}") from None
-    if chosen.json:
-        print(json.dumps({"order": token, "url": url, "valid_until": link.valid_until.isoformat()}))
-        return 0
-    print(url)
-    code.terminal(sys.stdout, compact=True)
+    drawn = io.StringIO()
+    code.terminal(drawn, compact=True)
     what = f" ({chosen.description})" if chosen.description else ""
     last = f"{link.valid_until.astimezone(EAT):%d %B %Y, %H:%M}"
-    print(f"{in_words(amount_kes)} for {chosen.reference}{what}, once, until {last}.")
-    return 0
+    return Answer(
+        {"order": token, "url": url, "valid_until": link.valid_until},
+        [url, drawn.getvalue(), f"{in_words(amount_kes)} for {chosen.reference}{what}, once, until {last}."],
+    )
 
 
 def _reference(text: str) -> str:

@@ -2,23 +2,26 @@
 
     export PHONE|EMAIL                                everything stored, as one file for the person
     erase PHONE|EMAIL --who NAME --why "…"            removes the person, keeps the money's record
-    purge                                             what is past its time (run it daily, or by hand)
+    purge --yes                                       what is past its time (run it daily, or by hand)
     check                                             what can be seen of encryption from here
 
-`--dry-run` changes nothing and counts. docs/privacy.md says what stays, and on which ground.
+`--dry-run` changes nothing and counts; without it that is shown, and asked. docs/privacy.md says what stays, and on
+which ground.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
 from ops import encryption, export, retention
+from ops.answers import Answer
 from ops.erasure import TABLES, Eraser
 from ops.people import Order, People, Person, read_person
-from ops.session import Commands, Session, WrongUse, add_group, add_who, add_why
+from ops.session import Commands, NotPossible, Session, WrongUse, add_group, add_who, add_why, add_yes
 from ops.words import counted
 from shared.database import Database, DatabaseError
 from shared.database.connection import Connection
@@ -42,12 +45,14 @@ def add_commands(commands: Commands) -> None:
     erase.add_argument(
         "--nothing-owed", action="store_true", help="you looked in the portal: no money has to go back to them"
     )
-    erase.set_defaults(run=_erase)
+    add_yes(erase)
+    erase.set_defaults(run=_after_a_dry_run(_erase))
 
     purge = actions.add_parser("purge", help="what is past its time: see docs/privacy.md")
     add_who(purge)
     purge.add_argument("--dry-run", action="store_true", help="change nothing, count")
-    purge.set_defaults(run=_purge)
+    add_yes(purge)
+    purge.set_defaults(run=_after_a_dry_run(_purge))
 
     actions.add_parser("check", help="what can be seen of encryption from here").set_defaults(run=_check)
 
@@ -59,52 +64,63 @@ def _person(text: str) -> Person:
         raise argparse.ArgumentTypeError(str(refused)) from None
 
 
-def _export(session: Session, chosen: argparse.Namespace) -> int:
+def _after_a_dry_run(
+    command: Callable[[Session, argparse.Namespace, bool], Answer],
+) -> Callable[[Session, argparse.Namespace], Answer]:
+    """What is final is shown by a dry run, and asked."""
+
+    def run(session: Session, chosen: argparse.Namespace) -> Answer:
+        if not chosen.dry_run:
+            session.ask(chosen, lambda: command(session, chosen, True).lines)
+        return command(session, chosen, chosen.dry_run)
+
+    return run
+
+
+def _export(session: Session, chosen: argparse.Namespace) -> Answer:
     found = export.collect(session.database, chosen.person)
     if export.is_empty(found):
-        print("ops: nothing is stored about them; no file was written", file=sys.stderr)
-        return 1
+        raise NotPossible("nothing is stored about them; no file was written")
     path: Path = chosen.out or Path(f"personal-data-{datetime.now(EAT):%Y%m%d-%H%M%S}.json")
     try:
         export.write(found, path)
     except OSError as refused:
         raise WrongUse(f"{path} cannot be written: {refused.strerror}") from None
-    for line in export.summary(found):
-        print(line)
-    print(f"written to {path}: readable by you only; give it to the person, and remove it")
-    return 0
+    written = f"written to {path}: readable by you only; give it to the person, and remove it"
+    document = {"file": str(path), "payments": len(found["payments"])}
+    return Answer(document, [*export.summary(found), written])
 
 
-def _erase(session: Session, chosen: argparse.Namespace) -> int:
+def _erase(session: Session, chosen: argparse.Namespace, dry_run: bool) -> Answer:
     """Every order first, then where the person is named beside other payments. 1: something has to wait."""
     person: Person = chosen.person
     people = People(session.database, nothing_owed=chosen.nothing_owed)
-    eraser = _eraser(session, people, chosen, chosen.why)
+    eraser = _eraser(session, people, chosen, chosen.why, dry_run)
     orders = people.orders_of(person)
     waiting = [order for order in orders if order.not_yet or not eraser.person(order)]
     done = {transaction_id for order in orders for transaction_id in order.ids}
     unfinished = _elsewhere(people, eraser, person, done)
 
-    _print_counts(eraser, dry_run=chosen.dry_run)
-    for order in waiting:
-        _print_waiting(order)
-    for transaction_id in unfinished:
-        print(f"not yet: {transaction_id}, which is not theirs, names them: it is not finished")
     advice = _advice(people, person, [order for order in orders if order not in waiting])
-    for line in advice:
-        print(line)
-    _clean_up(session.database, eraser, dry_run=chosen.dry_run)
+    advice += _clean_up(session.database, eraser, dry_run=dry_run)
+    lines = [*_counts(eraser, dry_run=dry_run)]
+    for order in waiting:
+        lines += _waiting(order)
+    lines += [f"not yet: {each}, which is not theirs, names them: it is not finished" for each in unfinished]
+    lines += advice
     if waiting or unfinished:
-        print("what waits is still stored: run this again when its reason is gone")
-        return 1
-    if not orders and not advice:
-        print("nothing more is stored about them")
-    return 0
+        lines.append("what waits is still stored: run this again when its reason is gone")
+    elif not orders and not advice:
+        lines.append("nothing more is stored about them")
+    not_yet = {transaction_id: why for order in waiting for transaction_id, why in _reasons(order).items()}
+    not_yet |= dict.fromkeys(unfinished, "names them, and is not finished")
+    document = {"dry_run": dry_run, "erased": eraser.done, "not_yet": not_yet, "advice": advice}
+    return Answer(document, lines, code=1 if not_yet else 0)
 
 
-def _eraser(session: Session, people: People, chosen: argparse.Namespace, why: str) -> Eraser:
+def _eraser(session: Session, people: People, chosen: argparse.Namespace, why: str, dry_run: bool) -> Eraser:
     trail = Trail(session.audit_keys[0])
-    return Eraser(session.database, people, trail, Operator(session.operator(chosen), why), dry_run=chosen.dry_run)
+    return Eraser(session.database, people, trail, Operator(session.operator(chosen), why), dry_run=dry_run)
 
 
 def _elsewhere(people: People, eraser: Eraser, person: Person, done: set[str]) -> list[str]:
@@ -124,26 +140,30 @@ def _elsewhere(people: People, eraser: Eraser, person: Person, done: set[str]) -
     return unfinished
 
 
-def _print_counts(eraser: Eraser, *, dry_run: bool) -> None:
+def _counts(eraser: Eraser, *, dry_run: bool) -> Iterator[str]:
     would = "would be " if dry_run else ""
     done = eraser.done
     payments = counted(done["payments"], "payment")
-    print(f"{payments} {would}without the person, {done['mentions']} more no longer naming them")
+    yield f"{payments} {would}without the person, {done['mentions']} more no longer naming them"
     for table in sorted(done.keys() - {"payments", "mentions"}):
         if done[table]:
             rows = "row" if done[table] == 1 else "rows"
             what = "deleted" if table == "idempotency_keys" else "rewritten"
-            print(f"  {done[table]:5}  {rows} of {table} {would}{what}")
+            yield f"  {done[table]:5}  {rows} of {table} {would}{what}"
 
 
-def _print_waiting(order: Order) -> None:
-    reasons = order.not_yet or {order.ids[0]: "changed just now: run this again"}
+def _reasons(order: Order) -> dict[str, str]:
+    return order.not_yet or {order.ids[0]: "changed just now: run this again"}
+
+
+def _waiting(order: Order) -> Iterator[str]:
+    reasons = _reasons(order)
     for transaction_id, why in reasons.items():
         row = next(each for each in order.payments if str(each["id"]) == transaction_id)
-        print(f"not yet: {transaction_id}, {in_words(row['amount'])} for {row['account_reference']}: it {why}")
+        yield f"not yet: {transaction_id}, {in_words(row['amount'])} for {row['account_reference']}: it {why}"
     if len(order.ids) > len(reasons):
         others = counted(len(order.ids) - len(reasons), "other attempt")
-        print(f"  with it, {others} at the same order: they are erased together")
+        yield f"  with it, {others} at the same order: they are erased together"
 
 
 def _advice(people: People, person: Person, erased: list[Order]) -> list[str]:
@@ -156,10 +176,10 @@ def _advice(people: People, person: Person, erased: list[Order]) -> list[str]:
     return advice
 
 
-def _clean_up(database: Database, eraser: Eraser, *, dry_run: bool) -> None:
+def _clean_up(database: Database, eraser: Eraser, *, dry_run: bool) -> list[str]:
     """PostgreSQL keeps old versions of rows, and samples of values for its planner, until VACUUM and ANALYZE run."""
     if dry_run or not eraser.done.total():
-        return
+        return []
     statement = f"VACUUM (ANALYZE) {', '.join(TABLES)}"
     try:
         if _owns_the_tables(database):  # PostgreSQL only warns whoever does not
@@ -168,10 +188,10 @@ def _clean_up(database: Database, eraser: Eraser, *, dry_run: bool) -> None:
                 connection.script(statement)
             finally:
                 connection.close()
-            return
+            return []
     except DatabaseError as failed:
         print(f"ops: {failed}", file=sys.stderr)
-    print(f"old row versions and planner statistics still hold the values. As the tables' owner, run: {statement}")
+    return [f"old row versions and planner statistics still hold the values. As the tables' owner, run: {statement}"]
 
 
 def _owns_the_tables(database: Database) -> bool:
@@ -185,17 +205,20 @@ def _owns_the_tables(database: Database) -> bool:
     return bool(row["owned"])
 
 
-def _purge(session: Session, chosen: argparse.Namespace) -> int:
+def _purge(session: Session, chosen: argparse.Namespace, dry_run: bool) -> Answer:
     people = People(session.database)
-    eraser = _eraser(session, people, chosen, "past its time: see the retention table")
-    for what, done, waiting in retention.purge(session.database, people, eraser, dry_run=chosen.dry_run):
-        print(f"{done:7}  {what}" + (f" ({waiting} not finished yet)" if waiting else ""))
-    _clean_up(session.database, eraser, dry_run=chosen.dry_run)
-    print("nothing was changed: a dry run" if chosen.dry_run else "done")
-    return 0
+    eraser = _eraser(session, people, chosen, "past its time: see the retention table", dry_run)
+    purged = list(retention.purge(session.database, people, eraser, dry_run=dry_run))
+    lines = [
+        f"{done:7}  {what}" + (f" ({waiting} not finished yet)" if waiting else "") for what, done, waiting in purged
+    ]
+    advice = _clean_up(session.database, eraser, dry_run=dry_run)
+    lines += advice
+    lines.append("nothing was changed: a dry run" if dry_run else "done")
+    rules = [{"what": what, "done": done, "not_yet": waiting} for what, done, waiting in purged]
+    return Answer({"dry_run": dry_run, "rules": rules, "advice": advice}, lines)
 
 
-def _check(session: Session, _: argparse.Namespace) -> int:
-    for finding in encryption.look(session.database):
-        print(f"{finding.mark:8}{finding.what}")
-    return 0
+def _check(session: Session, _: argparse.Namespace) -> Answer:
+    found = encryption.look(session.database)
+    return Answer({"findings": found}, [f"{finding.mark:8}{finding.what}" for finding in found])

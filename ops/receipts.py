@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+from ops.answers import Answer
 from ops.session import Commands, Session, add_group
-from ops.words import counted, print_payments
+from ops.words import counted, payment_line, payment_record
 
 
 def add_commands(commands: Commands) -> None:
@@ -13,8 +14,9 @@ def add_commands(commands: Commands) -> None:
     actions.add_parser("missing", help="paid, but no callback named the receipt").set_defaults(run=_missing)
 
 
-def _missing(session: Session, _: argparse.Namespace) -> int:
+def _missing(session: Session, _: argparse.Namespace) -> Answer:
     missing = session.books.without_receipt()
-    print(f"{counted(len(missing), 'paid payment')} without a receipt number")
-    print_payments(missing)
-    return 0
+    return Answer(
+        {"payments": map(payment_record, missing)},
+        [f"{counted(len(missing), 'paid payment')} without a receipt number", *map(payment_line, missing)],
+    )

@@ -18,6 +18,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import get_args
 
+from ops.answers import Answer
 from ops.books import Books
 from ops.session import Commands, Session, add_confirm_above
 from ops.words import counted
@@ -68,12 +69,11 @@ def add_commands(commands: Commands) -> None:
     again.set_defaults(run=_replay)
 
 
-def _replay(session: Session, chosen: argparse.Namespace) -> int:
+def _replay(session: Session, chosen: argparse.Namespace) -> Answer:
     decisions, differences = replay(session.books, session.confirm_above_kes(chosen))
-    for difference in differences:
-        print(f"DIFFERS  {difference.transaction_id}  {difference.what}")
-    print(f"{counted(decisions, 'decision')} taken again, {counted(len(differences), 'difference')}")
-    return 1 if differences else 0
+    lines = [f"DIFFERS  {difference.transaction_id}  {difference.what}" for difference in differences]
+    lines.append(f"{counted(decisions, 'decision')} taken again, {counted(len(differences), 'difference')}")
+    return Answer({"decisions": decisions, "differences": differences}, lines, code=1 if differences else 0)
 
 
 @dataclass(frozen=True)

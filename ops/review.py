@@ -1,6 +1,6 @@
 """`ops review`: payments that wait for a person, and the operator's exits from REVIEW, and from PAID after a refund.
 
-Each exit is written into the audit log, with who and why.
+Each exit is final: it is shown and asked first, and written into the audit log with who and why.
 """
 
 from __future__ import annotations
@@ -8,13 +8,20 @@ from __future__ import annotations
 import argparse
 import re
 
+from ops.answers import Answer
 from ops.books import Books
-from ops.session import Commands, NotPossible, Session, add_group, add_who, add_why, transaction_id
-from ops.words import counted, print_payments
+from ops.session import Commands, NotPossible, Session, add_clue, add_group, add_who, add_why, add_yes
+from ops.words import counted, payment_line, payment_record
 from shared.gateway import Gateway
 from shared.gateway.cases import Report
 from shared.payments import OPEN, OperatorFailed, OperatorPaid, OperatorRefunded, Outcome, Status
 from shared.settlement import settle
+
+BECOMES = {
+    "pay": "This says that the money came, under receipt {receipt}: it becomes PAID, and an invoice goes out.",
+    "fail": "This says that no money came: it becomes FAILED.",
+    "refunded": "This says that the whole amount went back, under receipt {receipt}: it becomes REFUNDED.",
+}
 
 
 def add_commands(commands: Commands) -> None:
@@ -26,31 +33,38 @@ def add_commands(commands: Commands) -> None:
         ("refunded", "the whole amount went back", "the reversal, not of the payment"),
     ):
         action = actions.add_parser(name, help=about)
-        action.add_argument("transaction_id", metavar="TX", type=transaction_id)
+        add_clue(action)
         if receipt_of is not None:
             action.add_argument("--receipt", required=True, metavar="R", help=f"the M-Pesa receipt of {receipt_of}")
         add_why(action)
         add_who(action)
+        add_yes(action)
         action.set_defaults(run=_act)
 
 
-def _list(session: Session, _: argparse.Namespace) -> int:
+def _list(session: Session, _: argparse.Namespace) -> Answer:
+    """1: somebody has to settle one."""
     waiting = session.books.in_review()
-    print(f"{counted(len(waiting), 'payment waits', 'payments wait')} for a person")
-    print_payments(waiting)
-    return 0
+    return Answer(
+        {"payments": map(payment_record, waiting)},
+        [f"{counted(len(waiting), 'payment waits', 'payments wait')} for a person", *map(payment_line, waiting)],
+        code=1 if waiting else 0,
+    )
 
 
-def _act(session: Session, chosen: argparse.Namespace) -> int:
-    gateway, who = session.gateway(chosen), session.operator(chosen)
-    if chosen.action == "pay":
-        status = pay(gateway, chosen.transaction_id, chosen.receipt, who, chosen.why)
-    elif chosen.action == "fail":
-        status = fail(gateway, chosen.transaction_id, who, chosen.why)
+def _act(session: Session, chosen: argparse.Namespace) -> Answer:
+    gateway, who, action = session.gateway(chosen), session.operator(chosen), chosen.action
+    leaves = (Status.REVIEW, Status.PAID) if action == "refunded" else (Status.REVIEW,)
+    payment = session.payment(chosen.clue, *leaves)
+    transaction_id = str(payment["id"])
+    session.ask(chosen, lambda: (payment_line(payment), BECOMES[action].format(**vars(chosen))))
+    if action == "pay":
+        status = pay(gateway, transaction_id, chosen.receipt, who, chosen.why)
+    elif action == "fail":
+        status = fail(gateway, transaction_id, who, chosen.why)
     else:
-        status = refunded(gateway, chosen.transaction_id, chosen.receipt, who, chosen.why)
-    print(f"{chosen.transaction_id} is {status}")
-    return 0
+        status = refunded(gateway, transaction_id, chosen.receipt, who, chosen.why)
+    return Answer({"transaction_id": transaction_id, "status": status}, [f"{transaction_id} is {status}"])
 
 
 def pay(gateway: Gateway, transaction_id: str, receipt: str, who: str, why: str) -> Status:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 
+from ops.answers import Answer
 from ops.session import Commands, Session
 from shared.settings import callback_secret, link_secrets
 
@@ -21,16 +22,17 @@ def add_commands(commands: Commands) -> None:
         commands.add_parser(name, help=about).set_defaults(run=run)
 
 
-def _callback_secret(session: Session, _: argparse.Namespace) -> int:
-    print(callback_secret(session.environ))
-    return 0
+def _callback_secret(session: Session, _: argparse.Namespace) -> Answer:
+    return secret_answer(callback_secret(session.environ))
 
 
-def _audit_secret(session: Session, _: argparse.Namespace) -> int:
-    print(session.audit_keys[0].secret)
-    return 0
+def _audit_secret(session: Session, _: argparse.Namespace) -> Answer:
+    return secret_answer(session.audit_keys[0].secret)
 
 
-def _link_secret(session: Session, _: argparse.Namespace) -> int:
-    print(link_secrets(session.environ)[0])
-    return 0
+def _link_secret(session: Session, _: argparse.Namespace) -> Answer:
+    return secret_answer(link_secrets(session.environ)[0])
+
+
+def secret_answer(secret: str) -> Answer:
+    return Answer({"secret": secret}, [secret])

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
-import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,6 +15,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
+from ops.answers import Answer
 from ops.session import Commands, Session, WrongUse
 from ops.words import counted, eat, visible
 from shared.database import Database, Row
@@ -41,9 +40,7 @@ def add_commands(commands: Commands) -> None:
     sales.add_argument("--from", dest="first", type=_day, metavar="YYYY-MM-DD", help="from this day on")
     sales.add_argument("--to", dest="last", type=_day, metavar="YYYY-MM-DD", help="until this day, with it")
     sales.add_argument("--unsent", action="store_true", help="paid orders that nobody marked as sent: `ops sent`")
-    form = sales.add_mutually_exclusive_group()
-    form.add_argument("--csv", action="store_true", help="one row for each sale and refund, for a spreadsheet")
-    form.add_argument("--json", action="store_true", help="one JSON document")
+    sales.add_argument("--csv", action="store_true", help="one row for each sale and refund, for a spreadsheet")
     sales.set_defaults(run=_sales)
 
 
@@ -74,24 +71,14 @@ class Totals:
             total[1] += int(item["quantity"])
             total[2] += int(item["quantity"]) * int(item["price_kes"])
 
-    def document(self) -> dict[str, object]:
-        return {
-            "by_day": [
-                {
-                    "day": str(day),
-                    "sales": s,
-                    "sales_kes": kes,
-                    "refunds": r,
-                    "refunds_kes": back,
-                    "left_kes": kes - back,
-                }
-                for day, (s, kes, r, back) in sorted(self.by_day.items())
-            ],
-            "by_item": [
-                {"id": item, "name": name, "quantity": quantity, "sales_kes": kes}
-                for item, (name, quantity, kes) in self._items()
-            ],
-        }
+    def days(self) -> Iterator[dict[str, object]]:
+        for day, (sales, kes, refunds, back) in sorted(self.by_day.items()):
+            money = {"sales_kes": kes, "refunds_kes": back, "left_kes": kes - back}
+            yield {"day": day, "sales": sales, "refunds": refunds, **money}
+
+    def items(self) -> Iterator[dict[str, object]]:
+        for item, (name, quantity, kes) in self._items():
+            yield {"id": item, "name": name, "quantity": quantity, "sales_kes": kes}
 
     def lines(self) -> Iterator[str]:
         yield "By day"
@@ -106,13 +93,20 @@ class Totals:
         return sorted(self.by_item.items(), key=lambda each: (-each[1][2], each[0] or ""))
 
 
-def _sales(session: Session, chosen: argparse.Namespace) -> int:
+def _sales(session: Session, chosen: argparse.Namespace) -> Answer:
+    if chosen.csv and chosen.json:
+        raise WrongUse("--csv or --json: not both")
     first, last = _range(chosen)
     totals = Totals()
     rows = _counted(session.database, first, last, totals, unsent=chosen.unsent)
-    write = _as_csv if chosen.csv else _as_json if chosen.json else _as_text
-    write(rows, totals, first, last)
-    return 0
+    document = {
+        "from": first,
+        "to": last,
+        "rows": (record(when, row) for when, row in rows),
+        "by_day": totals.days(),  # begins when all rows were read
+        "by_item": totals.items(),
+    }
+    return Answer(document, _as_csv(rows) if chosen.csv else _as_text(rows, totals, first, last))
 
 
 def _range(chosen: argparse.Namespace) -> tuple[date | None, date | None]:
@@ -192,22 +186,20 @@ def record(when: str, row: Row) -> dict[str, Any]:
     }
 
 
-def _as_json(rows: Iterator[tuple[str, Row]], totals: Totals, first: date | None, last: date | None) -> None:
-    begins = {"from": first and str(first), "to": last and str(last)}
-    print(json.dumps(begins)[:-1] + ', "rows": [', end="")
-    for number, (when, row) in enumerate(rows):
-        print(",\n" if number else "\n", json.dumps(record(when, row), ensure_ascii=False), sep="", end="")
-    print("],\n" + json.dumps(totals.document(), ensure_ascii=False)[1:])
+class _Lines:
+    """Of this a `csv` writer returns each line that it writes."""
+
+    write = staticmethod(str)
 
 
-def _as_csv(rows: Iterator[tuple[str, Row]], *_: object) -> None:
-    out = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
-    out.writeheader()
+def _as_csv(rows: Iterator[tuple[str, Row]]) -> Iterator[str]:
+    out = csv.DictWriter(_Lines(), COLUMNS, lineterminator="")
+    yield str(out.writeheader())
     for when, row in rows:
         cells = record(when, row) | {"items": "; ".join(lines_of(row["items"]))}
         if when == REFUNDS:
             cells["amount_kes"] = -cells["amount_kes"]
-        out.writerow({name: harmless(cell) for name, cell in cells.items()})
+        yield str(out.writerow({name: harmless(cell) for name, cell in cells.items()}))
 
 
 def harmless(cell: object) -> object:
@@ -218,19 +210,12 @@ def harmless(cell: object) -> object:
     return f"'{text}" if cell.startswith(FORMULA) or text.startswith(FORMULA) else text
 
 
-def _as_text(rows: Iterator[tuple[str, Row]], totals: Totals, first: date | None, last: date | None) -> None:
+def _as_text(rows: Iterator[tuple[str, Row]], totals: Totals, first: date | None, last: date | None) -> Iterator[str]:
     days = str(first) if first == last else f"{first or '…'} to {last or '…'}"
-    print("Sales" if first is last is None else f"Sales, {days} (East Africa Time)")
-    empty = True
+    yield "Sales" if first is last is None else f"Sales, {days} (East Africa Time)"
     for when, row in rows:
-        empty = False
-        for line in _lines(when, row):
-            print(line)
-    if empty:
-        print("  none")
-        return
-    for line in totals.lines():
-        print(line)
+        yield from _lines(when, row)
+    yield from totals.lines() if totals.by_day else ["  none"]
 
 
 def _lines(when: str, row: Row) -> Iterator[str]:

@@ -6,15 +6,16 @@ A command raises `NotPossible` where it refuses (exit code 1) and `WrongUse` whe
 from __future__ import annotations
 
 import argparse
+import contextlib
 import getpass
-import uuid
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ops.words import impersonal_words
-from shared.database import Database
+from ops.words import impersonal_words, visible
+from shared.database import Database, Row
 from shared.settings import (
     audit_key_is_at_hand,
     audit_settings,
@@ -28,12 +29,21 @@ if TYPE_CHECKING:
     from ops.books import Books
     from shared.audit_chain import AuditKey
     from shared.gateway import Gateway
+    from shared.payments import Status
 
+CLUES = (
+    "transaction id, receipt, order reference, phone, e-mail address, invoice number, CheckoutRequestID, or an entry "
+    "of the inbox"
+)
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 class NotPossible(Exception):
-    """The command was refused and nothing was changed. The text says why, and where to look."""
+    """Refused, and nothing was changed. The text says why, and where to look; `facts` are for programs."""
+
+    def __init__(self, says: str, **facts: object) -> None:
+        super().__init__(says)
+        self.facts = facts
 
 
 class WrongUse(Exception):
@@ -62,6 +72,21 @@ class Session:
         from ops.books import Books
 
         return Books(self.database)
+
+    def payments(self, clue: str) -> list[Row]:
+        """Those that a clue names. Raises `NotPossible` where it names none."""
+        if found := self.books.find(clue):
+            return found
+        raise NotPossible(f"nothing is known about {visible(clue)}; what can be looked up: {CLUES}")
+
+    def payment(self, clue: str, *of_several: Status) -> Row:
+        """The payment that a clue names: of several, the one with such a status. Raises `NotPossible`."""
+        found = self.payments(clue)
+        fits = [row for row in found if row["status"] in of_several] if len(found) > 1 else found
+        if len(fits) != 1:
+            known = f"{len(found)} payments are known by it; `ops case` finds a payment's id, which names one"
+            raise NotPossible(f"{visible(clue)}: {known}")
+        return fits[0]
 
     @property
     def has_audit_key(self) -> bool:
@@ -103,6 +128,21 @@ class Session:
         except (KeyError, OSError, ImportError):
             raise NotPossible("nobody is logged in here: say who you are with --who NAME") from None
 
+    def ask(self, chosen: argparse.Namespace, show: Callable[[], Iterable[str]]) -> None:
+        """Before what is final: shows it and asks, unless `--yes` answers. Raises `NotPossible`: the answer is no."""
+        if chosen.yes:
+            return
+        if sys.stdin is None or not sys.stdin.isatty():
+            raise NotPossible("this is final, and there is no terminal to ask at: add --yes. Nothing was changed")
+        for line in show():
+            print(line, file=sys.stderr)
+        typed = ""
+        print("This is final. To do it, type yes: ", end="", file=sys.stderr, flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            typed = sys.stdin.readline()
+        if typed.strip().lower() != "yes":
+            raise NotPossible("the answer was not yes. Nothing was changed")
+
     def close(self) -> None:
         if self.has_database:
             self.database.close()
@@ -128,20 +168,19 @@ def add_why(command: argparse.ArgumentParser, *, default: str | None = None, req
     )
 
 
+def add_clue(command: argparse._ActionsContainer, **options: Any) -> None:
+    command.add_argument("clue", metavar="TX", help=CLUES, **options)
+
+
+def add_yes(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--yes", action="store_true", help="do not ask first: this is final")
+
+
 def add_confirm_above(command: argparse.ArgumentParser) -> None:
     """Judging depends on this threshold, and this environment may have another than the functions."""
     command.add_argument(
         "--confirm-above-kes", type=_kes, metavar="KES", help="as the functions have it (default: CONFIRM_ABOVE_KES)"
     )
-
-
-def transaction_id(text: str) -> str:
-    try:
-        return str(uuid.UUID(text))
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            "must be a transaction id; `case` finds it by receipt, reference or phone"
-        ) from None
 
 
 def _kes(text: str) -> Decimal:

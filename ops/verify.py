@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ops import audit
+from ops.answers import Answer
 from ops.session import Commands, Session
 from ops.words import counted
 from shared.audit_chain import AuditKey
@@ -34,19 +35,30 @@ def add_commands(commands: Commands) -> None:
     commands.add_parser("verify", help="check every invariant; changes nothing").set_defaults(run=_verify)
 
 
-def _verify(session: Session, _: argparse.Namespace) -> int:
+def _verify(session: Session, _: argparse.Namespace) -> Answer:
     results = check(session.database, session.audit_keys if session.has_audit_key else None)
-    for result in results:
-        print(f"{'ok    ' if result.holds else 'BROKEN'}  {result.name}: {result.promise}")
-        for transaction_id in result.broken_by[:10]:
-            print(f"          {transaction_id}")
-        if len(result.broken_by) > 10:
-            print(f"          and {len(result.broken_by) - 10} more")
-    if not session.has_audit_key:
-        print("not checked: the signatures of the audit log; set AUDIT_SECRET to what `ops audit-secret` prints")
     broken = sum(not result.holds for result in results)
-    print(f"{counted(len(results), 'invariant')}, {broken} broken")
-    return 1 if broken else 0
+    return Answer(
+        {
+            "invariants": [{**vars(result), "holds": result.holds} for result in results],
+            "broken": broken,
+            "signatures_checked": session.has_audit_key,
+        },
+        _lines(results, signatures_checked=session.has_audit_key),
+        code=1 if broken else 0,
+    )
+
+
+def _lines(results: list[Result], *, signatures_checked: bool) -> Iterator[str]:
+    for result in results:
+        yield f"{'ok    ' if result.holds else 'BROKEN'}  {result.name}: {result.promise}"
+        for transaction_id in result.broken_by[:10]:
+            yield f"          {transaction_id}"
+        if len(result.broken_by) > 10:
+            yield f"          and {len(result.broken_by) - 10} more"
+    if not signatures_checked:
+        yield "not checked: the signatures of the audit log; set AUDIT_SECRET to what `ops audit-secret` prints"
+    yield f"{counted(len(results), 'invariant')}, {sum(not result.holds for result in results)} broken"
 
 
 def check(database: Database, keys: Sequence[AuditKey] | None = None) -> list[Result]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 
 from shared.database import Row
@@ -40,23 +40,56 @@ def counted(number: int, what: str, many: str = "") -> str:
     return f"{number:,} {what if number == 1 else many or what + 's'}"
 
 
-def eat(at: datetime | None) -> str:
+def eat(at: datetime | None, *, seconds: bool = False) -> str:
     """A moment in East Africa Time, to the minute."""
-    return "-" if at is None else f"{at.astimezone(EAT):%Y-%m-%d %H:%M}"
+    form = "%Y-%m-%d %H:%M:%S" if seconds else "%Y-%m-%d %H:%M"
+    return "-" if at is None else at.astimezone(EAT).strftime(form)
 
 
-def print_payments(payments: Iterable[Row]) -> None:
-    """One line each: id, when, status, amount, reference, masked phone, reason for review, receipts."""
-    for row in payments:
-        about = [
-            f"{row['id']}  {eat(row['created_at'])}  {row['status']:9}  {in_words(row['amount']):>12}",
-            f"{row['account_reference']:12}  {masked(row['phone_number'])}",
-        ]
-        if row["review_reason"]:
-            about.append(row["review_reason"])
-        if receipts := row.get("receipts_seen") or row["mpesa_receipt_number"]:
-            about.append(f"receipt {receipts}")
-        print("  ".join(about))
+def payment_line(row: Row) -> str:
+    """Id, when, status, amount, reference, masked phone, reason for review, receipts."""
+    about = [
+        f"{row['id']}  {eat(row['created_at'])}  {row['status']:9}  {in_words(row['amount']):>12}",
+        f"{row['account_reference']:12}  {masked(row['phone_number'])}",
+    ]
+    if row["review_reason"]:
+        about.append(row["review_reason"])
+    if receipts := _receipts(row):
+        about.append(f"receipt {', '.join(receipts)}")
+    return "  ".join(about)
+
+
+def payment_record(row: Row) -> dict[str, object]:
+    """The same for a document."""
+    return {
+        "transaction_id": row["id"],
+        "created_at": row["created_at"],
+        "status": row["status"],
+        "amount_kes": row["amount"],
+        "account_reference": row["account_reference"],
+        "phone_number": masked(row["phone_number"]),
+        "review_reason": row["review_reason"],
+        "receipts": _receipts(row),
+    }
+
+
+def _receipts(row: Row) -> list[str]:
+    """All that callbacks named, where that was asked for; else the one that confirms the payment."""
+    return row.get("receipts_seen") or [each for each in [row["mpesa_receipt_number"]] if each]
+
+
+def order_record(payment: Row) -> dict[str, object]:
+    """What `order_lines` says, for a document."""
+    known = payment["status"] == Status.PAID.value and not is_erased(payment["phone_number"])
+    return {
+        "items": payment["items"],
+        "priced_by_the_shop": bool(payment["items"] or payment["link_digest"]),
+        "description": payment["transaction_desc"],
+        "note": payment["note"],
+        "customer_name": payment["customer_name"],
+        "customer_phone": payment["phone_number"] if known else None,
+        "customer_email": payment["customer_email"] if known else None,
+    }
 
 
 def order_lines(payment: Row) -> Iterator[str]:

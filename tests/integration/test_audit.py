@@ -20,6 +20,8 @@ from tests.fixtures.shop import CUSTOMER, OTHER_CUSTOMER, Shop, at_once, wrongly
 A_DAY_S = 86400
 TOKEN = re.compile(r"lipa-anchor-1/[\w./-]+")
 
+REFUNDED = ("review", "refunded", "--receipt", "UE5AA11BBC", "--why", "sent back", "--yes")
+
 
 def run(*arguments: str, without: tuple[str, ...] = (), **more: str) -> int:
     return main(arguments, {name: value for name, value in {**os.environ, **more}.items() if name not in without})
@@ -131,8 +133,7 @@ def test_without_the_key_the_books_are_verified_as_far_as_they_go(
 
 def test_nothing_is_audited_without_the_key(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     transaction_id = paid(shop)
-    word = ("review", "refunded", transaction_id, "--receipt", "UE5AA11BBC", "--why", "sent back")
-    assert run(*word, without=("MPESA_PASSKEY",)) == 2
+    assert run(*REFUNDED, transaction_id, without=("MPESA_PASSKEY",)) == 2
     assert "AUDIT_SECRET must hold the secret that signs the audit log; or MPESA_ENV" in capsys.readouterr().err
     assert shop.status(transaction_id).body["status"] == "paid"
 
@@ -143,7 +144,7 @@ def test_a_new_key_signs_what_comes_and_the_old_one_still_verifies(
     transaction_id = paid(shop)
     assert run("audit-secret") == 0
     old, new = capsys.readouterr().out.strip(), "a-new-secret-of-our-own-choosing-now"
-    assert run("review", "refunded", transaction_id, "--receipt", "UE5AA11BBC", "--why", "back", AUDIT_SECRET=new) == 0
+    assert run(*REFUNDED, transaction_id, AUDIT_SECRET=new) == 0
     capsys.readouterr()
     assert run("audit", "verify", AUDIT_SECRET=new) == 1
     assert f"is signed with the key {AuditKey(old).id}, which is not at hand" in capsys.readouterr().out

@@ -11,7 +11,7 @@ import pytest
 
 from ops.__main__ import main
 from ops.letters import look_at, run
-from ops.session import NotPossible
+from ops.session import NotPossible, WrongUse
 from shared.mail.letters import Kind
 from shared.values import LANGS
 
@@ -31,7 +31,7 @@ def ops(folder: Path, *arguments: str, environ: Mapping[str, str] = MappingProxy
 
     parser = argparse.ArgumentParser()
     add_commands(parser.add_subparsers(dest="command"))
-    return run(parser.parse_args(["letters", *arguments]), environ, folder)
+    return run(parser.parse_args(["letters", *arguments]), environ, folder).print(as_json=False)
 
 
 # Showing them ---------------------------------------------------------------------------------------------------------
@@ -85,7 +85,7 @@ def test_show_shows_the_built_in_letter_where_the_shops_own_has_an_error(
 
 def test_show_says_what_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(NotPossible, match="cannot be written"):
+    with pytest.raises(WrongUse, match="cannot be written"):
         ops(tmp_path, "show", str(tmp_path / "file"))
 
 

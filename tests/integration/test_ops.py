@@ -139,7 +139,7 @@ def test_a_case_is_found_by_its_receipt_and_its_reference(shop: Shop, capsys: py
     invoice = shop.row("SELECT invoice_number FROM invoices")["invoice_number"]
     checkout_id = shop.payment(transaction_id)["checkout_request_id"]
     entry = str(shop.row("SELECT id FROM callback_inbox")["id"])
-    written = (receipt, receipt.lower(), "INV00042", CUSTOMER, "0708 374 149", "+254708374149")
+    written = (receipt, receipt.lower(), "INV00042", CUSTOMER, "0708 374 149", "+254708374149", "Alice@example.com")
     for clue in (*written, invoice, checkout_id, entry, f" {transaction_id.upper()} "):
         assert shop.ops("case", clue) == 0
         assert transaction_id in capsys.readouterr().out
@@ -148,7 +148,7 @@ def test_a_case_is_found_by_its_receipt_and_its_reference(shop: Shop, capsys: py
 
 def test_what_waits_for_a_person_is_listed_and_explained(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     transaction_id = in_review(shop)
-    assert shop.ops("review", "list") == 0
+    assert shop.ops("review", "list") == 1, "somebody has to act"
     told = capsys.readouterr().out
     assert "1 payment waits for a person" in told
     assert transaction_id in told
@@ -233,7 +233,7 @@ def test_an_operators_word_whose_commit_was_not_answered_is_looked_up(
         network.trigger = b"COMMIT\0"
         through_it = {**os.environ, "DATABASE_URL": network.url(server.database)}
         arguments = ["review", "pay", transaction_id, "--receipt", "UE4JS31RBV", "--why", "on the statement"]
-        ended = main(arguments, through_it)
+        ended = main([*arguments, "--yes"], through_it)
     assert written == ["paid", "noted" if fault == "cut after it was done" else "paid"]
     assert ended == 0
     assert shop.payment(transaction_id)["status"] == "PAID"
@@ -382,7 +382,7 @@ def test_a_long_list_of_callbacks_shows_the_newest_and_counts_all(
 def test_a_dead_letter_is_listed_and_judged_again(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     transaction_id = paid(shop)
     entry = shop.row("UPDATE callback_inbox SET outcome = 'dead_letter', last_error = 'x' RETURNING id")["id"]
-    assert shop.ops("inbox", "list") == 0
+    assert shop.ops("inbox", "list") == 1, "somebody has to act"
     told = capsys.readouterr().out
     assert str(entry) in told
     assert "dead_letter" in told
@@ -450,7 +450,7 @@ def test_output_that_nobody_reads_to_its_end_is_no_error(shop: Shop) -> None:
 
 
 def test_without_a_command_the_commands_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([], {}) == 2
+    assert main([], {}) == 0
     assert "callback-secret" in capsys.readouterr().out
 
 
@@ -496,7 +496,6 @@ def test_changed_bytes_and_changed_books_show_in_the_replay(shop: Shop, capsys: 
     "arguments",
     [
         ("replay", "--confirm-above-kes", "abc"),
-        ("review", "fail", "abc", "--why", "x"),
         ("review", "fail", str(uuid.uuid4()), "--why", " "),
         ("review", "fail", str(uuid.uuid4()), "--why", "x", "--who", ""),
         ("inbox", "retry", "--why", "\x1b[2J"),
@@ -506,7 +505,5 @@ def test_changed_bytes_and_changed_books_show_in_the_replay(shop: Shop, capsys: 
     ],
 )
 def test_a_mistyped_argument_is_explained(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(arguments, {"DATABASE_URL": "postgresql://nobody@127.0.0.1/nothing"})
-    assert ended.value.code == 2
+    assert main(arguments, {"DATABASE_URL": "postgresql://nobody@127.0.0.1/nothing"}) == 2
     assert "must be" in capsys.readouterr().err

@@ -34,7 +34,7 @@ def with_history(shop: Shop) -> Shop:
     refunded = settled(shop, phone_number=OTHER, account_reference="BOBS", customer_email="bob@example.com")
     shop.sweep()
     refund = ("review", "refunded", refunded, "--receipt", "UE9RF00001", "--why", "sent back", "--who", "Amina")
-    assert main(refund, {**os.environ, "DATABASE_URL": shop.database_url}) == 0
+    assert shop.ops(*refund) == 0
     shop.age(THREE_DAYS)
     assert erase(shop) == 0
     shop.pay(phone_number="254711000000", account_reference="OPEN")

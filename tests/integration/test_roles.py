@@ -134,7 +134,7 @@ def test_an_operators_commands_run_as_this_role_too(
         ["case", transaction_id],
         ["review", "list"],
         ["inbox", "list"],
-        ["review", "refunded", transaction_id, "--receipt", "UE5AA11BBC", "--why", "sent back"],
+        ["review", "refunded", transaction_id, "--receipt", "UE5AA11BBC", "--why", "sent back", "--yes"],
     ):
         assert ops(command, as_functions) == 0, capsys.readouterr()
 
