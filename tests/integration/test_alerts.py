@@ -376,3 +376,4 @@ def test_every_command_on_the_books_says_that_no_sweep_comes(books: Books, capsy
     books.age(minutes=35)
     assert main(["review", "list"], {"DATABASE_URL": books.url}) == 0
     assert "no sweep has got through for 35 minutes" in capsys.readouterr().err
+    assert main(["alerts"], {"DATABASE_URL": books.url}) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import subprocess
@@ -418,6 +419,9 @@ def test_a_session_that_the_database_ends_gives_a_sentence(shop: Shop) -> None:
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
     assert done.stderr.startswith("ops: Nothing was done: ")
+    done = subprocess.run([*command, "--json"], cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "")
+    assert json.loads(done.stdout)["error"]["code"] == "database_unavailable"
 
 
 ENDED_WHILE_IT_WORKS = """
@@ -435,7 +439,7 @@ def ended(books):
             tx.rows("SELECT 1")
 
 Books.in_review = ended
-sys.argv = ["ops", "review", "list"]
+sys.argv = ["ops", "review", "list", *sys.argv[1:]]
 runpy.run_module("ops", run_name="__main__")
 """
 

@@ -17,6 +17,7 @@ import pytest
 
 from ops import letters
 from ops.__main__ import GROUPS, main
+from ops.books import Books
 from tests.fixtures.shop import Shop
 
 pytestmark = pytest.mark.usefixtures("left_to_the_sweep")
@@ -213,6 +214,16 @@ def test_a_database_without_tables_is_named_with_what_to_do(
     error = json.loads(capsys.readouterr().out)["error"]
     assert error["code"] == "not_migrated"
     assert "make migrate" in error["do_now"]
+
+
+def test_a_mistake_of_our_own_is_neither_a_refusal_nor_work_for_anybody(
+    history: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Books, "in_review", lambda _: 1 // 0)
+    assert run(history, "review list --json", tmp_path) == 2
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["error"]["code"] == "internal"
+    assert "Traceback" in printed.err
 
 
 # Asking ---------------------------------------------------------------------------------------------------------------
