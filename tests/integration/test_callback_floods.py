@@ -64,7 +64,7 @@ def test_an_address_that_leaked_stores_so_many_bodies_and_no_more(flagged: Shop)
     assert refused.headers["content-type"] == "application/problem+json"
     assert len(payment.on_file()) == MOST_FROM_EACH == 32
     assert flagged.alerts(payment.id) == {"unreadable", "unlisted_address", "callback_flood"}
-    assert flagged.row("SELECT count(*) AS n FROM outbox WHERE topic = 'callback_flood'") == {"n": 1}
+    assert flagged.row("SELECT count(*) AS n FROM outbox WHERE kind = 'alert' AND topic = 'callback_flood'") == {"n": 1}
     assert any("'outcome': 'not_stored'" in line and payment.id in line for line in flagged.logged)
     assert flagged.sweep().body.get("judged") is None  # nothing of it is left to the sweep
 
@@ -152,9 +152,9 @@ def test_a_lost_answer_to_the_last_commit_is_no_copy(ledger: Ledger) -> None:
         ledger.on_file(unknown, b"%d" % n)
     for body in (b"a", b"b"):
         assert remember(ledger.gateway, Entry(again.id, unknown, body), None, Deadline.after(4)) is Kept.NOT_AT_ALL
-    assert ledger.row("SELECT count(*) AS n FROM outbox WHERE topic = 'callback_flood' AND transaction_id IS NULL") == {
-        "n": 1
-    }
+    assert ledger.row(
+        "SELECT count(*) AS n FROM outbox WHERE kind = 'alert' AND topic = 'callback_flood' AND transaction_id IS NULL"
+    ) == {"n": 1}
 
 
 def test_a_flood_at_one_moment_stores_little_more(flagged: Shop) -> None:

@@ -245,7 +245,7 @@ def test_the_shop_asks_so_many_times_a_minute_and_its_operator_is_told_once(shop
         assert another(shop, phone(number), address=f"10.1.2.{number}").status == 202
     told = [another(shop, phone(number), address=f"10.1.2.{number}") for number in (3, 4)]
     assert all(refused(reply, 429, "too_many", "shop")["retry_after_s"] <= 61 for reply in told)
-    assert shop.row("SELECT count(*) AS n FROM outbox WHERE topic = 'shop_push_limit'") == {"n": 1}
+    assert shop.row("SELECT count(*) AS n FROM outbox WHERE kind = 'alert' AND topic = 'shop_push_limit'") == {"n": 1}
     shop.sweep()
     assert any("shop_push_limit" in line for line in shop.logged)
     shop.age(told[0].body["retry_after_s"])
@@ -325,7 +325,7 @@ def test_the_shop_takes_so_much_a_day_and_does_not_tell_how_much(shop: Shop) -> 
         told = refused(another(shop, OTHER_CUSTOMER, amount=401), 422, "above_limit", "shop_day")
         assert "most_kes" not in told
         assert "1,000" not in told["detail"]
-    assert shop.row("SELECT count(*) AS n FROM outbox WHERE topic = 'shop_day_limit'") == {"n": 1}
+    assert shop.row("SELECT count(*) AS n FROM outbox WHERE kind = 'alert' AND topic = 'shop_day_limit'") == {"n": 1}
     assert another(shop, OTHER_CUSTOMER, amount=400).status == 202
 
 
