@@ -184,7 +184,7 @@ class Demo:
             (f"KES {self.amount_kes:,} moved, once, and its receipt {receipt} is the one that is stored", money_agrees),
             ("exactly one confirmation", len(self._rows("payment_confirmations", "id")) == 1),
             ("exactly one invoice, sent", len(self._rows("invoices", "id")) == 1),
-            ("exactly one e-mail", len(mails) == 1),
+            ("exactly one e-mail to the customer", len(mails) == 1),
             self._invariants(),
         ]
         for text, holds in checks:

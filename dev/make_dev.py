@@ -16,7 +16,7 @@ from pathlib import Path
 
 from dev.ports import SIMULATOR_PORT, SITE_PORT, PortTaken, usual_ports
 from dev.stack import GENEROUS_LIMITS, STATE, FolderBusy, LocalStack, StackFault, locked, shown
-from shared.settings import audit_settings
+from shared.settings import audit_settings, link_secrets
 
 
 def main() -> int:
@@ -101,9 +101,15 @@ def introduce(stack: LocalStack, terminal: Terminal) -> None:
 
 
 def for_the_operator(stack: LocalStack) -> str:
-    """What a shell needs before `python -m ops` can read this stack's books and check their signatures."""
-    secret = audit_settings(stack.environment()).key.secret
-    return f"export DATABASE_URL={shlex.quote(stack.database_url)} AUDIT_SECRET={shlex.quote(secret)}"
+    """What a shell needs before `python -m ops` can read this stack's books, check their signatures and sign links."""
+    environment = stack.environment()
+    needed = {
+        "DATABASE_URL": stack.database_url,
+        "AUDIT_SECRET": audit_settings(environment).key.secret,
+        "LINK_SECRET": link_secrets(environment)[0],
+        "MPESA_CALLBACK_URL": f"{stack.site_url}/api/pay/callback",
+    }
+    return "export " + " ".join([f"{name}={shlex.quote(value)}" for name, value in needed.items()])
 
 
 def own_folder(port: int) -> Path:

@@ -9,6 +9,7 @@ from shared.daraja.answers import find_refusal
 from shared.daraja.result_codes import describe
 from shared.database import Row
 from shared.payments import NOT_PAID, ReviewReason, Status
+from shared.values import EAT
 
 NOW = {
     Status.INITIATED: "Nothing. The sweep looks at it after 90 seconds.",
@@ -91,6 +92,8 @@ def _deliver(books: Books, payment: Row) -> str:
     ]
     if doubts:
         return "Before you deliver, compare with the portal: a later message does not fit (above, with its alert)."
+    if payment["order_sent_at"] is not None:
+        return f"Nothing. It was marked as sent on {payment['order_sent_at'].astimezone(EAT):%d %B %Y, %H:%M}."
     advice = "Deliver."
     if payment["paid_late"]:
         advice = "Deliver, or refund if the goods are gone: the customer had seen that it failed, and then it was paid."

@@ -7,8 +7,6 @@ import io
 import re
 from datetime import UTC, datetime, timedelta
 
-import segno
-
 from ops.answers import Answer
 from ops.session import Commands, NotPossible, Session, WrongUse
 from shared.links import PaymentLink, sign
@@ -51,20 +49,32 @@ def _link(session: Session, chosen: argparse.Namespace) -> Answer:
     if len(token) > LONGEST_TOKEN:
         raise WrongUse("the description and the shop's name are too long for a link")
     url = f"{page}#order={token}"
-    code = segno.make(url, error="m")
-    if chosen.qr:
-        try:
-            code.save(chosen.qr, scale=8)
-        except (OSError, ValueError) as failed:
-            raise WrongUse(f"the QR code cannot be written to {chosen.qr}: {failed}") from None
-    drawn = io.StringIO()
-    code.terminal(drawn, compact=True)
+    drawn = _qr_code(url, chosen.qr)
     what = f" ({chosen.description})" if chosen.description else ""
     last = f"{link.valid_until.astimezone(EAT):%d %B %Y, %H:%M}"
     return Answer(
         {"order": token, "url": url, "valid_until": link.valid_until},
-        [url, drawn.getvalue(), f"{in_words(amount_kes)} for {chosen.reference}{what}, once, until {last}."],
+        [url, drawn, f"{in_words(amount_kes)} for {chosen.reference}{what}, once, until {last}."],
     )
+
+
+def _qr_code(url: str, file: str | None) -> str:
+    """For the terminal, and into a file. The link itself needs no package: where it is missing, a sentence says so."""
+    try:
+        import segno
+    except ModuleNotFoundError:
+        if file:
+            raise WrongUse("a QR code needs the package segno: pip install segno") from None
+        return "(A QR code needs the package segno: pip install segno)"
+    code = segno.make(url, error="m")
+    if file:
+        try:
+            code.save(file, scale=8)
+        except (OSError, ValueError) as failed:
+            raise WrongUse(f"the QR code cannot be written to {file}: {failed}") from None
+    drawn = io.StringIO()
+    code.terminal(drawn, compact=True)
+    return drawn.getvalue()
 
 
 def _reference(text: str) -> str:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any, TypeAlias, TypeGuard
 
 from shared.values import LARGEST_KES, in_words, one_line
@@ -178,10 +179,11 @@ def read_catalogue(raw: bytes) -> Catalogue:
     if reading.mistakes:
         lines = _Lines(text)  # only now: a function reads the catalogue at its start, and it has no mistakes
         named = sorted(
-            {
+            [
                 (lines.of(place), f"{says} line {lines.of(other)}" if other else says)
                 for place, says, other in reading.mistakes
-            }
+            ],
+            key=itemgetter(0),
         )
         more = [f"and {len(named) - MOST_NAMED} more"] if len(named) > MOST_NAMED else []
         raise CatalogueWrong(*[f"line {line}: {says}" for line, says in named[:MOST_NAMED]], *more)

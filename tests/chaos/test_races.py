@@ -114,7 +114,7 @@ def test_sweeps_that_run_at_once_do_each_piece_of_work_once(
         answers = crew.at_once([sweep()] * at_once)
         assert_all_went_well(answers)
         done: Counter[str] = sum((Counter(answer.body) for answer in answers), Counter())
-        assert done == {"judged": 3, "queries": 1, "invoices": 4}
+        assert done == {"judged": 3, "queries": 1, "invoices": 4, "sales": 4}
         for paid in [*told, untold]:
             assert_one_of_each(shop, paid, receipt=paid is not untold)
         assert (truth.pushes(), truth.queries()) == (4, 1)

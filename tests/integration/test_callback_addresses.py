@@ -118,7 +118,7 @@ def test_an_enforced_list_keeps_the_callback_without_judging_it(shop: Shop) -> N
 def test_a_person_can_have_a_held_callback_judged(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     payment = Payment(shop, "enforce")
     payment.paid_from(STRANGER)
-    assert shop.ops("inbox", "list") == 0
+    assert shop.ops("inbox", "list") == 1  # somebody has to act
     assert f"from {STRANGER}, which is not one of Safaricom's addresses" in capsys.readouterr().out
     assert shop.ops("inbox", "retry", str(payment.entry()["id"])) == 0
     assert capsys.readouterr().out.splitlines() == [f"{payment.entry()['id']}: paid", "1 judged again"]

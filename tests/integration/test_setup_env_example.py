@@ -42,7 +42,7 @@ def example(*, with_optional: bool) -> dict[str, str]:
 
 def read_all(environ: Mapping[str, str]) -> None:
     settings = Settings.from_environment(environ)
-    _ = settings.letters, settings.webhook
+    _ = settings.letters, settings.webhook, settings.orders, settings.references_are_reusable
     read(environ, "monitoring", "sweep")
 
 

@@ -269,14 +269,14 @@ def test_what_was_copied_along_with_a_value_is_named(name: str, value: str, why:
     [
         ("MPESA_CONSUMER_KEY", "your_production_consumer_key"),
         ("MPESA_CONSUMER_SECRET", "YOUR-SECRET"),
-        ("MPESA_PASSKEY", "your_passkey"),
+        ("MPESA_PASSKEY", "your_live_passkey"),
         ("MPESA_PASSKEY", "changeme"),
         ("MPESA_PASSKEY", "xxxxxxxxxxxx"),
         ("MPESA_CALLBACK_URL", "https://YOUR-DOMAIN/api/pay/callback"),
         ("MPESA_CALLBACK_URL", "https://yoursite.example/api/pay/callback"),
         ("DATABASE_URL", "postgresql://user:your_password@db.example/shop"),
-        ("SENDGRID_API_KEY", "SG.your_api_key"),
-        ("AUDIT_SECRET", "at_least_32_characters_of_your_own_choosing"),
+        ("SENDGRID_API_KEY", "SG.your_key_of_sendgrid"),
+        ("AUDIT_SECRET", "thirty_two_letters_of_your_own_choosing"),
     ],
 )
 def test_production_refuses_an_examples_value_by_name(name: str, value: str) -> None:
