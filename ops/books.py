@@ -69,6 +69,21 @@ class Books:
             phone=_as_stored(clue),
         )
 
+    def paid_twins(self, transaction_id: str) -> list[str]:
+        """Other paid payments of the same order, where the shop was alerted that it was paid twice."""
+        rows = self._database.rows(
+            """
+            SELECT o.id FROM transactions t JOIN transactions o
+              ON lower(o.account_reference) = lower(t.account_reference) AND o.paid_at IS NOT NULL AND o.id <> t.id
+            WHERE t.id = CAST(:id AS uuid) AND o.status = 'PAID'
+              AND EXISTS (SELECT FROM outbox a WHERE a.kind = 'alert' AND a.topic = 'order_paid_twice'
+                            AND a.transaction_id IN (o.id, t.id))
+            ORDER BY o.paid_at
+            """,
+            id=transaction_id,
+        )
+        return [str(row["id"]) for row in rows]
+
     def receipts_told(self, transaction_id: str) -> set[str]:
         """Of the money that came in for a payment: confirmed, or only named by a callback."""
         rows = self._database.rows(

@@ -70,7 +70,7 @@ def _qr_code(url: str, file: str | None) -> str:
     if file:
         try:
             code.save(file, scale=8)
-        except (OSError, ValueError) as failed:
+        except (OSError, ValueError, TypeError, LookupError) as failed:
             raise WrongUse(f"the QR code cannot be written to {file}: {failed}") from None
     drawn = io.StringIO()
     code.terminal(drawn, compact=True)

@@ -7,6 +7,7 @@ whatever the size of the books.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 from collections import defaultdict
 from collections.abc import Iterator
@@ -45,10 +46,11 @@ def add_commands(commands: Commands) -> None:
 
 
 def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError("must be a day, like 2026-11-30") from None
+    with contextlib.suppress(ValueError):
+        day = date.fromisoformat(text)
+        if 2000 <= day.year < 2200:
+            return day
+    raise argparse.ArgumentTypeError("must be a day, like 2026-11-30")
 
 
 @dataclass

@@ -7,7 +7,7 @@ import argparse
 from ops.answers import Answer
 from ops.session import Commands, NotPossible, Session, add_clue, add_who, add_why
 from ops.words import eat
-from shared.gateway.sales import Marked, NotPaidNow, SentBefore
+from shared.gateway.sales import Marked, NotPaidNow, SentBefore, TwinSent
 from shared.payments import Status
 
 
@@ -29,6 +29,9 @@ def _sent(session: Session, chosen: argparse.Namespace) -> Answer:
         case SentBefore(by, at):
             says = f"{transaction_id} was marked as sent by {by}, {eat(at)} EAT. If it really goes out again: --why"
             raise NotPossible(says, sent_by=by, sent_at=at)
+        case TwinSent(other):
+            says = f"the same order was paid twice, and went out with {other}: refund one. If both go out: --why"
+            raise NotPossible(says, sent_with=other)
         case NotPaidNow(status):
             raise NotPossible(f"{transaction_id} is {status}: only a paid order is sent; see `ops case`")
     raise NotPossible(f"there is no payment {transaction_id}")

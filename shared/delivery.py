@@ -237,7 +237,7 @@ def _letter(mine: Collaborators, due: LetterDue, kind: Kind, at: datetime) -> Le
         customer_phone=due.customer_phone,
         amount_kes=due.amount_kes,
         account_reference=due.account_reference,
-        description=due.transaction_desc,
+        description=None if due.items else due.transaction_desc,  # beside the shop's words none of the customer's
         items=due.items,
         at=at,
         receipt=due.receipt,

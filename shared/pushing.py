@@ -36,7 +36,8 @@ class Pushed(NamedTuple):
 def push(mine: Collaborators, transaction_id: str, order: Order, deadline: Deadline) -> Pushed:
     """Ask Daraja to prompt the customer, and write what it answered.
 
-    Raises a `Problem` where no prompt went out: 502 `daraja_rejected`, 409 `prompt_open`, 503 `unavailable`.
+    Raises a `Problem` where no prompt went out: 502 `daraja_rejected`, 409 `prompt_open`, 503 `unavailable`. A callback
+    may say otherwise in the meantime: then the payment is where that brought it.
     """
     from shared.daraja.client import PushRequest
 
@@ -51,11 +52,11 @@ def push(mine: Collaborators, transaction_id: str, order: Order, deadline: Deadl
     try:
         accepted = mine.daraja.push(request, Deadline(deadline.at_s - TO_RECORD_S))
     except Unanswered as silence:
-        record(Report(PushUnanswered(), "stkpush", response_message=str(silence)[:500]))
-        return Pushed(Status.UNCERTAIN, None)
+        status = record(Report(PushUnanswered(), "stkpush", response_message=str(silence)[:500]))
+        return Pushed(status or Status.UNCERTAIN, None)
     except Rejected as refusal:
         note("push refused", transaction_id=transaction_id, daraja_code=refusal.code, daraja_says=refusal.explanation)
-        record(
+        status = record(
             Report(
                 PushRefused(refusal.shops_fault),
                 "stkpush",
@@ -63,10 +64,14 @@ def push(mine: Collaborators, transaction_id: str, order: Order, deadline: Deadl
                 response_message=refusal.message[:500],
             )
         )
+        if status not in (None, Status.FAILED):
+            return Pushed(status, None)
         kind = Kind.PROMPT_OPEN if isinstance(refusal, PromptOpen) else Kind.DARAJA_REJECTED
         raise Problem(kind) from refusal
     except Unavailable as failure:
-        record(Report(PushNotSent(), "stkpush", response_message=str(failure)[:500]))
+        status = record(Report(PushNotSent(), "stkpush", response_message=str(failure)[:500]))
+        if status not in (None, Status.FAILED):
+            return Pushed(status, None)
         raise Problem(Kind.DARAJA_UNAVAILABLE) from failure
     ids = Ids(accepted.merchant_request_id, accepted.checkout_request_id)
     status = record(

@@ -26,12 +26,19 @@ if TYPE_CHECKING:
     from shared.settings import WebhookSettings
 
 GONE = 410
-TRANSLATED = (
+NOT_OURS_TO_CALL = (
     ipaddress.ip_network("64:ff9b::/32"),
     ipaddress.ip_network("2002::/16"),
     ipaddress.ip_network("2001::/32"),
+    ipaddress.ip_network("2001:20::/28"),
+    ipaddress.ip_network("3fff::/20"),
+    ipaddress.ip_network("fec0::/10"),
+    ipaddress.ip_network("168.63.129.16/32"),
 )
-"""IPv6 addresses that hold an IPv4 address, which may be a private one."""
+"""IPv6 addresses that hold an IPv4 address, which may be a private one; and what not every Python knows as not public:
+two of documentation and identity (RFC 7343, 9637), the old site-local ones, Azure's own host."""
+ISATAP = (0x0000_5EFE, 0x0200_5EFE)
+"""In the last 64 bits of an IPv6 address: an IPv4 address follows (RFC 5214)."""
 
 
 class NotPublic(OSError):
@@ -104,7 +111,9 @@ def is_public(address: str) -> bool:
         if isinstance(ip, ipaddress.IPv6Address):
             if ip.ipv4_mapped is not None:
                 return is_public(str(ip.ipv4_mapped))
-            if any(ip in network for network in TRANSLATED):
+            if int(ip) >> 32 & 0xFFFF_FFFF in ISATAP:
                 return False
+        if any(ip in network for network in NOT_OURS_TO_CALL if network.version == ip.version):
+            return False
         return ip.is_global and not ip.is_multicast and not ip.is_reserved
     return False

@@ -61,7 +61,7 @@ def take_payment(request: Request) -> Answer:
     key = read_idempotency_key(request.headers.get("idempotency-key"), asked_for)
     try:
         order = priced(mine, asked_for)
-    except Problem:  # a price may have changed since the key was used, or a link may have run out
+    except (Problem, Misconfigured):  # a price may have changed since the key was used, or a link may have run out
         match mine.gateway.admissions.seen(key) if key else None:
             case Asked() as payment:
                 return accepted(request, payment)

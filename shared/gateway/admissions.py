@@ -244,6 +244,10 @@ def _what_is_known(
                    SELECT FROM transactions o
                    WHERE lower(o.account_reference) = lower(:reference) AND o.amount >= :amount
                      AND o.status = 'PAID' AND o.paid_at > now() - interval '24 hours') AS already_paid,
+               CASE WHEN EXISTS (
+                   SELECT FROM transactions o WHERE o.link_digest = CAST(:link AS bytea)
+                     AND (o.status = 'REVIEW' OR o.success_held_at IS NOT NULL AND o.paid_at IS NULL))
+                    THEN 900 END AS doubtful_s, -- money for this link may be here
                (SELECT max(greatest(extract(epoch FROM o.pushed_at - now()) + 120, 15))
                 FROM known o
                 WHERE o.alike
@@ -289,8 +293,9 @@ def _what_is_known(
 
 
 def _refused_by_its_phone(row: Row, order: Order, limits: Limits) -> TooSoon | TooMany | AboveLimit | None:
-    if row["too_soon_s"] is not None:
-        return TooSoon(_whole(row["too_soon_s"]))
+    too_soon_s = [row[name] for name in ("too_soon_s", "doubtful_s") if row[name] is not None]
+    if too_soon_s:
+        return TooSoon(_whole(max(too_soon_s)))
     if order.amount_kes > limits.payment_kes:
         return AboveLimit(MoneyLimit.PAYMENT, limits.payment_kes, None)
     if row["rests_s"] > 0:

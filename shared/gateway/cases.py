@@ -261,7 +261,7 @@ class Case:
             columns["response_code"] = report.response_code
         if report.response_message is not None:
             columns["response_message"] = report.response_message
-        if decision.outcome in PROMPT_NOT_SENT:
+        if decision.outcome in PROMPT_NOT_SENT and not decision.judge_waiting:
             columns["pushed_at"] = None
         if report.inbox_id is not None and self._row["callback_received_at"] is None:
             columns["callback_received_at"] = at
@@ -396,7 +396,7 @@ class Case:
                 result_desc=report.result_desc,
                 outcome=decision.outcome.value,
             )
-        if decision.outcome in PROMPT_NOT_SENT:
+        if decision.outcome in PROMPT_NOT_SENT and not decision.judge_waiting:
             self._tx.later("DELETE FROM idempotency_keys WHERE transaction_id = CAST(:id AS uuid)", id=payment_id)
 
     def _confirm(self, paid: Paid) -> None:

@@ -31,13 +31,20 @@ class SentBefore:
 
 
 @dataclass(frozen=True)
+class TwinSent:
+    """The same order was paid twice, and went out with the other payment."""
+
+    transaction_id: str
+
+
+@dataclass(frozen=True)
 class NotPaidNow:
     """Only what is paid is sent."""
 
     status: str
 
 
-AsSent: TypeAlias = Marked | SentBefore | NotPaidNow
+AsSent: TypeAlias = Marked | SentBefore | TwinSent | NotPaidNow
 
 
 class Sales:
@@ -58,7 +65,12 @@ class Sales:
                 f"""
                 SELECT t.status, t.order_sent_at, t.audit_length, t.audit_head, {READ},
                        (SELECT a.actor FROM audit_log a WHERE a.transaction_id = t.id AND a.event = '{ORDER_SENT}'
-                        ORDER BY a.id DESC LIMIT 1) AS sent_by
+                        ORDER BY a.id DESC LIMIT 1) AS sent_by,
+                       (SELECT o.id FROM transactions o
+                        WHERE lower(o.account_reference) = lower(t.account_reference) AND o.paid_at IS NOT NULL
+                          AND o.id <> t.id AND o.order_sent_at IS NOT NULL
+                          AND EXISTS (SELECT FROM outbox a WHERE a.kind = 'alert' AND a.topic = 'order_paid_twice'
+                                        AND a.transaction_id IN (o.id, t.id)) LIMIT 1) AS twin_sent
                 FROM transactions t WHERE t.id = CAST(:id AS uuid)
                 """,
                 id=transaction_id,
@@ -69,6 +81,8 @@ class Sales:
                 return NotPaidNow(payment["status"])
             if payment["order_sent_at"] is not None and why is None:
                 return SentBefore(str(payment["sent_by"]).removeprefix("operator "), payment["order_sent_at"])
+            if payment["twin_sent"] is not None and why is None:
+                return TwinSent(str(payment["twin_sent"]))
             tx.later("UPDATE transactions SET order_sent_at = now() WHERE id = CAST(:id AS uuid)", id=transaction_id)
             self._trail.note(
                 tx,

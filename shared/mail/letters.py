@@ -21,7 +21,7 @@ from typing import TypeAlias
 from shared.daraja.result_codes import describe
 from shared.mail.mailer import Email, one_line
 from shared.prices import Priced
-from shared.values import EAT, Lang, in_words, masked
+from shared.values import EAT, JOINERS, Lang, in_words, masked
 
 OnBroken: TypeAlias = Callable[[str, str], None]
 """Called with a broken template of the shop's own, like `sw/invoice.html`, and the line and problem."""
@@ -31,7 +31,7 @@ LONGEST_TYPED = 100
 MOST_MARKS = 3
 """Accents on one letter: more than any language needs, too few to cover the lines above."""
 FIRST_STRONG_ISOLATE, END_OF_ISOLATE = "\u2068", "\u2069"
-DOTS = ".\u3002\uff0e\uff61@"
+DOTS = ".\u2024\u3002\uff0e\uff61@"
 """What joins the parts of an address: `@`, and all that browsers read as a full stop."""
 RIGHT_TO_LEFT = {"R", "AL", "AN"}
 MONTHS: Mapping[Lang, tuple[str, ...]] = {
@@ -154,6 +154,8 @@ def typed(text: str | None, longest: int = LONGEST_TYPED) -> str:
         if marks > MOST_MARKS:
             continue
         before = kept[-1] if kept else " "
+        if character in JOINERS and before in DOTS:
+            continue
         if (before in DOTS and character.isalpha()) or before + character == ":/":
             kept.append(" ")  # evil.example is a link in many a mail program; evil. example in none
         kept.append(character)

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from shared.daraja.answers import Rejected, Unanswered, Unavailable
+from shared.daraja.client import Daraja
 from tests.fixtures.shop import CUSTOMER, OTHER_CUSTOMER, RECEIPT, Reply, Shop, at_once, callback_about
 
 SAME = {"account_reference": "INV00042"}
@@ -86,6 +88,20 @@ def test_an_order_that_two_phones_pay_stays_paid_and_is_alerted(shop: Shop, othe
     shop.calls_back(second, MpesaReceiptNumber=ANOTHER_RECEIPT)
     assert [shop.payment(each)["status"] for each in (first, second)] == ["PAID", "PAID"]
     assert (shop.alerts(first), shop.alerts(second)) == (set(), {"order_paid_twice"})
+
+
+def test_an_order_that_was_paid_twice_is_sent_once(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = pending(shop), pending(shop, **{**OTHER, "account_reference": "inv00042"})
+    shop.calls_back(first)
+    shop.calls_back(second, MpesaReceiptNumber=ANOTHER_RECEIPT)
+    for one, other in ((first, second), (second, first)):
+        shop.ops("case", one)
+        told = " ".join(capsys.readouterr().out.split())
+        assert f"Deliver once: the same order was paid twice. Refund this payment or {other}." in told
+    assert shop.ops("sent", first) == 0
+    assert shop.ops("sent", second) == 1
+    assert f"went out with {first}" in capsys.readouterr().err
+    assert shop.ops("sent", second, "--why", "both want one") == 0
 
 
 def test_a_larger_amount_for_a_paid_order_is_alerted_once_it_is_paid(shop: Shop) -> None:
@@ -177,3 +193,29 @@ def test_a_callback_that_overtakes_waits_for_the_ids_that_daraja_gives(shop: Sho
     assert (payment["status"], payment["review_reason"], payment["ids_are_learnt"]) == ("REVIEW", "ids_disagree", False)
     assert payment["checkout_request_id"] == replies[0].body["checkout_request_id"]
     assert shop.outcomes(transaction_id)[0] == "to_review"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [Rejected("500.001.1001", "Wrong credentials", "Check it."), Unavailable("no connection"), Unanswered("no answer")],
+)
+def test_a_success_that_overtakes_a_refusal_is_paid_and_keeps_its_key(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, answer: Exception
+) -> None:
+    """Nobody is told that nothing was charged, and nobody is charged again."""
+
+    def paid_and_refused(*_: object) -> None:
+        payment = {
+            **shop.row("SELECT * FROM transactions"),
+            "merchant_request_id": "1-1",
+            "checkout_request_id": "ws_1",
+        }
+        told = shop.call("callback", "POST", shop.callback_path(str(payment["id"])), raw=callback_about(payment))
+        assert told.status == 200
+        raise answer
+
+    monkeypatch.setattr(Daraja, "push", paid_and_refused)
+    replies = [shop.pay("order-42"), shop.pay("order-42")]
+    assert [(reply.status, reply.body.get("status")) for reply in replies] == [(202, "paid")] * 2
+    assert replies[0].body["transaction_id"] == replies[1].body["transaction_id"]
+    assert shop.row("SELECT count(*) AS n FROM transactions") == {"n": 1}

@@ -266,6 +266,17 @@ def test_one_link_pays_once(closed: Shop, references: str) -> None:
     assert len(pushed(closed)) == 1
 
 
+def test_a_link_whose_money_may_be_here_rings_no_other_phone(closed: Shop) -> None:
+    token = link(closed)
+    closed.simulator.client.script(CUSTOMER, "ignore")
+    first = asks(closed, {**PHONE, "order": token})
+    closed.calls_back(first.body["transaction_id"], 9876)
+    assert closed.payment(first.body["transaction_id"])["status"] == "REVIEW"
+    closed.age(3 * 24 * 3600)
+    second = asks(closed, {"phone_number": OTHER_CUSTOMER, "order": token})
+    assert (second.status, second.body["code"]) == (429, "too_soon")
+
+
 def test_a_link_that_failed_on_one_phone_can_be_paid_with_another(closed: Shop) -> None:
     token = link(closed)
     closed.simulator.client.script(CUSTOMER, "cancel", after_s=0)

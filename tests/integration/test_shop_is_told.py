@@ -257,7 +257,8 @@ def test_a_mistyped_secret_stops_neither_payment_nor_mail_and_loses_no_event(tol
 @pytest.mark.parametrize(
     "address",
     ["127.0.0.1", "10.0.0.7", "169.254.169.254", "172.16.0.1", "192.168.1.1", "100.64.0.1", "0.0.0.0", "224.0.0.1",
-     "::1", "fe80::1%eth0", "fc00::1", "::ffff:10.0.0.1", "64:ff9b::a00:1", "2002:a00:1::", "::"],
+     "::1", "fe80::1%eth0", "fc00::1", "::ffff:10.0.0.1", "64:ff9b::a00:1", "2002:a00:1::", "::",
+     "fec0::1", "2a00::5efe:a00:1", "2001:20::1", "3fff::1", "168.63.129.16"],
 )  # fmt: skip
 def test_an_address_that_is_not_public_is_refused(address: str) -> None:
     assert not webhooks.is_public(address)
