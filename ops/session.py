@@ -75,7 +75,7 @@ class Session:
 
     def payments(self, clue: str) -> list[Row]:
         """Those that a clue names. Raises `NotPossible` where it names none."""
-        if found := self.books.find(clue):
+        if "\x00" not in clue and (found := self.books.find(clue)):
             return found
         raise NotPossible(f"nothing is known about {visible(clue)}; what can be looked up: {CLUES}")
 

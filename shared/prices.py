@@ -118,7 +118,8 @@ def read_cart(value: object) -> tuple[Line, ...]:
         if not isinstance(line, dict):
             raise ValueError(f"{CART_MUST_BE}: line {nth} is not")
         if unknown := [key for key in line if key not in ("id", "quantity")]:
-            raise ValueError(f"have the key {_quoted(unknown[0], r'[A-Za-z_]{1,40}')} in line {nth}, which is not used")
+            named = ", ".join([_quoted(key, r"[A-Za-z0-9_-]{1,40}") for key in unknown[:MOST_NAMED]])
+            raise ValueError(f"have the key {named} in line {nth}, which is not used")
         item_id, quantity = line.get("id"), line.get("quantity")
         if not isinstance(item_id, str) or not re.fullmatch(ITEM_ID, item_id):
             raise ValueError(f"have no id of the catalogue in line {nth}")

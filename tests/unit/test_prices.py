@@ -202,6 +202,7 @@ NOT_A_CART: list[tuple[Any, str]] = [
     (["tea"], f"{A_LIST}: line 1 is not"),
     ([{"id": "tea", "quantity": 1}, None], f"{A_LIST}: line 2 is not"),
     ([{"id": "tea", "quantity": 1, "price_kes": 1}], 'have the key "price_kes" in line 1, which is not used'),
+    ([{"id": "tea", "quantity": 1, "a-b": 1, "c2": 1}], 'have the key "a-b", "c2" in line 1, which is not used'),
     ([{"id": "tea", "quantity": 1, "<b>": 1}], 'have the key "?" in line 1, which is not used'),
     *(([{"id": item_id, "quantity": 1}], "have no id of the catalogue in line 1")
       for item_id in (None, "", "TEA", "t" * 41, 7, ["tea"], {"a": 1}, "tea\n", "\ud800")),

@@ -167,7 +167,7 @@ MALFORMED: dict[str, list[str]] = {
         "https://shop.example/api/mpesa/callback/", "https://shop.example/api/mpesa/callback?x=1",
         "https://shop.example/api/mpesa/callback#x", "https://user:pw@shop.example/callback",
         "https://:pw@shop.example/callback", "https://shop.example/a b/callback", "https://shop.example:port/callback",
-        "https://<your-site>/callback", "https://[shop.example/callback",
+        "https://shop.example:99999/callback", "https://shop..example/callback", "https://<your-site>/callback", "https://[shop.example/callback",
     ],
     "DATABASE_URL": [
         "mysql://lipa:s3cret-word@db.example/lipa", "postgresql://lipa:s3cret-word@db.example:high/lipa",
