@@ -257,6 +257,10 @@ def finish(shop: Shop) -> None:
     if shop.rows("SELECT id FROM callback_inbox WHERE outcome IS NULL"):
         shop.age(31)
     assert shop.sweep().status == 200
+    cut_off = "SELECT id FROM outbox WHERE kind <> 'webhook' AND sent_at IS NULL AND next_try_at > now() AND tries > 0"
+    if shop.rows(cut_off):  # a letter that did not end within its callback's time, on a busy machine
+        shop.age(301)
+        assert shop.sweep().status == 200
 
 
 def assert_paid_once(shop: Shop, truth: Truth, paid: Pushed) -> None:

@@ -236,7 +236,8 @@ def test_a_long_log_is_anchored_in_steps(shop: Shop, monkeypatch: pytest.MonkeyP
     shop.age(2 * A_DAY_S)
     shop.sweep()
     steps = shop.rows("SELECT last_audit_id, day_is_over FROM audit_anchors ORDER BY id")
-    assert [tuple(row.values()) for row in steps] == [(2, False), (4, False), (6, False), (6, True)]
+    ids = [row["id"] for row in shop.rows("SELECT id FROM audit_log ORDER BY id")]  # what was tried again leaves a gap
+    assert [tuple(row.values()) for row in steps] == [(ids[1], False), (ids[3], False), (ids[5], False), (ids[5], True)]
     assert len(anchored(shop)) == 1
     assert wrong(shop) == []
 
