@@ -158,7 +158,7 @@ class LocalStack:
             "DATABASE_URL": self.database_url,
             "INVOICE_EMAIL_FROM": "invoices@shop.example",
             "INVOICE_EMAIL_REPLY_TO": "support@shop.example",
-            "SHOP_NAME": os.environ.get("SHOP_NAME") or "Duka la Mfano",
+            "SHOP_NAME": "Duka la Mfano",
             "SWEEP_IDLE_MINUTES": "0",  # this database does not sleep
             "ALLOWED_ORIGINS": f"{self.site_url},http://localhost:{self.port}",
             **GENEROUS_LIMITS,
