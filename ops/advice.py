@@ -92,10 +92,10 @@ def _deliver(books: Books, payment: Row) -> str:
     ]
     if doubts:
         return "Before you deliver, compare with the portal: a later message does not fit (above, with its alert)."
-    if payment["order_sent_at"] is not None:
-        return f"Nothing. It was marked as sent on {payment['order_sent_at'].astimezone(EAT):%d %B %Y, %H:%M}."
     if twins := books.paid_twins(transaction_id):
         return f"Deliver once: the same order was paid twice. Refund this payment or {' or '.join(twins)}."
+    if payment["order_sent_at"] is not None:
+        return f"Nothing. It was marked as sent on {payment['order_sent_at'].astimezone(EAT):%d %B %Y, %H:%M}."
     advice = "Deliver."
     if payment["paid_late"]:
         advice = "Deliver, or refund if the goods are gone: the customer had seen that it failed, and then it was paid."

@@ -99,6 +99,9 @@ def test_an_order_that_was_paid_twice_is_sent_once(shop: Shop, capsys: pytest.Ca
         told = " ".join(capsys.readouterr().out.split())
         assert f"Deliver once: the same order was paid twice. Refund this payment or {other}." in told
     assert shop.ops("sent", first) == 0
+    capsys.readouterr()
+    shop.ops("case", first)
+    assert f"Refund this payment or {second}." in " ".join(capsys.readouterr().out.split())  # sent, and money is owed
     assert shop.ops("sent", second) == 1
     assert f"went out with {first}" in capsys.readouterr().err
     assert shop.ops("sent", second, "--why", "both want one") == 0
