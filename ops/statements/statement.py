@@ -94,6 +94,8 @@ class Statement:
     """`starts` and `ends` come from the file's name: new portal and daily file state them nowhere else."""
     shortcode_in_name: str | None = None
     """A hint, no more: anybody can rename a file."""
+    made_at: datetime | None = None
+    """When the file was made (*Date of Report*); None where it does not say."""
 
 
 class UnusableFile(Exception):

@@ -1,0 +1,317 @@
+"""Our books, Safaricom's rows and the orders, compared by receipt; amounts to the shilling. Pure.
+
+Each completed row is counted once, whatever the number of files that hold it, and is one of: a row that a payment or a
+refund of the books explains; no sale, by its class or by a person's word; money that came and went back, of which the
+books know nothing; a part of exactly one difference. A payment of the books without a row differs only where the files
+had to hold its row. Times decide nothing where a receipt does.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from ops.statements.coverage import (
+    Period,
+    clock_of,
+    days_between,
+    joined,
+    period_of,
+    surely_within,
+    touches,
+    whole_days,
+    within,
+)
+from ops.statements.explanations import do_now, says
+from ops.statements.pairing import AFTER_THE_ORDER, Pair, account_of, compared, pair
+from ops.statements.rows import BACK, NEVER_A_SALE, SALES, Reversal, Rows, reversals
+from ops.statements.sides import (
+    Booked,
+    BooksView,
+    Difference,
+    File,
+    FillReceipt,
+    Kind,
+    Reconciliation,
+    Refund,
+    Settle,
+    Settlement,
+    Total,
+)
+from ops.statements.statement import Row, RowClass, Statement
+from shared.payments import SETTLED, ReviewReason, Status
+from shared.values import EAT
+
+HERE = frozenset({Status.PAID, Status.REVIEW})
+"""Payments whose money a reversal can take back."""
+
+
+def compare(statements: Sequence[Statement], books: BooksView) -> Reconciliation:
+    """What of these statements agrees with the books, what differs, and what may be settled. Changes nothing."""
+    return _Comparison(statements, books).result()
+
+
+class _Comparison:
+    def __init__(self, statements: Sequence[Statement], books: BooksView) -> None:
+        self._books = books
+        self._paid = {each.receipt: each for each in books.payments if each.receipt}
+        self._refunded = {each.refund_receipt: each for each in books.payments if each.refund_receipt}
+        self._named: dict[str, list[Booked]] = defaultdict(list)
+        for each in books.payments:
+            for name in each.named:
+                self._named[name].append(each)
+        self._files = tuple(self._file(statement) for statement in statements)
+        self._rows = Rows(self._files, books.kept)
+        self._differences: list[Difference] = []
+        self._totals = {name: Total() for name in ("matched", "returned", "no_sale", "not_judged")}
+        self._pairs: dict[str, Pair] = {}
+        self._reversals: dict[str, Reversal] = {}
+        self._back: dict[int, Reversal] = {}
+        self._disputed: set[str] = set()
+
+    def _file(self, statement: Statement) -> File:
+        shared = [
+            (row.at, self._paid[row.receipt].money_at)
+            for row in statement.rows
+            if row.completed and row.paid_in_kes and row.receipt in self._paid
+        ]
+        return File(statement, period_of(statement, self._books.now), clock_of(shared))
+
+    def result(self) -> Reconciliation:
+        classes = {each: Total() for each in RowClass}
+        came: list[Row] = []
+        unknown: list[Row] = []
+        went: list[Row] = []
+        doubles: dict[tuple[str, bool], list[Row]] = defaultdict(list)
+        for row in self._rows.completed:
+            classes[row.row_class].add(row)
+            if row.row_class in NEVER_A_SALE:
+                self._explain("no_sale", row)
+            elif self._rows.has_several_amounts(row):
+                doubles[row.receipt, row.paid_in_kes > 0].append(row)
+            elif row.paid_in_kes and (row.receipt in self._paid or row.receipt in self._named):
+                came.append(row)
+            elif row.withdrawn_kes and (row.receipt in self._refunded or row.row_class in BACK):
+                went.append(row)
+            elif row.receipt in self._books.no_sales or not (row.paid_in_kes and row.row_class in SALES):
+                self._explain("no_sale", row)
+            elif not self._rows.is_judged(row):
+                self._explain("not_judged", row)
+            else:
+                unknown.append(row)
+        without_receipt = (each for each in self._books.payments if each.receipt is None and not each.named)
+        self._pairs = {each.row.receipt: each for each in pair(unknown, without_receipt)}
+        self._reversals = reversals(went, self._rows.came)
+        self._back = {id(each.row): each for each in self._reversals.values()}
+        for some in doubles.values():
+            self._differs(Kind.DUPLICATE_ROW, some[-1], self._paid.get(some[-1].receipt), None, *some[:-1])
+        for row in came:
+            self._row_of_known_receipt(row)
+        orders = self._orders_paid()
+        for row in unknown:
+            self._row_of_unknown_receipt(row, orders)
+        for row in went:
+            self._row_that_went_back(row)
+        place = {id(row): number for number, row in enumerate(self._rows.completed)}
+        self._differences.sort(key=lambda each: place[id(each.rows[0])])
+        self._compare_payments()
+        return self._reconciliation(classes)
+
+    def _reconciliation(self, classes: dict[RowClass, Total]) -> Reconciliation:
+        books, periods = self._books, [file.period for file in self._files if file.period]
+        covered = self._covered()
+        days = whole_days(covered)
+        first = books.begin or (covered[0].starts.astimezone(EAT).date() if covered else None)
+        wanted = days_between(first, books.now.astimezone(EAT).date() - timedelta(days=1)) if first else []
+        return Reconciliation(
+            files=self._files,
+            period=Period(min(each.starts for each in periods), max(each.ends for each in periods))
+            if periods
+            else None,
+            differences=tuple(self._differences),
+            days_covered=tuple(days),
+            days_not_covered=tuple(day for day in wanted if day not in set(days)),
+            classes=classes,
+            not_completed=len(self._rows.not_completed),
+            **self._totals,
+        )
+
+    def _covered(self) -> list[Period]:
+        """By these files and by those that were written before."""
+        kept = [period_of(statement, self._books.now) for statement in self._books.kept]
+        return joined([*self._given(), *filter(None, kept)])
+
+    def _given(self) -> list[Period]:
+        """A file whose clock is wrong covers nothing."""
+        return joined(file.period for file in self._files if file.period and not file.clock.says)
+
+    # Safaricom's rows ---------------------------------------------------------------------------------------------
+
+    def _row_of_known_receipt(self, row: Row) -> None:
+        """The books have the receipt: of a payment that it confirms, or only named by a callback."""
+        if (payment := self._paid.get(row.receipt)) is not None:
+            if row.paid_in_kes != payment.amount_kes:
+                self._differs(Kind.AMOUNT_DIFFERS, row, payment)
+            elif payment.paid_twice_with and payment.status is Status.PAID and row.receipt not in self._reversals:
+                self._differs(Kind.DOUBLED, row, payment)
+            else:
+                self._explain("matched", row)
+            return
+        payment, *others = self._named[row.receipt]
+        if row.paid_in_kes != payment.amount_kes:
+            self._differs(Kind.AMOUNT_DIFFERS, row, payment)
+        elif payment.receipt is not None:
+            self._returned_or(Kind.DOUBLED, row, payment)
+        else:
+            self._row_of(row, payment, exact=not others)
+
+    def _row_of_unknown_receipt(self, row: Row, orders: dict[str, Booked]) -> None:
+        """The row of a payment that has no receipt yet, of an order that was paid already, or of nothing."""
+        found = self._pairs.get(row.receipt)
+        order = orders.get(compared(account_of(row)))
+        if found is not None and (found.payment.status in SETTLED or order in (None, found.payment)):
+            self._row_of(row, found.payment, exact=found.exact)
+        elif order is not None:
+            self._returned_or(Kind.DOUBLED, row, order)
+        else:
+            self._returned_or(Kind.MISSING_HERE, row, None)
+
+    def _row_of(self, row: Row, payment: Booked, *, exact: bool) -> None:
+        """The row of a payment that has no receipt yet."""
+        if payment.status is Status.REFUNDED and payment.paid_at is None:
+            self._explain("matched", row)
+        elif payment.status in SETTLED:
+            kind = Kind.DOUBLED if payment.paid_twice_with else Kind.RECEIPT_MISSING
+            fills = FillReceipt(payment.transaction_id, row) if self._is_exact(row, exact) else None
+            self._differs(kind, row, payment, fills)
+        elif payment.status is Status.REVIEW and row.receipt in self._reversals:
+            self._explain("matched", row)
+        elif payment.review_reason is ReviewReason.DUPLICATE_PAYMENT:
+            self._differs(Kind.DOUBLED, row, payment)
+        else:
+            settles = self._is_exact(row, exact) and payment.amount_kes <= self._books.confirm_above_kes
+            settlement = Settle(payment.transaction_id, row) if settles else None
+            self._returned_or(Kind.STATE_DIFFERS, row, payment, settlement)
+
+    def _row_that_went_back(self, row: Row) -> None:
+        if (payment := self._refunded.get(row.receipt)) is not None:
+            if row.withdrawn_kes == payment.amount_kes:
+                self._explain("matched", row)
+            else:
+                self._differs(Kind.AMOUNT_DIFFERS, row, payment)
+            return
+        back = self._back.get(id(row))
+        payment = self._payment_of(back.receipt) if back else None
+        if payment and back and payment.status is Status.REFUNDED and payment.receipt in (None, back.receipt):
+            self._disputed.add(payment.transaction_id)
+            self._differs(Kind.REFUND_UNKNOWN, row, payment)
+        elif back and self._came_and_went(back, payment):
+            self._explain("returned", row)
+        elif row.receipt in self._books.no_sales:
+            self._explain("no_sale", row)
+        elif payment is None and not self._rows.is_judged(row):
+            self._explain("not_judged", row)
+        elif row.row_class is RowClass.REVERSAL:
+            self._differs(Kind.REVERSED, row, payment, self._refund(back, payment))
+        else:
+            self._differs(Kind.REFUND_UNKNOWN, row, None)
+
+    def _payment_of(self, receipt: str) -> Booked | None:
+        """The payment under a receipt that came in, also where only a row or a callback says so."""
+        if (payment := self._paid.get(receipt)) is not None:
+            return payment
+        if receipt in self._named:
+            return self._named[receipt][0]
+        return self._pairs[receipt].payment if receipt in self._pairs else None
+
+    def _came_and_went(self, back: Reversal, payment: Booked | None) -> bool:
+        """All of it, and the books do not say that it is here."""
+        if payment is not None and payment.status in HERE and payment.receipt in (None, back.receipt):
+            return False
+        came = self._rows.came.get(back.receipt)
+        return came is not None and came.paid_in_kes == back.row.withdrawn_kes
+
+    def _refund(self, back: Reversal | None, payment: Booked | None) -> Refund | None:
+        """What may be settled: the whole amount of a payment whose receipt the reversal names."""
+        if back is None or payment is None or payment.status not in HERE:
+            return None
+        found = self._pairs.get(back.receipt)
+        exact = back.named and (found is None or found.exact) and len(self._named.get(back.receipt, [])) <= 1
+        whole = back.row.withdrawn_kes == payment.amount_kes <= self._books.confirm_above_kes
+        return Refund(payment.transaction_id, back.row) if whole and self._is_exact(back.row, exact) else None
+
+    def _returned_or(self, kind: Kind, row: Row, payment: Booked | None, settlement: Settlement | None = None) -> None:
+        back = self._reversals.get(row.receipt)
+        if back is not None and back.row.withdrawn_kes == row.paid_in_kes:
+            self._explain("returned", row)
+        else:
+            self._differs(kind, row, payment, settlement)
+
+    def _orders_paid(self) -> dict[str, Booked]:
+        """By reference: the payment that stands PAID, or whose row was found."""
+        if self._books.references_are_reusable:
+            return {}
+        found = {compared(each.payment.reference): each.payment for each in self._pairs.values()}
+        paid = {compared(each.reference): each for each in self._books.payments if each.status is Status.PAID}
+        return found | paid
+
+    # Payments that have no row ------------------------------------------------------------------------------------
+
+    def _compare_payments(self) -> None:
+        given, covered = self._given(), self._covered()
+        paired = {each.payment.transaction_id for each in self._pairs.values()}
+        for payment in sorted(self._books.payments, key=lambda each: each.created_at):
+            receipts = {payment.receipt} if payment.receipt else set(payment.named)
+            if payment.paid_at and payment.transaction_id not in paired and receipts.isdisjoint(self._rows.came):
+                last = min(payment.paid_at, payment.created_at + AFTER_THE_ORDER)
+                money = Period(payment.money_at or payment.created_at, payment.money_at or last)
+                if touches(money, given):
+                    kind = Kind.MISSING_THERE if surely_within(money, covered) else Kind.TIMING
+                    self._has_no_row(kind, payment, payment.receipt, payment.money_at or payment.paid_at)
+            if payment.refunded_at and payment.refund_receipt not in self._rows.went:
+                back = Period(payment.money_at or payment.created_at, payment.refunded_at)
+                if payment.transaction_id not in self._disputed and touches(back, given) and within(back, covered):
+                    kind = Kind.REFUND_UNSEEN if surely_within(back, covered) else Kind.TIMING
+                    self._has_no_row(kind, payment, payment.refund_receipt, payment.refunded_at)
+
+    def _has_no_row(self, kind: Kind, payment: Booked, receipt: str | None, at: datetime) -> None:
+        failed = any(row.receipt == receipt for row in self._rows.not_completed)
+        difference = Difference(
+            kind=kind,
+            amount_kes=payment.amount_kes,
+            at=at,
+            says=says(kind, None, payment, "The statement has it as not completed." if failed else ""),
+            do_now=do_now(kind, None, payment, None),
+            receipt=receipt,
+            transaction_id=payment.transaction_id,
+        )
+        self._differences.append(difference)
+
+    # What becomes of a row ----------------------------------------------------------------------------------------
+
+    def _is_exact(self, row: Row, exact: bool) -> bool:
+        return exact and self._rows.may_settle(row)
+
+    def _explain(self, how: str, row: Row) -> None:
+        self._totals[how].add(row)
+
+    def _differs(
+        self, kind: Kind, row: Row, payment: Booked | None, settlement: Settlement | None = None, *more: Row
+    ) -> None:
+        stray = "A callback named it for a payment that is not in the books." if self._is_stray(row) else ""
+        difference = Difference(
+            kind=kind,
+            amount_kes=row.paid_in_kes or row.withdrawn_kes,
+            at=row.at,
+            says=says(kind, row, payment, stray),
+            do_now=do_now(kind, row, payment, settlement),
+            receipt=row.receipt,
+            transaction_id=payment.transaction_id if payment else None,
+            rows=(row, *more),
+            settlement=settlement,
+        )
+        self._differences.append(difference)
+
+    def _is_stray(self, row: Row) -> bool:
+        return row.receipt in self._books.strays

@@ -1,0 +1,103 @@
+"""The rows of several files, each counted once, and the reversals among them. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TypeAlias
+
+from ops.statements.sides import File
+from ops.statements.statement import Row, RowClass, Statement
+
+SALES = frozenset({RowClass.PAYMENT, RowClass.ORGANISATION})
+"""What came in by them has to be in the books."""
+BACK = frozenset({RowClass.REVERSAL, RowClass.B2C})
+"""What went out by them has to be a refund of the books."""
+NEVER_A_SALE = frozenset({RowClass.CHARGE, RowClass.SWEEP, RowClass.SETTLEMENT})
+"""A charge carries its payment's receipt."""
+Key: TypeAlias = tuple[str, RowClass, Decimal, Decimal, bool]
+"""Two rows that agree in it are one, in one file or in several."""
+
+
+def key_of(row: Row) -> Key:
+    return (row.receipt, row.row_class, row.paid_in_kes, row.withdrawn_kes, row.completed)
+
+
+class Rows:
+    """`kept` are of files that were written before: they say what is on file, and are not judged again."""
+
+    def __init__(self, files: Iterable[File], kept: Sequence[Statement]) -> None:
+        rows: dict[Key, Row] = {}
+        self._may_settle: set[Key] = set()
+        self._judged: set[Key] = set()
+        for file in files:
+            for row in file.statement.rows:
+                key = key_of(row)
+                rows.setdefault(key, row)
+                if file.settles:
+                    self._may_settle.add(key)
+                if not file.clock.says:
+                    self._judged.add(key)
+        self.completed = [row for row in rows.values() if row.completed]
+        self.not_completed = [row for row in rows.values() if not row.completed]
+        for statement in kept:
+            for row in statement.rows:
+                rows.setdefault(key_of(row), row)
+        moved = [row for row in rows.values() if row.completed and row.row_class not in NEVER_A_SALE]
+        self.came = {row.receipt: row for row in moved if row.paid_in_kes}
+        """By receipt: money that came."""
+        self.went = {row.receipt for row in moved if row.withdrawn_kes}
+        """Receipts of money that went out."""
+        amounts: dict[tuple[str, bool], set[Decimal]] = defaultdict(set)
+        for row in moved:
+            if row.row_class in SALES | BACK:
+                amounts[_way(row)].add(row.paid_in_kes or row.withdrawn_kes)
+        self._doubles = {way for way, some in amounts.items() if len(some) > 1}
+
+    def may_settle(self, row: Row) -> bool:
+        """A file that holds it meets the conditions of rule 5."""
+        return key_of(row) in self._may_settle
+
+    def is_judged(self, row: Row) -> bool:
+        """A file that holds it has the right time."""
+        return key_of(row) in self._judged
+
+    def has_several_amounts(self, row: Row) -> bool:
+        return _way(row) in self._doubles
+
+
+def _way(row: Row) -> tuple[str, bool]:
+    return row.receipt, row.paid_in_kes > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reversal:
+    """A row that takes money back."""
+
+    row: Row
+    receipt: str
+    """Of the payment that it takes back."""
+    named: bool
+    """The statement names the receipt; else amount and party fit."""
+
+
+def reversals(rows: Iterable[Row], came: dict[str, Row]) -> dict[str, Reversal]:
+    """By the receipt that each takes back: the linked one, else of the only payment of the same party and amount."""
+    of_party: dict[tuple[Decimal, str | None], list[Row]] = defaultdict(list)
+    for row in came.values():
+        of_party[row.paid_in_kes, row.party].append(row)
+    found: dict[str, Reversal] = {}
+    for row in rows:
+        if row.row_class is not RowClass.REVERSAL:
+            continue
+        receipt = row.linked_receipt or (row.receipt if row.receipt in came else None)
+        named = receipt is not None
+        if receipt is None and row.party is not None:
+            before = [each for each in of_party[row.withdrawn_kes, row.party] if each.at <= row.at]
+            fits = [each.receipt for each in before if each.receipt not in found]
+            receipt = fits[0] if len(fits) == 1 else None
+        if receipt is not None and receipt not in found:
+            found[receipt] = Reversal(row, receipt, named)
+    return found
