@@ -34,30 +34,21 @@ from ops import (
     verify,
     webhook,
 )
-from ops.answers import Answer, print_document
+from ops.answers import Answer, Table, harmless_line, print_document
 from ops.session import NotPossible, Session, WrongUse
 from shared.database import CommitUnknown, DatabaseError, DatabaseUnavailable, LoginRefused, NotMigrated
 from shared.environment_variables import Misconfigured
 
-GROUPS = (
-    verify,
-    audit,
-    replay,
-    case,
-    review,
-    inbox,
-    invoices,
-    receipts,
-    privacy,
-    alerts,
-    letters,
-    limits,
-    links,
-    rotation,
-    sales,
-    sent,
-    webhook,
-)
+SECTIONS: dict[str, tuple[Any, ...]] = {
+    "A customer asks, or an order is due": (case, sales, sent, links, invoices),
+    "Somebody has to decide": (alerts, review, inbox),
+    "The month is over": (receipts,),
+    "Are the books right?": (verify, audit, replay),
+    "People and letters": (privacy, letters),
+    "Setting up": (limits, webhook, rotation),
+}
+"""Every module with commands, by what people come for."""
+GROUPS = tuple(group for groups in SECTIONS.values() for group in groups)
 
 
 FAILURES: tuple[tuple[type[Exception], str], ...] = (
@@ -106,11 +97,19 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m ops", description="The operator's commands.")
     commands = parser.add_subparsers(metavar="COMMAND")
-    for group in GROUPS:
-        group.add_commands(commands)
-    help_text = parser.format_help()
-    parser.set_defaults(json=False, run=lambda *_: Answer({"help": help_text}, [help_text]))
+    shown: list[str | Table] = ["The operator's commands. `python -m ops COMMAND --help` says more of each."]
+    for section, groups in SECTIONS.items():
+        known = len(commands._choices_actions)
+        for group in groups:
+            group.add_commands(commands)
+        shown += ["", section, _listed(commands._choices_actions[known:])]
+    parser.set_defaults(json=False, run=lambda *_: Answer({"help": parser.format_help()}, shown))
     return parser
+
+
+def _listed(commands: Sequence[argparse.Action]) -> Table:
+    rows = [(f"  {command.dest:<16}", command.help or "") for command in commands]
+    return Table(("", "~"), [(row, " ".join(row)) for row in rows])
 
 
 def _print_failure(failed: Exception, *, as_json: bool) -> None:
@@ -122,7 +121,7 @@ def _print_failure(failed: Exception, *, as_json: bool) -> None:
     if as_json:
         print_document({"error": {"code": code, "says": says, **({"do_now": do_now} if do_now else {}), **facts}})
     else:
-        print(f"ops: {says} {do_now}".rstrip(), file=sys.stderr)
+        print(harmless_line(f"ops: {says} {do_now}".rstrip()), file=sys.stderr)
 
 
 def _warn_of_no_sweep(session: Session) -> None:
@@ -146,6 +145,12 @@ class _Output(io.TextIOBase):
     def flush(self) -> None:
         with self._may_close():
             self._stream.flush()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
 
     @contextlib.contextmanager
     def _may_close(self) -> Iterator[None]:

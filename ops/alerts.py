@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
-from ops.answers import Answer
+from ops.answers import Answer, Table
 from ops.session import Commands, Session
 from ops.words import counted, eat
 from shared.database import Database, Row
@@ -54,15 +54,30 @@ def no_sweep(database: Database) -> str | None:
     return f"no sweep has got through for {row['minutes']} minutes. {TOPICS['sweep_stopped'].do_now}"
 
 
-def _lines(incidents: list[Row], alerts: list[Row]) -> Iterator[str]:
+def _lines(incidents: list[Row], alerts: list[Row]) -> Iterator[str | Table]:
     """First the open incidents, then the alerts of the last days, newest first."""
     yield f"{counted(len(incidents), 'incident')} open now"
-    for row in incidents:
-        yield f"  {row['topic']} since {eat(row['since'])} EAT: {row['says']}"
-        yield f"      {row['do_now']}"
+    yield Table(
+        ("Topic", "Since (EAT)", "~What it means", "~Do now"),
+        [
+            (
+                (row["topic"], eat(row["since"]), row["says"], row["do_now"]),
+                f"  {row['topic']} since {eat(row['since'])} EAT: {row['says']}\n      {row['do_now']}",
+            )
+            for row in incidents
+        ],
+    )
     yield f"{counted(len(alerts), 'alert')} in the last 7 days"
-    for row in alerts:
-        yield f"  {eat(row['created_at'])} EAT  {row['topic']}  {_about(row)}{_left(row)}"
+    yield Table(
+        ("When (EAT)", "Topic", "Payment, or what it is about", "~Left"),
+        [
+            (
+                (eat(row["created_at"]), row["topic"], _about(row), _left(row).strip(" ()")),
+                f"  {eat(row['created_at'])} EAT  {row['topic']}  {_about(row)}{_left(row)}",
+            )
+            for row in alerts
+        ],
+    )
 
 
 def _about(row: Row) -> str:

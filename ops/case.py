@@ -10,11 +10,11 @@ import textwrap
 from collections.abc import Iterator
 
 from ops.advice import do_now
-from ops.answers import Answer
+from ops.answers import Answer, Table
 from ops.books import Books
 from ops.history import Moment, history
 from ops.session import Commands, Session, add_clue
-from ops.words import eat, order_lines, order_record, payment_line, payment_record
+from ops.words import eat, order_lines, order_record, payment_record, payment_table
 from shared.database import Row
 from shared.payments import PUBLIC, Status
 from shared.values import in_words, masked
@@ -31,11 +31,11 @@ def add_commands(commands: Commands) -> None:
 def _case(session: Session, chosen: argparse.Namespace) -> Answer:
     found = session.payments(chosen.clue)
     if len(found) > 1:
-        shown = [f"{len(found)} payments; `ops case TX` shows one:", *map(payment_line, found)]
-        return Answer({"payments": map(payment_record, found), "case": None}, shown)
+        several = f"{len(found)} payments; `ops case TX` shows one:"
+        return Answer({"payments": map(payment_record, found), "case": None}, [several, payment_table(found)])
     transaction_id = str(found[0]["id"])
     document = {"payments": map(payment_record, found), "case": _document(session.books, transaction_id)}
-    return Answer(document, lines(session.books, transaction_id, for_the_shop=True))
+    return Answer(document, _parts(session.books, transaction_id, for_the_shop=True))
 
 
 def _document(books: Books, transaction_id: str) -> dict[str, object]:
@@ -56,11 +56,14 @@ def _document(books: Books, transaction_id: str) -> dict[str, object]:
     }
 
 
-def lines(books: Books, transaction_id: str, *, for_the_shop: bool = False) -> Iterator[str]:
-    """Everything that happened, in order, and what to do now; phone numbers are masked.
+def lines(books: Books, transaction_id: str) -> Iterator[str]:
+    """Everything that happened, in order, and what to do now; phone numbers are masked, and nobody is named."""
+    for part in _parts(books, transaction_id, for_the_shop=False):
+        yield from [part] if isinstance(part, str) else [line for _, text in part.rows for line in text.split("\n")]
 
-    `for_the_shop`: also what was ordered, by whom, and how to reach them.
-    """
+
+def _parts(books: Books, transaction_id: str, *, for_the_shop: bool) -> Iterator[str | Table]:
+    """`for_the_shop`: also what was ordered, by whom, and how to reach them."""
     payment = books.row("transactions", transaction_id)
     if payment is None:
         yield f"There is no payment {transaction_id}."
@@ -74,7 +77,7 @@ def lines(books: Books, transaction_id: str, *, for_the_shop: bool = False) -> I
     if for_the_shop:
         yield from order_lines(payment)
     yield ""
-    yield from _in_order(history(books, payment))
+    yield _in_order(history(books, payment))
     yield ""
     yield f"It is {status}; the customer reads “{PUBLIC[status]}”."
     yield from _confirmation(books, payment)
@@ -84,21 +87,20 @@ def lines(books: Books, transaction_id: str, *, for_the_shop: bool = False) -> I
         yield f"  {command}   # {when}"
 
 
-def _in_order(moments: list[Moment]) -> Iterator[str]:
+def _in_order(moments: list[Moment]) -> Table:
     """A decision stands under its evidence. Where something came between them, it says what was judged."""
+    rows: list[tuple[list[str], str]] = []
     before = ""
     for moment in moments:
+        at = eat(moment.at, seconds=True)
+        under = list(_wrapped(" " * 23, f"It means: {moment.means}")) if moment.means else []
         if moment.judges and moment.judges == before:
-            yield from _under(moment.means)
+            (when, what, means), text = rows.pop()
+            rows.append(([when, what, f"{means}\n{moment.means}".strip()], "\n".join([text, *under])))
             continue
-        yield from _wrapped(f"  {eat(moment.at, seconds=True)}  ", moment.what)
-        yield from _under(moment.means)
+        rows.append(([at, moment.what, moment.means], "\n".join([*_wrapped(f"  {at}  ", moment.what), *under])))
         before = moment.about
-
-
-def _under(means: str) -> Iterator[str]:
-    if means:
-        yield from _wrapped(" " * 23, f"It means: {means}")
+    return Table(("When (EAT)", "~What happened", "~What it means"), rows)
 
 
 def _wrapped(begins: str, text: str) -> Iterator[str]:

@@ -6,7 +6,7 @@ import argparse
 
 from ops.answers import Answer
 from ops.session import Commands, Session, add_group
-from ops.words import counted, payment_line, payment_record
+from ops.words import counted, payment_record, payment_table
 
 
 def add_commands(commands: Commands) -> None:
@@ -18,5 +18,5 @@ def _missing(session: Session, _: argparse.Namespace) -> Answer:
     missing = session.books.without_receipt()
     return Answer(
         {"payments": map(payment_record, missing)},
-        [f"{counted(len(missing), 'paid payment')} without a receipt number", *map(payment_line, missing)],
+        [f"{counted(len(missing), 'paid payment')} without a receipt number", payment_table(missing)],
     )

@@ -11,7 +11,7 @@ import re
 from ops.answers import Answer
 from ops.books import Books
 from ops.session import Commands, NotPossible, Session, add_clue, add_group, add_who, add_why, add_yes
-from ops.words import counted, payment_line, payment_record
+from ops.words import counted, payment_line, payment_record, payment_table
 from shared.gateway import Gateway
 from shared.gateway.cases import Report
 from shared.payments import OPEN, OperatorFailed, OperatorPaid, OperatorRefunded, Outcome, Status
@@ -47,7 +47,7 @@ def _list(session: Session, _: argparse.Namespace) -> Answer:
     waiting = session.books.in_review()
     return Answer(
         {"payments": map(payment_record, waiting)},
-        [f"{counted(len(waiting), 'payment waits', 'payments wait')} for a person", *map(payment_line, waiting)],
+        [f"{counted(len(waiting), 'payment waits', 'payments wait')} for a person", payment_table(waiting)],
         code=1 if waiting else 0,
     )
 

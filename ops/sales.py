@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 
-from ops.answers import Answer
+from ops.answers import Answer, Table
 from ops.session import Commands, Session, WrongUse
 from ops.words import counted, eat, visible
 from shared.database import Database, Row
@@ -212,23 +213,35 @@ def harmless(cell: object) -> object:
     return f"'{text}" if cell.startswith(FORMULA) or text.startswith(FORMULA) else text
 
 
-def _as_text(rows: Iterator[tuple[str, Row]], totals: Totals, first: date | None, last: date | None) -> Iterator[str]:
+ABOUT = ("When (EAT)", "What", ">Amount", "Order", "Receipt", "Payment", "~What to send, to whom")
+
+
+def _as_text(
+    rows: Iterator[tuple[str, Row]], totals: Totals, first: date | None, last: date | None
+) -> Iterator[str | Table]:
     days = str(first) if first == last else f"{first or '…'} to {last or '…'}"
     yield "Sales" if first is last is None else f"Sales, {days} (East Africa Time)"
-    for when, row in rows:
-        yield from _lines(when, row)
+    while page := list(islice(rows, PAGE)):
+        yield Table(ABOUT, [(_cells(when, row), "\n".join(_lines(when, row))) for when, row in page])
     yield from totals.lines() if totals.by_day else ["  none"]
 
 
-def _lines(when: str, row: Row) -> Iterator[str]:
+def _cells(when: str, row: Row) -> tuple[str, ...]:
     what = "refund" if when == REFUNDS else "late" if row["paid_late"] else "paid"
     receipt = row["refund_receipt"] if when == REFUNDS else row["mpesa_receipt_number"]
+    sent = f"sent {eat(row['order_sent_at'])}" if row["order_sent_at"] else ""
+    back = "refunded since" if when == SALES and row["refunded_at"] else ""
+    return (
+        *(eat(row[when]), what, in_words(row["amount"]), row["account_reference"], receipt or "no receipt yet"),
+        *(str(row["id"]), "\n".join(filter(None, [*send_what(row), sent, back]))),
+    )
+
+
+def _lines(when: str, row: Row) -> Iterator[str]:
+    at, what, amount, order, receipt, payment, _ = _cells(when, row)
     sent = f", sent {eat(row['order_sent_at'])}" if row["order_sent_at"] else ""
     back = ", refunded since" if when == SALES and row["refunded_at"] else ""
-    yield (
-        f"  {eat(row[when])}  {what:6}  {in_words(row['amount']):>12}  {row['account_reference']:12}"
-        f"  {receipt or 'no receipt yet':14}  {row['id']}{sent}{back}"
-    )
+    yield f"  {at}  {what:6}  {amount:>12}  {order:12}  {receipt:14}  {payment}{sent}{back}"
     for line in send_what(row):
         yield f"      {line}"
 
@@ -238,7 +251,11 @@ def send_what(row: Row) -> Iterator[str]:
     yield from lines_of(row["items"]) or filter(None, [visible(row["transaction_desc"] or "")])
     phone = known_phone(row["phone_number"])
     email = known_email(row["customer_email"])
-    people = (visible(row["customer_name"] or ""), f"+{phone}" if phone else "an erased number", visible(email or ""))
+    people = (
+        visible(row["customer_name"] or ""),
+        f"+{phone}" if phone else "an erased number",
+        visible(email or ""),
+    )
     yield ", ".join(filter(None, people))
     if row["note"]:
         yield f"note: {visible(row['note'])}"

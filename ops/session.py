@@ -14,6 +14,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from ops.answers import Table, show
 from ops.words import impersonal_words, visible
 from shared.database import Database, Row
 from shared.settings import (
@@ -128,14 +129,14 @@ class Session:
         except (KeyError, OSError, ImportError):
             raise NotPossible("nobody is logged in here: say who you are with --who NAME") from None
 
-    def ask(self, chosen: argparse.Namespace, show: Callable[[], Iterable[str]]) -> None:
+    def ask(self, chosen: argparse.Namespace, shown: Callable[[], Iterable[str | Table]]) -> None:
         """Before what is final: shows it and asks, unless `--yes` answers. Raises `NotPossible`: the answer is no."""
         if chosen.yes:
             return
         if sys.stdin is None or not sys.stdin.isatty():
             raise NotPossible("this is final, and there is no terminal to ask at: add --yes. Nothing was changed")
-        for line in show():
-            print(line, file=sys.stderr)
+        for line in shown():
+            show(line, to_asker=True)
         typed = ""
         print("This is final. To do it, type yes: ", end="", file=sys.stderr, flush=True)
         with contextlib.suppress(KeyboardInterrupt):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
+from ops.answers import Table
 from shared.database import Row
 from shared.mail.mailer import one_line
 from shared.payments import Status
 from shared.prices import bought
-from shared.values import EAT, in_words, is_erased, masked
+from shared.shop_events import known_email, known_phone
+from shared.values import EAT, in_words, masked
 
 FILLING = r"[ \-.()/]{0,2}"
 """What people write between the digits of a phone number."""
@@ -59,6 +61,25 @@ def payment_line(row: Row) -> str:
     return "  ".join(about)
 
 
+def payment_table(rows: Iterable[Row]) -> Table:
+    """The same, one below the other."""
+    columns = ("Payment", "Ordered (EAT)", "Status", ">Amount", "Order", "Phone", "Receipt", "~Why in review")
+    return Table(
+        columns,
+        [
+            (
+                (
+                    *(str(row["id"]), eat(row["created_at"]), row["status"], in_words(row["amount"])),
+                    *(row["account_reference"], masked(row["phone_number"])),
+                    *("\n".join(_receipts(row)), row["review_reason"] or ""),
+                ),
+                payment_line(row),
+            )
+            for row in rows
+        ],
+    )
+
+
 def payment_record(row: Row) -> dict[str, object]:
     """The same for a document."""
     return {
@@ -80,15 +101,14 @@ def _receipts(row: Row) -> list[str]:
 
 def order_record(payment: Row) -> dict[str, object]:
     """What `order_lines` says, for a document."""
-    known = payment["status"] == Status.PAID.value and not is_erased(payment["phone_number"])
     return {
         "items": payment["items"],
         "priced_by_the_shop": bool(payment["items"] or payment["link_digest"]),
         "description": payment["transaction_desc"],
         "note": payment["note"],
         "customer_name": payment["customer_name"],
-        "customer_phone": payment["phone_number"] if known else None,
-        "customer_email": payment["customer_email"] if known else None,
+        "customer_phone": _phone(payment),
+        "customer_email": _email(payment),
     }
 
 
@@ -102,6 +122,14 @@ def order_lines(payment: Row) -> Iterator[str]:
     for label, words in (("For", "transaction_desc"), ("Note", "note"), ("Name", "customer_name")):
         if payment[words]:
             yield f"  {label}: {visible(payment[words])}"
-    if payment["status"] == Status.PAID.value and not is_erased(payment["phone_number"]):
-        mail = payment["customer_email"]
-        yield f"  Reach them: +{payment['phone_number']}{f', {visible(mail)}' if mail else ''}"
+    ways = [f"+{phone}" for phone in [_phone(payment)] if phone] + [visible(mail) for mail in [_email(payment)] if mail]
+    if ways:
+        yield f"  Reach them: {', '.join(ways)}"
+
+
+def _phone(payment: Row) -> str | None:
+    return known_phone(payment["phone_number"]) if payment["status"] == Status.PAID.value else None
+
+
+def _email(payment: Row) -> str | None:
+    return known_email(payment["customer_email"]) if payment["status"] == Status.PAID.value else None
