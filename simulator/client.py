@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable
+from datetime import date
 from typing import Any, TypeVar
 
 Found = TypeVar("Found")
@@ -49,6 +51,17 @@ class SimulatorClient:
     def ledger(self) -> list[Shown]:
         """Money that really moved, newest first."""
         return self._list("/control/ledger")
+
+    def account(self, shortcode: str, first: date, last: date) -> list[Shown]:
+        """What was booked on a paybill or till, also charges and sweeps, newest first."""
+        return self._list(f"/control/account?{_period(shortcode, first, last)}")
+
+    def statement(self, shortcode: str, first: date, last: date, form: str = "a.csv") -> bytes:
+        """The file of a period: simulator/statements.py, FORMS."""
+        address = f"{self.base_url}/control/account/statement?{_period(shortcode, first, last)}&form={form}"
+        with self._opener.open(address, timeout=self._timeout_s) as answer:
+            content: bytes = answer.read()
+        return content
 
     def requests(self, path: str | None = None) -> list[Shown]:
         """Every request to Daraja, or to one path of it, newest first."""
@@ -93,6 +106,15 @@ class SimulatorClient:
 
     def set_balance(self, msisdn: str, balance_kes: int) -> None:
         self._object("POST", f"/control/phones/{msisdn}/balance", {"balance_kes": balance_kes})
+
+    def pay(self, msisdn: str, shortcode: str, amount_kes: int | str, account: str = "", way: str = "menu") -> str:
+        """Pay a paybill or till by hand: menu, app or bank (also cents). Gives the receipt."""
+        asked = {"msisdn": msisdn, "shortcode": shortcode, "amount_kes": amount_kes, "account": account, "way": way}
+        return str(self._object("POST", "/control/account/pay", asked)["receipt"])
+
+    def reverse(self, shortcode: str, receipt: str) -> None:
+        """ControlError 409 where there is nothing left to reverse."""
+        self._object("POST", "/control/account/reverse", {"shortcode": shortcode, "receipt": receipt})
 
     def kill_token(self) -> None:
         self._object("POST", "/control/token/kill", {})
@@ -172,6 +194,10 @@ class SimulatorClient:
             except ValueError:
                 problem = body.decode(errors="replace")
             raise ControlError(error.code, problem) from None
+
+
+def _period(shortcode: str, first: date, last: date) -> str:
+    return urllib.parse.urlencode({"shortcode": shortcode, "first": first, "last": last})
 
 
 def _plain_http() -> urllib.request.OpenerDirector:

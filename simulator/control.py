@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
+from simulator.answers import Request, json_answer, problem, read, read_object, time_text, valid
 from simulator.daraja import RequestSeen
 from simulator.mailbox import Delivery as MailDelivery
 from simulator.mailbox import Mail
@@ -23,34 +23,29 @@ from simulator.scripts import Msisdn, Outcome, Script
 if TYPE_CHECKING:
     from simulator.server import World
 
-Model = TypeVar("Model", bound=BaseModel)
 Answers = Callable[[web.Request], Awaitable[object]]
 """Gives what is answered, as JSON can hold it."""
 
 
-class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class PhoneAnswer(_Request):
-    action: Literal["pin", "wrong_pin", "cancel", "ignore", "no_funds"]
+class PhoneAnswer(Request):
+    action: Literal["pin", "wrong_pin", "cancel", "ignore", "no_funds", "fuliza"]
     pin: Annotated[str, Field(pattern=r"^\d{4}$")] = "1234"
 
 
-class Balance(_Request):
+class Balance(Request):
     balance_kes: Annotated[int, Field(ge=0, le=500_000)]
 
 
-class Advance(_Request):
+class Advance(Request):
     advance_s: Annotated[float, Field(ge=0, le=86_400 * 366)]
 
 
-class Reset(_Request):
+class Reset(Request):
     seed: int | None = None
     """For what is drawn from now on."""
 
 
-class _Number(_Request):
+class _Number(Request):
     msisdn: Msisdn
 
 
@@ -100,7 +95,7 @@ class Control:
         merchants = self._world.settings.merchants
         return {
             "smtp_port": self._world.smtp_ports[0],
-            "now": _time(self._world.clock.now()),
+            "now": time_text(self._world.clock.now()),
             "merchants": [merchant.model_dump(mode="json", exclude={"passkey"}) for merchant in merchants],
         }
 
@@ -121,16 +116,22 @@ class Control:
         return self._phone_shown(self._mpesa.phone(_msisdn(request)))
 
     async def _answer(self, request: web.Request) -> object:
-        answer = await _read(request, PhoneAnswer)
-        action = None if answer.action == "pin" else Outcome(answer.action)
+        answer = await read(request, PhoneAnswer)
+        match answer.action:
+            case "pin":
+                action = None
+            case "fuliza":
+                action = Outcome.PAY  # whatever the balance
+            case other:
+                action = Outcome(other)
         try:
             payment = self._mpesa.answer(_msisdn(request), action, answer.pin)
         except NoPrompt:
-            raise _problem(web.HTTPConflict, "no prompt is open on this phone") from None
+            raise problem(web.HTTPConflict, "no prompt is open on this phone") from None
         return {"checkout_request_id": payment.checkout_request_id}
 
     async def _balance(self, request: web.Request) -> object:
-        balance = await _read(request, Balance)
+        balance = await read(request, Balance)
         phone = self._mpesa.phone(_msisdn(request))
         phone.balance_kes = balance.balance_kes
         self._world.live.changed("phones")
@@ -141,8 +142,8 @@ class Control:
         return {
             "msisdn": phone.msisdn,
             "balance": phone.balance_kes,
-            "last_used_at": _time(phone.last_used_at),
-            "messages": [{"at": _time(message.at), "text": message.text} for message in reversed(phone.messages)],
+            "last_used_at": time_text(phone.last_used_at),
+            "messages": [{"at": time_text(message.at), "text": message.text} for message in reversed(phone.messages)],
             "prompt": None
             if prompt is None
             else {
@@ -164,7 +165,7 @@ class Control:
     # --- What shall happen ---
 
     async def _add_script(self, request: web.Request) -> object:
-        self._world.scripts.add(await _read(request, Script))
+        self._world.scripts.add(await read(request, Script))
         self._world.live.changed("scripts")
         return {"waiting": len(self._world.scripts.waiting())}
 
@@ -174,7 +175,7 @@ class Control:
         return {}
 
     async def _add_fault(self, request: web.Request) -> object:
-        self._world.faults.add(await _read(request, Fault))
+        self._world.faults.add(await read(request, Fault))
         return {"waiting": len(self._world.faults.waiting())}
 
     async def _peace(self, request: web.Request) -> object:
@@ -187,8 +188,9 @@ class Control:
 
     async def _change_behaviour(self, request: web.Request) -> object:
         """Only what is named changes."""
-        changes = await _read_object(request)
-        self._mpesa.behaviour = _valid(type(self._mpesa.behaviour), {**self._mpesa.behaviour.model_dump(), **changes})
+        changes = await read_object(request)
+        self._mpesa.behaviour = valid(type(self._mpesa.behaviour), {**self._mpesa.behaviour.model_dump(), **changes})
+        self._world.live.changed("behaviour")
         return self._mpesa.behaviour.model_dump(mode="json")
 
     async def _kill_token(self, request: web.Request) -> object:
@@ -197,27 +199,27 @@ class Control:
 
     async def _advance(self, request: web.Request) -> object:
         """`wakes_in_s`: when something happens next, on a clock that stands still; else null."""
-        wakes_in_s = await self._world.clock.advance((await _read(request, Advance)).advance_s)
-        return {"now": _time(self._world.clock.now()), "wakes_in_s": wakes_in_s}
+        wakes_in_s = await self._world.clock.advance((await read(request, Advance)).advance_s)
+        return {"now": time_text(self._world.clock.now()), "wakes_in_s": wakes_in_s}
 
     async def _reset(self, request: web.Request) -> object:
-        await self._world.reset((await _read(request, Reset)).seed)
+        await self._world.reset((await read(request, Reset)).seed)
         return {}
 
     async def _unknown(self, request: web.Request) -> web.Response:
-        raise _problem(web.HTTPNotFound, "the control API has no such address")
+        raise problem(web.HTTPNotFound, "the control API has no such address")
 
 
 def _showing(show: Callable[[], object]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def handler(_: web.Request) -> web.Response:
-        return _json(show())
+        return json_answer(show())
 
     return handler
 
 
 def _doing(do: Answers) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def handler(request: web.Request) -> web.Response:
-        return _json(await do(request))
+        return json_answer(await do(request))
 
     return handler
 
@@ -237,8 +239,8 @@ def payment_shown(payment: Payment) -> dict[str, object]:
         "result_code": None if payment.result is None else str(payment.result.code),
         "result_desc": None if payment.result is None else payment.result.desc,
         "receipt": payment.receipt,
-        "pushed_at": _time(payment.pushed_at),
-        "finished_at": None if payment.finished_at is None else _time(payment.finished_at),
+        "pushed_at": time_text(payment.pushed_at),
+        "finished_at": None if payment.finished_at is None else time_text(payment.finished_at),
         "callbacks": [_shown(delivery) for delivery in payment.deliveries],
     }
 
@@ -256,57 +258,10 @@ def _shown(
 ) -> dict[str, object]:
     """Its fields as JSON: times as text, names as the API has them."""
     return {
-        renamed.get(name, name): _time(value) if isinstance(value, datetime) else value
+        renamed.get(name, name): time_text(value) if isinstance(value, datetime) else value
         for name, value in asdict(thing).items()
     }
 
 
-def _time(at: datetime) -> str:
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _json(content: object) -> web.Response:
-    return web.json_response(content, headers={"Cache-Control": "no-store"})
-
-
-def _problem(
-    kind: type[web.HTTPException], detail: str, errors: list[dict[str, Any]] | None = None
-) -> web.HTTPException:
-    content = {"detail": detail, **({"errors": errors} if errors else {})}
-    return kind(text=json.dumps(content), content_type="application/json")
-
-
 def _msisdn(request: web.Request) -> str:
-    return _valid(_Number, {"msisdn": request.match_info["msisdn"]}).msisdn
-
-
-async def _read(request: web.Request, model: type[Model]) -> Model:
-    return _valid(model, await _read_object(request))
-
-
-async def _read_object(request: web.Request) -> dict[str, Any]:
-    """Only application/json: a page of another site cannot send it without a preflight."""
-    if request.content_type != "application/json":
-        raise _problem(web.HTTPUnsupportedMediaType, "send application/json")
-    try:
-        content = json.loads(await request.read())
-    except (ValueError, RecursionError):
-        raise _problem(web.HTTPBadRequest, "the body is not JSON") from None
-    if not isinstance(content, dict):
-        raise _problem(web.HTTPBadRequest, "the body is not a JSON object")
-    return content
-
-
-def _valid(model: type[Model], content: dict[str, Any]) -> Model:
-    """A 422 that names each wrong field."""
-    try:
-        return model.model_validate(content)
-    except ValidationError as error:
-        errors = [{"field": _field(one["loc"], one["msg"]), "message": one["msg"]} for one in error.errors()]
-        named = ", ".join(dict.fromkeys(one["field"] for one in errors))
-        raise _problem(web.HTTPUnprocessableEntity, f"wrong: {named}", errors) from None
-
-
-def _field(loc: tuple[int | str, ...], message: str) -> str:
-    """A rule about several fields has no place of its own; its message begins with the field to change."""
-    return str(loc[0]) if loc else message.removeprefix("Value error, ").split()[0].rstrip(":")
+    return valid(_Number, {"msisdn": request.match_info["msisdn"]}).msisdn

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from simulator import callbacks
+from simulator.account import Account, name_of
 from simulator.background import Background
 from simulator.clock import Clock
+from simulator.entries import Entry, Kind, Way
 from simulator.ids import Ids
 from simulator.live import Live
 from simulator.payments import Delivery, Movement, Payment, Push
-from simulator.phones import PROMPT_LIMIT, WRONG_PIN, Message, Phone, failed_text, paid_text, prompt_text
+from simulator.phones import PROMPT_LIMIT, WRONG_PIN, Message, Phone, failed_text, paid_text, prompt_text, reversed_text
 from simulator.scripts import RESULTS, Outcome, Result, Script
 from simulator.settings import Behaviour
 
@@ -30,6 +33,16 @@ class NoPrompt(Exception):
     """No prompt is open on this phone."""
 
 
+class TooLittleMoney(Exception):
+    """The phone's balance is smaller than the amount."""
+
+
+BANK = ("300600", "BENKI YA MFANO")
+"""Made up: bank apps pay as an organisation, for a customer whom the statement does not name."""
+ON_THE_STATEMENT = ("1", "2001")
+"""Failures that stand there as a failed row (INF)."""
+
+
 @dataclass
 class MPesa:
     clock: Clock
@@ -38,6 +51,8 @@ class MPesa:
     live: Live
     background: Background
     behaviour: Behaviour
+    accounts: dict[str, Account]
+    """By the number that customers pay to."""
     ledger: list[Movement] = field(default_factory=list)
     phones: dict[str, Phone] = field(default_factory=dict)
     payments: dict[str, Payment] = field(default_factory=dict)
@@ -92,6 +107,35 @@ class MPesa:
             raise NoPrompt(msisdn)
         payment.decided.set_result(RESULTS[action] if action else self._typed(pin, phone, payment))
         return payment
+
+    def pay(self, msisdn: str, shortcode: str, amount_kes: Decimal, account: str, way: Way) -> Entry:
+        """Pay a paybill or till by hand: no shop is called. A bank's app pays as an organisation, also cents."""
+        by_bank, phone, to = way is Way.BANK, self.phone(msisdn), self.accounts[shortcode]
+        if not by_bank:
+            if phone.balance_kes < amount_kes:
+                raise TooLittleMoney(msisdn)
+            phone.balance_kes -= int(amount_kes)
+        payer, name = BANK if by_bank else (msisdn, name_of(msisdn))
+        kind = Kind.ORGANISATION if by_bank else Kind.PAYMENT
+        entry = to.receive(kind, amount_kes, payer, name, account, way=way)
+        phone.last_used_at = entry.at
+        text = paid_text(entry.receipt, amount_kes, to.of.name, entry.account, self.clock.now_eat(), phone.balance_kes)
+        phone.messages.append(Message(entry.at, text))
+        self._money_moved()
+        return entry
+
+    def reverse(self, shortcode: str, receipt: str) -> None:
+        """The operator's "Reverse" in the portal: the money is back on the phone. NotReversible where it cannot be."""
+        paid = self.accounts[shortcode].reverse(receipt)
+        if paid.kind is Kind.PAYMENT:
+            phone = self.phone(paid.payer)
+            phone.balance_kes += int(paid.amount_kes)
+            phone.messages.append(Message(self.clock.now(), reversed_text(paid.receipt, paid.amount_kes)))
+        self._money_moved()
+
+    def _money_moved(self) -> None:
+        for what in ("phones", "account"):
+            self.live.changed(what)
 
     def _typed(self, pin: str | None, phone: Phone, payment: Payment) -> Result:
         if pin == WRONG_PIN:
@@ -154,8 +198,14 @@ class MPesa:
         payment.result, payment.finished_at = result, now
         if result.paid:
             self._move_money(payment, phone)
-            text: str | None = paid_text(payment, self.clock.now_eat(), phone.balance_kes)
+            amount_kes = Decimal(payment.amount_moved_kes or 0)
+            name, account = payment.push.merchant.name, payment.push.account_reference
+            text: str | None = paid_text(
+                str(payment.receipt), amount_kes, name, account, self.clock.now_eat(), phone.balance_kes
+            )
         else:
+            if str(result.code) in ON_THE_STATEMENT:
+                self._book(payment, status="Failed")
             text = failed_text(payment, str(result.code), phone.balance_kes)
         if text is not None:
             phone.messages.append(Message(now, text))
@@ -164,6 +214,7 @@ class MPesa:
 
     def _move_money(self, payment: Payment, phone: Phone) -> None:
         amount_kes = self._asks_kes(payment)
+        fuliza = phone.balance_kes < amount_kes
         phone.balance_kes = max(0, phone.balance_kes - amount_kes)  # a scripted payment succeeds whatever the balance
         payment.amount_moved_kes = amount_kes
         payment.balance_after_kes = phone.balance_kes
@@ -180,9 +231,22 @@ class MPesa:
                 balance_after_kes=phone.balance_kes,
             )
         )
+        self._book(payment, receipt=payment.receipt, fuliza=fuliza)
+
+    def _book(self, payment: Payment, *, receipt: str = "", fuliza: bool = False, status: str = "Completed") -> None:
+        push = payment.push
+        if push.party_b in self.accounts:
+            name, amount_kes = name_of(push.msisdn), Decimal(self._asks_kes(payment))
+            self.accounts[push.party_b].receive(
+                Kind.PAYMENT, amount_kes, push.msisdn, name, push.account_reference,
+                receipt=receipt, fuliza=fuliza, status=status,
+            )  # fmt: skip
+            self.live.changed("account")
 
     async def _call_back(self, payment: Payment, result: Result) -> None:
         script = payment.script
+        if self.behaviour.callbacks_lost:
+            return
         if script.c2b_confirmation and result.paid:
             await self._deliver(payment, callbacks.c2b_body(payment, self.clock.now()), 0)
         content = callbacks.body(payment, result, self.clock.now(), self.randomness)

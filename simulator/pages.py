@@ -1,4 +1,4 @@
-"""The pages: start, phones, mailbox. Plain files, without inline code or anything from other sites."""
+"""The pages: start, phones, statement, mailbox. Plain files, without inline code or anything from other sites."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ class Pages:
             web.get("/", self._page("index.html")),
             web.get("/phone", self._page("phones.html")),
             web.get(r"/phone/{msisdn:254[17]\d{8}}", self._page("phone.html")),
+            web.get("/statement", self._page("statement.html")),
             web.get("/mail", self._page("mail.html")),
             web.get("/mail/{id}/html", self._mail),
             web.get(r"/web/{name:[a-z]+\.(css|js|svg)}", self._file),

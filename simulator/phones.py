@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 
 from simulator.payments import Payment
 
@@ -36,8 +37,8 @@ class Phone:
         return self.payment if self.payment is not None and self.payment.prompt_open else None
 
 
-def shillings(amount_kes: int) -> str:
-    return f"{amount_kes:,}.00"
+def shillings(amount_kes: int | Decimal) -> str:
+    return f"{Decimal(amount_kes):,.2f}"
 
 
 def prompt_text(business: str, amount_kes: int, account_reference: str) -> str:
@@ -45,15 +46,22 @@ def prompt_text(business: str, amount_kes: int, account_reference: str) -> str:
     return f"Do you want to pay Ksh. {shillings(amount_kes)} to {business} Account no. {account_reference}?"
 
 
-def paid_text(payment: Payment, at_eat: datetime, balance_kes: int) -> str:
+def paid_text(
+    receipt: str, amount_kes: Decimal, business: str, account: str, at_eat: datetime, balance_kes: int
+) -> str:
     """The customer's receipt by SMS. The account reference is printed in it (Daraja portal)."""
     hour = at_eat.hour % 12 or 12
     when = f"{at_eat.day}/{at_eat.month}/{at_eat:%y} at {hour}:{at_eat:%M %p}"
+    to = f"sent to {business} for account {account}" if account else f"paid to {business}"
     return (
-        f"{payment.receipt} Confirmed. Ksh{shillings(payment.amount_moved_kes or 0)} sent to "
-        f"{payment.push.merchant.name} for account {payment.push.account_reference} on {when} "
+        f"{receipt} Confirmed. Ksh{shillings(amount_kes)} {to} on {when} "
         f"New M-PESA balance is Ksh{shillings(balance_kes)}. Transaction cost, Ksh0.00."
     )
+
+
+def reversed_text(receipt: str, amount_kes: Decimal) -> str:
+    """The SMS after a reversal (INF: wording)."""
+    return f"Transaction {receipt} has been reversed. Ksh{shillings(amount_kes)} is in your M-PESA account again."
 
 
 def failed_text(payment: Payment, code: str, balance_kes: int) -> str | None:

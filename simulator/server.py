@@ -8,6 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
+from datetime import datetime
 from types import TracebackType
 from typing import Self
 
@@ -15,11 +16,14 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from simulator import smtp
+from simulator.account import Account
+from simulator.account_control import AccountControl
 from simulator.background import Background
 from simulator.client import SimulatorClient
 from simulator.clock import Clock
 from simulator.control import Control
 from simulator.daraja import Daraja, SpikeArrest
+from simulator.entries import Entry
 from simulator.ids import Ids
 from simulator.live import Live
 from simulator.mailbox import Mailbox
@@ -53,7 +57,8 @@ class World:
         self.scripts = Scripts()
         self.faults = Faults(self.clock)
         self.mailbox = Mailbox(self.live)
-        self.mpesa = MPesa(self.clock, self.chance, self.ids, self.live, self.background, settings.behaviour)
+        accounts = {one.receives: Account.of_merchant(one, self.clock, self.ids) for one in settings.merchants}
+        self.mpesa = MPesa(self.clock, self.chance, self.ids, self.live, self.background, settings.behaviour, accounts)
         self.daraja = Daraja(
             settings,
             self.clock,
@@ -68,7 +73,13 @@ class World:
     def application(self) -> web.Application:
         sendgrid = SendGrid(self.settings.sendgrid_api_key, self.clock, self.ids, self.faults, self.mailbox)
         application = web.Application(client_max_size=LARGEST_BODY, middlewares=[only_by_our_names])
-        for part in (Control(self), Pages(self.mailbox), sendgrid, self.daraja):  # Daraja's routes take what is left
+        for part in (
+            AccountControl(self),
+            Control(self),
+            Pages(self.mailbox),
+            sendgrid,
+            self.daraja,
+        ):  # Daraja's routes take what is left
             application.add_routes(part.routes())
         application.on_shutdown.append(self._shut_down)
         return application
@@ -81,13 +92,15 @@ class World:
         self.mpesa.payments.clear()
         self.mpesa.phones.clear()
         self.mpesa.ledger.clear()
+        for account in self.mpesa.accounts.values():
+            account.clear()
         self.mpesa.behaviour = self.settings.behaviour
         self.scripts.clear()
         self.faults.clear()
         self.mailbox.clear()
         self.daraja.requests.clear()
         self.daraja.spike_arrest.clear()
-        for what in ("payments", "phones", "mail", "scripts"):
+        for what in ("payments", "phones", "mail", "scripts", "account"):
             self.live.changed(what)
 
     async def _shut_down(self, _: web.Application) -> None:
@@ -151,6 +164,18 @@ class Simulator:
         """As `client.advance`, without HTTP."""
         world, loop, _ = self._running()
         return asyncio.run_coroutine_threadsafe(world.clock.advance(seconds), loop).result()
+
+    def now(self) -> datetime:
+        return self._running()[0].clock.now()
+
+    def entries(self, shortcode: str) -> list[Entry]:
+        """What was booked on a paybill or till until now, oldest first."""
+        world, loop, _ = self._running()
+
+        async def read() -> list[Entry]:
+            return world.mpesa.accounts[shortcode].entries()
+
+        return asyncio.run_coroutine_threadsafe(read(), loop).result()
 
     @property
     def port(self) -> int:

@@ -58,6 +58,8 @@ class Behaviour(BaseModel):
     """Refuse callback addresses with "mpesa" and the like: one report; the sandbox accepted them on 80 pushes."""
     callback_timeout_s: Seconds = 30.0
     """INF: how long Safaricom waits for the answer to a callback is not published."""
+    callbacks_lost: bool = False
+    """No callback is sent; the money moves all the same, and queries are answered."""
     hostility: Annotated[float, Field(ge=0, le=1)] = 0.0
     """The share of payments without a script that meet a fault: simulator/hostility.py."""
     opening_balance_kes: Annotated[int, Field(ge=0, le=500_000)] = 500_000

@@ -34,6 +34,15 @@ async function prepare(name, script) {
 
 byId("trouble-forget").addEventListener("click", () => ask("/control/scripts/forget", {}));
 
+byId("lost").addEventListener("click", () =>
+  ask("/control/behaviour", { callbacks_lost: byId("lost").getAttribute("aria-pressed") !== "true" }));
+
+function losing(yes) {
+  byId("lost").setAttribute("aria-pressed", String(yes));
+  byId("lost").textContent = yes ? "Callbacks are being lost. Deliver them again" : "Lose every callback";
+  byId("callbacks-count").textContent = yes ? "every callback is being lost" : "";
+}
+
 function waiting(scripts) {
   if (scripts.length === 0) prepared.length = 0;
   byId("trouble-forget").hidden = scripts.length === 0;
@@ -53,10 +62,11 @@ function row(payment) {
     make("td", {}, told));
 }
 
-live(["payments", "phones", "mail", "scripts"], async () => {
-  const [payments, phones, mail, info, scripts] = await Promise.all(
-    ["/control/payments", "/control/phones", "/control/mail", "/control/info", "/control/scripts"].map((path) => ask(path)));
+live(["payments", "phones", "mail", "scripts", "behaviour"], async () => {
+  const [payments, phones, mail, info, scripts, behaviour] = await Promise.all(
+    ["payments", "phones", "mail", "info", "scripts", "behaviour"].map((name) => ask(`/control/${name}`)));
   waiting(scripts);
+  losing(behaviour.callbacks_lost);
   byId("no-payments").hidden = payments.length > 0;
   byId("payments-box").hidden = payments.length === 0;
   byId("payments").replaceChildren(...payments.slice(0, 50).map(row));

@@ -65,6 +65,7 @@ const SAID = {
   pin: "Sent. Wait for the M-PESA message.",
   wrong_pin: "Sent with a wrong PIN.",
   no_funds: "Sent, with too little money.",
+  fuliza: "Sent. Fuliza pays what is missing.",
   cancel: "Cancelled.",
   ignore: "The prompt went away by itself.",
 };
@@ -103,6 +104,38 @@ byId("balance-form").addEventListener("submit", (event) => {
 for (const button of document.querySelectorAll("[data-balance]")) {
   button.addEventListener("click", () => setBalance(Number(button.dataset.balance)));
 }
+
+// --- Paying by hand ---
+
+function payees(merchants) {
+  const place = byId("pay-to");
+  if (place.children.length === merchants.length) return;
+  place.replaceChildren(...merchants.map((one) =>
+    make("option", { value: one.receives, "data-kind": one.kind }, `${one.name}, ${one.kind} ${one.receives}`)));
+  kindOfPayee();
+}
+
+function kindOfPayee() {
+  const isTill = byId("pay-to").selectedOptions[0]?.dataset.kind === "till";
+  for (const part of document.querySelectorAll("[data-paybill]")) part.hidden = isTill;
+}
+
+byId("pay-to").addEventListener("change", kindOfPayee);
+byId("pay-form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const [amount, way] = [byId("pay-amount").value.trim(), byId("pay-way").value];
+  const canBePaid = (way === "bank" ? /^\d+(\.\d\d?)?$/ : /^\d+$/).test(amount) && amount > 0 && amount <= 250000;
+  byId("pay-problem").textContent = canBePaid ? "" : "From 1 to 250,000 whole shillings; a bank's app also sends cents.";
+  if (!canBePaid) return;
+  const [shortcode, account] = [byId("pay-to").value, byId("pay-account").value];
+  try {
+    await ask("/control/account/pay", { msisdn: number, shortcode, amount_kes: amount, account, way });
+    byId("pay-amount").value = "";
+    toast("Paid.");
+  } catch (error) {
+    byId("pay-problem").textContent = error.status === 409 ? "There is too little money on this phone." : error.message;
+  }
+});
 
 // --- The screen ---
 
@@ -187,6 +220,7 @@ live(["phones", "payments"], async () => {
   if (document.activeElement !== byId("new-balance")) byId("new-balance").value = phone.balance;
   messages(phone.messages);
   history(payments);
+  payees(info.merchants);
   if (!phone.prompt) { answered = null; hide(); }
   else if (phone.prompt.checkout_request_id !== answered) show(phone.prompt);
   tick();

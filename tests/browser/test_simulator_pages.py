@@ -182,10 +182,67 @@ def test_every_trouble_is_one_the_simulator_knows(visitor: Page, caller: DarajaC
 
 def test_no_page_scrolls_sideways(visitor: Page, caller: DarajaCaller) -> None:
     caller.accepted(Amount=250000)
+    caller.simulator.client.pay(PHONE, "174379", 249_999, "INV 0001 of a school")
     send_mail(caller.simulator, "A subject that is a good deal longer than the screen of any phone is wide", None)
-    for path in ("/", "/phone", f"/phone/{PHONE}", "/mail"):
+    for path in ("/", "/phone", f"/phone/{PHONE}", "/statement", "/mail"):
         visitor.goto(caller.simulator.base_url + path)
         expect(visitor.locator("#connection")).to_have_text("live")
         for width in (320, 390, 768, 1280):
             visitor.set_viewport_size({"width": width, "height": 800})
             assert visitor.evaluate("document.documentElement.scrollWidth") <= width, f"{path} at {width} px"
+
+
+def test_a_customer_pays_by_hand_and_the_statement_shows_downloads_and_reverses_it(
+    visitor: Page, simulator: Simulator
+) -> None:
+    visitor.goto(f"{simulator.base_url}/phone/{PHONE}")
+    expect(visitor.get_by_label("To", exact=True).locator("option")).to_have_count(2)
+    visitor.get_by_label("Account number").fill("inv-42")
+    visitor.get_by_label("Amount in shillings").fill("99.50")
+    visitor.get_by_role("button", name="Pay", exact=True).click()
+    expect(visitor.locator("#pay-problem")).to_contain_text("whole shillings")
+    visitor.get_by_label("Amount in shillings").fill("1500")
+    visitor.get_by_role("button", name="Pay", exact=True).click()
+    expect(visitor.locator("#messages li").first).to_contain_text(
+        "Ksh1,500.00 sent to Daraja-Sandbox for account inv-42"
+    )
+    keep_picture(visitor, "phone-by-hand")
+    visitor.get_by_label("To", exact=True).select_option("600584")
+    expect(visitor.get_by_label("Account number")).to_be_hidden()
+
+    visitor.goto(f"{simulator.base_url}/statement")
+    lines = visitor.locator("#entries tr")
+    expect(lines).to_have_count(2)
+    expect(lines.nth(0)).to_contain_text("charge")
+    expect(lines.nth(1)).to_contain_text("inv-42")
+    expect(visitor.locator("#files a")).to_have_count(6)
+    keep_picture(visitor, "statement")
+    with visitor.expect_download() as classic:
+        visitor.get_by_role("link", name=".csv Classic portal").click()
+    assert classic.value.suggested_filename == "ORG_174379_Statement.csv"
+    assert "inv-42" in classic.value.path().read_text(encoding="utf-8")
+    visitor.get_by_role("button", name="Reverse").click()
+    expect(lines).to_have_count(3)
+    expect(lines.nth(0)).to_contain_text("reversal")
+    expect(visitor.get_by_role("button", name="Reverse")).to_have_count(0)
+
+    visitor.get_by_label("Account").select_option("600584")
+    expect(visitor.get_by_text("Nothing in these days.")).to_be_visible()
+    visitor.get_by_label("From").fill("2030-01-01")
+    expect(visitor.locator("#period-problem")).to_have_text("The first day comes before the last.")
+
+
+def test_a_lost_morning_by_one_click(visitor: Page, caller: DarajaCaller) -> None:
+    client = caller.simulator.client
+    visitor.goto(client.base_url)
+    visitor.get_by_role("button", name="Lose every callback").click()
+    on = visitor.get_by_role("button", name="Callbacks are being lost. Deliver them again")
+    expect(on).to_have_attribute("aria-pressed", "true")
+    keep_picture(visitor, "lost-morning")
+    client.script(PHONE, "pay", after_s=0)
+    paid = caller.accepted()
+    expect(visitor.locator("#payments tr")).to_contain_text("no callback yet")
+    on.click()
+    expect(visitor.get_by_role("button", name="Lose every callback")).to_be_visible()
+    assert client.payment(paid)["state"] == "paid"
+    assert client.payment(paid)["callbacks"] == []
