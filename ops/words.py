@@ -9,11 +9,10 @@ from datetime import datetime
 
 from ops.answers import Table
 from shared.database import Row
-from shared.mail.mailer import one_line
 from shared.payments import Status
 from shared.prices import bought
 from shared.shop_events import known_email, known_phone
-from shared.values import EAT, in_words, masked
+from shared.values import EAT, in_words, masked, one_line
 
 FILLING = r"[ \-.()/]{0,2}"
 """What people write between the digits of a phone number."""
@@ -34,7 +33,7 @@ def impersonal_words(text: str) -> str:
 
 def visible(text: object) -> str:
     """What came from outside, as one line without anything that a terminal would obey."""
-    return one_line(str(text))
+    return one_line(str(text))[:200]
 
 
 def counted(number: int, what: str, many: str = "") -> str:

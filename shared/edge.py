@@ -157,6 +157,7 @@ def _log(function: str, status: int, taken_ms: float, fields: Mapping[str, objec
             logging.getLogger("last_resort").error(message)
 
 
+# The bridge's own answers have the same: netlify/plugins/python-functions/runtime/problems.js.
 SECURITY_HEADERS = {
     "cache-control": "no-store",
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",

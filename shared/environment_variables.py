@@ -170,7 +170,8 @@ EXAMPLE = (
     "|_of_your_own_choosing|(?<![a-z])change[-_]?me(?![a-z])|x{8}"
 )
 """What guides and .env.example write in place of a value, and what people copy from them."""
-COPIED = re.compile(f"{EXAMPLE}|^['\"]|['\"]$|^[A-Z_ a-z]+=|\\\\[rn]")
+COPIED = re.compile("|".join([EXAMPLE, *(pattern.format(name="[A-Z_]+") for pattern, _ in COPIED_TOO)]))
+"""Whether a closer look is worth it."""
 PLAIN = r"(?!['\"<])[!-~]{4,512}"
 LONG_SECRET = "[!-~]{32,512}"
 SHORTCODE = "[0-9]{5,7}"

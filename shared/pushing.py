@@ -64,15 +64,10 @@ def push(mine: Collaborators, transaction_id: str, order: Order, deadline: Deadl
                 response_message=refusal.message[:500],
             )
         )
-        if status not in (None, Status.FAILED):
-            return Pushed(status, None)
-        kind = Kind.PROMPT_OPEN if isinstance(refusal, PromptOpen) else Kind.DARAJA_REJECTED
-        raise Problem(kind) from refusal
+        return _no_prompt(status, Kind.PROMPT_OPEN if isinstance(refusal, PromptOpen) else Kind.DARAJA_REJECTED)
     except Unavailable as failure:
         status = record(Report(PushNotSent(), "stkpush", response_message=str(failure)[:500]))
-        if status not in (None, Status.FAILED):
-            return Pushed(status, None)
-        raise Problem(Kind.DARAJA_UNAVAILABLE) from failure
+        return _no_prompt(status, Kind.DARAJA_UNAVAILABLE)
     ids = Ids(accepted.merchant_request_id, accepted.checkout_request_id)
     status = record(
         Report(
@@ -83,6 +78,13 @@ def push(mine: Collaborators, transaction_id: str, order: Order, deadline: Deadl
         )
     )
     return Pushed(status or Status.PENDING, accepted.checkout_request_id)
+
+
+def _no_prompt(status: Status | None, kind: Kind) -> Pushed:
+    """Raises the `Problem`, unless a callback said otherwise in the meantime."""
+    if status in (None, Status.FAILED):
+        raise Problem(kind)
+    return Pushed(status, None)
 
 
 def ask_about(mine: Collaborators, transaction_ids: tuple[str, ...]) -> tuple[str, ...]:

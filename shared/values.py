@@ -145,6 +145,8 @@ JOINERS = "\u200c\u200d"
 
 def one_line(text: str) -> str:
     """What separates words, ends a line or is no character becomes a space; invisible marks go."""
+    if text.isprintable():
+        return " ".join(text.split())
     kept = []
     for letter in text:
         kind = category(letter)

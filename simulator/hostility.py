@@ -1,9 +1,9 @@
 """Faults that Safaricom has been seen to make, drawn by chance: scripts for the pushes that have none.
 
 `Behaviour.hostility` is the share of payments that meet a fault. The same seed draws the same faults. Each was seen or
-is documented, unless its knob says INF (simulator/scripts.py); how often it happens is our choice. Two faults that only
-the statement could show are not drawn: money that moves an hour after its failure without a callback, and a success
-that a query denies and no callback reports.
+is documented, unless its knob says INF (simulator/scripts.py, where a new fault begins); how often it happens is our
+choice. Two faults that only the statement could show are not drawn: money that moves an hour after its failure without
+a callback, and a success that a query denies and no callback reports.
 """
 
 from __future__ import annotations

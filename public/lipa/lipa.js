@@ -12,6 +12,7 @@
  * payment failed; if it is paid after all, the element shows that. A new attempt begins only when the customer asks for
  * it, after the status of the earlier one was read once more. What is kept belongs to one order: another order of the
  * same tab never shows it. docs/checkout-page.md has the attributes, events, labels and CSS variables.
+ * A new field of the form begins in shared/orders.py, which reads it.
  */
 
 // Words ---------------------------------------------------------------------------------------------------------------

@@ -2,8 +2,8 @@
 
 Each in English and Swahili, as HTML and as plain text. None contains the whole phone number. What the customer typed is
 shown as text only. English reasons of a failure are in shared/daraja/result_codes.py, Swahili ones are here.
-Another letter needs a `Notice` or another reason to send it (shared/notices.py), a `Kind` here, and its templates in
-`en` and `sw`.
+Another letter needs a `Notice` or another reason to send it (shared/notices.py), a `Kind` here, its templates in `en`
+and `sw`, and a migration: the schema knows the topics of notices.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from shared.daraja.result_codes import describe
-from shared.mail.mailer import Email, one_line
+from shared.mail.mailer import Email, mail_line
 from shared.prices import Priced
 from shared.values import EAT, JOINERS, Lang, in_words, masked
 
@@ -107,7 +107,7 @@ def write(letter: Letter, on_broken: OnBroken, own_folder: Path = SHOPS_OWN) -> 
         subject=written.subject,
         text=written.text,
         html=written.html,
-        from_name=one_line(letter.shop_name),
+        from_name=mail_line(letter.shop_name),
     )
 
 
@@ -118,25 +118,25 @@ def values(letter: Letter) -> dict[str, object]:
     there = letter.at.astimezone(EAT)
     return {
         "lang": letter.lang,
-        "shop_name": one_line(letter.shop_name),
-        "shop_address": one_line(letter.shop_address or ""),
-        "shop_tax_pin": one_line(letter.shop_tax_pin or ""),
-        "reply_to": one_line(letter.reply_to),
+        "shop_name": mail_line(letter.shop_name),
+        "shop_address": mail_line(letter.shop_address or ""),
+        "shop_tax_pin": mail_line(letter.shop_tax_pin or ""),
+        "reply_to": mail_line(letter.reply_to),
         "customer_name": typed(letter.customer_name) if paid else "",
         "phone": masked(letter.customer_phone),
         "amount": in_words(letter.amount_kes),
         "description": typed(letter.description) if paid else "",
         "items": [(typed(line.what), in_words(line.cost_kes)) for line in letter.items] if paid else [],
         "reference": typed(letter.account_reference),
-        "transaction_id": one_line(letter.transaction_id),
+        "transaction_id": mail_line(letter.transaction_id),
         "date": _day(letter.at, letter.lang),
         "time": f"{there:%H:%M} EAT",
-        "receipt": one_line(letter.receipt or ""),
-        "refund_receipt": one_line(letter.refund_receipt or ""),
+        "receipt": mail_line(letter.receipt or ""),
+        "refund_receipt": mail_line(letter.refund_receipt or ""),
         "refunded_amount": in_words(letter.refunded_kes) if letter.refunded_kes is not None else "",
-        "invoice_number": one_line(letter.invoice_number or ""),
+        "invoice_number": mail_line(letter.invoice_number or ""),
         "invoice_date": _day(letter.invoice_date or letter.at, letter.lang),
-        "result_code": one_line(letter.result_code or ""),
+        "result_code": mail_line(letter.result_code or ""),
         "reason": why.message,
         "next_step": why.next_step,
         "may_still_arrive": why.may_still_arrive,
@@ -149,7 +149,7 @@ def typed(text: str | None, longest: int = LONGEST_TYPED) -> str:
     """
     kept: list[str] = []
     marks = 0
-    for character in one_line(text or "", longest + 1):
+    for character in mail_line(text or "", longest + 1):
         marks = marks + 1 if unicodedata.category(character) in ("Mn", "Me") else 0
         if marks > MOST_MARKS:
             continue

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from shared.deadline import Deadline
-from shared.values import JOINERS, is_email_address
+from shared.values import is_email_address, one_line
 
 ID_HEADER = "X-Lipa-Message-Id"
 
@@ -62,16 +62,14 @@ class Mailer(ABC):
         """
 
 
-def one_line(text: str, longest: int = 200) -> str:
-    """Text as one printable line: it cannot end a mail header or change the direction of writing."""
-    if not text.isprintable():
-        text = "".join([letter if letter.isprintable() or letter in JOINERS else " " for letter in text])
-    return " ".join(text.split())[:longest]
+def mail_line(text: str, longest: int = 200) -> str:
+    """One printable line: it cannot end a header or change the direction of writing."""
+    return one_line(text)[:longest]
 
 
 def in_a_header(text: str) -> str:
     """One line for a header. Mail programs would decode `=?utf-8?q?…?=` there, also to commas and line ends."""
-    return one_line(text).replace("=?", "= ?")
+    return mail_line(text).replace("=?", "= ?")
 
 
 def checked_address(address: str) -> str:

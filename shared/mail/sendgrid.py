@@ -33,7 +33,7 @@ from shared.mail.mailer import (
     checked_id,
     in_a_header,
     in_time,
-    one_line,
+    mail_line,
 )
 from shared.settings import MailSettings
 
@@ -173,7 +173,7 @@ def _error_message(body: bytes) -> str:
         message = str(json.loads(body)["errors"][0]["message"])
     except (ValueError, LookupError, TypeError, RecursionError):
         return ""
-    return ": " + re.sub(r"\S*@\S*", "…", one_line(message))
+    return ": " + re.sub(r"\S*@\S*", "…", mail_line(message))
 
 
 def _name(failure: Exception) -> str:

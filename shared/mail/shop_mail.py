@@ -12,7 +12,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from shared.mail.letters import typed
-from shared.mail.mailer import Email, one_line
+from shared.mail.mailer import Email, mail_line
 from shared.prices import bought
 from shared.values import EAT, in_words
 
@@ -47,17 +47,17 @@ def _rows(at: datetime, sold: Sold, refund_receipt: str | None) -> Iterator[tupl
     yield "Amount", in_words(sold.amount_kes)
     yield "Name", typed(sold.customer_name)
     yield "Phone", f"+{sold.customer_phone}" if sold.customer_phone else ""
-    yield "Email", one_line(sold.customer_email or "", 254)
+    yield "Email", mail_line(sold.customer_email or "", 254)
     yield "Note", typed(sold.note, LONGEST_NOTE)
-    yield "M-Pesa receipt", one_line(sold.receipt or "")
-    yield "Refund receipt", one_line(refund_receipt or "")
+    yield "M-Pesa receipt", mail_line(sold.receipt or "")
+    yield "Refund receipt", mail_line(refund_receipt or "")
     yield "When", f"{at.astimezone(EAT):%Y-%m-%d %H:%M} EAT"
     yield "Payment", sold.transaction_id
 
 
 def lines_of(items: Sequence[Mapping[str, object]] | None) -> list[str]:
     """How many of what, and what they cost together: one line for each item."""
-    return [f"{one_line(line.what, 120)}, {in_words(line.cost_kes)}" for line in bought(items)]
+    return [f"{mail_line(line.what, 120)}, {in_words(line.cost_kes)}" for line in bought(items)]
 
 
 def alerts(
@@ -73,7 +73,7 @@ def alerts(
 
 def _about(one: AlertDue) -> str:
     facts = ", ".join(f"{name} {value}" for name, value in one.facts.items() if not isinstance(value, bool))
-    return one_line(
+    return mail_line(
         ", ".join(filter(None, (one.transaction_id and f"payment {one.transaction_id}", facts))) or one.topic
     )
 
@@ -90,4 +90,4 @@ def _email(
     )
     paragraphs = "".join(f"<p>{escape(part)}</p>" for part in last.split("\n\n") if part)
     html = f"<p>{escape(sentence)}</p><table>{cells}</table>{paragraphs}"
-    return Email(to_address, None, subject, text, html, from_name=one_line(shop_name))
+    return Email(to_address, None, subject, text, html, from_name=mail_line(shop_name))

@@ -20,7 +20,7 @@ from jinja2.exceptions import SecurityError
 from jinja2.runtime import LoopContext
 from jinja2.sandbox import SandboxedEnvironment
 
-from shared.mail.mailer import one_line
+from shared.mail.mailer import mail_line
 
 BUILT_IN = Path(__file__).parent / "templates"
 FILES = frozenset([path.relative_to(BUILT_IN).as_posix() for path in BUILT_IN.rglob("*.*")])
@@ -105,7 +105,7 @@ class Templates:
         subject, _ = _explained(name, lambda: self.read(name))
         if subject is None:
             raise BrokenTemplate(name, 1, "no subject", "the first line must be 'Subject: …'")
-        written = one_line(_explained(name, lambda: self.jinja["txt"].from_string(subject).render(values), line=1))
+        written = mail_line(_explained(name, lambda: self.jinja["txt"].from_string(subject).render(values), line=1))
         if not written:
             raise BrokenTemplate(name, 1, "an empty subject")
         return written
