@@ -75,7 +75,7 @@ def bridge(built: UnpackedFunctions) -> Iterator[Line]:
 
 
 def round_trips(here: Shop) -> Iterator[Line]:
-    """Exchanges with PostgreSQL of one usual request, in a warm instance."""
+    """Exchanges with PostgreSQL of one usual request, in a warm instance; a callback's until its payment is settled."""
     from netlify.functions import callback, invoice, status, stkpush, sweep
     from shared.collaborators import collaborators, receiver
 
@@ -83,7 +83,8 @@ def round_trips(here: Shop) -> Iterator[Line]:
     counted = []
     for work in Work:
         own = receiver() if work is Work.CALLBACK else collaborators()
-        trips = 0
+        trips, sends_for_s = 0, callback.FOLLOWS_UP_FOR_S
+        callback.FOLLOWS_UP_FOR_S = 0  # until the payment is settled: what it sends after that holds nothing up
         for _ in range(2):  # the first one opens the connection, fetches the token and does what is done once a day
             event = here.event(work)
             before = own.gateway.database.round_trips
@@ -92,12 +93,13 @@ def round_trips(here: Shop) -> Iterator[Line]:
             if answer["statusCode"] not in (200, 202):
                 raise RuntimeError(f"{work} did not answer as it should: {answer}")
             trips = own.gateway.database.round_trips - before
+        callback.FOLLOWS_UP_FOR_S = sends_for_s
         counted.append(f"{work} {trips}")
     yield Line("database round trips a request", ", ".join(counted), "callback 5, stkpush 7, status 2, empty sweep 10")
 
 
 def far_away(here: Shop, built: UnpackedFunctions) -> Iterator[Line]:
-    """A warm request where the database is 100 ms away, as Frankfurt is from Nairobi."""
+    """A warm request where the database is 100 ms away, as Frankfurt is from Nairobi; with what it sends."""
     for work in (Work.CALLBACK, Work.STKPUSH, Work.STATUS):
         with (
             Distance(here.environment["DATABASE_URL"]) as url,
