@@ -68,7 +68,7 @@ CREATE UNIQUE INDEX transactions_refund_receipt ON transactions (refund_receipt)
 CREATE INDEX transactions_success_held_at ON transactions (success_held_at)
     WHERE success_held_at IS NOT NULL AND status IN ('FAILED', 'CANCELLED', 'EXPIRED');
 CREATE INDEX transactions_next_query_at ON transactions (next_query_at) WHERE next_query_at IS NOT NULL;
-CREATE INDEX transactions_paid_reference ON transactions (lower(account_reference), paid_at) WHERE paid_at IS NOT NULL;
+CREATE INDEX transactions_reference ON transactions (lower(account_reference), paid_at);
 CREATE INDEX transactions_link_digest ON transactions (link_digest) WHERE link_digest IS NOT NULL;
 CREATE INDEX transactions_paid_at ON transactions (paid_at) WHERE paid_at IS NOT NULL;
 CREATE INDEX transactions_refunded_at ON transactions (refunded_at) WHERE refunded_at IS NOT NULL;
@@ -107,6 +107,7 @@ CREATE INDEX callback_inbox_transaction_id ON callback_inbox (transaction_id);
 CREATE INDEX callback_inbox_next_try_at ON callback_inbox (next_try_at) WHERE next_try_at IS NOT NULL;
 CREATE INDEX callback_inbox_received_at ON callback_inbox (received_at);
 CREATE INDEX callback_inbox_waiting ON callback_inbox (judged_at) WHERE outcome IN ('dead_letter', 'held');
+CREATE INDEX callback_inbox_receipts ON callback_inbox USING gin (receipts) WHERE receipts <> '{}';
 CREATE INDEX callback_inbox_unlisted ON callback_inbox (source_address, received_at) WHERE source_check = 'unlisted';
 
 -- The keys that sign callback addresses, by a digest of each. The sweep of the published deploy says which are good and retires

@@ -142,12 +142,12 @@ class EmbeddedPostgres:
             self._lock.close()
             self._lock = None
 
-    def run(self, program: str, *arguments: str, stdin: str | None = None) -> str:
+    def run(self, program: str, *arguments: str, stdin: str | None = None, within_s: float = 120) -> str:
         """Runs one of PostgreSQL's own programs (pg_dump, psql, …) against this server; returns what it printed."""
         where = f"--host={self.socket_folder}", f"--port={self.port}", f"--username={SUPERUSER}"
         command = [str(self.binaries / program), *where, *arguments]
         done = subprocess.run(
-            command, input=stdin, capture_output=True, text=True, timeout=120, check=False, env=ENVIRONMENT
+            command, input=stdin, capture_output=True, text=True, timeout=within_s, check=False, env=ENVIRONMENT
         )
         if done.returncode != 0:
             raise PostgresFault(f"{program} failed: {done.stderr.strip()}")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from shared.database import Database, Row, Transaction
+from shared.gateway.outbox import MAILBOX
 from shared.values import ERASED_EMAIL, is_email_address, is_erased, read_msisdn
 
 RECENT_H = 48
@@ -75,6 +76,11 @@ class Person:
     def number(self) -> str:
         """The nine digits that are the same in every form of the number; empty where it is not known."""
         return (self.msisdn or "")[3:]
+
+    @property
+    def pattern(self) -> str:
+        """For PostgreSQL: the number with anything but digits between its digits, or the address."""
+        return "[^0-9]*".join(self.number) if self.email is None else whole_address(self.email)
 
     def is_named_in(self, text: str) -> bool:
         """Whether a short text holds the number, with anything between its digits, or the address."""
@@ -144,9 +150,8 @@ class People:
     def orders_of(self, person: Person) -> list[Order]:
         """The person's orders, each with every attempt at it, also those that name no address."""
         return self._orders(
-            """
-            o.phone_number = :phone OR lower(o.customer_email) = lower(:email)
-               OR o.id IN (SELECT v.transaction_id FROM invoices v WHERE lower(v.customer_email) = lower(:email))
+            f"""
+            o.phone_number = :phone OR {MAILBOX.format("o")} = {MAILBOX.replace("{}.customer_email", ":email")}
             """,
             lambda order: any(person.has(row) for row in order.payments),
             phone=person.msisdn,
@@ -222,15 +227,15 @@ class People:
                 UNION ALL SELECT q.transaction_id, q.said FROM query_answers q
                 UNION ALL SELECT o.transaction_id, o.last_error FROM outbox o)
             SELECT transaction_id FROM texts
-            WHERE position(:number in regexp_replace(words, '[^0-9]', '', 'g')) > 0 AND :number <> ''
-               OR words ~* :address AND :address <> ''
+            WHERE CASE WHEN position(lower(:address) in lower(words)) > 0 THEN words ~* :pattern END
             UNION
             SELECT i.transaction_id FROM callback_inbox i
-            WHERE position(convert_to(:number, 'UTF8') in i.body) > 0 AND :number <> ''
-               OR encode(i.body, 'escape') ~* :address AND :address <> ''
+            WHERE CASE WHEN :number <> '' THEN position(convert_to(:number, 'UTF8') in i.body) > 0
+                       WHEN position('@' in i.body) > 0 THEN encode(i.body, 'escape') ~* :pattern END
             """,
+            pattern=person.pattern,
             number=person.number,
-            address=whole_address(person.email) if person.email else "",
+            address=person.email or "",
         )
         return sorted({str(row["transaction_id"]) for row in rows if row["transaction_id"]} - set(but))
 
@@ -238,12 +243,11 @@ class People:
         """How many audit rows hold the number or the address: somebody wrote it into a reason."""
         row = self._database.row(
             """
-            SELECT count(*) AS found FROM audit_log a, concat_ws(' ', a.actor, a.reason, a.said) words
-            WHERE position(:number in regexp_replace(words, '[^0-9]', '', 'g')) > 0 AND :number <> ''
-               OR words ~* :address AND :address <> ''
+            SELECT count(*) AS found FROM audit_log, concat_ws(' ', actor, reason, said) AS words
+            WHERE CASE WHEN position(lower(:address) in lower(words)) > 0 THEN words ~* :pattern END
             """,
-            number=person.number,
-            address=whole_address(person.email) if person.email else "",
+            pattern=person.pattern,
+            address=person.email or "",
         )
         return int(row["found"]) if row else 0
 

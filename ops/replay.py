@@ -19,12 +19,13 @@ from decimal import Decimal
 from typing import get_args
 
 from ops.answers import Answer
-from ops.books import Books
+from ops.evidence import PAGE, Page, callbacks_of_no_payment, pages
+from ops.progress import progress
 from ops.session import Commands, Session, add_confirm_above
 from ops.words import counted
 from shared.daraja.callback_reader import CallbackUnreadable, read_message
 from shared.daraja.result_codes import QUERY_FAILURES
-from shared.database import Row
+from shared.database import Database, Row
 from shared.payments import (
     DUPLICATE_WITHIN,
     NOT_PAID,
@@ -70,7 +71,9 @@ def add_commands(commands: Commands) -> None:
 
 
 def _replay(session: Session, chosen: argparse.Namespace) -> Answer:
-    decisions, differences = replay(session.books, session.confirm_above_kes(chosen))
+    threshold_kes = session.confirm_above_kes(chosen)
+    with progress("payments", session.books.payments_in_all) as advance:
+        decisions, differences = replay(session.database, threshold_kes, advance=advance)
     lines = [f"DIFFERS  {difference.transaction_id}  {difference.what}" for difference in differences]
     lines.append(f"{counted(decisions, 'decision')} taken again, {counted(len(differences), 'difference')}")
     return Answer({"decisions": decisions, "differences": differences}, lines, code=1 if differences else 0)
@@ -132,30 +135,45 @@ class _World:
         return any(self._named.get(name, set()) - {it.payment.id} for name in _names(ids, receipt))
 
 
-def replay(books: Books, confirm_above_kes: Decimal) -> tuple[int, list[Difference]]:
-    """How many decisions were taken again, and every difference. Reads only."""
-    history = books.whole_audit()
-    erased = {str(step["transaction_id"]) for step in history if (step["event"], step["outcome"]) in EVIDENCE_ERASED}
-    world = _World(books.all_payments(), erased)
-    callbacks = books.all_callbacks()
-    bodies = {str(row["id"]): bytes(row["body"]) for row in callbacks}
+def replay(
+    database: Database, confirm_above_kes: Decimal, *, most: int = PAGE, advance: Callable[[int], None] = lambda _: None
+) -> tuple[int, list[Difference]]:
+    """How many decisions were taken again, and every difference. Reads only, `most` payments at a time."""
+    decisions, differences = 0, list[Difference]()
+    for page in pages(database, most):
+        taken, found = _replay_page(page, confirm_above_kes)
+        decisions += taken
+        differences += found
+        advance(len(page.own))
+    for row in callbacks_of_no_payment(database):
+        if row["outcome"] is not None and row["erased_sha256"] is None:
+            differences += _compare_callback(_World([], set()), row, confirm_above_kes, on_record=False)
+    return decisions, differences
+
+
+def _replay_page(page: Page, confirm_above_kes: Decimal) -> tuple[int, list[Difference]]:
+    erased = {
+        str(step["transaction_id"]) for step in page.history if (step["event"], step["outcome"]) in EVIDENCE_ERASED
+    }
+    world = _World(page.payments, erased)
+    bodies = {str(row["id"]): bytes(row["body"]) for row in page.callbacks}
     decisions = 0
     differences: list[Difference] = []
-    for step in history:
+    for step in page.history:
         if step["event"] in DECIDES_NOTHING:
             continue
-        decisions += 1
         it = world.payments[str(step["transaction_id"])]
+        decisions += it.payment.id in page.own
         it.codes.add(step["said"])
         again = _follow(world, it, step) if it.was_erased else _take_again(world, it, bodies, step, confirm_above_kes)
         differences += again
-    on_record = {str(step["inbox_id"]) for step in history}
-    for row in callbacks:
+    on_record = {str(step["inbox_id"]) for step in page.history}
+    for row in page.callbacks:
         if row["outcome"] is not None and row["erased_sha256"] is None:
             differences += _compare_callback(world, row, confirm_above_kes, on_record=str(row["id"]) in on_record)
     for it in world.payments.values():
         differences += _compare(it)
-    return decisions, differences
+    return decisions, [difference for difference in differences if difference.transaction_id in page.own]
 
 
 def _follow(world: _World, it: _Replayed, step: Row) -> Iterator[Difference]:
