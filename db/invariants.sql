@@ -61,9 +61,11 @@ UNION
 SELECT transaction_id FROM outbox WHERE kind IN ('notice', 'sale', 'webhook')
 GROUP BY transaction_id, kind, tells_of HAVING count(*) > 1;
 
--- a_receipt_that_paid_came_from_its_inbox: a receipt told by callback stands in an inbox entry of the same payment
+-- a_receipt_that_paid_is_on_file: a receipt that no operator typed stands in an inbox entry, or in a statement row, of the same payment
 SELECT c.transaction_id FROM payment_confirmations c
 WHERE c.mpesa_receipt_number IS NOT NULL AND c.evidence <> 'operator'
+  AND NOT EXISTS (SELECT FROM statement_rows r WHERE r.id = c.statement_row_id AND r.transaction_id = c.transaction_id
+                    AND r.receipt = c.mpesa_receipt_number AND r.completed AND r.paid_in = c.amount)
   AND NOT EXISTS (SELECT FROM callback_inbox i WHERE i.id = c.inbox_id AND i.transaction_id = c.transaction_id
                     AND c.mpesa_receipt_number = ANY (i.receipts));
 
@@ -73,7 +75,18 @@ SELECT a.id FROM transactions a JOIN transactions b
  AND b.id > a.id
  AND b.paid_at BETWEEN a.paid_at - interval '24 hours' AND a.paid_at + interval '24 hours'
  AND coalesce(a.refunded_at > b.paid_at, true) AND coalesce(b.refunded_at > a.paid_at, true)
-WHERE NOT EXISTS (SELECT FROM payment_confirmations c WHERE c.transaction_id IN (a.id, b.id) AND c.evidence = 'operator');
+WHERE NOT EXISTS (SELECT FROM audit_log said WHERE said.transaction_id IN (a.id, b.id) AND said.to_status = 'PAID' AND said.from_status <> 'PAID'
+                    AND said.event IN ('OperatorPaid', 'OperatorReopened', 'BookedByHand'));
+
+-- refunds_are_as_they_stand: a refund's receipt and moment are there while it stands, and no longer once it is taken back
+SELECT id FROM transactions WHERE (status = 'REFUNDED') <> (refund_receipt IS NOT NULL) OR (status = 'REFUNDED') <> (refunded_at IS NOT NULL);
+
+-- a_statement_row_is_of_one_payment: a confirmation and the row that it names belong to the same payment, and one row confirms once
+SELECT c.transaction_id FROM payment_confirmations c JOIN statement_rows r ON r.id = c.statement_row_id
+WHERE r.transaction_id IS DISTINCT FROM c.transaction_id
+UNION ALL
+SELECT min(transaction_id::text)::uuid FROM payment_confirmations
+WHERE statement_row_id IS NOT NULL GROUP BY statement_row_id HAVING count(*) > 1;
 
 -- history_is_whole: each payment's audit rows begin with its order, follow each other without a gap, end in its status
 SELECT transaction_id FROM (

@@ -29,6 +29,11 @@ GRANT USAGE ON SEQUENCE audit_log_id_seq TO lipa_functions;
 GRANT SELECT, INSERT (last_audit_id, row_count, payment_count, digest, day_is_over) ON audit_anchors TO lipa_functions;
 GRANT SELECT, INSERT (transaction_id, result_code, said, outcome) ON query_answers TO lipa_functions;
 GRANT SELECT, INSERT (environment) ON installation TO lipa_functions;
+-- Statements are an operator's. The sweep reads until when the books were compared, and an operator with this role reads the
+-- rest of what verifies them; what can name somebody (account, raw) nobody reads but the owner.
+GRANT SELECT ON statement_files, reconciliation_log TO lipa_functions;
+GRANT SELECT (id, sha256, row_number, receipt, at, class, status, completed, paid_in, withdrawn, linked_receipt, transaction_id)
+    ON statement_rows TO lipa_functions;
 
 -- Payments: the number, the amount, the reference and the moment of the order never change.
 GRANT SELECT, INSERT (

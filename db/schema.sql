@@ -7,7 +7,9 @@
 CREATE TABLE installation (
     only_row    boolean PRIMARY KEY DEFAULT true CHECK (only_row),
     environment text NOT NULL CHECK (environment IN ('sandbox', 'production')),
-    stamped_at  timestamptz NOT NULL DEFAULT now()
+    stamped_at  timestamptz NOT NULL DEFAULT now(),
+    reconciliation_length integer NOT NULL DEFAULT 0,         -- of the chain in reconciliation_log
+    reconciliation_head   text                                -- the chain's end
 );
 
 -- One row for each payment asked for, committed before M-Pesa is asked.
@@ -131,11 +133,48 @@ CREATE TABLE query_answers (
 CREATE INDEX query_answers_transaction_id ON query_answers (transaction_id, id);
 CREATE INDEX query_answers_answered_at ON query_answers (answered_at) WHERE result_code IS NOT NULL;
 
+-- Statements of the shop's paybill or till, as Safaricom exports them. A row that several files hold is kept once.
+CREATE TABLE statement_files (
+    sha256        text PRIMARY KEY CHECK (sha256 ~ '^[0-9a-f]{64}$'),
+    family        text NOT NULL CHECK (family ~ '^[A-Z]$'),
+    shortcode     text,                                       -- null: the file does not say
+    starts        timestamptz,                                -- the period that the file itself states
+    ends          timestamptz,
+    row_count     integer NOT NULL CHECK (row_count >= 0),
+    balance_chain text NOT NULL CHECK (balance_chain IN ('ok', 'broken', 'absent')),
+    who           text NOT NULL,
+    written_at    timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE statement_rows (
+    id             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    sha256         text NOT NULL REFERENCES statement_files (sha256),
+    row_number     integer NOT NULL CHECK (row_number >= 1),
+    receipt        text NOT NULL CHECK (receipt = upper(receipt)),
+    at             timestamptz NOT NULL,                      -- completion
+    class          text NOT NULL CHECK (class IN (
+                       'payment', 'charge', 'reversal', 'sweep', 'settlement', 'organisation', 'b2c', 'other')),
+    status         text NOT NULL,                             -- in Safaricom's words
+    completed      boolean NOT NULL,
+    paid_in        numeric(12, 2) NOT NULL CHECK (paid_in >= 0 AND paid_in <> 'NaN'),
+    withdrawn      numeric(12, 2) NOT NULL CHECK (withdrawn >= 0 AND withdrawn <> 'NaN'),
+    account        text,                                      -- null: none, or erased
+    linked_receipt text,
+    raw            text,                                      -- the cells, as one JSON list; null: erased
+    transaction_id uuid REFERENCES transactions (id),         -- the payment that it is of; null: none is known
+    CONSTRAINT one_row_in_all_files UNIQUE (receipt, class, paid_in, withdrawn, status)
+);
+
+CREATE INDEX statement_rows_transaction_id ON statement_rows (transaction_id) WHERE transaction_id IS NOT NULL;
+CREATE INDEX statement_rows_linked_receipt ON statement_rows (linked_receipt) WHERE linked_receipt IS NOT NULL;
+CREATE INDEX statement_rows_at ON statement_rows (at);
+CREATE INDEX statement_rows_sha256 ON statement_rows (sha256);
+
 -- Why a payment is paid: exactly one row for each paid payment. A query names no receipt; it is filled in later.
 CREATE TABLE payment_confirmations (
     id                   uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     transaction_id       uuid NOT NULL REFERENCES transactions (id),
-    evidence             text NOT NULL CHECK (evidence IN ('callback', 'query', 'operator')),
+    evidence             text NOT NULL,
     inbox_id             uuid REFERENCES callback_inbox (id),
     result_code          varchar(10) NOT NULL DEFAULT '0' CHECK (result_code = '0'),
     result_desc          text,
@@ -145,6 +184,7 @@ CREATE TABLE payment_confirmations (
     transaction_date     timestamptz,
     phone_number         varchar(20),
     received_at          timestamptz NOT NULL DEFAULT now(),
+    statement_row_id     bigint,                              -- the row that confirmed it, or brought its receipt
     CONSTRAINT one_confirmation_a_transaction UNIQUE (transaction_id),
     CONSTRAINT one_transaction_a_receipt UNIQUE (mpesa_receipt_number),
     CONSTRAINT only_a_query_names_no_receipt CHECK (evidence = 'query' OR mpesa_receipt_number IS NOT NULL)
@@ -285,6 +325,7 @@ CREATE TABLE audit_log (
 
 CREATE INDEX audit_log_transaction_id ON audit_log (transaction_id, id);
 CREATE UNIQUE INDEX audit_log_is_one_chain ON audit_log (transaction_id, place);
+CREATE INDEX audit_log_reopened ON audit_log (transaction_id) WHERE event = 'OperatorReopened';
 
 -- Each time a payment's personal values were erased: by whom and why, never whose. While the transaction that wrote such a
 -- row is open, the triggers let the evidence of that payment be rewritten. The functions' role cannot write here.
@@ -299,6 +340,23 @@ CREATE TABLE erasures (
 );
 
 CREATE INDEX erasures_transaction_id ON erasures (transaction_id, at);
+
+-- What was said about whole months and about money that is no sale. One chain for the shop, signed like the audit log
+-- (ops/reconciliation_log.py); its end is kept in `installation`.
+CREATE TABLE reconciliation_log (
+    id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at       timestamptz NOT NULL DEFAULT now(),
+    kind     text NOT NULL CHECK (kind ~ '^[a-z_]{1,50}$'),   -- closed, reopened, not_a_sale …
+    subject  text NOT NULL,                                   -- a month, like 2026-10, or a receipt
+    facts    jsonb NOT NULL CHECK (jsonb_typeof(facts) = 'object'), -- never personal
+    who      text NOT NULL,
+    why      text,
+    place    integer NOT NULL UNIQUE CHECK (place >= 1),      -- in the chain, from 1
+    link     text NOT NULL,
+    link_key text NOT NULL
+);
+
+CREATE INDEX reconciliation_log_subject ON reconciliation_log (subject, kind);
 
 -- One access token for all instances: a new one invalidates the old.
 CREATE TABLE access_tokens (
@@ -387,7 +445,7 @@ SET search_path = pg_catalog, public, pg_temp AS $$
         'UNCERTAIN FAILED', 'UNCERTAIN CANCELLED', 'UNCERTAIN EXPIRED', 'UNCERTAIN REVIEW',
         'PENDING PAID', 'PENDING FAILED', 'PENDING CANCELLED', 'PENDING EXPIRED', 'PENDING REVIEW',
         'FAILED PAID', 'FAILED REVIEW', 'CANCELLED PAID', 'CANCELLED REVIEW', 'EXPIRED PAID', 'EXPIRED REVIEW',
-        'REVIEW PAID', 'REVIEW FAILED', 'REVIEW REFUNDED', 'PAID REFUNDED')
+        'REVIEW PAID', 'REVIEW FAILED', 'REVIEW REFUNDED', 'PAID REFUNDED', 'REFUNDED PAID', 'REFUNDED REVIEW')
 $$;
 
 -- What items cost together: each a price and a quantity of at least 1. NULL where one is anything else.
@@ -402,7 +460,8 @@ $$;
 CREATE FUNCTION refuse_forbidden_transition() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
-    IF NOT payment_may_go(OLD.status, NEW.status) THEN
+    IF NOT payment_may_go(OLD.status, NEW.status)
+       OR OLD.status = 'REFUNDED' AND NOT has_table_privilege('erasures', 'INSERT') THEN -- only a person takes it back: no function
         RAISE EXCEPTION 'a payment never goes from % to %', OLD.status, NEW.status
             USING ERRCODE = 'check_violation', CONSTRAINT = 'allowed_transition';
     END IF;
@@ -478,6 +537,15 @@ CREATE TRIGGER evidence_is_kept BEFORE DELETE OR TRUNCATE ON invoice_years
 CREATE TRIGGER environment_is_kept BEFORE DELETE OR TRUNCATE ON installation
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_history();
 
+CREATE TRIGGER history_only_grows BEFORE UPDATE OF reconciliation_length ON installation
+    FOR EACH ROW WHEN (NEW.reconciliation_length < OLD.reconciliation_length) EXECUTE FUNCTION refuse_change_of_history();
+CREATE TRIGGER history_is_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON reconciliation_log
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_history();
+CREATE TRIGGER history_is_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON statement_files
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_history();
+CREATE TRIGGER evidence_is_kept BEFORE DELETE OR TRUNCATE ON statement_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_history();
+
 CREATE FUNCTION refuse_change_of_evidence() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
@@ -517,9 +585,22 @@ BEGIN
 END $$;
 CREATE TRIGGER person_is_fixed BEFORE UPDATE OF phone_number ON transactions
     FOR EACH ROW WHEN (OLD.phone_number <> NEW.phone_number) EXECUTE FUNCTION refuse_change_of_person();
-CREATE TRIGGER nobody_pays BEFORE INSERT ON transactions         -- a finished payment comes back by a restore
-    FOR EACH ROW WHEN (NEW.phone_number LIKE '2540%' AND NEW.status IN ('INITIATED', 'PENDING', 'UNCERTAIN', 'REVIEW'))
-    EXECUTE FUNCTION refuse_change_of_person();
+
+-- Nobody is asked to pay under the number of nobody. Money that came another way is booked under one, and is PAID before COMMIT.
+CREATE FUNCTION refuse_payment_of_nobody() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM transactions t WHERE t.id = NEW.id AND t.phone_number LIKE '2540%'
+                 AND t.status IN ('INITIATED', 'PENDING', 'UNCERTAIN', 'REVIEW')) THEN
+        RAISE EXCEPTION 'nobody can be asked to pay under the number of an erased person'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'nobody_pays';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER nobody_pays AFTER INSERT ON transactions
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+    WHEN (NEW.phone_number LIKE '2540%' AND NEW.status IN ('INITIATED', 'PENDING', 'UNCERTAIN', 'REVIEW'))
+    EXECUTE FUNCTION refuse_payment_of_nobody();
 
 CREATE FUNCTION refuse_change_of_callback() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, public, pg_temp AS $$
@@ -547,6 +628,27 @@ END $$;
 CREATE TRIGGER history_is_kept BEFORE UPDATE ON query_answers
     FOR EACH ROW EXECUTE FUNCTION refuse_change_of_answer();
 
+-- A row is given to a payment once. An erasure may empty what can name a person.
+CREATE FUNCTION refuse_change_of_statement() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    IF (OLD.id, OLD.sha256, OLD.row_number, OLD.receipt, OLD.at, OLD.class, OLD.status, OLD.completed, OLD.paid_in, OLD.withdrawn,
+        OLD.linked_receipt)
+       IS NOT DISTINCT FROM
+       (NEW.id, NEW.sha256, NEW.row_number, NEW.receipt, NEW.at, NEW.class, NEW.status, NEW.completed, NEW.paid_in, NEW.withdrawn,
+        NEW.linked_receipt)
+       AND (OLD.transaction_id IS NULL OR OLD.transaction_id IS NOT DISTINCT FROM NEW.transaction_id)
+       AND ((OLD.account, OLD.raw) IS NOT DISTINCT FROM (NEW.account, NEW.raw)
+            OR coalesce(NEW.account = OLD.account, NEW.account IS NULL) AND coalesce(NEW.raw = OLD.raw, NEW.raw IS NULL)
+               AND CASE WHEN NEW.transaction_id IS NOT NULL THEN is_being_erased(NEW.transaction_id)
+                        ELSE EXISTS (SELECT FROM erasures e WHERE e.within = pg_current_xact_id() AND e.at = now()) END) THEN
+        RETURN NEW;
+    END IF;
+    RAISE EXCEPTION 'what % once said never changes', TG_TABLE_NAME USING ERRCODE = 'check_violation', CONSTRAINT = 'evidence_is_fixed';
+END $$;
+CREATE TRIGGER evidence_is_fixed BEFORE UPDATE ON statement_rows
+    FOR EACH ROW EXECUTE FUNCTION refuse_change_of_statement();
+
 -- What a function may write, it may write once, and only with the change that it belongs to: whoever has only the functions' password
 -- can neither send mail to another address nor give a payment another date.
 
@@ -567,7 +669,9 @@ DECLARE
         WHEN OLD.paid_late IS DISTINCT FROM NEW.paid_late
              AND NOT (moves AND NEW.status = 'PAID' AND NEW.paid_late) THEN 'paid_late'
         WHEN (OLD.refunded_at, OLD.refund_receipt) IS DISTINCT FROM (NEW.refunded_at, NEW.refund_receipt)
-             AND NOT coalesce(moves AND NEW.status = 'REFUNDED' AND NEW.refunded_at = now(), false) THEN 'refunded_at'
+             AND NOT coalesce(moves AND NEW.status = 'REFUNDED' AND NEW.refunded_at = now(), false)
+             AND NOT (moves AND OLD.status = 'REFUNDED' AND num_nonnulls(NEW.refunded_at, NEW.refund_receipt) = 0)
+             THEN 'refunded_at'
         WHEN OLD.failed_at IS DISTINCT FROM NEW.failed_at
              AND NOT coalesce(moves AND fails AND NEW.failed_at = now(), false) THEN 'failed_at'
         WHEN OLD.pushed_at IS DISTINCT FROM NEW.pushed_at AND NEW.pushed_at IS NOT NULL THEN 'pushed_at'
@@ -618,8 +722,9 @@ BEGIN
     RAISE EXCEPTION 'what % once said never changes', TG_TABLE_NAME USING ERRCODE = 'check_violation', CONSTRAINT = 'written_once';
 END $$;
 CREATE TRIGGER written_once BEFORE UPDATE ON payment_confirmations
-    FOR EACH ROW WHEN ((OLD.inbox_id, OLD.result_desc, OLD.balance_amount, OLD.transaction_date, OLD.phone_number) IS DISTINCT FROM
-                       (NEW.inbox_id, NEW.result_desc, NEW.balance_amount, NEW.transaction_date, NEW.phone_number))
+    FOR EACH ROW WHEN ((OLD.inbox_id, OLD.result_desc, OLD.balance_amount, OLD.transaction_date, OLD.phone_number, OLD.statement_row_id)
+                       IS DISTINCT FROM
+                       (NEW.inbox_id, NEW.result_desc, NEW.balance_amount, NEW.transaction_date, NEW.phone_number, NEW.statement_row_id))
     EXECUTE FUNCTION refuse_rewriting_of_confirmation();
 
 CREATE FUNCTION refuse_another_time_of_sending() RETURNS trigger LANGUAGE plpgsql
@@ -788,3 +893,27 @@ ALTER TABLE query_budget ADD CONSTRAINT moments_are_real CHECK
 ALTER TABLE push_callers ADD CONSTRAINT moments_are_real CHECK
     (asked_at BETWEEN '2000-01-01 00:00+00' AND '2200-01-01 00:00+00') NOT VALID;
 ALTER TABLE push_callers ADD CONSTRAINT texts_end CHECK (octet_length(address_digest) <= 1000) NOT VALID;
+ALTER TABLE payment_confirmations ADD CONSTRAINT evidence_is_known CHECK
+    (evidence IN ('callback', 'query', 'operator', 'statement')) NOT VALID;
+ALTER TABLE payment_confirmations ADD CONSTRAINT row_is_on_file FOREIGN KEY (statement_row_id) REFERENCES statement_rows (id) NOT VALID;
+ALTER TABLE payment_confirmations ADD CONSTRAINT statement_has_a_row CHECK
+    (evidence <> 'statement' OR statement_row_id IS NOT NULL) NOT VALID;
+ALTER TABLE payment_confirmations ADD CONSTRAINT receipt_is_upper_case CHECK
+    (mpesa_receipt_number = upper(mpesa_receipt_number)) NOT VALID;
+ALTER TABLE installation ADD CONSTRAINT a_head_is_of_a_chain CHECK
+    ((reconciliation_length = 0) = (reconciliation_head IS NULL)) NOT VALID;
+ALTER TABLE statement_files ADD CONSTRAINT moments_are_real CHECK
+    (least(starts, ends, written_at)
+         >= '2000-01-01 00:00+00'
+     AND greatest(starts, ends, written_at)
+         <= '2200-01-01 00:00+00') NOT VALID;
+ALTER TABLE statement_files ADD CONSTRAINT texts_end CHECK (octet_length(concat(shortcode, who)) <= 1000) NOT VALID;
+ALTER TABLE statement_rows ADD CONSTRAINT moments_are_real CHECK
+    (at BETWEEN '2000-01-01 00:00+00' AND '2200-01-01 00:00+00') NOT VALID;
+ALTER TABLE statement_rows ADD CONSTRAINT texts_end CHECK
+    (octet_length(receipt) <= 50 AND octet_length(concat(status, linked_receipt)) <= 1000
+     AND octet_length(account) <= 10000 AND octet_length(raw) <= 100000) NOT VALID;
+ALTER TABLE reconciliation_log ADD CONSTRAINT moments_are_real CHECK
+    (at BETWEEN '2000-01-01 00:00+00' AND '2200-01-01 00:00+00') NOT VALID;
+ALTER TABLE reconciliation_log ADD CONSTRAINT texts_end CHECK
+    (octet_length(concat(subject, who, why, link, link_key)) <= 100000 AND octet_length(facts::text) <= 10000000) NOT VALID;

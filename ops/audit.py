@@ -1,4 +1,5 @@
-"""`ops audit verify`: the audit log, checked under its keys: chains, heads, lengths, missing and extra rows, anchors.
+"""`ops audit verify`: the audit log, checked under its keys: chains, heads, lengths, missing and extra rows, anchors;
+and the reconciliation log.
 
 Reads a page at a time, in one snapshot, whatever the size of the log. Changes nothing.
 """
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 
+from ops import reconciliation_log
 from ops.answers import Answer
 from ops.session import Commands, Session, WrongUse, add_clue, add_group
 from ops.words import counted
@@ -103,6 +105,7 @@ def verify(database: Database, keys: Sequence[AuditKey], anchors: Sequence[str] 
             signed.update(str(row["link_key"]) for row in history)
             findings += _wrong(payment, history, known, since)
         wrong_anchors, checked = _anchors(tx, outside, since)
+        wrong_anchors += [Finding(None, what) for what in reconciliation_log.wrong(tx, keys)]
     return Report(payments, rows, signed, checked, findings + wrong_anchors)
 
 

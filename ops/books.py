@@ -112,6 +112,51 @@ class Books:
         )
         return {str(row["receipt"]).upper() for row in rows}
 
+    def receipt_is_taken(self, receipt: str, transaction_id: str) -> bool:
+        """It confirms another payment, or names money that went back for one."""
+        rows = self._database.rows(
+            """
+            SELECT 1 AS taken FROM payment_confirmations
+            WHERE mpesa_receipt_number = :receipt AND transaction_id <> CAST(:id AS uuid)
+            UNION ALL SELECT 1 FROM transactions WHERE refund_receipt = :receipt AND id <> CAST(:id AS uuid)
+            """,
+            receipt=receipt,
+            id=transaction_id,
+        )
+        return bool(rows)
+
+    def named_for_others(self, receipt: str, transaction_id: str) -> list[str]:
+        """Other payments, also such as are not in the books, about which callbacks name this receipt."""
+        rows = self._database.rows(
+            """
+            SELECT DISTINCT transaction_id FROM callback_inbox
+            WHERE receipts <> '{}' AND receipts && ARRAY[CAST(:receipt AS text)]
+              AND transaction_id <> CAST(:id AS uuid) LIMIT 3
+            """,
+            receipt=receipt,
+            id=transaction_id,
+        )
+        return [str(row["transaction_id"]) for row in rows]
+
+    def unclaimed_rows(self) -> list[Row]:
+        """Rows of statements that are of no payment, as far as they can name somebody."""
+        return self._database.rows(
+            """
+            SELECT at, receipt, paid_in, account, raw FROM statement_rows
+            WHERE transaction_id IS NULL AND num_nonnulls(account, raw) > 0 ORDER BY at
+            """
+        )
+
+    def on_statements(self, receipt: str) -> list[Row]:
+        """The rows of statements under a receipt, oldest file first."""
+        return self._database.rows(
+            """
+            SELECT id, sha256, row_number, at, class, status, completed, paid_in, withdrawn, transaction_id
+            FROM statement_rows WHERE receipt = upper(:receipt) ORDER BY id
+            """,
+            receipt=receipt,
+        )
+
     def rows(self, table: str, transaction_id: str) -> list[Row]:
         """What a table holds about one payment, in order."""
         key, order = key_of(table), ORDER.get(table, "id")

@@ -112,6 +112,7 @@ def _confirmation(books: Books, payment: Row) -> Iterator[str]:
     confirmation = books.row("payment_confirmations", str(payment["id"]))
     if confirmation is not None:
         word = {"callback": "Safaricom's callback", "query": "Safaricom's answer", "operator": "a person"}
+        word["statement"] = "a statement"
         receipt = confirmation["mpesa_receipt_number"] or "missing"
         yield f"Confirmed by {word[confirmation['evidence']]}: {in_words(confirmation['amount'])}, receipt {receipt}."
     if payment["refund_receipt"]:

@@ -15,12 +15,13 @@ import re
 import secrets
 from collections import Counter
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Literal, TypeAlias
 
 from ops.books import key_of
 from ops.people import Order, People, Person
+from ops.statements import unclaimed
 from shared.daraja.callback_reader import (
     CallbackFailure,
     CallbackIds,
@@ -42,7 +43,7 @@ Scope: TypeAlias = Literal["person", "contact", "mention", "late_evidence"]
 ERASED_REFERENCE = "ERASED"
 TABLES = (
     *("transactions", "callback_inbox", "query_answers", "payment_confirmations", "invoices", "outbox"),
-    "idempotency_keys",
+    *("idempotency_keys", "statement_rows"),
 )
 """Where personal values are."""
 NULLED: dict[str, tuple[str, ...]] = {
@@ -52,6 +53,7 @@ NULLED: dict[str, tuple[str, ...]] = {
     "payment_confirmations": ("phone_number", "result_desc"),
     "invoices": ("customer_name", "customer_phone"),
     "outbox": ("last_error",),
+    "statement_rows": ("account", "raw"),
 }
 CONTACT: dict[str, tuple[str, ...]] = {
     "transactions": NULLED["transactions"],
@@ -100,6 +102,7 @@ class Eraser:
                 self._record(tx, transaction_id, "late_evidence" if now.is_erased else "person")
                 done["transactions"] += _replace_number(tx, payment, digits)
                 done += _erase_callbacks(tx, transaction_id) + _null(tx, NULLED, transaction_id)
+                done += unclaimed.forget_named_by_callbacks(tx, transaction_id)
                 done += _forget_contact(tx, transaction_id)
             return done
 
@@ -122,12 +125,28 @@ class Eraser:
 
         def erase(tx: Transaction) -> Counter[str]:
             self._record(tx, transaction_id, "mention")
+            if transaction_id == unclaimed.OF_NO_PAYMENT:
+                return Counter(mentions=1) + unclaimed.forget_those_naming(tx, person)
             return Counter(mentions=1) + _forget_mention(tx, transaction_id, person)
 
         order = self._people.order(transaction_id)
         if order is not None:
             return self._in_one_transaction(order, lambda tx, _: erase(tx))
         return self._attempt(erase) is not None
+
+    def unclaimed_rows(self, age: timedelta) -> int:
+        """Statement rows of no payment past their time lose what can name somebody, some a transaction."""
+
+        def erase(tx: Transaction) -> Counter[str]:
+            self._record(tx, unclaimed.OF_NO_PAYMENT, "late_evidence")
+            return unclaimed.forget_past(tx, age)
+
+        in_all = 0
+        while unclaimed.are_past(self._database, age) and (done := self._attempt(erase)):
+            in_all += done["statement_rows"]
+            if self._dry_run:
+                break
+        return in_all
 
     def _in_one_transaction(self, order: Order, erase: Callable[[Transaction, Order], Counter[str]]) -> bool:
         def locked(tx: Transaction) -> Counter[str] | None:

@@ -18,11 +18,15 @@ BEFORE_ALL = "00000000-0000-0000-0000-000000000000"
 PAYMENTS = """
     SELECT t.id, t.status, t.amount, t.created_at, t.phone_number, t.account_reference, t.merchant_request_id,
            t.checkout_request_id, t.ids_are_learnt, t.review_reason, t.result_code, t.success_held_at, t.paid_at,
-           t.refund_receipt, c.mpesa_receipt_number,
+           t.refund_receipt, t.pushed_at, c.mpesa_receipt_number, c.transaction_date,
            ARRAY(SELECT q.result_code::text FROM query_answers q WHERE q.transaction_id = t.id) AS answered_codes
     FROM transactions t LEFT JOIN payment_confirmations c ON c.transaction_id = t.id
 """
 CALLBACKS = "SELECT id, transaction_id, received_at, body, outcome, receipts, erased_sha256 FROM callback_inbox"
+STATEMENT_ROWS = "SELECT receipt, at, paid_in, withdrawn FROM statement_rows WHERE completed"
+REOPENED = "transaction_id IN (SELECT transaction_id FROM audit_log WHERE event = 'OperatorReopened')"
+"""Payments that once had a receipt of a refund: no column says so any more."""
+BY_STATEMENT = ("StatementPaid", "StatementRefunded", "BookedByHand")
 AMONG = "IN (SELECT CAST(name AS {type}) FROM jsonb_array_elements_text(CAST(:names AS jsonb)) AS name)"
 
 
@@ -34,6 +38,8 @@ class Page:
     payments: list[Row]
     callbacks: list[Row]
     history: list[Row]
+    statement_rows: list[Row]
+    """Completed rows under receipts that the history names."""
 
 
 def pages(database: Database, most: int = PAGE) -> Iterator[Page]:
@@ -59,7 +65,7 @@ def callbacks_of_no_payment(database: Database) -> list[Row]:
 
 
 def _whole(tx: Transaction, rows: list[Row]) -> Page:
-    page = Page(frozenset(str(row["id"]) for row in rows), [], [], [])
+    page = Page(frozenset(str(row["id"]) for row in rows), [], [], [], [])
     known: set[str] = set()
     while rows:
         page.payments.extend(rows)
@@ -69,6 +75,8 @@ def _whole(tx: Transaction, rows: list[Row]) -> Page:
         history = _among(tx, "SELECT * FROM audit_log WHERE transaction_id", "uuid", ids)
         page.callbacks.extend(callbacks)
         page.history.extend(history)
+        said = {str(step["said"]) for step in history if step["event"] in BY_STATEMENT}
+        page.statement_rows.extend(_among(tx, f"{STATEMENT_ROWS} AND receipt", "text", sorted(said)))
         beside = _beside(tx, page, ids, callbacks, history) - known
         rows = _among(tx, f"{PAYMENTS} WHERE t.id", "uuid", sorted(beside))
     page.history.sort(key=lambda step: step["id"])
@@ -98,6 +106,7 @@ def _beside(tx: Transaction, page: Page, ids: list[str], callbacks: list[Row], h
         ("transactions", "id", "refund_receipt"),
         ("transactions", "id", "checkout_request_id"),
         ("transactions", "id", "merchant_request_id"),
+        ("audit_log", "transaction_id", f"{REOPENED} AND said"),
     ):
         found += _among(tx, f"SELECT {column} AS id FROM {table} WHERE {name}", "text", sorted(names))  # noqa: S608
     return {str(row["id"]) for row in found}

@@ -22,6 +22,7 @@ from ops import case
 from ops.books import Books
 from ops.erasure import read_stored
 from ops.people import People, Person
+from ops.statements import unclaimed
 from ops.words import FILLING, counted
 from shared.daraja.callback_reader import CallbackFailure, CallbackSuccess, CallbackUnknownCode, CallbackUnreadable
 from shared.database import Database, Row
@@ -42,6 +43,7 @@ NOT_IN_IT = (
     "Log lines, which hold no numbers, names or addresses.",
     "What Safaricom, the e-mail service and the shop's own order system know.",
 )
+ABOUT_THE_FILE = ("what_this_is", "not_in_this_file", "about", "written_at")
 NAMED_ELSEWHERE = "named_by_evidence_about_other_payments"
 ONLY_NAMED = "It names you, and says nothing more about you."
 ONE_EACH = {"payment": "transactions", "confirmation": "payment_confirmations", "invoice": "invoices"}
@@ -51,6 +53,7 @@ SEVERAL = {
     "messages": "outbox",
     "request": "idempotency_keys",
     "erasures": "erasures",
+    "statement_rows": "statement_rows",
 }
 SHOWN = {
     "payment": """
@@ -65,12 +68,14 @@ SHOWN = {
     "messages": "kind topic created_at sent_at dropped last_error",
     "request": "key created_at",
     "erasures": "at scope who why",
+    "statement_rows": "at class status paid_in withdrawn receipt linked_receipt",
 }
 """Of each record the columns that are shown to everybody it is about."""
 OF_THE_NUMBER = {
     "payment": ("phone_number", "merchant_request_id", "checkout_request_id"),
     "confirmation": ("phone_number",),
     "invoice": ("customer_phone",),
+    "statement_rows": ("account", "raw"),
 }
 OF_THE_ADDRESS = {
     "payment": ("customer_email", "customer_name", "transaction_desc", "note"),
@@ -99,7 +104,13 @@ def collect(database: Database, person: Person) -> dict[str, Any]:
         NAMED_ELSEWHERE: [
             said
             for each in people.named_elsewhere(person, but=other_attempts)
+            if each != unclaimed.OF_NO_PAYMENT
             for said in _about_this_person(person, books.rows("callback_inbox", each))
+        ],
+        "statement_rows_of_no_payment": [
+            {"at": row["at"], "receipt": row["receipt"], "paid_in": row["paid_in"], "says": ONLY_NAMED}
+            for row in books.unclaimed_rows()
+            if unclaimed.names(person, row)
         ],
         "audit_rows_whose_reason_names_you": people.in_the_audit_log(person),
     }
@@ -107,7 +118,7 @@ def collect(database: Database, person: Person) -> dict[str, Any]:
 
 def is_empty(found: dict[str, Any]) -> bool:
     """Nothing is stored about them."""
-    return not (found["payments"] or found[NAMED_ELSEWHERE] or found["audit_rows_whose_reason_names_you"])
+    return not any(found[name] for name in found if name not in ABOUT_THE_FILE)
 
 
 def write(found: dict[str, Any], path: Path) -> None:

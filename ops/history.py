@@ -48,6 +48,7 @@ MEANS = {
     "waits_for_push": "it came before Safaricom answered our request, and is judged with that answer.",
     "waits_for_query": "perhaps paid: Safaricom is asked before it is believed.",
     "refunded": "the money went back.",
+    "reopened": "the word that ended it is taken back.",
     "repeated": "nothing new.",
     "noted": "kept on file; it changes nothing.",
     "contradicts": "it does not fit what is on file. Nothing was changed, and an alert went out.",
@@ -64,7 +65,15 @@ REASONS = {
     ReviewReason.UNCONFIRMED_LARGE: "a large amount, and nobody to ask about it",
     ReviewReason.CONTRADICTION: "one message says paid, another says failed",
 }
-BY_HAND = {"OperatorPaid": "paid", "OperatorFailed": "not paid", "OperatorRefunded": "refunded"}
+BY_HAND = {
+    "OperatorPaid": "paid",
+    "OperatorFailed": "not paid",
+    "OperatorRefunded": "refunded",
+    "OperatorReopened": "that was wrong, look again",
+    "StatementPaid": "the statement shows it paid",
+    "StatementRefunded": "the statement shows that it went back",
+    "BookedByHand": "this money is of this payment",
+}
 NOTICES = {
     "failed": "that it failed",
     "paid_late": "that it was paid after all",
@@ -149,8 +158,9 @@ def _decided(row: Row, payment: Row, *, again: bool) -> Moment:
 
 def _means(row: Row) -> str:
     means = MEANS.get(row["outcome"]) or str(row["outcome"])
-    if row["outcome"] == "to_review" and row["reason"] in set(ReviewReason):
-        means = f"a person has to look: {REASONS[ReviewReason(row['reason'])]}."
+    reason = str(row["reason"]).split(":")[0]
+    if row["outcome"] == "to_review" and reason in set(ReviewReason):
+        means = f"a person has to look: {REASONS[ReviewReason(reason)]}."
     if row["from_status"] != row["to_status"]:
         means += f" It was {row['from_status']} and became {row['to_status']}."
     return means

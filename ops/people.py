@@ -42,7 +42,8 @@ _PAYMENTS = f"""
                         ('second_receipt', 'amount_mismatch', 'reused_receipt', 'contradiction', 'ids_disagree',
                          'callback_flood')
                     AND NOT EXISTS (SELECT FROM audit_log a WHERE a.transaction_id = t.id
-                                    AND a.event LIKE 'Operator%' AND a.at >= o.created_at)) THEN 'money_may_be_owed'
+                                    AND a.event LIKE 'Operator%' AND a.event <> 'OperatorReopened'
+                                    AND a.at >= o.created_at)) THEN 'money_may_be_owed'
            END AS not_yet
     FROM transactions t
 """  # noqa: S608  # nothing in it comes from outside
@@ -188,11 +189,13 @@ class People:
         )
 
     def erased_orders_with_news(self) -> list[Order]:
-        """Erased orders about which Safaricom has said something since."""
+        """Erased orders about which Safaricom, or a statement, has said something since."""
         return self._orders(
             """
-            o.phone_number LIKE '2540%' AND EXISTS (
-                SELECT FROM callback_inbox i WHERE i.transaction_id = o.id AND i.erased_sha256 IS NULL)
+            o.phone_number LIKE '2540%' AND (
+                EXISTS (SELECT FROM callback_inbox i WHERE i.transaction_id = o.id AND i.erased_sha256 IS NULL)
+                OR EXISTS (SELECT FROM statement_rows r
+                           WHERE r.transaction_id = o.id AND num_nonnulls(r.account, r.raw) > 0))
             """
         )
 
@@ -228,6 +231,10 @@ class People:
                 UNION ALL SELECT o.transaction_id, o.last_error FROM outbox o)
             SELECT transaction_id FROM texts
             WHERE CASE WHEN position(lower(:address) in lower(words)) > 0 THEN words ~* :pattern END
+            UNION
+            SELECT coalesce(r.transaction_id, '00000000-0000-0000-0000-000000000000') FROM statement_rows r,
+                   concat_ws(' ', r.account, r.raw) words
+            WHERE position(:number in words) > 0 AND :number <> '' OR words ~* :address AND :address <> ''
             UNION
             SELECT i.transaction_id FROM callback_inbox i
             WHERE CASE WHEN :number <> '' THEN position(convert_to(:number, 'UTF8') in i.body) > 0

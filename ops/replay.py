@@ -1,9 +1,9 @@
 """`ops replay`: every decision again, from the evidence on file. Changes nothing.
 
 The audit log says in which order things were decided and on which evidence; callbacks are read again from their raw
-bytes, answers to queries from their codes. Each payment goes through `decide` again, from its order to its end, and all
-payments together, because a receipt can belong to one payment only. What then differs from the books is named: bytes
-that were changed, history that was changed, or a rule that has changed since.
+bytes, answers to queries from their codes, rows of statements by their receipts. Each payment goes through `decide`
+again, from its order to its end, and all payments together, because a receipt can belong to one payment only. What then
+differs from the books is named: bytes that were changed, history that was changed, or a rule that has changed since.
 
 A payment whose evidence was erased has only its audit rows: they are followed, and have to lead to where it stands.
 """
@@ -11,9 +11,8 @@ A payment whose evidence was erased has only its audit rows: they are followed, 
 from __future__ import annotations
 
 import argparse
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import MISSING, dataclass, field, fields, replace
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, dataclass, fields, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import get_args
@@ -21,17 +20,21 @@ from typing import get_args
 from ops.answers import Answer
 from ops.evidence import PAGE, Page, callbacks_of_no_payment, pages
 from ops.progress import progress
+from ops.replayed import Replayed, World
 from ops.session import Commands, Session, add_confirm_above
 from ops.words import counted
 from shared.daraja.callback_reader import CallbackUnreadable, read_message
 from shared.daraja.result_codes import QUERY_FAILURES
 from shared.database import Database, Row
 from shared.payments import (
+    AN_INITIATED_PAYMENT_DIED_AFTER,
     DUPLICATE_WITHIN,
     NOT_PAID,
     SETTLED,
+    BookedByHand,
     Circumstances,
     Confirmed,
+    ConfirmedBy,
     Decision,
     Declined,
     Event,
@@ -42,8 +45,11 @@ from shared.payments import (
     Payment,
     PushAccepted,
     QueryDeclined,
+    StatementPaid,
+    StatementRefunded,
     Status,
     UnknownCode,
+    before_the_word,
     decide,
 )
 from shared.settlement import reported
@@ -87,54 +93,6 @@ class Difference:
     what: str
 
 
-@dataclass
-class _Replayed:
-    """A payment as the replay has it by now."""
-
-    row: Row
-    payment: Payment
-    paid_at: datetime | None = None
-    push_ids: Ids | None = field(default=None)
-    judged: set[str] = field(default_factory=set)
-    """Callbacks that were judged, and not only put off until a query."""
-    was_erased: bool = False
-    codes: set[str | None] = field(default_factory=lambda: {None, "0"})
-    """The result codes that the evidence names."""
-
-
-class _World:
-    """All payments, and which of them share an order, a receipt or an id: asked for every decision, so kept at hand."""
-
-    def __init__(self, rows: Iterable[Row], erased: set[str]) -> None:
-        self.payments = {str(row["id"]): _Replayed(row, _as_ordered(row), push_ids=_push_ids(row)) for row in rows}
-        for it in self.payments.values():
-            it.was_erased = it.payment.id in erased
-            it.codes |= set(it.row["answered_codes"])
-        self._orders: dict[object, list[_Replayed]] = defaultdict(list)
-        self._named: dict[tuple[str, str], set[str]] = defaultdict(set)
-        for it in self.payments.values():
-            self._orders[_order(it.row)].append(it)
-
-    def becomes(self, it: _Replayed, payment: Payment) -> None:
-        for name in _names(it.payment.ids, it.payment.receipt):
-            self._named[name].discard(payment.id)
-        for name in _names(payment.ids, payment.receipt):
-            self._named[name].add(payment.id)
-        it.payment = payment
-
-    def names_money_that_went_back(self, it: _Replayed, receipt: str) -> None:
-        """No other payment has this receipt from now on. (`becomes` forgets what a payment was named before.)"""
-        self._named["receipt", receipt].add(it.payment.id)
-
-    def twins(self, it: _Replayed) -> list[_Replayed]:
-        """The other payments for the same reference, phone and amount."""
-        return [other for other in self._orders[_order(it.row)] if other is not it]
-
-    def taken(self, it: _Replayed, *, ids: Ids | None = None, receipt: str | None = None) -> bool:
-        """Another payment has one of these ids, or this receipt."""
-        return any(self._named.get(name, set()) - {it.payment.id} for name in _names(ids, receipt))
-
-
 def replay(
     database: Database, confirm_above_kes: Decimal, *, most: int = PAGE, advance: Callable[[int], None] = lambda _: None
 ) -> tuple[int, list[Difference]]:
@@ -147,7 +105,7 @@ def replay(
         advance(len(page.own))
     for row in callbacks_of_no_payment(database):
         if row["outcome"] is not None and row["erased_sha256"] is None:
-            differences += _compare_callback(_World([], set()), row, confirm_above_kes, on_record=False)
+            differences += _compare_callback(World([], set()), row, confirm_above_kes, on_record=False)
     return decisions, differences
 
 
@@ -155,7 +113,7 @@ def _replay_page(page: Page, confirm_above_kes: Decimal) -> tuple[int, list[Diff
     erased = {
         str(step["transaction_id"]) for step in page.history if (step["event"], step["outcome"]) in EVIDENCE_ERASED
     }
-    world = _World(page.payments, erased)
+    world = World(page.payments, erased, page.statement_rows)
     bodies = {str(row["id"]): bytes(row["body"]) for row in page.callbacks}
     decisions = 0
     differences: list[Difference] = []
@@ -176,7 +134,7 @@ def _replay_page(page: Page, confirm_above_kes: Decimal) -> tuple[int, list[Diff
     return decisions, [difference for difference in differences if difference.transaction_id in page.own]
 
 
-def _follow(world: _World, it: _Replayed, step: Row) -> Iterator[Difference]:
+def _follow(world: World, it: Replayed, step: Row) -> Iterator[Difference]:
     """What an audit row says became of a payment whose evidence was erased; the others still have to see it."""
     if step["from_status"] != it.payment.status.value:
         yield Difference(
@@ -189,6 +147,9 @@ def _follow(world: _World, it: _Replayed, step: Row) -> Iterator[Difference]:
     paid = step["outcome"] in (Outcome.PAID, Outcome.PAID_LATE)
     if step["outcome"] == Outcome.RECEIPT_FILLED or (paid and step["event"] != "QueryConfirmed"):
         after = replace(after, receipt=it.row["mpesa_receipt_number"])
+    if step["outcome"] == Outcome.REOPENED and it.payment.status is Status.REFUNDED:
+        world.forgets_what_went_back(it)
+    it.came_at = it.row["transaction_date"] if after.receipt else None
     world.becomes(it, after)
     if step["outcome"] == Outcome.REFUNDED:
         world.names_money_that_went_back(it, str(step["said"]))
@@ -197,9 +158,9 @@ def _follow(world: _World, it: _Replayed, step: Row) -> Iterator[Difference]:
 
 
 def _take_again(
-    world: _World, it: _Replayed, bodies: dict[str, bytes], step: Row, confirm_above_kes: Decimal
+    world: World, it: Replayed, bodies: dict[str, bytes], step: Row, confirm_above_kes: Decimal
 ) -> Iterator[Difference]:
-    event = _event(it, bodies, step)
+    event = _event(world, it, bodies, step)
     if event is None:
         yield Difference(
             it.payment.id, f"audit row {step['id']}: its evidence cannot be read as {step['event']} any more"
@@ -214,14 +175,23 @@ def _take_again(
         )
     if decision.outcome is not Outcome.WAITS_FOR_QUERY:
         it.judged.add(str(step["inbox_id"]))
-    world.becomes(it, _after(it, decision))
-    if decision.status is Status.REFUNDED and isinstance(event, OperatorRefunded):
+    if step["inbox_id"] is not None:
+        it.receipts |= set(read_message(bodies.get(str(step["inbox_id"]), b""))[1])
+    if decision.outcome is Outcome.REOPENED and it.payment.status is Status.REFUNDED:
+        world.forgets_what_went_back(it)
+    before = it.payment.before
+    if decision.status is not it.payment.status:
+        before = before_the_word(step["event"], it.payment.status.value, it.review_reason and it.review_reason.value)
+    world.becomes(it, replace(_after(it, decision), before=before))
+    it.review_reason = decision.review_reason if decision.status is Status.REVIEW else it.review_reason
+    if decision.status is Status.REFUNDED and isinstance(event, OperatorRefunded | StatementRefunded):
         world.names_money_that_went_back(it, str(step["said"]))
+    it.came_at = it.row["transaction_date"] if it.payment.receipt else None
     if decision.paid is not None:
         it.paid_at = step["at"]
 
 
-def _event(it: _Replayed, bodies: dict[str, bytes], step: Row) -> Event | None:
+def _event(world: World, it: Replayed, bodies: dict[str, bytes], step: Row) -> Event | None:
     """The event that the audit row speaks of, made anew from the evidence."""
     said = step["said"]
     match step["event"]:
@@ -233,6 +203,11 @@ def _event(it: _Replayed, bodies: dict[str, bytes], step: Row) -> Event | None:
             return OperatorPaid(said)
         case "OperatorRefunded":
             return OperatorRefunded(said)
+        case "StatementPaid" | "StatementRefunded":
+            return _by_statement(world, it, step["event"], said)
+        case "BookedByHand":
+            by = ConfirmedBy.CALLBACK if step["inbox_id"] is not None else ConfirmedBy.STATEMENT
+            return BookedByHand(said, it.payment.amount_kes, by)
         case event if event in NAME_SAYS_ALL:
             return NAME_SAYS_ALL[event]()
     message, _ = read_message(bodies.get(str(step["inbox_id"]), b""))
@@ -242,8 +217,20 @@ def _event(it: _Replayed, bodies: dict[str, bytes], step: Row) -> Event | None:
     return report.event if report.name == step["event"] else None
 
 
-def _around(world: _World, it: _Replayed, event: Event, step: Row, confirm_above_kes: Decimal) -> Circumstances:
-    receipt = event.receipt if isinstance(event, Confirmed | OperatorPaid | OperatorRefunded) else None
+def _by_statement(world: World, it: Replayed, event: str, receipt: str) -> StatementPaid | StatementRefunded | None:
+    """From the row on file: of several under one receipt, the one with the payment's amount. None: there is no row."""
+    kind, column = (StatementPaid, "paid_in") if event == "StatementPaid" else (StatementRefunded, "withdrawn")
+    amounts = [row[column] for row in world.on_statements[receipt] if row[column] > 0]
+    if not amounts:
+        return None
+    return kind(receipt, it.payment.amount_kes if it.payment.amount_kes in amounts else amounts[0])
+
+
+def _around(world: World, it: Replayed, event: Event, step: Row, confirm_above_kes: Decimal) -> Circumstances:
+    receipt: str | None = getattr(event, "receipt", None)
+    came_at = None
+    if isinstance(event, StatementPaid):
+        came_at = next(row["at"] for row in world.on_statements[event.receipt] if row["paid_in"] == event.amount_kes)
     ids = _ids_told(event)
     now: datetime = step["at"]
     return Circumstances(
@@ -252,9 +239,18 @@ def _around(world: _World, it: _Replayed, event: Event, step: Row, confirm_above
         receipt_taken=world.taken(it, receipt=receipt),
         ids_taken=ids == NOT_KEPT or world.taken(it, ids=ids),
         duplicate_paid=any(
-            other.payment.status is Status.PAID and other.paid_at is not None and other.paid_at > now - DUPLICATE_WITHIN
+            other.payment.status is Status.PAID
+            and other.paid_at is not None
+            and (
+                other.paid_at > now - DUPLICATE_WITHIN
+                or (came_at is not None and abs((other.came_at or other.paid_at) - came_at) <= DUPLICATE_WITHIN)
+            )
             for other in world.twins(it)
         ),
+        push_in_flight=isinstance(event, StatementPaid)
+        and it.payment.status is Status.INITIATED
+        and now - it.payment.created_at < AN_INITIATED_PAYMENT_DIED_AFTER,
+        receipts_named=frozenset(it.receipts),
         already_judged=step["inbox_id"] is not None and str(step["inbox_id"]) in it.judged,
     )
 
@@ -263,7 +259,7 @@ def _ids_told(event: Event) -> Ids | None:
     return event.ids if isinstance(event, PushAccepted | Confirmed | Declined | UnknownCode) else None
 
 
-def _after(it: _Replayed, decision: Decision) -> Payment:
+def _after(it: Replayed, decision: Decision) -> Payment:
     """The payment as the gateway would have stored it."""
     payment = it.payment
     learnt = payment.ids_are_learnt if decision.ids is None else decision.ids_are_learnt
@@ -279,7 +275,7 @@ def _after(it: _Replayed, decision: Decision) -> Payment:
     )
 
 
-def _compare(it: _Replayed) -> Iterator[Difference]:
+def _compare(it: Replayed) -> Iterator[Difference]:
     row, payment = it.row, it.payment
     if payment.status.value != row["status"]:
         yield Difference(payment.id, f"the books say {row['status']}, the evidence says {payment.status}")
@@ -302,7 +298,7 @@ def _compare(it: _Replayed) -> Iterator[Difference]:
         yield Difference(payment.id, f"the books have the code {row['result_code']}, which no evidence names")
 
 
-def _compare_callback(world: _World, row: Row, confirm_above_kes: Decimal, *, on_record: bool) -> Iterator[Difference]:
+def _compare_callback(world: World, row: Row, confirm_above_kes: Decimal, *, on_record: bool) -> Iterator[Difference]:
     """A callback that was judged is on record; one that is not would change nothing now."""
     transaction_id, outcome = str(row["transaction_id"]), row["outcome"]
     it = world.payments.get(transaction_id)
@@ -329,23 +325,3 @@ def _ids_stored(row: Row) -> Ids | None:
     if row["checkout_request_id"] is None:
         return None
     return Ids(row["merchant_request_id"], row["checkout_request_id"])
-
-
-def _as_ordered(row: Row) -> Payment:
-    return Payment(str(row["id"]), Status.INITIATED, row["amount"], row["created_at"])
-
-
-def _push_ids(row: Row) -> Ids | None:
-    if row["checkout_request_id"] is None or row["ids_are_learnt"]:
-        return None
-    return Ids(row["merchant_request_id"], row["checkout_request_id"])
-
-
-def _names(ids: Ids | None, receipt: str | None) -> list[tuple[str, str]]:
-    """What no two payments may share."""
-    both = [("merchant", ids.merchant_request_id), ("checkout", ids.checkout_request_id)] if ids else []
-    return [*both, *([("receipt", receipt)] if receipt is not None else [])]
-
-
-def _order(row: Row) -> object:
-    return row["phone_number"], row["amount"], row["account_reference"].lower()

@@ -91,6 +91,7 @@ def purge(database: Database, people: People, eraser: Eraser, *, dry_run: bool) 
     yield "late callbacks about payments whose person was erased", *_each(late, eraser.person)
     yield "persons of payments past their time", *_each(people.orders_past(BOOKS_KEPT, CONTACTS_KEPT), eraser.person)
     yield "contacts past their time", *_each(people.orders_with_contacts_past(CONTACTS_KEPT), eraser.contact)
+    yield "statement rows of no payment", eraser.unclaimed_rows(BOOKS_KEPT), 0
     for rule in RULES:
         yield rule.what, _purge_rows(database, rule, dry_run=dry_run), 0
 

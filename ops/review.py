@@ -1,27 +1,30 @@
-"""`ops review`: payments that wait for a person, and the operator's exits from REVIEW, and from PAID after a refund.
+"""`ops review`: payments that wait for a person, and what a person says of them; also a refund of what was paid.
 
-Each exit is final: it is shown and asked first, and written into the audit log with who and why.
+What a person says is final: it is shown and asked first, compared with the evidence on file, and written into the audit
+log with who and why. `reopen` takes it back, and is written there too.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
 
 from ops.answers import Answer
 from ops.books import Books
+from ops.doubts import against_paying, against_refunding
 from ops.session import Commands, NotPossible, Session, add_clue, add_group, add_who, add_why, add_yes
-from ops.words import counted, payment_line, payment_record, payment_table
+from ops.words import counted, payment_line, payment_record, payment_table, receipt_number
 from shared.gateway import Gateway
-from shared.gateway.cases import Report
-from shared.payments import OPEN, OperatorFailed, OperatorPaid, OperatorRefunded, Outcome, Status
+from shared.gateway.cases import Report, stood_before
+from shared.payments import OPEN, OperatorFailed, OperatorPaid, OperatorRefunded, OperatorReopened, Outcome, Status
 from shared.settlement import settle
 
 BECOMES = {
     "pay": "This says that the money came, under receipt {receipt}: it becomes PAID, and an invoice goes out.",
     "fail": "This says that no money came: it becomes FAILED.",
     "refunded": "This says that the whole amount went back, under receipt {receipt}: it becomes REFUNDED.",
+    "reopen": "This takes back what a person said: it becomes {before} again.",
 }
+LEAVES = {"refunded": (Status.REVIEW, Status.PAID), "reopen": (Status.REFUNDED, Status.FAILED)}
 
 
 def add_commands(commands: Commands) -> None:
@@ -31,11 +34,23 @@ def add_commands(commands: Commands) -> None:
         ("pay", "the money is on the statement", "the money that came"),
         ("fail", "no money came", None),
         ("refunded", "the whole amount went back", "the reversal, not of the payment"),
+        ("reopen", "`fail` or `refunded` was wrong: back to what it was before", None),
     ):
         action = actions.add_parser(name, help=about)
         add_clue(action)
         if receipt_of is not None:
-            action.add_argument("--receipt", required=True, metavar="R", help=f"the M-Pesa receipt of {receipt_of}")
+            action.add_argument(
+                "--receipt",
+                required=True,
+                type=receipt_number,
+                metavar="R",
+                help=f"the M-Pesa receipt of {receipt_of}",
+            )
+            action.add_argument(
+                "--against-evidence",
+                action="store_true",
+                help="the evidence on file says otherwise, and you know better",
+            )
         add_why(action)
         add_who(action)
         add_yes(action)
@@ -54,22 +69,36 @@ def _list(session: Session, _: argparse.Namespace) -> Answer:
 
 def _act(session: Session, chosen: argparse.Namespace) -> Answer:
     gateway, who, action = session.gateway(chosen), session.operator(chosen), chosen.action
-    leaves = (Status.REVIEW, Status.PAID) if action == "refunded" else (Status.REVIEW,)
-    payment = session.payment(chosen.clue, *leaves)
+    payment = session.payment(chosen.clue, *LEAVES.get(action, (Status.REVIEW,)))
     transaction_id = str(payment["id"])
-    session.ask(chosen, lambda: (payment_line(payment), BECOMES[action].format(**vars(chosen))))
+    facts = vars(chosen) | ({"before": _before(gateway, transaction_id)} if action == "reopen" else {})
+    if action in ("pay", "refunded"):
+        check = against_paying if action == "pay" else against_refunding
+        _compare(check(session.books, payment, chosen.receipt), ignored=chosen.against_evidence)
+    session.ask(chosen, lambda: (payment_line(payment), BECOMES[action].format(**facts)))
     if action == "pay":
-        status = pay(gateway, transaction_id, chosen.receipt, who, chosen.why)
+        status = pay(gateway, transaction_id, chosen.receipt, who, chosen.why, against_evidence=chosen.against_evidence)
     elif action == "fail":
         status = fail(gateway, transaction_id, who, chosen.why)
+    elif action == "reopen":
+        status = reopen(gateway, transaction_id, who, chosen.why)
     else:
-        status = refunded(gateway, transaction_id, chosen.receipt, who, chosen.why)
+        status = refunded(
+            gateway, transaction_id, chosen.receipt, who, chosen.why, against_evidence=chosen.against_evidence
+        )
     return Answer({"transaction_id": transaction_id, "status": status}, [f"{transaction_id} is {status}"])
 
 
-def pay(gateway: Gateway, transaction_id: str, receipt: str, who: str, why: str) -> Status:
-    """The money is on the statement under this receipt number. From REVIEW only. Raises `NotPossible`."""
-    receipt = _receipt(receipt)
+def pay(
+    gateway: Gateway, transaction_id: str, receipt: str, who: str, why: str, *, against_evidence: bool = False
+) -> Status:
+    """The money is on the statement under this receipt number. From REVIEW only. Raises `NotPossible`.
+
+    Evidence on file that says another amount, or another receipt, refuses it, unless `against_evidence`.
+    """
+    books, receipt = Books(gateway.database), _receipt(receipt)
+    if payment := books.row("transactions", transaction_id):
+        _compare(against_paying(books, payment, receipt), ignored=against_evidence)
     return _settle(gateway, transaction_id, Report(OperatorPaid(receipt), f"operator {who}", why=why))
 
 
@@ -78,18 +107,48 @@ def fail(gateway: Gateway, transaction_id: str, who: str, why: str) -> Status:
     return _settle(gateway, transaction_id, Report(OperatorFailed(), f"operator {who}", why=why))
 
 
-def refunded(gateway: Gateway, transaction_id: str, receipt: str, who: str, why: str) -> Status:
+def refunded(
+    gateway: Gateway, transaction_id: str, receipt: str, who: str, why: str, *, against_evidence: bool = False
+) -> Status:
     """The whole amount went back, under this receipt number. From REVIEW and PAID. Raises `NotPossible`.
 
     A reversal has a receipt of its own (Daraja portal, Reversal: TransactionID beside OriginalTransactionID).
     """
-    receipt = _receipt(receipt)
-    if receipt in Books(gateway.database).receipts_told(transaction_id):
+    books, receipt = Books(gateway.database), _receipt(receipt)
+    if receipt in books.receipts_told(transaction_id):
         raise NotPossible(
             f"{receipt} is the receipt of the money that came in. What went back has a receipt of its own: it "
             "stands on the statement beside the reversal"
         )
+    if payment := books.row("transactions", transaction_id):
+        _compare(against_refunding(books, payment, receipt), ignored=against_evidence)
     return _settle(gateway, transaction_id, Report(OperatorRefunded(receipt), f"operator {who}", why=why))
+
+
+def reopen(gateway: Gateway, transaction_id: str, who: str, why: str) -> Status:
+    """`fail` or `refunded` was wrong: back to what it was before, PAID or REVIEW. Raises `NotPossible`.
+
+    The refund's receipt is free again: it may be that of another payment. The confirmation, the invoice and the mark
+    that the order was sent stay as they were; the audit log keeps all of it.
+    """
+    return _settle(gateway, transaction_id, Report(OperatorReopened(), f"operator {who}", why=why))
+
+
+def _before(gateway: Gateway, transaction_id: str) -> Status:
+    with gateway.database.transaction() as tx:
+        before = stood_before(tx, transaction_id)
+    if before is None:
+        raise NotPossible(NOTHING_TO_TAKE_BACK.format(see=f"see `ops case {transaction_id}`"))
+    return before.status
+
+
+def _compare(doubts: list[str], *, ignored: bool) -> None:
+    if doubts and not ignored:
+        raise NotPossible(
+            f"the evidence on file says otherwise: {'; '.join(doubts)}. Look in the portal again. If you know better, "
+            "say so with --against-evidence",
+            evidence=doubts,
+        )
 
 
 def _settle(gateway: Gateway, transaction_id: str, report: Report) -> Status:
@@ -106,16 +165,23 @@ def _settle(gateway: Gateway, transaction_id: str, report: Report) -> Status:
 
 def _was_written(books: Books, transaction_id: str, report: Report, before: set[object]) -> bool:
     """The answer to COMMIT was lost, and the second try met what the first had written."""
-    word = (report.actor, report.name, report.receipt, report.why)
+    word = (report.actor, report.name, report.receipt)
     return any(
-        (row["actor"], row["event"], row["said"], row["reason"]) == word and row["from_status"] != row["to_status"]
+        (row["actor"], row["event"], row["said"]) == word
+        and str(row["reason"]).endswith(str(report.why))
+        and row["from_status"] != row["to_status"]
         for row in books.rows("audit_log", transaction_id)
         if row["id"] not in before
     )
 
 
+NOTHING_TO_TAKE_BACK = "nothing that a person said made the payment what it is, so there is nothing to take back; {see}"
+
+
 def _why_not(books: Books, transaction_id: str, status: Status, report: Report) -> str:
     see = f"see `ops case {transaction_id}`"
+    if isinstance(report.event, OperatorReopened):
+        return NOTHING_TO_TAKE_BACK.format(see=see)
     if status in OPEN:
         return f"the payment is {status}: Safaricom may still answer. Silence brings it to review by itself; {see}"
     if status is not Status.REVIEW and not (status is Status.PAID and isinstance(report.event, OperatorRefunded)):
@@ -125,7 +191,7 @@ def _why_not(books: Books, transaction_id: str, status: Status, report: Report) 
 
 
 def _receipt(text: str) -> str:
-    receipt = text.strip().upper()
-    if not re.fullmatch(r"(?=.*[A-Z])[A-Z0-9]{8,20}", receipt):
-        raise NotPossible(f"{text!r} is no M-Pesa receipt number: it has about ten letters and digits, like TJ3MX6CLYC")
-    return receipt
+    try:
+        return receipt_number(text)
+    except argparse.ArgumentTypeError as not_one:
+        raise NotPossible(str(not_one)) from None

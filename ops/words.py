@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from ops.answers import Table
+from shared.daraja.callback_reader import PHONE_NUMBER
 from shared.database import Row
 from shared.payments import Status
 from shared.prices import bought
@@ -29,6 +30,16 @@ def impersonal_words(text: str) -> str:
             "must be words with no phone number and no e-mail address in them: they can never be erased"
         )
     return words
+
+
+def receipt_number(text: str) -> str:
+    """In capitals, as Safaricom writes it; no phone number. Raises `argparse.ArgumentTypeError`."""
+    receipt = text.strip().upper()
+    if not re.fullmatch(r"(?=.*[A-Z])[A-Z0-9]{8,20}", receipt) or PHONE_NUMBER.search(receipt):
+        raise argparse.ArgumentTypeError(
+            f"{visible(text)!r} is no M-Pesa receipt number: it has about ten letters and digits, like TJ3MX6CLYC"
+        )
+    return receipt
 
 
 def visible(text: object) -> str:

@@ -1,13 +1,14 @@
 """Everything that may happen to a payment, and what follows: one file, so that no rule stands anywhere else. Pure.
 
 A payment is a row that exists before M-Pesa is asked. Evidence arrives about it, often twice, late or in the wrong
-order: the answer to our push, Safaricom's callback, answers to our own queries, the passing of time, an operator's
-word. `decide` takes the payment, one such event and the circumstances, and says what becomes of it. Nothing else in
-the system changes a status, and `TRANSITIONS` is all that may follow what; the database refuses the rest.
+order: the answer to our push, Safaricom's callback, answers to our own queries, rows of a statement, the passing of
+time, an operator's word. `decide` takes the payment, one such event and the circumstances, and says what becomes of it.
+Nothing else in the system changes a status, and `TRANSITIONS` is all that may follow what; the database refuses the
+rest.
 
     INITIATED  committed, the push is about to leave        UNCERTAIN  the push may have arrived: wait, never repeat
     PENDING    Daraja took it, the customer is asked        REVIEW     only a person, or agreeing evidence, may go on
-    PAID       the money is here, with evidence             REFUNDED   a person gave it back
+    PAID       the money is here, with evidence             REFUNDED   it went back, says a person or a statement
     FAILED, CANCELLED, EXPIRED   it did not happen; Safaricom has been seen to change its mind
 """
 
@@ -54,7 +55,7 @@ TRANSITIONS: frozenset[tuple[Status, Status]] = frozenset(
     + [(was, now) for was in OPEN for now in NOT_PAID | {Status.PAID, Status.REVIEW}]
     + [(was, now) for was in NOT_PAID for now in (Status.PAID, Status.REVIEW)]
     + [(Status.REVIEW, now) for now in (Status.PAID, Status.FAILED, Status.REFUNDED)]
-    + [(Status.PAID, Status.REFUNDED)]
+    + [(Status.PAID, Status.REFUNDED), (Status.REFUNDED, Status.PAID), (Status.REFUNDED, Status.REVIEW)]
 )
 
 
@@ -110,6 +111,7 @@ class Outcome(StrEnum):
     WAITS_FOR_QUERY = "waits_for_query"
     WAITS_FOR_PUSH = "waits_for_push"
     REFUNDED = "refunded"
+    REOPENED = "reopened"
     REPEATED = "repeated"
     NOTED = "noted"
     CONTRADICTS = "contradicts"
@@ -125,6 +127,14 @@ class Ids:
 
     merchant_request_id: str
     checkout_request_id: str
+
+
+@dataclass(frozen=True)
+class Before:
+    """Where a payment stood before the word that ended it: a person's, or that of a statement in a person's hands."""
+
+    status: Status
+    review_reason: ReviewReason | None = None
 
 
 @dataclass(frozen=True)
@@ -145,6 +155,10 @@ class Payment:
     """A callback said paid; a query has to agree first."""
     refunded_unpaid: bool = False
     """A person gave it back straight from REVIEW: it has no confirmation, so no receipt that could be filled in."""
+    pushed: bool = True
+    """A push may have left. False: it was booked by hand, or its push came to nothing."""
+    before: Before | None = None
+    """Where it goes when it is reopened. None: nothing that a person said ended it."""
 
     @property
     def can_be_queried(self) -> bool:
@@ -173,6 +187,8 @@ class Circumstances:
     """This very callback was judged before, and its outcome was more than waiting for a query."""
     query_comes_first: bool = False
     """Daraja was not asked for a long time, and is to be asked now: the sweep slept, or the budget was used up."""
+    receipts_named: frozenset[str] = frozenset()
+    """Receipts that callbacks about this payment named, and that were judged. Not known while it is open."""
 
 
 # Events ---------------------------------------------------------------------------------------------------------------
@@ -273,6 +289,36 @@ class OperatorRefunded:
     receipt: str
 
 
+@dataclass(frozen=True)
+class OperatorReopened:
+    """A person takes back the word that ended it: what FAILED or REFUNDED by a person's word goes back to before."""
+
+
+@dataclass(frozen=True)
+class StatementPaid:
+    """A completed row of a statement names exactly this payment."""
+
+    receipt: str
+    amount_kes: Decimal
+
+
+@dataclass(frozen=True)
+class StatementRefunded:
+    """A completed row of a statement takes exactly this payment back. The receipt is that of what went back."""
+
+    receipt: str
+    amount_kes: Decimal
+
+
+@dataclass(frozen=True)
+class BookedByHand:
+    """A person says that money on file, in a statement row or a callback, is of this payment."""
+
+    receipt: str
+    amount_kes: Decimal
+    evidence: ConfirmedBy
+
+
 FromCallback: TypeAlias = Confirmed | Declined | UnknownCode
 Event: TypeAlias = (
     PushAccepted
@@ -286,6 +332,10 @@ Event: TypeAlias = (
     | OperatorPaid
     | OperatorFailed
     | OperatorRefunded
+    | OperatorReopened
+    | StatementPaid
+    | StatementRefunded
+    | BookedByHand
 )
 
 # Decisions ------------------------------------------------------------------------------------------------------------
@@ -297,6 +347,7 @@ class ConfirmedBy(StrEnum):
     CALLBACK = "callback"
     QUERY = "query"
     OPERATOR = "operator"
+    STATEMENT = "statement"
 
 
 @dataclass(frozen=True)
@@ -325,6 +376,14 @@ class Decision:
     """A person decided: the held success waits for no query any more."""
     judge_waiting: bool = False
     """The push was answered: a callback that overtook the answer is judged now."""
+
+
+def before_the_word(event: str, was: str, review_reason: str | None) -> Before | None:
+    """Where a payment goes when it is reopened, by its last change on record. None: that was no person's word."""
+    if event not in {kind.__name__ for kind in (OperatorFailed, OperatorRefunded, StatementRefunded)}:
+        return None
+    reason = ReviewReason(review_reason or ReviewReason.CONTRADICTION) if was == Status.REVIEW else None
+    return Before(Status(was), reason)
 
 
 AN_INITIATED_PAYMENT_DIED_AFTER = timedelta(seconds=90)
@@ -365,8 +424,10 @@ def _decide(payment: Payment, event: Event, around: Circumstances) -> Decision:
             return _declined(payment, becomes, by_query=True)
         case TimePassed():
             return _time_passed(payment, around)
-        case OperatorPaid() | OperatorFailed() | OperatorRefunded():
+        case OperatorPaid() | OperatorFailed() | OperatorRefunded() | OperatorReopened():
             return _operator(payment, event, around)
+        case StatementPaid() | StatementRefunded() | BookedByHand():
+            return _on_file(payment, event, around)
 
 
 # The push -------------------------------------------------------------------------------------------------------------
@@ -447,9 +508,9 @@ def _confirmed_again(payment: Payment, event: Confirmed, around: Circumstances) 
         return _stays(payment, Outcome.REPEATED)
     if around.receipt_taken:
         return _stays(payment, Outcome.CONTRADICTS, Alert.REUSED_RECEIPT)
-    if payment.refunded_unpaid:
+    if payment.refunded_unpaid and (not around.receipts_named or event.receipt in around.receipts_named):
         return _stays(payment, Outcome.NOTED)
-    if payment.receipt is None:
+    if payment.receipt is None and not payment.refunded_unpaid:
         return replace(_stays(payment, Outcome.RECEIPT_FILLED), fill_receipt=event.receipt)
     return _stays(payment, Outcome.CONTRADICTS, Alert.SECOND_RECEIPT)
 
@@ -529,9 +590,9 @@ def _time_passed(payment: Payment, around: Circumstances) -> Decision:
 
 
 def _operator(
-    payment: Payment, event: OperatorPaid | OperatorFailed | OperatorRefunded, around: Circumstances
+    payment: Payment, event: OperatorPaid | OperatorFailed | OperatorRefunded | OperatorReopened, around: Circumstances
 ) -> Decision:
-    """A person decides in REVIEW, and may record a refund of what was paid. Elsewhere nothing changes."""
+    """A person decides in REVIEW, may record a refund of what was paid, and may take back what a person said."""
     match payment.status, event:
         case Status.REVIEW, OperatorPaid(receipt) if not around.receipt_taken:
             return _paid(payment, Paid(ConfirmedBy.OPERATOR, receipt), around)
@@ -539,7 +600,68 @@ def _operator(
             return Decision(Status.FAILED, Outcome.DECLINED, drop_success=True)
         case ((Status.REVIEW | Status.PAID), OperatorRefunded(_)) if not around.receipt_taken:
             return Decision(Status.REFUNDED, Outcome.REFUNDED)
+        case ((Status.REFUNDED | Status.FAILED), OperatorReopened()) if payment.before is not None:
+            return _reopened(payment.before, around)
     return _stays(payment, Outcome.NOTED)
+
+
+def _reopened(before: Before, around: Circumstances) -> Decision:
+    """What was confirmed still is, so it stays paid also where the order was paid again meanwhile."""
+    if before.review_reason is None:
+        twice = (Alert.ORDER_PAID_TWICE,) if around.order_paid else ()
+        return Decision(before.status, Outcome.REOPENED, alerts=twice)
+    alert = Alert(before.review_reason.value)
+    return Decision(Status.REVIEW, Outcome.REOPENED, before.review_reason, alerts=(alert,))
+
+
+# Statements, and what a person books from what is on file -------------------------------------------------------------
+
+
+def _on_file(
+    payment: Payment, event: StatementPaid | StatementRefunded | BookedByHand, around: Circumstances
+) -> Decision:
+    """Only the exact amount, under a receipt that is nobody else's. The rest is noted, for a person to decide."""
+    if event.amount_kes != payment.amount_kes or around.receipt_taken:
+        return _stays(payment, Outcome.NOTED)
+    match event:
+        case StatementPaid():
+            return _statement_paid(payment, event, around)
+        case StatementRefunded():
+            return _statement_refunded(payment, event, around)
+        case BookedByHand():
+            return _booked(payment, event, around)
+
+
+def _statement_paid(payment: Payment, event: StatementPaid, around: Circumstances) -> Decision:
+    """As good as a query, and it names a receipt: the missing one of any payment, but nothing large becomes paid."""
+    if payment.status in SETTLED:
+        return _confirmed_again(payment, Confirmed(None, event.amount_kes, event.receipt), around)
+    if around.push_in_flight or payment.amount_kes > around.confirm_above_kes:
+        return _stays(payment, Outcome.NOTED)
+    completes = payment.review_reason is ReviewReason.INCOMPLETE_SUCCESS and event.receipt in around.receipts_named
+    if payment.status is Status.REVIEW and payment.review_reason not in QUERY_CAN_RESOLVE and not completes:
+        return _stays(payment, Outcome.NOTED)
+    if around.duplicate_paid:
+        return _to_review(payment, ReviewReason.DUPLICATE_PAYMENT)
+    return _paid(payment, Paid(ConfirmedBy.STATEMENT, event.receipt), around)
+
+
+def _statement_refunded(payment: Payment, event: StatementRefunded, around: Circumstances) -> Decision:
+    """What went back has a receipt of its own."""
+    came_in = {payment.receipt, *around.receipts_named}
+    goes_back = payment.status in (Status.PAID, Status.REVIEW) and event.receipt not in came_in
+    if not goes_back or payment.amount_kes > around.confirm_above_kes:
+        return _stays(payment, Outcome.NOTED)
+    return Decision(Status.REFUNDED, Outcome.REFUNDED)
+
+
+def _booked(payment: Payment, event: BookedByHand, around: Circumstances) -> Decision:
+    """A person decides what is not exact, and what is large; not while Safaricom may still answer a push."""
+    if payment.status in SETTLED:
+        return _confirmed_again(payment, Confirmed(None, event.amount_kes, event.receipt), around)
+    if payment.status in OPEN and payment.pushed:
+        return _stays(payment, Outcome.NOTED)
+    return _paid(payment, Paid(event.evidence, event.receipt), around)
 
 
 # Whose evidence it is -------------------------------------------------------------------------------------------------

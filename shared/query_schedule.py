@@ -19,6 +19,7 @@ from shared.payments import (
     Decision,
     Declined,
     Event,
+    Outcome,
     Payment,
     QueryDeclined,
     Status,
@@ -76,6 +77,8 @@ def after_decision(payment: Payment, event: Event, decision: Decision, now: date
         return at_first
     if status in SETTLED:
         return None
+    if decision.outcome is Outcome.REOPENED and payment.can_be_queried:
+        return while_open(payment, now) if decision.review_reason in QUERY_CAN_RESOLVE else None
     if status is Status.REVIEW and decision.review_reason not in QUERY_CAN_RESOLVE:
         return None  # no answer changes it, and other payments need the budget
     if decision.ids and not decision.ids_are_learnt and decision.review_reason in QUERY_CAN_RESOLVE:

@@ -15,19 +15,24 @@ from shared.notices import notice_of, waits_s
 from shared.payments import (
     NOT_PAID,
     Alert,
+    Before,
+    BookedByHand,
     Circumstances,
     Confirmed,
     Decision,
     Event,
     Ids,
     OperatorPaid,
+    OperatorReopened,
     Outcome,
     Paid,
     Payment,
     QueryConfirmed,
     QueryDeclined,
     ReviewReason,
+    StatementPaid,
     Status,
+    before_the_word,
 )
 from shared.query_schedule import UNCHANGED, after_decision
 from shared.shop_events import sale_of, webhook_of
@@ -37,10 +42,12 @@ if TYPE_CHECKING:
     from shared.database import Database, Row, Transaction
     from shared.gateway.trail import Signed, Trail
 
-CAN_PAY = (Confirmed, QueryConfirmed, OperatorPaid)
+CAN_PAY = (Confirmed, QueryConfirmed, OperatorPaid, OperatorReopened, StatementPaid, BookedByHand)
 """Events after which an order may be paid twice."""
 NOT_AUDITED = frozenset({Outcome.REPEATED, Outcome.STILL_WAITING, Outcome.WAITS_FOR_PUSH})
 """These outcomes get no audit row, unless they bring new ids."""
+NOT_ITS_MONEY = frozenset({Outcome.NOTED, Outcome.CONTRADICTS})
+"""After these outcomes a statement row is still nobody's."""
 PROMPT_NOT_SENT = frozenset({Outcome.REFUSED, Outcome.NOT_SENT})
 """No prompt went out and the caller knows. The Idempotency-Key may be used again."""
 
@@ -64,6 +71,8 @@ class Report:
     balance_kes: Decimal | None = None
     why: str | None = None
     """An operator's own words."""
+    statement_row_id: int | None = None
+    """The row of a statement on file."""
 
     @property
     def name(self) -> str:
@@ -106,86 +115,110 @@ class Cases:
     def open(self, transaction_id: str, report: Report) -> Iterator[Case | None]:
         """The payment under its phone's and its row's lock, with its circumstances; None: no such payment."""
         with self._store.transaction() as tx:
+            yield self.within(tx, transaction_id, report)
+
+    def within(self, tx: Transaction, transaction_id: str, report: Report) -> Case | None:
+        """The same in a transaction that is open already, in which the payment may have been inserted."""
+        tx.later(
+            """
+            SELECT pg_advisory_xact_lock(hashtextextended(CAST(phone_number AS text), 0))
+            FROM transactions WHERE id = CAST(:id AS uuid)
+            """,
+            id=transaction_id,
+        )
+        if isinstance(report.event, CAN_PAY):  # two payments of one order at once: the second one sees the first
             tx.later(
                 """
-                SELECT pg_advisory_xact_lock(hashtextextended(CAST(phone_number AS text), 0))
-                FROM transactions WHERE id = CAST(:id AS uuid)
+                SELECT pg_advisory_xact_lock(hashtextextended(lower(account_reference), 3))
+                FROM transactions WHERE id = CAST(:id AS uuid) AND (:once OR link_digest IS NOT NULL)
                 """,
                 id=transaction_id,
-            )
-            if isinstance(report.event, CAN_PAY):  # two payments of one order at once: the second one sees the first
-                tx.later(
-                    """
-                    SELECT pg_advisory_xact_lock(hashtextextended(lower(account_reference), 3))
-                    FROM transactions WHERE id = CAST(:id AS uuid) AND (:once OR link_digest IS NOT NULL)
-                    """,
-                    id=transaction_id,
-                    once=self._once,
-                )
-            row = tx.row(
-                f"""
-                SELECT t.audit_length, t.audit_head, {READ},
-                       t.id, t.status, t.amount, least(t.created_at, now()) AS created_at,
-                       t.merchant_request_id, t.checkout_request_id,
-                       t.phone_number, t.customer_email, t.customer_name, t.ids_are_learnt, t.review_reason,
-                       t.success_held_at, t.callback_received_at, t.next_query_at, c.mpesa_receipt_number,
-                       t.status = 'REFUNDED' AND c.id IS NULL AS refunded_unpaid,
-                       clock_timestamp() AS now,
-                       EXISTS (SELECT FROM payment_confirmations o
-                               WHERE o.mpesa_receipt_number = CAST(:receipt AS text) AND o.transaction_id <> t.id)
-                       OR EXISTS (SELECT FROM transactions o
-                                  WHERE o.refund_receipt = CAST(:receipt AS text) AND o.id <> t.id) AS receipt_taken,
-                       EXISTS (SELECT FROM transactions o
-                               WHERE (o.checkout_request_id = CAST(:checkout_id AS text)
-                                      OR o.merchant_request_id = CAST(:merchant_id AS text))
-                                 AND o.id <> t.id) AS ids_taken,
-                       EXISTS (SELECT FROM transactions o
-                               WHERE o.phone_number = t.phone_number AND o.amount = t.amount
-                                 AND lower(o.account_reference) = lower(t.account_reference) AND o.id <> t.id
-                                 AND o.status = 'PAID' AND o.paid_at > now() - interval '24 hours') AS duplicate_paid,
-                       EXISTS (SELECT FROM transactions o
-                               WHERE o.link_digest = t.link_digest AND o.status = 'PAID' AND o.id <> t.id)
-                       OR :once AND EXISTS (
-                           SELECT FROM transactions o
-                           WHERE lower(o.account_reference) = lower(t.account_reference) AND o.paid_at IS NOT NULL
-                             AND o.status = 'PAID' AND o.id <> t.id) AS order_paid,
-                       t.status = 'INITIATED' AND t.created_at BETWEEN now() - interval '90 seconds'
-                                                                   AND now() + interval '1 minute' AS push_in_flight,
-                       EXISTS (SELECT FROM callback_inbox i
-                               WHERE i.transaction_id = t.id AND i.outcome IS NULL) AS callback_waits,
-                       EXISTS (SELECT FROM audit_log a
-                               WHERE a.transaction_id = t.id AND a.inbox_id = CAST(:inbox_id AS uuid)
-                                 AND a.outcome <> 'waits_for_query') AS already_judged,
-                       coalesce(t.next_query_at <= now()
-                                AND coalesce(t.last_query_at < t.created_at + interval '45 minutes', true)
-                                AND coalesce((SELECT began_at FROM sweeps) < t.created_at + interval '2 hours', true),
-                                false) AS query_comes_first
-                FROM transactions t LEFT JOIN payment_confirmations c ON c.transaction_id = t.id
-                WHERE t.id = CAST(:id AS uuid)
-                FOR UPDATE OF t
-                """,
-                id=transaction_id,
-                receipt=report.receipt,
-                checkout_id=report.ids and report.ids.checkout_request_id,
-                merchant_id=report.ids and report.ids.merchant_request_id,
-                inbox_id=report.inbox_id,
                 once=self._once,
             )
-            yield Case(tx, row, report, self._trail, self._confirm_above_kes, self._webhooks) if row else None
+        row = tx.row(
+            f"""
+            SELECT t.audit_length, t.audit_head, {READ},
+                   t.id, t.status, t.amount, least(t.created_at, now()) AS created_at,
+                   t.merchant_request_id, t.checkout_request_id,
+                   t.phone_number, t.customer_email, t.customer_name, t.ids_are_learnt, t.review_reason,
+                   t.success_held_at, t.callback_received_at, t.next_query_at, c.mpesa_receipt_number,
+                   t.pushed_at IS NOT NULL AS pushed,
+                   CASE WHEN t.status NOT IN ('INITIATED', 'PENDING', 'UNCERTAIN') THEN
+                       ARRAY(SELECT unnest(i.receipts) FROM audit_log a JOIN callback_inbox i ON i.id = a.inbox_id
+                             WHERE a.transaction_id = t.id) END AS receipts_named,
+                   t.status = 'REFUNDED' AND c.id IS NULL AS refunded_unpaid,
+                   clock_timestamp() AS now,
+                   EXISTS (SELECT FROM payment_confirmations o
+                           WHERE o.mpesa_receipt_number = CAST(:receipt AS text) AND o.transaction_id <> t.id)
+                   OR EXISTS (SELECT FROM transactions o
+                              WHERE o.refund_receipt = CAST(:receipt AS text) AND o.id <> t.id) AS receipt_taken,
+                   EXISTS (SELECT FROM transactions o
+                           WHERE (o.checkout_request_id = CAST(:checkout_id AS text)
+                                  OR o.merchant_request_id = CAST(:merchant_id AS text))
+                             AND o.id <> t.id) AS ids_taken,
+                   EXISTS (SELECT FROM transactions o
+                           WHERE o.phone_number = t.phone_number AND o.amount = t.amount
+                             AND lower(o.account_reference) = lower(t.account_reference) AND o.id <> t.id
+                             AND o.status = 'PAID'
+                             AND (o.paid_at > now() - interval '24 hours' OR CAST(:came_at AS timestamptz) IS NOT NULL
+                                  AND coalesce((SELECT oc.transaction_date FROM payment_confirmations oc
+                                                WHERE oc.transaction_id = o.id), o.paid_at)
+                                      BETWEEN CAST(:came_at AS timestamptz) - interval '24 hours'
+                                          AND CAST(:came_at AS timestamptz) + interval '24 hours')) AS duplicate_paid,
+                   EXISTS (SELECT FROM transactions o
+                           WHERE o.link_digest = t.link_digest AND o.status = 'PAID' AND o.id <> t.id)
+                   OR :once AND EXISTS (
+                       SELECT FROM transactions o
+                       WHERE lower(o.account_reference) = lower(t.account_reference) AND o.paid_at IS NOT NULL
+                         AND o.status = 'PAID' AND o.id <> t.id) AS order_paid,
+                   t.status = 'INITIATED' AND t.created_at BETWEEN now() - interval '90 seconds'
+                                                               AND now() + interval '1 minute' AS push_in_flight,
+                   EXISTS (SELECT FROM callback_inbox i
+                           WHERE i.transaction_id = t.id AND i.outcome IS NULL) AS callback_waits,
+                   EXISTS (SELECT FROM audit_log a
+                           WHERE a.transaction_id = t.id AND a.inbox_id = CAST(:inbox_id AS uuid)
+                             AND a.outcome <> 'waits_for_query') AS already_judged,
+                   coalesce(t.next_query_at <= now()
+                            AND coalesce(t.last_query_at < t.created_at + interval '45 minutes', true)
+                            AND coalesce((SELECT began_at FROM sweeps) < t.created_at + interval '2 hours', true),
+                            false) AS query_comes_first
+            FROM transactions t LEFT JOIN payment_confirmations c ON c.transaction_id = t.id
+            WHERE t.id = CAST(:id AS uuid)
+            FOR UPDATE OF t
+            """,
+            id=transaction_id,
+            receipt=report.receipt,
+            checkout_id=report.ids and report.ids.checkout_request_id,
+            merchant_id=report.ids and report.ids.merchant_request_id,
+            inbox_id=report.inbox_id,
+            came_at=report.transaction_date if isinstance(report.event, StatementPaid) else None,
+            once=self._once,
+        )
+        if row is None:
+            return None
+        before = stood_before(tx, transaction_id) if isinstance(report.event, OperatorReopened) else None
+        return Case(tx, row, report, self._trail, self._confirm_above_kes, self._webhooks, before)
 
 
 class Case:
     """One payment, locked. `record` writes a decision whole."""
 
     def __init__(
-        self, tx: Transaction, row: Row, report: Report, trail: Trail, confirm_above_kes: Decimal, webhooks: bool
+        self,
+        tx: Transaction,
+        row: Row,
+        report: Report,
+        trail: Trail,
+        confirm_above_kes: Decimal,
+        webhooks: bool,
+        before: Before | None = None,
     ) -> None:
         self._tx = tx
         self._row = row
         self._report = report
         self._trail = trail
         self._webhooks = webhooks
-        self.payment = _payment(row, report.ids)
+        self.payment = _payment(row, report.ids, before)
         self.circumstances = Circumstances(
             now=row["now"],
             confirm_above_kes=confirm_above_kes,
@@ -197,6 +230,7 @@ class Case:
             callback_waits=row["callback_waits"],
             already_judged=row["already_judged"],
             query_comes_first=row["query_comes_first"],
+            receipts_named=frozenset(row["receipts_named"] or ()),
         )
 
     def record(self, decision: Decision) -> bool:
@@ -214,6 +248,8 @@ class Case:
             self._confirm(decision.paid)
         if decision.fill_receipt is not None:
             self._fill_receipt(decision.fill_receipt)
+        if self._report.statement_row_id is not None and decision.outcome not in NOT_ITS_MONEY:
+            self._take_statement_row()
         return True
 
     def sends_now(self, decision: Decision) -> bool:
@@ -279,6 +315,8 @@ class Case:
             columns["failed_at"] = at
         if decision.status is Status.REFUNDED and decision.status is not payment.status:
             columns |= {"refunded_at": at, "refund_receipt": report.receipt}
+        if payment.status is Status.REFUNDED and decision.status is not payment.status:
+            columns |= {"refunded_at": None, "refund_receipt": None}  # the audit log keeps both
         next_query = after_decision(payment, report.event, decision, self._row["now"])
         if next_query is not UNCHANGED and next_query != self._row["next_query_at"]:
             columns["next_query_at"] = next_query
@@ -304,7 +342,7 @@ class Case:
             outcome=decision.outcome.value,
             from_status=self.payment.status.value,
             to_status=decision.status.value,
-            reason=report.why or (reason.value if reason else None),
+            reason=": ".join(filter(None, (reason and reason.value, report.why))) or None,
             inbox_id=report.inbox_id,
             said=report.said,
         )
@@ -404,12 +442,14 @@ class Case:
 
         The invoice comes last: its number takes a lock of the whole shop (`next_invoice_number` in the schema).
         """
+        by_row = self._report.statement_row_id is not None  # the functions may not write this column
+        column, value = (", statement_row_id", ", :statement_row_id") if by_row else ("", "")
         self._tx.later(
-            """
+            f"""
             INSERT INTO payment_confirmations (transaction_id, evidence, inbox_id, result_desc, amount,
-                mpesa_receipt_number, balance_amount, transaction_date, phone_number)
+                mpesa_receipt_number, balance_amount, transaction_date, phone_number{column})
             VALUES (CAST(:id AS uuid), :evidence, CAST(:inbox_id AS uuid), :result_desc, :amount, :receipt,
-                    :balance, :transaction_date, :payer)
+                    :balance, :transaction_date, :payer{value})
             """,
             id=self.payment.id,
             evidence=paid.evidence.value,
@@ -437,12 +477,13 @@ class Case:
         )
 
     def _fill_receipt(self, receipt: str) -> None:
-        """A query gives no receipt, balance, date or payer. The callback brings them now."""
+        """A query gives no receipt, balance, date or payer. The callback, or a statement, brings them now."""
+        by_row = ", statement_row_id = :statement_row_id" if self._report.statement_row_id is not None else ""
         self._tx.later(
-            """
+            f"""
             UPDATE payment_confirmations SET
                    mpesa_receipt_number = :receipt, inbox_id = CAST(:inbox_id AS uuid),
-                   balance_amount = :balance, transaction_date = :transaction_date, phone_number = :payer
+                   balance_amount = :balance, transaction_date = :transaction_date, phone_number = :payer{by_row}
             WHERE transaction_id = CAST(:id AS uuid) AND mpesa_receipt_number IS NULL
             """,
             id=self.payment.id,
@@ -450,9 +491,22 @@ class Case:
             **self._quoted(),
         )
 
+    def _take_statement_row(self) -> None:
+        """The row is this payment's, and so is the charge under the same receipt."""
+        self._tx.later(
+            """
+            UPDATE statement_rows SET transaction_id = CAST(:id AS uuid)
+            WHERE transaction_id IS NULL AND receipt = (SELECT receipt FROM statement_rows WHERE id = :row_id)
+            """,
+            id=self.payment.id,
+            row_id=self._report.statement_row_id,
+        )
+
     def _quoted(self) -> dict[str, object]:
         report = self._report
+        row_id = {} if report.statement_row_id is None else {"statement_row_id": report.statement_row_id}
         return {
+            **row_id,
             "inbox_id": report.inbox_id,
             "balance": report.balance_kes,
             "transaction_date": report.transaction_date,
@@ -460,7 +514,25 @@ class Case:
         }
 
 
-def _payment(row: Row, reported: Ids | None) -> Payment:
+def stood_before(tx: Transaction, transaction_id: str) -> Before | None:
+    """Where the payment stood before the last change of its status, where a person's word was that change."""
+    last = tx.row(
+        """
+        SELECT event, from_status, (
+            SELECT split_part(r.reason, ':', 1) FROM audit_log r
+            WHERE r.transaction_id = a.transaction_id AND r.to_status = 'REVIEW'
+              AND split_part(r.reason, ':', 1) = ANY (string_to_array(:reasons, ' '))
+            ORDER BY r.place DESC LIMIT 1) AS review_reason
+        FROM audit_log a
+        WHERE transaction_id = CAST(:id AS uuid) AND from_status <> to_status ORDER BY place DESC LIMIT 1
+        """,
+        id=transaction_id,
+        reasons=" ".join(ReviewReason),
+    )
+    return before_the_word(last["event"], last["from_status"], last["review_reason"]) if last else None
+
+
+def _payment(row: Row, reported: Ids | None, before: Before | None) -> Payment:
     checkout_id, merchant_id = row["checkout_request_id"], row["merchant_request_id"]
     stored = Ids(merchant_id, checkout_id) if checkout_id is not None else None
     return Payment(
@@ -474,4 +546,6 @@ def _payment(row: Row, reported: Ids | None) -> Payment:
         receipt=row["mpesa_receipt_number"],
         success_held=row["success_held_at"] is not None,
         refunded_unpaid=row["refunded_unpaid"],
+        pushed=row["pushed"],
+        before=before,
     )

@@ -247,8 +247,18 @@ def test_a_refund_without_a_confirmation_gets_no_receipt_later(shop: Shop) -> No
     assert shop.ops("review", "refunded", transaction_id, "--receipt", "UE5AA11BBC", "--why", "sent back") == 0
     for _ in range(2):
         shop.calls_back(transaction_id)
-    assert shop.outcomes(transaction_id) == ["to_review", "noted", "noted"]
+    assert shop.outcomes(transaction_id) == ["to_review", "contradicts", "noted"], "money came under another receipt"
+    assert shop.alerts(transaction_id) == {"amount_mismatch", "second_receipt"}
     assert shop.rows("SELECT id FROM payment_confirmations") == []
+
+
+def test_a_success_after_a_refund_that_names_the_money_which_went_back_alerts_nobody(shop: Shop) -> None:
+    transaction_id = in_review(shop)
+    assert shop.ops("review", "refunded", transaction_id, "--receipt", "UE5AA11BBC", "--why", "sent back") == 0
+    alerts = shop.alerts(transaction_id)
+    shop.calls_back(transaction_id)
+    assert shop.outcomes(transaction_id) == ["to_review", "noted"]
+    assert shop.alerts(transaction_id) == alerts
 
 
 def test_what_a_person_failed_is_not_held_for_a_query_any_more(shop: Shop) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,8 @@ from shared.payments import (
     SILENCE_IS_REVIEWED_AFTER,
     TRANSITIONS,
     Alert,
+    Before,
+    BookedByHand,
     Circumstances,
     Confirmed,
     ConfirmedBy,
@@ -35,6 +38,7 @@ from shared.payments import (
     OperatorFailed,
     OperatorPaid,
     OperatorRefunded,
+    OperatorReopened,
     Outcome,
     Paid,
     Payment,
@@ -45,6 +49,8 @@ from shared.payments import (
     QueryConfirmed,
     QueryDeclined,
     ReviewReason,
+    StatementPaid,
+    StatementRefunded,
     Status,
     TimePassed,
     UnknownCode,
@@ -59,6 +65,8 @@ RECEIPT, ANOTHER = "UE4JS31RBV", "UE4JS31RBW"
 OURS, OTHERS = Ids("29115-1", "ws_CO_1"), Ids("29115-2", "ws_CO_2")
 HALF_OURS = (Ids("29115-1", "ws_CO_2"), Ids("29115-2", "ws_CO_1"))
 SUCCESS = Confirmed(OURS, KES, RECEIPT)
+ROW, GONE_BACK = StatementPaid(ANOTHER, KES), StatementRefunded(ANOTHER, KES)
+BOOKED = BookedByHand(ANOTHER, KES, ConfirmedBy.STATEMENT)
 
 INITIATED = Payment("a payment", Status.INITIATED, KES, NOON)
 UNCERTAIN = replace(INITIATED, status=Status.UNCERTAIN)
@@ -70,6 +78,8 @@ CANCELLED = replace(PENDING, status=Status.CANCELLED)
 PAID = replace(PENDING, status=Status.PAID, receipt=RECEIPT)
 PAID_BY_QUERY = replace(PAID, receipt=None)
 REFUNDED = replace(PAID, status=Status.REFUNDED)
+REFUNDED_UNPAID = replace(PENDING, status=Status.REFUNDED, refunded_unpaid=True)
+NEW_BY_HAND = replace(INITIATED, pushed=False)
 HELD = replace(PENDING, success_held=True)
 HELD_EARLY = replace(INITIATED, success_held=True)
 HELD_LEARNT = replace(HELD_EARLY, ids=OURS, ids_are_learnt=True)
@@ -83,7 +93,7 @@ def large(payment: Payment) -> Payment:
     return replace(payment, amount_kes=LARGE)
 
 
-def around(after: timedelta = timedelta(seconds=30), **more: bool) -> Circumstances:
+def around(after: timedelta = timedelta(seconds=30), **more: Any) -> Circumstances:
     return Circumstances(NOON + after, THRESHOLD, **more)
 
 
@@ -104,11 +114,13 @@ def learnt(decision: Decision) -> Decision:
 
 
 PAID_BY_CALLBACK = Decision(Status.PAID, Outcome.PAID, paid=Paid(ConfirmedBy.CALLBACK, RECEIPT))
+PAID_BY_ROW = Decision(Status.PAID, Outcome.PAID, paid=Paid(ConfirmedBy.STATEMENT, ANOTHER))
 PAID_ON_QUERY = Decision(Status.PAID, Outcome.PAID, paid=Paid(ConfirmedBy.QUERY, None))
 LATE = (Alert.LATE_PAYMENT,)
 TAKEN = around(receipt_taken=True)
 IDS_TAKEN = around(ids_taken=True)
 DUPLICATE = around(duplicate_paid=True)
+NAMED = around(receipts_named=frozenset({RECEIPT}))
 ALL = (INITIATED, PENDING, UNCERTAIN, PAID, FAILED, CANCELLED, EXPIRED, review(ReviewReason.SILENCE), REFUNDED)
 """A payment as it usually stands in each status: past its push it has the ids of the push."""
 
@@ -132,6 +144,13 @@ BECOMES: list[tuple[Event, dict[str, str]]] = [
     (OperatorPaid("UE00000009"), {"REVIEW": "PAID"}),
     (OperatorFailed(), {"REVIEW": "FAILED"}),
     (OperatorRefunded("UE00000008"), {"REVIEW": "REFUNDED", "PAID": "REFUNDED"}),
+    (OperatorReopened(), {}),
+    (StatementPaid("UE00000007", KES), {status: "PAID" for status in Status if status != "REFUNDED"}),
+    (StatementPaid("UE00000007", KES - 1), {}),
+    (StatementRefunded("UE00000006", KES), {"REVIEW": "REFUNDED", "PAID": "REFUNDED"}),
+    (StatementRefunded("UE00000006", KES + 1), {}),
+    (BookedByHand("UE00000007", KES, ConfirmedBy.STATEMENT),
+     dict.fromkeys(("FAILED", "CANCELLED", "EXPIRED", "REVIEW"), "PAID")),
     # evidence that names another payment's ids
     (PushAccepted(OTHERS), {"INITIATED": "PENDING", "UNCERTAIN": "PENDING", "PENDING": "REVIEW", "FAILED": "REVIEW",
                             "CANCELLED": "REVIEW", "EXPIRED": "REVIEW"}),
@@ -369,6 +388,67 @@ ROWS: list[Row] = [
     ("a person cannot pay what is open", PENDING, OperatorPaid(ANOTHER), stays(PENDING, Outcome.NOTED)),
     ("a person cannot fail what is paid", PAID, OperatorFailed(), stays(PAID, Outcome.NOTED)),
     ("a person cannot give back what failed", FAILED, OperatorRefunded(ANOTHER), stays(FAILED, Outcome.NOTED)),
+    # a person's word is taken back
+    ("the refund was another payment's", replace(REFUNDED, before=Before(Status.PAID)), OperatorReopened(),
+     Decision(Status.PAID, Outcome.REOPENED)),
+    ("the order was paid again meanwhile", replace(REFUNDED, before=Before(Status.PAID)), OperatorReopened(),
+     Decision(Status.PAID, Outcome.REOPENED, alerts=(Alert.ORDER_PAID_TWICE,)), around(order_paid=True)),
+    ("refunded from review by mistake",
+     replace(REFUNDED_UNPAID, before=Before(Status.REVIEW, ReviewReason.DUPLICATE_PAYMENT)), OperatorReopened(),
+     Decision(Status.REVIEW, Outcome.REOPENED, ReviewReason.DUPLICATE_PAYMENT, (Alert.DUPLICATE_PAYMENT,))),
+    ("failed by mistake", replace(FAILED, before=Before(Status.REVIEW, ReviewReason.SILENCE)), OperatorReopened(),
+     Decision(Status.REVIEW, Outcome.REOPENED, ReviewReason.SILENCE, (Alert.SILENCE,))),
+    ("what Safaricom called failed is not a person's word", FAILED, OperatorReopened(), stays(FAILED, Outcome.NOTED)),
+    # statements
+    ("the callback was lost", review(ReviewReason.SILENCE), ROW, PAID_BY_ROW),
+    ("paid, says the statement, though it failed", FAILED, ROW,
+     replace(PAID_BY_ROW, outcome=Outcome.PAID_LATE, alerts=LATE)),
+    ("the order was paid otherwise", UNCERTAIN, ROW,
+     replace(PAID_BY_ROW, alerts=(Alert.ORDER_PAID_TWICE,)), around(order_paid=True)),
+    ("a row of a payment whose push is in flight", INITIATED, ROW,
+     stays(INITIATED, Outcome.NOTED), around(push_in_flight=True)),
+    ("the row that a success without an amount named",
+     review(ReviewReason.INCOMPLETE_SUCCESS), StatementPaid(RECEIPT, KES),
+     replace(PAID_BY_ROW, paid=Paid(ConfirmedBy.STATEMENT, RECEIPT)), NAMED),
+    ("another row than a success without an amount named", review(ReviewReason.INCOMPLETE_SUCCESS), ROW,
+     stays(review(ReviewReason.INCOMPLETE_SUCCESS), Outcome.NOTED), NAMED),
+    ("a row where amounts disagree", review(ReviewReason.AMOUNT_MISMATCH), StatementPaid(RECEIPT, KES),
+     stays(review(ReviewReason.AMOUNT_MISMATCH), Outcome.NOTED), NAMED),
+    ("a row of what was paid twice", review(ReviewReason.DUPLICATE_PAYMENT), ROW,
+     stays(review(ReviewReason.DUPLICATE_PAYMENT), Outcome.NOTED), DUPLICATE),
+    ("paid twice, both seen on the statement", EXPIRED, ROW, to_review(ReviewReason.DUPLICATE_PAYMENT), DUPLICATE),
+    ("a row whose receipt is another payment's", FAILED, ROW, stays(FAILED, Outcome.NOTED), TAKEN),
+    ("a large row", large(FAILED), StatementPaid(ANOTHER, LARGE), stays(large(FAILED), Outcome.NOTED)),
+    ("at the threshold, a row pays", replace(FAILED, amount_kes=THRESHOLD), StatementPaid(ANOTHER, THRESHOLD),
+     replace(PAID_BY_ROW, outcome=Outcome.PAID_LATE, alerts=LATE)),
+    ("the receipt of a large payment is filled in", large(PAID_BY_QUERY), StatementPaid(ANOTHER, LARGE),
+     replace(stays(large(PAID_BY_QUERY), Outcome.RECEIPT_FILLED), fill_receipt=ANOTHER)),
+    ("the row of what a callback paid", PAID, StatementPaid(RECEIPT, KES), stays(PAID, Outcome.REPEATED)),
+    ("money twice for one payment", PAID, ROW, stays(PAID, Outcome.CONTRADICTS, Alert.SECOND_RECEIPT)),
+    ("reversed, says the statement", PAID, GONE_BACK, Decision(Status.REFUNDED, Outcome.REFUNDED)),
+    ("reversed from review", review(ReviewReason.AMOUNT_MISMATCH), GONE_BACK,
+     Decision(Status.REFUNDED, Outcome.REFUNDED)),
+    ("what came in under a receipt did not go back under it", PAID, StatementRefunded(RECEIPT, KES),
+     stays(PAID, Outcome.NOTED)),
+    ("nor under one that a callback named", review(ReviewReason.AMOUNT_MISMATCH), StatementRefunded(RECEIPT, KES),
+     stays(review(ReviewReason.AMOUNT_MISMATCH), Outcome.NOTED), NAMED),
+    ("reversed, and large", large(PAID), StatementRefunded(ANOTHER, LARGE), stays(large(PAID), Outcome.NOTED)),
+    ("reversed under a receipt of something else", PAID, GONE_BACK, stays(PAID, Outcome.NOTED), TAKEN),
+    # booked by hand
+    ("money that came another way", NEW_BY_HAND, BOOKED, PAID_BY_ROW, around(push_in_flight=True)),
+    ("a person may book what is large", large(NEW_BY_HAND), BookedByHand(ANOTHER, LARGE, ConfirmedBy.CALLBACK),
+     replace(PAID_BY_ROW, paid=Paid(ConfirmedBy.CALLBACK, ANOTHER))),
+    ("not while a push may be answered", INITIATED, BOOKED, stays(INITIATED, Outcome.NOTED)),
+    ("not twice", PAID, BOOKED, stays(PAID, Outcome.CONTRADICTS, Alert.SECOND_RECEIPT)),
+    ("booked for what was given up", FAILED, BOOKED, replace(PAID_BY_ROW, outcome=Outcome.PAID_LATE, alerts=LATE)),
+    ("booked with another's receipt", FAILED, BOOKED, stays(FAILED, Outcome.NOTED), TAKEN),
+    # refunded straight from review, then news
+    ("the money that went back is told of now", REFUNDED_UNPAID, SUCCESS, stays(REFUNDED_UNPAID, Outcome.NOTED)),
+    ("it was told of before", REFUNDED_UNPAID, SUCCESS, stays(REFUNDED_UNPAID, Outcome.NOTED), NAMED),
+    ("other money came after the refund", REFUNDED_UNPAID, Confirmed(OURS, KES, ANOTHER),
+     stays(REFUNDED_UNPAID, Outcome.CONTRADICTS, Alert.SECOND_RECEIPT), NAMED),
+    ("so says a statement", REFUNDED_UNPAID, ROW,
+     stays(REFUNDED_UNPAID, Outcome.CONTRADICTS, Alert.SECOND_RECEIPT), NAMED),
 ]  # fmt: skip
 
 
@@ -442,8 +522,12 @@ def test_every_status_has_a_public_name() -> None:
     }  # fmt: skip
 
 
-def test_what_is_paid_can_only_be_refunded() -> None:
-    assert {(was, now) for was, now in TRANSITIONS if was in SETTLED} == {(Status.PAID, Status.REFUNDED)}
+def test_what_is_paid_can_only_be_refunded_and_a_refund_can_be_taken_back() -> None:
+    assert {(was, now) for was, now in TRANSITIONS if was in SETTLED} == {
+        (Status.PAID, Status.REFUNDED),
+        (Status.REFUNDED, Status.PAID),
+        (Status.REFUNDED, Status.REVIEW),
+    }
 
 
 def test_which_statuses_are_open_failed_and_settled() -> None:

@@ -15,8 +15,11 @@ from hypothesis import strategies as st
 from shared.database import Database
 from shared.payments import (
     NOT_PAID,
+    OPEN,
     SETTLED,
     TRANSITIONS,
+    Before,
+    BookedByHand,
     Circumstances,
     Confirmed,
     ConfirmedBy,
@@ -27,6 +30,8 @@ from shared.payments import (
     OperatorFailed,
     OperatorPaid,
     OperatorRefunded,
+    OperatorReopened,
+    Outcome,
     Payment,
     PushAccepted,
     PushNotSent,
@@ -35,9 +40,12 @@ from shared.payments import (
     QueryConfirmed,
     QueryDeclined,
     ReviewReason,
+    StatementPaid,
+    StatementRefunded,
     Status,
     TimePassed,
     UnknownCode,
+    before_the_word,
     decide,
 )
 
@@ -51,6 +59,11 @@ receipts = st.sampled_from([None, "UE00000001", "UE00000002"])
 amounts = st.sampled_from([Decimal(1), Decimal(1500), THRESHOLD_KES, THRESHOLD_KES + 1, Decimal(250_000)])
 failures = st.sampled_from(sorted(NOT_PAID))
 statuses = st.sampled_from(sorted(Status))
+befores = {
+    Status.REFUNDED: [None, Before(Status.PAID), Before(Status.REVIEW, ReviewReason.DUPLICATE_PAYMENT)],
+    Status.FAILED: [None, Before(Status.REVIEW, ReviewReason.SILENCE)],
+}
+"""Where what a person ended stood before."""
 
 
 @st.composite
@@ -69,6 +82,8 @@ def payments(draw: st.DrawFn) -> Payment:
         review_reason=draw(st.sampled_from(ReviewReason)) if status is Status.REVIEW else None,
         receipt=draw(receipts) if status in SETTLED else None,
         success_held=draw(st.booleans()),
+        pushed=draw(st.booleans()),
+        before=draw(st.sampled_from(befores.get(status, [None]))),
     )
 
 
@@ -82,6 +97,12 @@ def events(amount_kes: Decimal | None = None) -> st.SearchStrategy[Event]:
         st.builds(UnknownCode, ids),
         st.builds(QueryDeclined, failures),
         st.sampled_from([OperatorPaid("UE00000001"), OperatorFailed(), OperatorRefunded("UE00000009")]),
+        st.just(OperatorReopened()),
+        st.builds(StatementPaid, st.sampled_from(["UE00000001", "UE00000002"]), reported),
+        st.builds(StatementRefunded, st.sampled_from(["UE00000001", "UE00000009"]), reported),
+        st.builds(
+            BookedByHand, st.just("UE00000001"), reported, st.sampled_from(["callback", "statement"]).map(ConfirmedBy)
+        ),
     )
 
 
@@ -92,6 +113,9 @@ circumstances = st.builds(
     receipt_taken=st.booleans(),
     ids_taken=st.booleans(),
     duplicate_paid=st.booleans(),
+    order_paid=st.booleans(),
+    push_in_flight=st.booleans(),
+    receipts_named=st.frozensets(st.sampled_from(["UE00000001", "UE00000002"])),
 )
 
 
@@ -104,14 +128,39 @@ def test_deciding_never_raises_and_never_leaves_the_table(
 
 
 @given(payments(), events(), circumstances)
-def test_what_was_paid_stays_paid_until_a_person_refunds_it(
+def test_what_was_paid_stays_paid_until_a_person_or_a_statement_says_that_it_went_back(
     payment: Payment, event: Event, around: Circumstances
 ) -> None:
-    if payment.status in SETTLED:
-        now = decide(payment, event, around).status
-        refunded = isinstance(event, OperatorRefunded) and not around.receipt_taken
-        given_back = payment.status is Status.PAID and refunded
-        assert now is (Status.REFUNDED if given_back else payment.status)
+    if payment.status not in SETTLED:
+        return
+    now = decide(payment, event, around).status
+    match event:
+        case OperatorRefunded():
+            went_back = payment.status is Status.PAID and not around.receipt_taken
+            assert now is (Status.REFUNDED if went_back else payment.status)
+        case StatementRefunded(receipt, amount_kes) if now is not payment.status:
+            assert (payment.status, now) == (Status.PAID, Status.REFUNDED)
+            assert receipt not in {payment.receipt, *around.receipts_named}
+            assert amount_kes == payment.amount_kes <= THRESHOLD_KES
+            assert not around.receipt_taken
+        case OperatorReopened() if now is not payment.status:
+            assert payment.status is Status.REFUNDED
+            assert payment.before is not None
+            assert now is payment.before.status
+        case _:
+            assert now is payment.status
+
+
+@given(payments(), events(), circumstances)
+def test_only_what_a_person_ended_is_reopened_and_only_to_where_it_was(
+    payment: Payment, event: Event, around: Circumstances
+) -> None:
+    decision = decide(payment, event, around)
+    if (decision.outcome is Outcome.REOPENED) != (isinstance(event, OperatorReopened) and payment.before is not None):
+        assert around.already_judged
+    if decision.outcome is Outcome.REOPENED:
+        assert payment.before == Before(decision.status, decision.review_reason)
+        assert decision.paid is None, "what was confirmed still is"
 
 
 @given(payments(), events(), circumstances)
@@ -119,7 +168,7 @@ def test_nobody_is_paid_without_evidence_of_the_exact_amount(
     payment: Payment, event: Event, around: Circumstances
 ) -> None:
     decision = decide(payment, event, around)
-    becomes_paid = decision.status is Status.PAID and payment.status is not Status.PAID
+    becomes_paid = decision.status is Status.PAID and payment.status not in SETTLED
     assert becomes_paid == (decision.paid is not None)
     if decision.paid is None:
         return
@@ -141,6 +190,17 @@ def test_nobody_is_paid_without_evidence_of_the_exact_amount(
         case OperatorPaid(receipt):
             assert payment.status is Status.REVIEW
             assert not around.receipt_taken
+        case StatementPaid(receipt, amount_kes):
+            assert amount_kes == payment.amount_kes <= THRESHOLD_KES
+            assert not around.receipt_taken
+            assert not around.duplicate_paid
+            assert not around.push_in_flight
+            on_file = payment.review_reason is ReviewReason.INCOMPLETE_SUCCESS and receipt in around.receipts_named
+            assert payment.review_reason in (None, ReviewReason.SILENCE, ReviewReason.UNKNOWN_CODE) or on_file
+        case BookedByHand(receipt, amount_kes):
+            assert amount_kes == payment.amount_kes
+            assert not around.receipt_taken
+            assert payment.status not in OPEN or not payment.pushed
         case _:
             pytest.fail(f"{event} is no evidence of money")
 
@@ -187,13 +247,13 @@ class SoFar:
     def then(self, event: Event, at: datetime = NOON + timedelta(minutes=1)) -> SoFar:
         decision = decide(self.payment, event, Circumstances(at, THRESHOLD_KES))
         return SoFar(
-            written(self.payment, decision),
+            written(self.payment, event, decision),
             self.confirmations + (decision.paid is not None),
             decision.paid.evidence if decision.paid else self.evidence,
         )
 
 
-def written(payment: Payment, decision: Decision) -> Payment:
+def written(payment: Payment, event: Event, decision: Decision) -> Payment:
     """As the gateway writes it."""
     receipt = decision.paid.receipt if decision.paid else decision.fill_receipt or payment.receipt
     return replace(
@@ -204,7 +264,14 @@ def written(payment: Payment, decision: Decision) -> Payment:
         ids_are_learnt=decision.ids_are_learnt if decision.ids else payment.ids_are_learnt,
         receipt=receipt,
         success_held=(payment.success_held or decision.hold_success) and not decision.drop_success,
+        before=payment.before if decision.status is payment.status else ended_by(event, payment),
+        refunded_unpaid=decision.status is Status.REFUNDED and receipt is None,
     )
+
+
+def ended_by(event: Event, payment: Payment) -> Before | None:
+    reason = payment.review_reason and payment.review_reason.value
+    return before_the_word(type(event).__name__, payment.status.value, reason)
 
 
 def ordered(amount_kes: Decimal) -> SoFar:
@@ -230,7 +297,8 @@ def test_a_payment_is_confirmed_once_and_the_same_news_again_changes_nothing(
         assert so_far.confirmations <= 1
         if not isinstance(event, PushAccepted | PushRefused | PushNotSent | PushUnanswered):  # there is one push
             assert so_far.then(event) == so_far
-    if amount_kes > THRESHOLD_KES and so_far.payment.status is Status.PAID:
+    booked = any(isinstance(event, BookedByHand) for event in happened)
+    if amount_kes > THRESHOLD_KES and so_far.payment.status is Status.PAID and not booked:
         assert so_far.evidence in (ConfirmedBy.QUERY, ConfirmedBy.OPERATOR)
 
 
@@ -330,6 +398,10 @@ def every_event(payment: Payment) -> Iterator[Event]:
     yield OperatorPaid("UE00000004")
     yield OperatorFailed()
     yield OperatorRefunded("UE00000002")
+    yield OperatorReopened()
+    yield StatementPaid("UE00000005", payment.amount_kes)
+    yield StatementRefunded("UE00000006", payment.amount_kes)
+    yield BookedByHand("UE00000007", payment.amount_kes, ConfirmedBy.STATEMENT)
 
 
 def test_every_transition_of_the_table_is_reached_by_some_event() -> None:
@@ -340,10 +412,13 @@ def test_every_transition_of_the_table_is_reached_by_some_event() -> None:
     ):
         if (status is Status.REVIEW) != (reason is not None):
             continue
-        payment = Payment("a payment", status, Decimal(1500), NOON, known, learnt, reason, None, held)
         around = Circumstances(NOON + timedelta(seconds=age_s), THRESHOLD_KES, False, taken, duplicate)
-        for event in every_event(payment):
-            now = decide(payment, event, around).status
-            if now is not status:
-                reached.add((status, now))
+        for before in befores.get(status, [None]):
+            payment = Payment(
+                "a payment", status, Decimal(1500), NOON, known, learnt, reason, None, held, before=before
+            )
+            for event in every_event(payment):
+                now = decide(payment, event, around).status
+                if now is not status:
+                    reached.add((status, now))
     assert reached == TRANSITIONS
