@@ -9,13 +9,14 @@ from __future__ import annotations
 import argparse
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 
 from ops import reconciliation_log
 from ops.answers import Answer
+from ops.progress import progress
 from ops.session import Commands, Session, WrongUse, add_clue, add_group
 from ops.words import counted
 from shared.audit_chain import NOTHING_YET, Anchor, AuditKey, head, link, read_anchor, read_step
@@ -59,7 +60,8 @@ def _verify(session: Session, chosen: argparse.Namespace) -> Answer:
         report = verify_one(session.database, keys, _named(session, chosen.clue))
     else:
         try:
-            report = verify(session.database, keys, chosen.anchor)
+            with progress("payments", session.books.payments_in_all) as advance:
+                report = verify(session.database, keys, chosen.anchor, advance)
         except ValueError as not_an_anchor:
             raise WrongUse(str(not_an_anchor)) from None
     at_hand = {key.id for key in keys}
@@ -87,7 +89,12 @@ def _lines(report: Report, at_hand: set[str]) -> Iterator[str]:
     )
 
 
-def verify(database: Database, keys: Sequence[AuditKey], anchors: Sequence[str] = ()) -> Report:
+def verify(
+    database: Database,
+    keys: Sequence[AuditKey],
+    anchors: Sequence[str] = (),
+    advance: Callable[[int], None] = lambda _: None,
+) -> Report:
     """Every payment's chain, and every anchor: those kept in the database, and `anchors`, kept outside.
 
     Raises ValueError where one of `anchors` is none.
@@ -101,6 +108,8 @@ def verify(database: Database, keys: Sequence[AuditKey], anchors: Sequence[str] 
         payments = rows = 0
         for payment, history in _histories(tx):
             payments += payment is not None
+            if payments % PAGE == 0:
+                advance(PAGE)
             rows += len(history)
             signed.update(str(row["link_key"]) for row in history)
             findings += _wrong(payment, history, known, since)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ops import audit
 from ops.answers import Answer
+from ops.progress import progress
 from ops.session import Commands, Session
 from ops.words import counted
 from shared.audit_chain import AuditKey
@@ -36,7 +37,9 @@ def add_commands(commands: Commands) -> None:
 
 
 def _verify(session: Session, _: argparse.Namespace) -> Answer:
-    results = check(session.database, session.audit_keys if session.has_audit_key else None)
+    keys = session.audit_keys if session.has_audit_key else None
+    with progress("payments of the audit log", session.books.payments_in_all) as advance:
+        results = check(session.database, keys, advance)
     broken = sum(not result.holds for result in results)
     return Answer(
         {
@@ -61,7 +64,9 @@ def _lines(results: list[Result], *, signatures_checked: bool) -> Iterator[str]:
     yield f"{counted(len(results), 'invariant')}, {sum(not result.holds for result in results)} broken"
 
 
-def check(database: Database, keys: Sequence[AuditKey] | None = None) -> list[Result]:
+def check(
+    database: Database, keys: Sequence[AuditKey] | None = None, advance: Callable[[int], None] = lambda _: None
+) -> list[Result]:
     """Every invariant, on one consistent view of the books; with `keys` the audit log too. Changes nothing.
 
     Where the tables are not even where the functions look, only that.
@@ -72,12 +77,13 @@ def check(database: Database, keys: Sequence[AuditKey] | None = None) -> list[Re
             results.append(Result(name, promise, [str(next(iter(row.values()))) for row in tx.rows(sql)]))
             if name == "tables_are_in_public" and not results[-1].holds:
                 return results
-    return results if keys is None else [*results, _signatures(database, keys)]
+    return results if keys is None else [*results, _signatures(database, keys, advance)]
 
 
-def _signatures(database: Database, keys: Sequence[AuditKey]) -> Result:
+def _signatures(database: Database, keys: Sequence[AuditKey], advance: Callable[[int], None]) -> Result:
     found = [
-        f"{finding.transaction_id or 'the log'}: {finding.what}" for finding in audit.verify(database, keys).findings
+        f"{finding.transaction_id or 'the log'}: {finding.what}"
+        for finding in audit.verify(database, keys, advance=advance).findings
     ]
     return Result(
         "audit_log_is_signed", "every payment's history is as it was signed (`ops audit verify` says more)", found
