@@ -24,6 +24,8 @@ from shared.database import Database, Row, Transaction
 from shared.gateway.trail import NO_ROW, ROWS
 
 PAGE = 2000
+MOST_SHOWN = 1000
+"""Of what is wrong with payments: under another key each row is."""
 
 
 @dataclass(frozen=True)
@@ -105,16 +107,20 @@ def verify(
         known = {key.id: key for key in keys}
         signed: Counter[str] = Counter()
         findings: list[Finding] = []
-        payments = rows = 0
+        payments = rows = in_all = 0
         for payment, history in _histories(tx):
             payments += payment is not None
             if payments % PAGE == 0:
                 advance(PAGE)
             rows += len(history)
             signed.update(str(row["link_key"]) for row in history)
-            findings += _wrong(payment, history, known, since)
+            found = _wrong(payment, history, known, since)
+            findings += found[: MOST_SHOWN - len(findings)]
+            in_all += len(found)
         wrong_anchors, checked = _anchors(tx, outside, since)
         wrong_anchors += [Finding(None, what) for what in reconciliation_log.wrong(tx, keys)]
+    if more := in_all - len(findings):
+        findings.append(Finding(None, f"{counted(more, 'more thing is', 'more things are')} wrong with payments"))
     return Report(payments, rows, signed, checked, findings + wrong_anchors)
 
 

@@ -18,6 +18,7 @@ from decimal import Decimal
 from typing import get_args
 
 from ops.answers import Answer
+from ops.audit import MOST_SHOWN
 from ops.evidence import PAGE, Page, callbacks_of_no_payment, pages
 from ops.progress import progress
 from ops.replayed import Replayed, World
@@ -97,12 +98,15 @@ def replay(
     database: Database, confirm_above_kes: Decimal, *, most: int = PAGE, advance: Callable[[int], None] = lambda _: None
 ) -> tuple[int, list[Difference]]:
     """How many decisions were taken again, and every difference. Reads only, `most` payments at a time."""
-    decisions, differences = 0, list[Difference]()
+    decisions, in_all, differences = 0, 0, list[Difference]()
     for page in pages(database, most):
         taken, found = _replay_page(page, confirm_above_kes)
         decisions += taken
-        differences += found
+        differences += found[: MOST_SHOWN - len(differences)]
+        in_all += len(found)
         advance(len(page.own))
+    if more := in_all - len(differences):
+        differences.append(Difference("", counted(more, "more difference")))
     for row in callbacks_of_no_payment(database):
         if row["outcome"] is not None and row["erased_sha256"] is None:
             differences += _compare_callback(World([], set()), row, confirm_above_kes, on_record=False)
