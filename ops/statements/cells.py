@@ -41,9 +41,9 @@ def amount_kes(cell: Cell) -> Decimal | None:
     if isinstance(cell, bool | date | time):
         raise ValueError(f"{text(cell)!r} is no amount")
     if isinstance(cell, Decimal):
-        signed = round(cell, 2) if cell.is_finite() else cell
-        if not cell.is_finite() or abs(signed - cell) > Decimal("0.0001"):
-            raise ValueError(f"{cell} is no amount: it has more than two decimals")
+        if not cell.is_finite() or abs(cell) >= TOO_LARGE_KES or abs(round(cell, 2) - cell) > Decimal("0.0001"):
+            raise ValueError(f"{cell:.9g} is no amount: too large, or more than two decimals")
+        signed = round(cell, 2)
     else:
         digits = _NOT_OF_AN_AMOUNT.sub("", (cell or "").upper()).replace("\u2212", "-")
         negative = digits.startswith(("-", "(")) or digits.endswith("-")
@@ -115,7 +115,7 @@ def _clock(hour: str, minute: str, second: str | None) -> str:
 
 def _serial(number: Decimal) -> datetime | time:
     """A spreadsheet's number: days since the end of 1899. Below one it is a time alone."""
-    if not 0 <= number < 100_000:
+    if not (number.is_finite() and 0 <= number < 100_000):
         raise ValueError(f"{number} is no date")
     at = _FIRST_SERIAL + timedelta(seconds=round(number * 86_400))
     return at.time() if number < 1 else at

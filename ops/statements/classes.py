@@ -38,7 +38,9 @@ _PARTY = re.compile(r"\s(?:from|by|to(?=\s+\d))\s", re.IGNORECASE)
 
 def classify(details: str, reason: str, party: str, *, money_out: bool) -> tuple[RowClass, str | None]:
     """The class, and the kind's own words where nobody knows them. Details decide before the Reason Type."""
-    if re.fullmatch(r"(?i)[a-z ]+ charge", party):  # the daily file names the fee in the party's column
+    if re.fullmatch(
+        r"(?i)(business )?pay ?(merchant|bill|ment) charge", party
+    ):  # the daily file names the fee in the party's column
         return RowClass.CHARGE, None
     for kind in filter(None, (_kind(details), _kind(reason))):
         for pattern, row_class, directions in _CLASSES:

@@ -29,8 +29,8 @@ NAMES = {
 RECEIPT = re.compile(r"[A-Z][A-Z0-9]{7,15}")
 """Ten characters today; a letter comes first, so a phone number is none."""
 EXPORT_AGAIN = (
-    "Export it again from the portal (Transaction, Account Statement, Export, as CSV) and hand it over as it came, "
-    "without opening it in another program."
+    "Export the statement as CSV from the portal (Transaction, Account Statement, Export), and hand it over as it "
+    "came: do not open it in another program before."
 )
 
 
@@ -66,7 +66,7 @@ class Columns:
             return False
         try:
             return any(moment(self.cell(cells, name)) is not None for name in ("completed_at", "began_at"))
-        except ValueError:
+        except (ValueError, ArithmeticError):
             return False
 
 

@@ -51,14 +51,14 @@ def read_preamble(lines: Iterable[Line]) -> Preamble:
         starts, ends = _period(values(*_PERIOD))
         made_at = moment(values("dateofreport")[0])
         return Preamble(
-            shortcode=text(values(*_SHORTCODE)[0]) or None,
+            shortcode=shortcode[0] if (shortcode := re.search("[0-9]{4,10}", text(values(*_SHORTCODE)[0]))) else None,
             starts=starts,
             ends=ends,
             opening_kes=amount_kes(values("openingbalance")[0]),
             closing_kes=amount_kes(values("closingbalance")[0]),
             made_at=made_at if isinstance(made_at, datetime) else None,
         )
-    except ValueError as why:
+    except (ValueError, ArithmeticError) as why:
         raise UnusableFile(f"The rows above the header cannot be read: {why}.", EXPORT_AGAIN) from None
 
 

@@ -56,6 +56,10 @@ def read_statement(path: Path, progress: Callable[[int], None] = lambda rows: No
     return reader.statement(file, path.name)
 
 
+def _unusable(where: Line | Row, says: str) -> UnusableFile:
+    return UnusableFile(says, EXPORT_AGAIN, where.number)
+
+
 # The rows -------------------------------------------------------------------------------------------------------------
 
 
@@ -84,8 +88,8 @@ class _Reader:
                 continue
             try:
                 row = self._row(line)
-            except ValueError as why:
-                raise UnusableFile(f"{str(why)[0].upper()}{str(why)[1:]}.", EXPORT_AGAIN, line.number) from None
+            except (ValueError, ArithmeticError) as why:
+                raise _unusable(line, f"{str(why)[:1].upper()}{str(why)[1:]}.") from None
             self.rows.append(row)
             if row.completed:
                 store = (text(self.columns.cell(line.cells, "store")), self._words(line, "store_account"))
@@ -102,9 +106,7 @@ class _Reader:
         first = plain(self.columns.cell(line.cells, "receipt"))
         if first in NAMES["receipt"]:
             if [plain(cell) for cell in line.cells] != names:
-                raise UnusableFile(
-                    "Here other columns begin: these are two statements in one file.", EXPORT_AGAIN, line.number
-                )
+                raise _unusable(line, "Here other columns begin: these are two statements in one file.")
             return True
         if is_receipt(self.columns.cell(line.cells, "receipt")):
             return False
@@ -112,18 +114,12 @@ class _Reader:
         if labels & NAMES["receipt"] and labels == set(names):
             return True
         if labels & LABELS:
-            raise UnusableFile(
-                "Here a second statement begins.", "Hand over each statement as its own file.", line.number
-            )
+            raise _unusable(line, "Here a second statement begins: each must be a file of its own.")
         if any(_TOTALS.match(text(cell)) for cell in line.cells):
             return True
         if any(self._words(line, column) for column in ("completed_at", "began_at", "paid_in", "withdrawn")):
             said = self._words(line, "receipt")
-            raise UnusableFile(
-                f"{said[:40]!r} is no receipt number." if said else "This row has no receipt number.",
-                EXPORT_AGAIN,
-                line.number,
-            )
+            raise _unusable(line, f"{said[:40]!r} is no receipt number." if said else "This row has no receipt number.")
         return True
 
     def _row(self, line: Line) -> Row:
@@ -207,11 +203,8 @@ class _Reader:
         if said.starts and said.ends:
             for row in self.rows:
                 if not said.starts - _EDGE <= row.at <= said.ends + _EDGE:
-                    raise UnusableFile(
-                        f"{row.at:%d %B %Y} lies outside the file's period: day and month may have changed places.",
-                        EXPORT_AGAIN,
-                        row.number,
-                    )
+                    says = f"{row.at:%d %B %Y} lies outside the file's period: day and month may have changed places."
+                    raise _unusable(row, says)
         elif starts and ends and any(not starts <= row.at <= ends for row in self.rows):
             starts = ends = None
         if self.days_as_dates and self.days_as_text and max(self.days_as_dates) <= 12 < min(self.days_as_text):

@@ -90,7 +90,7 @@ def bomb() -> bytes:
 
 def sheet_with(content: str) -> bytes:
     """An .xlsx whose sheet is this XML."""
-    file, good = io.BytesIO(), zipfile.ZipFile(io.BytesIO(as_xlsx(CLASSIC)))
+    file, good = io.BytesIO(), zipfile.ZipFile(io.BytesIO(XLSX))
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as into:
         for part in good.namelist():
             into.writestr(part, content if part == "xl/worksheets/sheet1.xml" else good.read(part))
@@ -115,19 +115,23 @@ def spread(*, seconds: bool = True, american: bool = False) -> Table:
 TOTALS = ["", "", "", "Totals", "", "9,000.00", "-23.94"]
 CUT = as_csv(CLASSIC)
 XLSX, XLS = as_xlsx(typed(CLASSIC)), as_xls(typed(CLASSIC))
+SHEET = zipfile.ZipFile(io.BytesIO(XLSX)).read("xl/worksheets/sheet1.xml").decode()
 OLD = [["Account Statement"], [], ["Receipt", "Date", "Details", "Status", "Withdrawn", "Paid In", "Balance"]]
 FILES: dict[str, tuple[bytes, Read | Refused]] = {
     # what it is
     "nothing": (b"", Refused("empty")),
     "blanks": (b"\r\n \r\n", Refused("empty")),
-    "a PDF": (b"%PDF-1.7\n...", Refused("PDF", do_now="Account Statement, Export as CSV")),
+    "a PDF": (b"%PDF-1.7\n...", Refused("PDF", do_now="CSV from the portal (Transaction, Account Statement, Export)")),
     "a picture": (b"\x89PNG\r\n\x1a\n....", Refused("picture")),
     "a photo": (b"\xff\xd8\xff\xe0....", Refused("picture")),
-    "a web page": (b"\xef\xbb\xbf <html><table><tr><td>Receipt No.</table>", Refused("web page", do_now="save it as")),
-    "a ZIP of files": (archive(a_csv=CUT), Refused("ZIP archive", do_now="Unpack")),
-    "an OpenDocument": (archive(content_xml=b"<x/>"), Refused("not read", do_now="save it as .xlsx")),
-    "a text document": (archive(word__document_xml=b"<x/>"), Refused("not read")),
-    "a gzip": (b"\x1f\x8b\x08...", Refused("gzip", do_now="Unpack")),
+    "a web page": (
+        b"\xef\xbb\xbf <html><table><tr><td>Receipt No.</table>",
+        Refused("web page", do_now="save it as .xlsx"),
+    ),
+    "a ZIP of files": (archive(a_csv=CUT), Refused("archive", do_now="Unpack")),
+    "an OpenDocument": (archive(content_xml=b"<x/>"), Refused("another program", do_now="save it as .xlsx")),
+    "a text document": (archive(word__document_xml=b"<x/>"), Refused("another program")),
+    "a gzip": (b"\x1f\x8b\x08...", Refused("compressed")),
     "a protected xlsx": (
         bytes.fromhex("d0cf11e0a1b11ae1") + bytes(600) + "EncryptedPackage".encode("utf-16-le"),
         Refused("password", do_now="without one"),
@@ -196,7 +200,7 @@ FILES: dict[str, tuple[bytes, Read | Refused]] = {
     ),
     "the header again": (as_csv([*CLASSIC[:9], CLASSIC[6], *CLASSIC[9:]]), Read(lambda read: len(read.rows) == 4)),
     "another header in the middle": (as_csv([*CLASSIC[:9], *NEW]), Refused("two statements", 10)),
-    "two exports in one file": (as_csv(CLASSIC + CLASSIC), Refused("second statement", 12, do_now="own file")),
+    "two exports in one file": (as_csv(CLASSIC + CLASSIC), Refused("second statement", 12)),
     "a row of totals": (as_csv([*CLASSIC, TOTALS]), Read(lambda read: len(read.rows) == 4)),
     "a footer": (as_csv([*CLASSIC, [], ["Page 1 of 1"]]), Read(lambda read: len(read.rows) == 4)),
     "empty rows and cells": (
@@ -232,6 +236,15 @@ FILES: dict[str, tuple[bytes, Read | Refused]] = {
     "a number of many decimals": (
         as_xlsx(changed(typed(CLASSIC), PAYMENT, "Paid In", 0.123)),
         Refused("no amount", PAYMENT),
+    ),
+    "a number that is none": (sheet_with(SHEET.replace("<v>1200</v>", "<v>NaN</v>")), Refused("no amount", PAYMENT)),
+    "a number beyond all numbers": (
+        sheet_with(SHEET.replace("<v>1200</v>", "<v>1E+300</v>")),
+        Refused("no amount", PAYMENT),
+    ),
+    "a date beyond all dates": (
+        sheet_with(SHEET.replace("45943.71990740741", "2958465.9999999", 1)),
+        Refused("out of range", 8),
     ),
     "in and out in one row": (as_csv(cell("Withdrawn", "5")), Refused("money in and money out", PAYMENT)),
     "a minus under Paid In": (
