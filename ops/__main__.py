@@ -18,6 +18,7 @@ from typing import Any, NoReturn, TextIO
 from ops import (
     alerts,
     audit,
+    book,
     case,
     inbox,
     invoices,
@@ -42,7 +43,7 @@ from shared.environment_variables import Misconfigured
 SECTIONS: dict[str, tuple[Any, ...]] = {
     "A customer asks, or an order is due": (case, sales, sent, links, invoices),
     "Somebody has to decide": (alerts, review, inbox),
-    "The month is over": (receipts,),
+    "Money that came another way, and the end of the month": (receipts, book),
     "Are the books right?": (verify, audit, replay),
     "People and letters": (privacy, letters),
     "Setting up": (limits, webhook, rotation),

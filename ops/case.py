@@ -9,15 +9,16 @@ import argparse
 import textwrap
 from collections.abc import Iterator
 
+from ops import receipt_search
 from ops.advice import do_now
 from ops.answers import Answer, Table
 from ops.books import Books
 from ops.history import Moment, history
-from ops.session import Commands, Session, add_clue
+from ops.session import Commands, InNoPayment, Session, add_clue
 from ops.words import eat, order_lines, order_record, payment_record, payment_table
 from shared.database import Row
 from shared.payments import PUBLIC, Status
-from shared.values import in_words, masked
+from shared.values import HIDDEN_MSISDN, in_words, masked
 
 WIDTH = 110
 
@@ -29,7 +30,11 @@ def add_commands(commands: Commands) -> None:
 
 
 def _case(session: Session, chosen: argparse.Namespace) -> Answer:
-    found = session.payments(chosen.clue)
+    try:
+        found = session.payments(chosen.clue)
+    except InNoPayment as receipt:
+        document: dict[str, object] = {"payments": [], "case": None, "receipt": receipt_search.document(receipt.found)}
+        return Answer(document, receipt_search.lines(receipt.found), code=1)
     if len(found) > 1:
         several = f"{len(found)} payments; `ops case TX` shows one:"
         return Answer({"payments": map(payment_record, found), "case": None}, [several, payment_table(found)])
@@ -70,9 +75,10 @@ def _parts(books: Books, transaction_id: str, *, for_the_shop: bool) -> Iterator
         return
     status = Status(payment["status"])
     yield f"Payment {transaction_id}"
+    by = "from" if payment["phone_number"] == HIDDEN_MSISDN else "asked of"
     yield (
         f"{in_words(payment['amount'])} for {payment['account_reference']}, "
-        f"asked of {masked(payment['phone_number'])}. Times are East Africa Time."
+        f"{by} {masked(payment['phone_number'])}. Times are East Africa Time."
     )
     if for_the_shop:
         yield from order_lines(payment)

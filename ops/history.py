@@ -131,6 +131,8 @@ def _moments(books: Books, payment: Row) -> Iterator[Moment]:
 def _decided(row: Row, payment: Row, *, again: bool) -> Moment:
     event, at = row["event"], row["at"]
     if event == "Order":
+        if _by_hand(row):
+            return Moment(at, f"{row['actor']} put this payment on file: its money came another way.")
         return Moment(at, "The order was admitted and put on file, before Safaricom was asked.")
     means = _means(row)
     if event in PUSHED:

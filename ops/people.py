@@ -14,7 +14,7 @@ from datetime import timedelta
 
 from shared.database import Database, Row, Transaction
 from shared.gateway.outbox import MAILBOX
-from shared.values import ERASED_EMAIL, is_email_address, is_erased, read_msisdn
+from shared.values import ERASED_EMAIL, HIDDEN_MSISDN, is_email_address, is_erased, read_msisdn
 
 RECENT_H = 48
 """So long after its last change a payment stays as it is: callbacks come late, and twins are seen within 24 h."""
@@ -168,10 +168,12 @@ class People:
 
         return self._orders(
             """
-            o.phone_number NOT LIKE '2540%' AND o.updated_at < now() - CAST(:at_least AS interval)
+            (o.phone_number NOT LIKE '2540%' OR o.phone_number = :hidden)
+              AND o.updated_at < now() - CAST(:at_least AS interval)
             """,
             lambda order: not order.is_erased and all(map(past, order.payments)),
             at_least=min(paid, unpaid),
+            hidden=HIDDEN_MSISDN,
         )
 
     def orders_with_contacts_past(self, age: timedelta) -> list[Order]:
@@ -192,11 +194,12 @@ class People:
         """Erased orders about which Safaricom, or a statement, has said something since."""
         return self._orders(
             """
-            o.phone_number LIKE '2540%' AND (
+            o.phone_number LIKE '2540%' AND o.phone_number <> :hidden AND (
                 EXISTS (SELECT FROM callback_inbox i WHERE i.transaction_id = o.id AND i.erased_sha256 IS NULL)
                 OR EXISTS (SELECT FROM statement_rows r
                            WHERE r.transaction_id = o.id AND num_nonnulls(r.account, r.raw) > 0))
-            """
+            """,
+            hidden=HIDDEN_MSISDN,
         )
 
     def read_again(self, tx: Transaction, order: Order) -> Order | None:

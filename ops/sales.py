@@ -23,7 +23,7 @@ from ops.words import counted, eat, visible
 from shared.database import Database, Row
 from shared.mail.shop_mail import lines_of
 from shared.shop_events import known_email, known_phone
-from shared.values import EAT, in_words
+from shared.values import EAT, in_words, masked
 
 PAGE = 500
 COLUMNS = (
@@ -253,7 +253,7 @@ def send_what(row: Row) -> Iterator[str]:
     email = known_email(row["customer_email"])
     people = (
         visible(row["customer_name"] or ""),
-        f"+{phone}" if phone else "an erased number",
+        f"+{phone}" if phone else masked(row["phone_number"]),
         visible(email or ""),
     )
     yield ", ".join(filter(None, people))

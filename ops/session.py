@@ -28,6 +28,7 @@ from shared.values import LARGEST_KES
 
 if TYPE_CHECKING:
     from ops.books import Books
+    from ops.receipt_search import Findings
     from shared.audit_chain import AuditKey
     from shared.gateway import Gateway
     from shared.payments import Status
@@ -45,6 +46,14 @@ class NotPossible(Exception):
     def __init__(self, says: str, **facts: object) -> None:
         super().__init__(says)
         self.facts = facts
+
+
+class InNoPayment(NotPossible):
+    """A receipt that is on file, and that no payment has."""
+
+    def __init__(self, found: Findings) -> None:
+        super().__init__(f"{found.receipt} is on file, and no payment has it: `ops receipts find {found.receipt}`")
+        self.found = found
 
 
 class WrongUse(Exception):
@@ -76,8 +85,12 @@ class Session:
 
     def payments(self, clue: str) -> list[Row]:
         """Those that a clue names. Raises `NotPossible` where it names none."""
+        from ops.receipt_search import search
+
         if "\x00" not in clue and (found := self.books.find(clue)):
             return found
+        if "\x00" not in clue and (elsewhere := search(self.database, clue)).is_known:
+            raise InNoPayment(elsewhere)
         raise NotPossible(f"nothing is known about {visible(clue)}; what can be looked up: {CLUES}")
 
     def payment(self, clue: str, *of_several: Status) -> Row:

@@ -128,7 +128,8 @@ def order_lines(payment: Row) -> Iterator[str]:
     for line in items:
         yield f"  {visible(line.what)}: {in_words(line.cost_kes)}"
     if not items and payment["link_digest"] is None:
-        yield "  The browser named this amount, not the shop: compare it with the order before you deliver."
+        who = "The browser" if payment["pushed_at"] else "Whoever paid"
+        yield f"  {who} named this amount, not the shop: compare it with the order before you deliver."
     for label, words in (("For", "transaction_desc"), ("Note", "note"), ("Name", "customer_name")):
         if payment[words]:
             yield f"  {label}: {visible(payment[words])}"

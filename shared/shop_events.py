@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from shared.payments import PUBLIC, Decision, Outcome, Status
-from shared.values import ERASED_EMAIL, is_erased
+from shared.values import ERASED_EMAIL, HIDDEN_MSISDN, is_erased
 
 WEBHOOK_TRIES_AFTER_S = (0, 60, 300, 1800, 7200, 43_200, 86_400)
 """Each counted from the try before. Then it is given up, with an alert."""
@@ -57,7 +57,7 @@ def known_email(stored: str | None) -> str | None:
 
 
 def known_phone(stored: str) -> str | None:
-    return None if is_erased(stored) else stored
+    return None if is_erased(stored) or stored == HIDDEN_MSISDN else stored
 
 
 def event_body(event: str, at: datetime, sold: Sold) -> bytes:

@@ -81,6 +81,8 @@ def _is_filling(letter: str) -> bool:
 
 def masked(msisdn: str) -> str:
     """`2547*****678`: a customer recognises it, and nobody can call it. An erased number says so."""
+    if msisdn == HIDDEN_MSISDN:
+        return "254*********"
     if msisdn.startswith("2540"):
         return "an erased number"
     return f"{msisdn[:4]}*****{msisdn[-3:]}"
@@ -95,9 +97,12 @@ def masked(msisdn: str) -> str:
 # A callback that comes later still names the push by the id with the number in it. It is the same push when the stored
 # ids equal the named ones in everything but these digits. The number need not be kept for that.
 
+# The number of nobody that no erasure gives stands where M-Pesa hides the payer's, in money that a person booked.
+
+HIDDEN_MSISDN = "254000000000"
 ERASED_EMAIL = "erased@erased.invalid"
 """Where an invoice had been sent. `.invalid` is nobody's, for ever (RFC 2606)."""
-_ERASED = re.compile(r"254(0[0-9]{8})", re.ASCII)
+_ERASED = re.compile(r"254(0(?!00000000)[0-9]{8})", re.ASCII)
 
 
 def is_erased(msisdn: str) -> bool:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from shared.audit_chain import AuditKey
     from shared.database import Database, Transaction
     from shared.gateway.admissions import Admissions
+    from shared.gateway.bookings import Bookings
     from shared.gateway.cases import Cases
     from shared.gateway.daraja import Queries, Tokens
     from shared.gateway.inbox import Inbox
@@ -65,6 +66,12 @@ class Gateway:
     @cached_property
     def anchors(self) -> Anchors:
         return Anchors(self.database)
+
+    @cached_property
+    def bookings(self) -> Bookings:
+        from shared.gateway.bookings import Bookings
+
+        return Bookings(self.database, self._trail, self.cases)
 
     @cached_property
     def cases(self) -> Cases:

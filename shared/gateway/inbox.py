@@ -156,9 +156,10 @@ class Inbox:
             most_tries=MOST_TRIES,
             of=of,
         )
-        return [replace(entry, sealed=self._is_sealed(entry, row["seal"])) for entry, row in _entries(rows)]
+        return [replace(entry, sealed=self.is_sealed(entry, row["seal"])) for entry, row in _entries(rows)]
 
-    def _is_sealed(self, entry: Entry, stored: str | None) -> bool:
+    def is_sealed(self, entry: Entry, stored: str | None) -> bool:
+        """It is as the receiver stored it."""
         return hmac.compare_digest(seal(self._key, entry.id, entry.transaction_id, entry.body), stored or "")
 
     def alert_of_unlisted(self, entry: Entry) -> None:

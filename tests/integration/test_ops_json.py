@@ -19,6 +19,7 @@ from ops import letters
 from ops.__main__ import GROUPS, main
 from ops.books import Books
 from tests.fixtures.shop import Shop
+from tests.fixtures.statement_rows import on_statement
 
 pytestmark = pytest.mark.usefixtures("left_to_the_sweep")
 ALICE, BOB, CAROL, DAVE = "254708374149", "254722000000", "254700000007", "254700000008"
@@ -39,6 +40,9 @@ COMMANDS: tuple[tuple[str, int, str], ...] = (
     ("review list", 1, "payments"),
     ("inbox list", 1, "in_all callbacks"),
     ("receipts missing", 0, "payments"),
+    ("receipts find UKBYHAND01", 1, "receipt payments callbacks statement_rows not_a_sale do_now commands"),
+    ("receipts not-a-sale UKNOSALE01 WORD", 0, "receipt not_a_sale written"),
+    ("book UKBYHAND01 WORD --yes", 0, "transaction_id status written"),
     ("alerts", 0, "incidents alerts no_sweep"),
     ("limits", 0, "limits used evidence recommended reasons"),
     ("link --amount 1500 --reference INV2041 --page https://shop.example/pay.html", 0, "order url valid_until"),
@@ -59,6 +63,7 @@ COMMANDS: tuple[tuple[str, int, str], ...] = (
     ("inbox retry", 0, "judged failed"),
     ("invoice resend PAID WORD", 0, "transaction_ids"),
     ("review fail REVIEWED WORD --yes", 0, "transaction_id status"),
+    ("review reopen REVIEWED WORD --yes", 0, "transaction_id status"),
     ("review pay LATER --receipt UE4JS31RBW WORD --yes", 0, "transaction_id status"),
     ("review refunded LATER --receipt UE5AA11BBC WORD --yes", 0, "transaction_id status"),
     ("webhook resend --failed", 0, "transaction_id events"),
@@ -87,6 +92,8 @@ def history(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop
         RETURNING id
         """
     )
+    on_statement(shop, "UKBYHAND01", account="by hand")
+    on_statement(shop, "UKNOSALE01")
     shop.history_is_made_up = True
     return shop
 

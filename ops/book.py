@@ -1,0 +1,312 @@
+"""`ops book`: money that came another way becomes a payment: paid by hand, or named by a callback that got lost.
+
+The receipt stands in a row of a statement that was written, or in a callback whose payment is not in the books. A row
+that names an order which failed is booked onto that payment; everything else becomes a payment of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from ops.answers import Answer
+from ops.receipt_search import CENTS, CLASSES, Findings, said_success, search
+from ops.references import cleaned, is_reference, same_reference
+from ops.session import Commands, NotPossible, Session, WrongUse, add_who, add_why, add_yes
+from ops.words import eat, payment_line, visible
+from shared.database import Database, Row
+from shared.gateway import Gateway
+from shared.gateway.bookings import Booking, NotBooked
+from shared.gateway.cases import Report
+from shared.gateway.inbox import Entry
+from shared.payments import BookedByHand, ConfirmedBy, Status
+from shared.values import (
+    HIDDEN_MSISDN,
+    in_words,
+    is_email_address,
+    masked,
+    new_id,
+    read_amount_kes,
+    read_line,
+    read_msisdn,
+)
+
+_PARTY = re.compile(r"(?:^|\bfrom )(?P<number>(?:254|0)[17][0-9]{8})\s*-")
+"""The payer in a row's cell, where Safaricom does not mask the number."""
+
+
+def add_commands(commands: Commands) -> None:
+    book = commands.add_parser("book", help="money that came another way becomes a payment, by its receipt")
+    book.add_argument("receipt", metavar="RECEIPT")
+    book.add_argument("--reference", metavar="ORDER", help="the order that it paid (default: the row's account)")
+    book.add_argument("--amount", metavar="KES", type=_amount, help="refused where it is not what came")
+    book.add_argument("--email", type=_email, help="where the invoice goes; without it there is none")
+    book.add_argument("--name", type=_name, help="the customer's name")
+    book.add_argument("--phone", type=_phone, help="the customer's number, where M-Pesa hides it")
+    add_why(book)
+    add_who(book)
+    add_yes(book)
+    book.set_defaults(run=_book)
+
+
+def _amount(text: str) -> Decimal:
+    with contextlib.suppress(ValueError):
+        return read_amount_kes(text)
+    raise argparse.ArgumentTypeError("must be whole shillings, like 1500")
+
+
+def _email(text: str) -> str:
+    if is_email_address(text.strip()):
+        return text.strip()
+    raise argparse.ArgumentTypeError("must be an e-mail address, like name@example.com")
+
+
+def _name(text: str) -> str:
+    if name := read_line(text):
+        return name
+    raise argparse.ArgumentTypeError("must be a name")
+
+
+def _phone(text: str) -> str:
+    try:
+        return read_msisdn(text)
+    except ValueError as refused:
+        raise argparse.ArgumentTypeError(str(refused)) from None
+
+
+@dataclass(frozen=True)
+class Money:
+    """What came, and where it is on file."""
+
+    receipt: str
+    amount_kes: Decimal
+    at: datetime | None
+    payer: str | None
+    """None: M-Pesa does not say."""
+    account: str | None
+    row_id: int | None = None
+    inbox_id: str | None = None
+    transaction_id: str | None = None
+    """Of the callback's address."""
+
+    @property
+    def where(self) -> str:
+        return "a callback whose payment is not in the books" if self.inbox_id else "a row of a statement"
+
+
+def _book(session: Session, chosen: argparse.Namespace) -> Answer:
+    found = search(session.database, chosen.receipt)
+    reference = _reference(found, chosen.reference)
+    if booked := _booked_before(session.database, found, reference):
+        return _answer(str(booked["id"]), booked["status"], f"{found.receipt} is booked already", written=False)
+    gateway, who = session.gateway(chosen), session.operator(chosen)
+    money = _money(found, gateway)
+    if chosen.amount is not None and chosen.amount != money.amount_kes:
+        raise NotPossible(f"{money.receipt} is of {in_words(money.amount_kes)}, not of {in_words(chosen.amount)}")
+    onto = _named_order(session.database, money, reference)
+    twins = _paid_already(session.database, reference)
+    session.ask(chosen, lambda: _shown(money, reference, chosen, onto, twins))
+    report = Report(
+        BookedByHand(
+            money.receipt, money.amount_kes, ConfirmedBy.OPERATOR if money.inbox_id else ConfirmedBy.STATEMENT
+        ),
+        f"operator {who}",
+        inbox_id=money.inbox_id,
+        receipts_seen=(money.receipt,) if money.inbox_id else (),
+        transaction_date=money.at,
+        payer=money.payer,
+        statement_row_id=money.row_id,
+        why=chosen.why,
+    )
+    booking = Booking(
+        str(onto["id"]) if onto else money.transaction_id or new_id(),
+        is_new=onto is None,
+        msisdn=chosen.phone or money.payer or HIDDEN_MSISDN,
+        amount_kes=money.amount_kes,
+        account_reference=twins[0]["account_reference"] if twins else reference,
+        customer_email=chosen.email,
+        customer_name=chosen.name,
+    )
+    try:
+        status = gateway.bookings.book(booking, report)
+    except NotBooked as refused:
+        raise NotPossible(_why_not(booking, refused)) from None
+    after = f", and the order is paid twice: {', '.join(str(row['id']) for row in twins)}" if twins else ""
+    done = f"{money.receipt} is booked: {in_words(money.amount_kes)} for {booking.account_reference}{after}"
+    return _answer(booking.transaction_id, status, done, written=True)
+
+
+def _answer(transaction_id: str, status: str, says: str, *, written: bool) -> Answer:
+    document = {"transaction_id": transaction_id, "status": status, "written": written}
+    return Answer(document, [says, f"payment {transaction_id} is {status}: `ops case {transaction_id}`"])
+
+
+# What is refused ------------------------------------------------------------------------------------------------------
+
+
+def _reference(found: Findings, given: str | None) -> str:
+    """Given, or what the payer typed as the account number, where an order may be called so."""
+    row = found.payment_row
+    account = row["account"] if row else None
+    reference = cleaned(given if given is not None else account)
+    if is_reference(reference):
+        return reference
+    if given is not None:
+        raise WrongUse("--reference must be 1 to 12 letters and digits, like INV00042")
+    typed = f"the payer typed {visible(account)!r}, which is no order" if account else "it names no order"
+    raise NotPossible(f"{visible(found.receipt)}: {typed}. Say which it paid: --reference ORDER")
+
+
+def _booked_before(database: Database, found: Findings, reference: str) -> Row | None:
+    """The payment, where this very booking was done before."""
+    for row in found.payments:
+        if row["mpesa_receipt_number"] == found.receipt and same_reference(row["account_reference"], reference):
+            said = database.row(
+                """
+                SELECT id FROM audit_log WHERE transaction_id = CAST(:id AS uuid) AND event = 'BookedByHand'
+                  AND said = :receipt AND from_status <> to_status
+                """,
+                id=str(row["id"]),
+                receipt=found.receipt,
+            )
+            return row if said else None
+    return None
+
+
+def _money(found: Findings, gateway: Gateway) -> Money:
+    """What came under this receipt. Raises `NotPossible`: nothing did, or a payment has it."""
+    receipt, see = visible(found.receipt), f"see `ops receipts find {visible(found.receipt)}`"
+    if found.payments:
+        row = found.payments[0]
+        back = "went back for" if row["refund_receipt"] == found.receipt else "belongs to"
+        raise NotPossible(
+            f"{receipt} {back} payment {row['id']}, for {row['account_reference']}: see `ops case {row['id']}`"
+        )
+    if found.named_by:
+        row = found.named_by[0]
+        raise NotPossible(f"a callback of payment {row['id']} names {receipt}: see `ops case {row['id']}`")
+    if found.not_a_sale:
+        raise NotPossible(f"{receipt} is no sale, says {found.not_a_sale['who']}: {found.not_a_sale['why']}; {see}")
+    if found.reversal:
+        raise NotPossible(f"{receipt} was reversed: the money went back; {see}")
+    if found.has_cents:
+        raise NotPossible(f"{receipt}: {CENTS}")
+    if found.payment_row is not None:
+        return _of_row(found.payment_row)
+    for callback in found.callbacks:
+        if said := said_success(callback):
+            return _of_callback(callback, said.amount_kes, said.phone, said.transaction_date, found.receipt, gateway)
+    if found.callbacks:
+        raise NotPossible(f"a callback names {receipt} and could not be judged: `ops inbox list`; {see}")
+    raise NotPossible(_no_money(found, see))
+
+
+def _no_money(found: Findings, see: str) -> str:
+    receipt = visible(found.receipt)
+    if not found.own_rows:
+        return f"nothing on file names {receipt}: write its statement first (`ops reconcile FILE --write`); {see}"
+    row = next((row for row in found.own_rows if row["completed"]), None)
+    if row is None:
+        return f"{receipt} did not go through: the statement says {visible(found.own_rows[0]['status'])}; {see}"
+    return f"{receipt} is {CLASSES[row['class']]}, not a payment; {see}"
+
+
+def _of_row(row: Row) -> Money:
+    with contextlib.suppress(ValueError):
+        amount_kes = read_amount_kes(row["paid_in"])
+        return Money(row["receipt"], amount_kes, row["at"], _payer(row["raw"]), row["account"], row_id=row["id"])
+    raise NotPossible(f"{row['receipt']}: KES {row['paid_in']:,.0f} is more than one payment can be")
+
+
+def _of_callback(
+    callback: Row, amount_kes: Decimal | None, phone: str | None, at: datetime | None, receipt: str, gateway: Gateway
+) -> Money:
+    if amount_kes is None:
+        raise NotPossible(
+            f"the callback that names {receipt} names no amount: write its statement, and book from there"
+        )
+    entry = Entry(str(callback["id"]), str(callback["transaction_id"]), bytes(callback["body"]))
+    if not gateway.inbox.is_sealed(entry, callback["seal"]):
+        raise NotPossible(
+            f"the callback that names {receipt} has no seal, so it may be forged: look in the portal first"
+        )
+    payer = None
+    with contextlib.suppress(ValueError):
+        payer = read_msisdn(phone)
+    return Money(receipt, amount_kes, at, payer, None, None, entry.id, entry.transaction_id)
+
+
+def _payer(raw: str | None) -> str | None:
+    """The one number that the row's cells name as the payer's; None: none, or masked."""
+    named = {found["number"] for cell in json.loads(raw or "[]") if (found := _PARTY.search(str(cell)))}
+    return read_msisdn(named.pop()) if len(named) == 1 else None
+
+
+# Which payment it becomes ---------------------------------------------------------------------------------------------
+
+
+def _named_order(database: Database, money: Money, reference: str) -> Row | None:
+    """The newest payment of ours that the row itself names, and that was not paid: the money becomes its own, late."""
+    if money.row_id is None or not same_reference(money.account, reference):
+        return None
+    return database.row(
+        """
+        SELECT t.id, t.status, t.review_reason, t.amount, t.account_reference, t.phone_number, t.created_at,
+               NULL AS mpesa_receipt_number
+        FROM transactions t
+        WHERE lower(t.account_reference) = lower(:reference) AND t.amount = :amount
+          AND t.status NOT IN ('PAID', 'REFUNDED')
+          AND CAST(:at AS timestamptz) - t.created_at BETWEEN interval '-2 minutes' AND interval '24 hours'
+        ORDER BY t.created_at DESC LIMIT 1
+        """,
+        reference=reference,
+        amount=money.amount_kes,
+        at=money.at,
+    )
+
+
+def _paid_already(database: Database, reference: str) -> list[Row]:
+    """Payments of the same order that stand paid."""
+    return database.rows(
+        """
+        SELECT t.id, t.status, t.review_reason, t.amount, t.account_reference, t.phone_number, t.created_at,
+               c.mpesa_receipt_number
+        FROM transactions t LEFT JOIN payment_confirmations c ON c.transaction_id = t.id
+        WHERE lower(t.account_reference) = lower(:reference) AND t.paid_at IS NOT NULL AND t.status = 'PAID'
+        ORDER BY t.paid_at
+        """,
+        reference=reference,
+    )
+
+
+def _shown(
+    money: Money, reference: str, chosen: argparse.Namespace, onto: Row | None, twins: list[Row]
+) -> Iterator[str]:
+    yield f"{money.receipt}: {in_words(money.amount_kes)}, {eat(money.at)} EAT, from {money.where}."
+    if money.account and not same_reference(money.account, reference):
+        yield f"The payer typed another account: {visible(money.account)}."
+    payer = chosen.phone or money.payer
+    yield f"It is booked as paid for {reference}, by {masked(payer) if payer else 'a number that M-Pesa hides'}."
+    if onto is not None:
+        yield f"It becomes the money of this payment, with what is on file of its customer: {payment_line(onto)}"
+    elif chosen.email:
+        yield f"An invoice goes to {visible(chosen.email)}."
+    else:
+        yield "No invoice goes out: --email ADDRESS sends one."
+    for row in twins:
+        yield f"This order is paid already, so it is paid twice, with an alert: {payment_line(row)}"
+
+
+def _why_not(booking: Booking, refused: NotBooked) -> str:
+    see = f"see `ops case {booking.transaction_id}`"
+    if booking.is_new:
+        return f"the receipt went to another payment just now; see `ops receipts find {refused.receipt}`"
+    if refused.status in (Status.PAID, Status.REFUNDED):
+        return f"the payment that it names is {refused.status} by now; {see}"
+    return f"the payment that it names is {refused.status}: Safaricom may still answer; {see}"
