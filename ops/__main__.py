@@ -20,6 +20,7 @@ from ops import (
     audit,
     book,
     case,
+    close,
     inbox,
     invoices,
     letters,
@@ -27,6 +28,7 @@ from ops import (
     links,
     privacy,
     receipts,
+    reconcile,
     replay,
     review,
     rotation,
@@ -43,7 +45,7 @@ from shared.environment_variables import Misconfigured
 SECTIONS: dict[str, tuple[Any, ...]] = {
     "A customer asks, or an order is due": (case, sales, sent, links, invoices),
     "Somebody has to decide": (alerts, review, inbox),
-    "Money that came another way, and the end of the month": (receipts, book),
+    "Money that came another way, and the end of the month": (receipts, book, reconcile, close),
     "Are the books right?": (verify, audit, replay),
     "People and letters": (privacy, letters),
     "Setting up": (limits, webhook, rotation),
@@ -54,6 +56,7 @@ GROUPS = tuple(group for groups in SECTIONS.values() for group in groups)
 
 FAILURES: tuple[tuple[type[Exception], str], ...] = (
     (NotPossible, "refused"),
+    (reconcile.UnusableStatement, "unusable_statement"),
     (WrongUse, "wrong_use"),
     (Misconfigured, "misconfigured"),
     (NotMigrated, "not_migrated"),

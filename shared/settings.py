@@ -295,6 +295,12 @@ def database_url(environ: Mapping[str, str]) -> str:
     return str(read(environ, "database.url")["database"]["url"])
 
 
+def shortcodes(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The shop's paybill or till, and its head office, as far as the environment names them."""
+    named = (environ.get(name, "").strip() for name in ("MPESA_PARTY_B", "MPESA_SHORTCODE"))
+    return tuple(dict.fromkeys(filter(None, named)))
+
+
 def limits(environ: Mapping[str, str]) -> Limits:
     return Limits(**read(environ, "limits")["limits"])
 

@@ -24,6 +24,11 @@ class Period:
     starts: datetime
     ends: datetime
 
+    @property
+    def days(self) -> list[date]:
+        """Nairobi's days that it touches."""
+        return days_between(self.starts.astimezone(EAT).date(), self.ends.astimezone(EAT).date())
+
 
 def period_of(statement: Statement, now: datetime) -> Period | None:
     """What a file speaks of: the period that it states, else from its first row to its last. No later than it was made.
@@ -67,16 +72,12 @@ def touches(money: Period, periods: Iterable[Period]) -> bool:
 
 def whole_days(periods: Sequence[Period]) -> list[date]:
     """Nairobi's days that are covered from midnight to midnight. `periods` are joined."""
-    days: list[date] = []
-    for each in periods:
-        between = days_between(each.starts.astimezone(EAT).date(), each.ends.astimezone(EAT).date())
-        next_days = [day + timedelta(days=1) for day in between]
-        days += [
-            day
-            for day, after in zip(between, next_days, strict=True)
-            if each.starts <= midnight(day) and each.ends >= midnight(after) - NO_GAP
-        ]
-    return days
+    return [
+        day
+        for each in periods
+        for day in each.days
+        if each.starts <= midnight(day) and each.ends >= midnight(day + timedelta(days=1)) - NO_GAP
+    ]
 
 
 def days_between(first: date, last: date) -> list[date]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from ops.references import cleaned, is_reference
 from ops.statements.sides import Booked, Kind, Settlement
 from ops.statements.statement import Row
 from shared.payments import Status
@@ -11,6 +12,22 @@ from shared.values import in_words, one_line
 
 OPS = "python -m ops"
 WRITE = f"{OPS} reconcile FILE --write"
+
+
+MEANS = {
+    Kind.MISSING_HERE: "Money came, and the books have no payment of it",
+    Kind.MISSING_THERE: "Paid in the books, and the statement has no row of it",
+    Kind.AMOUNT_DIFFERS: "Books and statement have different amounts under one receipt",
+    Kind.RECEIPT_MISSING: "Paid in the books without a receipt, and the statement has it",
+    Kind.DOUBLED: "An order was paid twice",
+    Kind.REVERSED: "Money went back, and the books do not say so",
+    Kind.REFUND_UNSEEN: "Refunded in the books, and the statement has no row of it",
+    Kind.REFUND_UNKNOWN: "Money went to a person, and the books have no such refund",
+    Kind.STATE_DIFFERS: "Not paid in the books, and completed on the statement",
+    Kind.TIMING: "Near the edge of what statements cover",
+    Kind.DUPLICATE_ROW: "A receipt has several amounts on the statement",
+}
+"""For reports that stay: no word of it is about a person."""
 
 
 def kes(amount_kes: Decimal) -> str:
@@ -85,5 +102,5 @@ def _typed(row: Row | None) -> str:
 
 
 def _reference(row: Row) -> str:
-    account = "".join(letter for letter in row.account or "" if letter.isascii() and letter.isalnum())
-    return account if 1 <= len(account) <= 12 else "ORDER"
+    account = cleaned(row.account)
+    return account if is_reference(account) else "ORDER"

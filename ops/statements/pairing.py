@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 
+from ops.references import cleaned
 from ops.statements.sides import Booked
 from ops.statements.statement import Row
 from shared.payments import SETTLED
@@ -30,7 +30,7 @@ class Pair:
 
 def compared(reference: str) -> str:
     """As references are compared: without case, spaces and punctuation."""
-    return re.sub(r"[\W_]+", "", reference).lower()
+    return cleaned(reference).lower()
 
 
 def pair(rows: Iterable[Row], payments: Iterable[Booked]) -> list[Pair]:

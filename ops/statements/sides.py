@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -147,6 +147,13 @@ class File:
     statement: Statement
     period: Period | None
     clock: Clock
+
+    @property
+    def dated(self) -> Statement:
+        """With the period that it covers."""
+        return (
+            replace(self.statement, starts=self.period.starts, ends=self.period.ends) if self.period else self.statement
+        )
 
     @property
     def settles(self) -> bool:

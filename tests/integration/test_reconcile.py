@@ -1,0 +1,262 @@
+"""`ops reconcile` on real books: what statements say is compared, and what they name exactly is settled."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass, field
+from datetime import datetime, time, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simulator.entries import Entry, Kind, Organisation
+from simulator.statements import FORMS, write
+from tests.fixtures.shop import Shop
+
+SHORTCODE = "174379"
+EAT_TODAY = timedelta(hours=3)
+ALICE, BOB, CAROL = "254708374149", "254722000000", "254700000007"
+WRITE = ("--write", "--yes", "--who", "amina")
+
+
+@dataclass
+class Till:
+    """The shop's account at M-Pesa, whose statement begins yesterday."""
+
+    shop: Shop
+    folder: Path
+    entries: list[Entry] = field(default_factory=list)
+
+    @property
+    def now(self) -> datetime:
+        found: datetime = self.shop.row("SELECT now() AS now")["now"]
+        return found
+
+    def moved(self, kind: Kind, receipt: str, kes: int | str, **more: Any) -> Entry:
+        given: dict[str, Any] = {"at": self.now, "payer": ALICE, "name": "ALICE WANJIRU EXAMPLE"}
+        entry = Entry(kind, receipt, amount_kes=Decimal(kes), **(given | more))
+        self.entries.append(entry)
+        return entry
+
+    def has(self, transaction_id: str, receipt: str | None = None, **more: Any) -> str:
+        """The row of a payment of the shop; its receipt."""
+        row = self.shop.row(
+            """
+            SELECT t.amount, t.account_reference, t.created_at, coalesce(c.transaction_date, t.created_at) AS at,
+                   c.mpesa_receipt_number AS receipt
+            FROM transactions t LEFT JOIN payment_confirmations c ON c.transaction_id = t.id
+            WHERE t.id = CAST(:id AS uuid)
+            """,
+            id=transaction_id,
+        )
+        receipt = receipt or row["receipt"]
+        given = {"at": row["at"], "account": row["account_reference"]}
+        self.moved(Kind.PAYMENT, receipt, row["amount"], **(given | more))
+        return receipt
+
+    def statement(self, form: str = "a.csv", name: str = "", days: int = 2, shortcode: str = SHORTCODE) -> str:
+        """A file of these days, until tomorrow, so that nothing is near its edge; its path."""
+        midnight = datetime.combine((self.now + EAT_TODAY).date(), time(), self.now.tzinfo) - EAT_TODAY
+        starts, ends = midnight - timedelta(days=days - 1), midnight + timedelta(days=1, seconds=-1)
+        path = self.folder / (name or f"statement.{form}")
+        path.write_bytes(write(FORMS[form], Organisation(shortcode, "Duka la Mfano"), self.entries, starts, ends))
+        return str(path)
+
+
+@pytest.fixture
+def till(shop: Shop, tmp_path: Path) -> Till:
+    return Till(shop, tmp_path)
+
+
+def document(shop: Shop, capsys: pytest.CaptureFixture[str], *arguments: str, code: int | None = None) -> Any:
+    capsys.readouterr()
+    ended = shop.ops("reconcile", *arguments, "--json")
+    printed = capsys.readouterr()
+    found = json.loads(printed.out)
+    assert code == ended if code is not None else "error" not in found, printed
+    return found
+
+
+def kinds(found: Any) -> list[tuple[str, str | None]]:
+    return [(each["kind"], each["receipt"]) for each in found["differences"]]
+
+
+def status(shop: Shop, transaction_id: str) -> str:
+    return str(shop.payment(transaction_id)["status"])
+
+
+def silent(shop: Shop, phone: str = BOB, **order: Any) -> str:
+    """A payment of which nobody heard again."""
+    shop.simulator.client.script(phone, "pay", after_s=0, callback_count=0, query=["still_processing"] * 9)
+    reply = shop.pay(phone_number=phone, **order)
+    assert reply.status == 202, reply.body
+    return str(reply.body["transaction_id"])
+
+
+@pytest.mark.parametrize("form", ["a.csv", "a.xlsx", "a.xls", "b.csv"])
+def test_books_that_agree(shop: Shop, till: Till, capsys: pytest.CaptureFixture[str], form: str) -> None:
+    for number, phone in enumerate((ALICE, BOB, CAROL)):
+        receipt = till.has(shop.settled(phone_number=phone, account_reference=f"INV{number}"))
+        till.moved(Kind.CHARGE, receipt, "3.24")
+    till.moved(Kind.SWEEP, "TJD0000S01", 1000)
+    found = document(shop, capsys, till.statement(form, "Statements for 174379.x" if form[0] == "b" else ""))
+    assert (found["differences"], found["matched"], found["balance_chain"]) == ([], 3, "ok")
+    assert found["classes"]["payment"]["count"] == 3
+    assert found["classes"]["charge"]["out_kes"] == 9.72
+
+
+def lost(shop: Shop, phone: str = BOB, **order: Any) -> str:
+    """The customer paid, its callback got lost, and a query found out."""
+    transaction_id = silent(shop, phone, **order)
+    shop.simulator.client.make_peace()
+    shop.age(25)
+    shop.sweep()
+    assert status(shop, transaction_id) == "PAID"
+    return transaction_id
+
+
+@pytest.fixture
+def morning(shop: Shop, till: Till, unhurried: Shop) -> dict[str, str]:
+    """One of each that a statement settles, a day ago, and one whose receipt both sides hold."""
+    named = {"shared": shop.settled(account_reference="INVS")}
+    named["filled"] = lost(shop, BOB, account_reference="INVA")
+    named["failed"] = shop.settled(
+        {"code": "1037", "desc": "No response"}, phone_number=CAROL, account_reference="INVB"
+    )
+    named["silent"] = silent(shop, "254711000001", account_reference="INVC")
+    named["reversed"] = shop.settled(phone_number="254711000002", account_reference="INVD")
+    shop.age(20 * 3600)
+    till.has(named["shared"])
+    for number, name in enumerate(("filled", "failed", "silent")):
+        till.has(named[name], f"TJD0000P0{number}")
+    back = till.has(named["reversed"])
+    till.moved(Kind.REVERSAL, "TJD0000R01", 1, at=till.now - timedelta(hours=19), linked_receipt=back)
+    amount = shop.payment(named["reversed"])["amount"]
+    till.entries[-1] = Entry(**{**vars_of(till.entries[-1]), "amount_kes": amount})
+    return named
+
+
+def vars_of(entry: Entry) -> dict[str, Any]:
+    return {name: getattr(entry, name) for name in Entry.__slots__}
+
+
+EXACT = [
+    ("receipt_missing", "TJD0000P00"),
+    ("reversed", "TJD0000R01"),
+    ("state_differs", "TJD0000P01"),
+    ("state_differs", "TJD0000P02"),
+]
+
+
+def test_a_dry_run_changes_nothing_and_says_what_would_be_settled(
+    shop: Shop, till: Till, morning: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    tables = ("transactions", "payment_confirmations", "audit_log", "outbox", "statement_files", "statement_rows")
+    before = shop.copy_of(*tables)
+    found = document(shop, capsys, till.statement(), code=1)
+    assert sorted(kinds(found)) == EXACT
+    assert {each["settles"] for each in found["differences"]} == {"fills_receipt", "pays", "refunds"}
+    assert all(each["do_now"].endswith("statement.a.csv --write") for each in found["differences"])
+    assert shop.copy_of(*tables) == before
+    assert shop.ops("reconcile", till.statement()) == 1
+    assert "Nothing was written" in capsys.readouterr().out
+
+
+def test_what_is_exact_is_settled_once_and_by_name(
+    shop: Shop, till: Till, morning: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    written = document(shop, capsys, till.statement(), *WRITE)
+    assert {each["written"] for each in written["differences"]} == {
+        "written: the receipt is filled in",
+        "written: PAID",
+        "written: PAID, late",
+        "written: REFUNDED",
+    }
+    assert [status(shop, morning[name]) for name in ("filled", "failed", "silent", "reversed")] == [
+        "PAID", "PAID", "PAID", "REFUNDED",
+    ]  # fmt: skip
+    assert "late_payment" in shop.alerts(morning["failed"])
+    actors = shop.rows("SELECT DISTINCT actor FROM audit_log WHERE event LIKE 'Statement%'")
+    assert [row["actor"] for row in actors] == ["operator amina"]
+    tables = ("transactions", "payment_confirmations", "audit_log", "outbox", "statement_files", "statement_rows")
+    after = shop.copy_of(*tables)
+    again = document(shop, capsys, till.statement(), *WRITE)
+    assert (again["differences"], shop.copy_of(*tables)) == ([], after)
+    assert document(shop, capsys, till.statement("a.xlsx"), till.statement("b.csv", "more.csv"))["differences"] == []
+
+
+@pytest.mark.parametrize("made", ["UTC", "two amounts"])
+def test_what_cannot_be_trusted_is_refused_and_nothing_is_written(
+    shop: Shop, till: Till, morning: dict[str, str], capsys: pytest.CaptureFixture[str], made: str
+) -> None:
+    if made == "UTC":
+        till.entries = [Entry(**{**vars_of(each), "at": each.at - timedelta(hours=3)}) for each in till.entries]
+    else:
+        till.moved(Kind.PAYMENT, till.entries[0].receipt, 7, at=till.entries[0].at)
+    found = document(shop, capsys, till.statement(), *WRITE, code=1)
+    assert ("3 h off: the file is in UTC" if made == "UTC" else "several amounts") in found["error"]["says"]
+    assert shop.row("SELECT count(*) AS files FROM statement_files")["files"] == 0
+    assert status(shop, morning["failed"]) == "FAILED"
+
+
+def test_another_shortcode_and_a_file_that_is_none_are_refused(
+    shop: Shop, till: Till, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    till.moved(Kind.PAYMENT, "TJD0000P01", 500)
+    other = document(shop, capsys, till.statement(shortcode="600000"), code=2)
+    assert "600000" in other["error"]["says"]
+    assert document(shop, capsys, till.statement(shortcode="600000"), "--shortcode", "600000", code=1)
+    picture = tmp_path / "picture.xlsx"
+    picture.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
+    unusable = document(shop, capsys, till.statement(), str(picture), code=2)
+    assert (unusable["error"]["code"], "picture.xlsx" in unusable["error"]["says"]) == ("unusable_statement", True)
+    assert document(shop, capsys, str(tmp_path / "none.csv"), code=2)["error"]["code"] == "unusable_statement"
+    assert document(shop, capsys, code=2)["error"]["code"] == "wrong_use"
+
+
+def test_a_direct_payment_is_missing_here_and_large_ones_are_proposed(
+    shop: Shop, till: Till, capsys: pytest.CaptureFixture[str]
+) -> None:
+    till.has(shop.settled())
+    shop.settled({"code": "1032", "desc": "cancelled"}, phone_number=BOB, account_reference="BIG", amount=30_000)
+    shop.age(7200)
+    till.entries[0] = Entry(**{**vars_of(till.entries[0]), "at": till.entries[0].at - timedelta(hours=2)})
+    till.moved(Kind.PAYMENT, "TJD0000P02", 30_000, account="big", at=till.now - timedelta(hours=1, minutes=50))
+    till.moved(Kind.PAYMENT, "TJD0000P03", 500, account="=HYPERLINK(1)", at=till.now - timedelta(hours=1))
+    found = document(shop, capsys, till.statement(), *WRITE, code=1)
+    assert kinds(found) == [("missing_here", "TJD0000P03"), ("state_differs", "TJD0000P02")]
+    assert [each["settles"] for each in found["differences"]] == [None, None]
+    assert found["differences"][0]["age_days"] == 0
+    assert shop.ops("reconcile", till.statement(), "--csv", str(till.folder / "out.csv")) == 1
+    with open(till.folder / "out.csv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["kind"], row["amount_kes"]) for row in rows] == [("missing_here", "500"), ("state_differs", "30000")]
+    assert not [cell for row in rows for cell in row.values() if cell[:1] in ("=", "+", "-", "@")]
+
+
+def test_a_payment_without_its_row_is_the_worst_that_can_be(
+    shop: Shop, till: Till, capsys: pytest.CaptureFixture[str]
+) -> None:
+    till.has(shop.settled())
+    forged = shop.settled(phone_number=BOB)
+    shop.age(20 * 3600)
+    till.entries[0] = Entry(**{**vars_of(till.entries[0]), "at": till.entries[0].at - timedelta(hours=20)})
+    (missing,) = document(shop, capsys, till.statement(), code=1)["differences"]
+    assert (missing["kind"], missing["transaction_id"]) == ("missing_there", forged)
+
+
+def test_status_says_until_when_and_what_is_open_by_age(
+    shop: Shop, till: Till, morning: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert document(shop, capsys, "--status", code=1)["last_day_covered"] is None
+    till.moved(Kind.PAYMENT, "TJD0000P09", 500, account="WHO", at=till.now - timedelta(hours=18))
+    document(shop, capsys, till.statement(), *WRITE, code=1)
+    found = document(shop, capsys, "--status", code=1)
+    assert kinds(found) == [("missing_here", "TJD0000P09")]
+    assert found["open_by_age_days"] == {"0-1": 1, "2-7": 0, "8-30": 0, "> 30": 0}
+    shop.age(40 * 86400)
+    assert document(shop, capsys, "--status", code=1)["open_by_age_days"]["> 30"] == 1
+    assert shop.ops("reconcile", "--status") == 1
