@@ -78,9 +78,6 @@ SELECT a.id FROM transactions a JOIN transactions b
 WHERE NOT EXISTS (SELECT FROM audit_log said WHERE said.transaction_id IN (a.id, b.id) AND said.to_status = 'PAID' AND said.from_status <> 'PAID'
                     AND said.event IN ('OperatorPaid', 'OperatorReopened', 'BookedByHand'));
 
--- refunds_are_as_they_stand: a refund's receipt and moment are there while it stands, and no longer once it is taken back
-SELECT id FROM transactions WHERE (status = 'REFUNDED') <> (refund_receipt IS NOT NULL) OR (status = 'REFUNDED') <> (refunded_at IS NOT NULL);
-
 -- a_statement_row_is_of_one_payment: a confirmation and the row that it names belong to the same payment, and one row confirms once
 SELECT c.transaction_id FROM payment_confirmations c JOIN statement_rows r ON r.id = c.statement_row_id
 WHERE r.transaction_id IS DISTINCT FROM c.transaction_id

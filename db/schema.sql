@@ -917,3 +917,5 @@ ALTER TABLE reconciliation_log ADD CONSTRAINT moments_are_real CHECK
     (at BETWEEN '2000-01-01 00:00+00' AND '2200-01-01 00:00+00') NOT VALID;
 ALTER TABLE reconciliation_log ADD CONSTRAINT texts_end CHECK
     (octet_length(concat(subject, who, why, link, link_key)) <= 100000 AND octet_length(facts::text) <= 10000000) NOT VALID;
+ALTER TABLE transactions ADD CONSTRAINT only_a_refund_has_its_receipt CHECK
+    (status = 'REFUNDED' OR num_nonnulls(refunded_at, refund_receipt) = 0) NOT VALID;

@@ -74,7 +74,7 @@ def _act(session: Session, chosen: argparse.Namespace) -> Answer:
     facts = vars(chosen) | ({"before": _before(gateway, transaction_id)} if action == "reopen" else {})
     if action in ("pay", "refunded"):
         check = against_paying if action == "pay" else against_refunding
-        _compare(check(session.books, payment, chosen.receipt), ignored=chosen.against_evidence)
+        _compare(check(session.books, payment, chosen.receipt), chosen.why, ignored=chosen.against_evidence)
     session.ask(chosen, lambda: (payment_line(payment), BECOMES[action].format(**facts)))
     if action == "pay":
         status = pay(gateway, transaction_id, chosen.receipt, who, chosen.why, against_evidence=chosen.against_evidence)
@@ -98,7 +98,7 @@ def pay(
     """
     books, receipt = Books(gateway.database), _receipt(receipt)
     if payment := books.row("transactions", transaction_id):
-        _compare(against_paying(books, payment, receipt), ignored=against_evidence)
+        why = _compare(against_paying(books, payment, receipt), why, ignored=against_evidence)
     return _settle(gateway, transaction_id, Report(OperatorPaid(receipt), f"operator {who}", why=why))
 
 
@@ -121,7 +121,7 @@ def refunded(
             "stands on the statement beside the reversal"
         )
     if payment := books.row("transactions", transaction_id):
-        _compare(against_refunding(books, payment, receipt), ignored=against_evidence)
+        why = _compare(against_refunding(books, payment, receipt), why, ignored=against_evidence)
     return _settle(gateway, transaction_id, Report(OperatorRefunded(receipt), f"operator {who}", why=why))
 
 
@@ -142,13 +142,15 @@ def _before(gateway: Gateway, transaction_id: str) -> Status:
     return before.status
 
 
-def _compare(doubts: list[str], *, ignored: bool) -> None:
+def _compare(doubts: list[str], why: str, *, ignored: bool) -> str:
+    """The reason for the audit log, which says where a person knew better."""
     if doubts and not ignored:
         raise NotPossible(
             f"the evidence on file says otherwise: {'; '.join(doubts)}. Look in the portal again. If you know better, "
             "say so with --against-evidence",
             evidence=doubts,
         )
+    return f"against the evidence on file: {why}" if doubts else why
 
 
 def _settle(gateway: Gateway, transaction_id: str, report: Report) -> Status:

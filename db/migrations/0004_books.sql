@@ -154,6 +154,9 @@ SET search_path = pg_catalog, public, pg_temp AS $$
         'REVIEW PAID', 'REVIEW FAILED', 'REVIEW REFUNDED', 'PAID REFUNDED', 'REFUNDED PAID', 'REFUNDED REVIEW')
 $$;
 
+ALTER TABLE transactions ADD CONSTRAINT only_a_refund_has_its_receipt CHECK
+    (status = 'REFUNDED' OR num_nonnulls(refunded_at, refund_receipt) = 0) NOT VALID;
+
 CREATE OR REPLACE FUNCTION refuse_forbidden_transition() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN

@@ -456,6 +456,7 @@ def test_a_callback_that_pays_writes_its_confirmation_invoice_and_inbox_entry(le
         "amount": KES,
         "mpesa_receipt_number": RECEIPT,
         "balance_amount": Decimal("12.50"),
+        "statement_row_id": None,
         "transaction_date": FIVE_O_CLOCK,
         "phone_number": "254708374149",
     }

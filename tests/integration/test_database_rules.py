@@ -133,6 +133,21 @@ INSTALLED = "INSERT INTO installation (environment) VALUES ('sandbox')"
 ANSWERED = "INSERT INTO query_answers (transaction_id, result_code, outcome) VALUES ('{PENDING}', '0', 'paid')"
 CHAIN = "UPDATE transactions SET audit_length = 1, audit_head = 'head' WHERE id = '{PENDING}'"
 ETIMS = "UPDATE invoices SET etims_scu_id = 'KRACU0000000000', etims_cu_invoice_number = 'KRACU0000000000/1'"
+FILE = (
+    "INSERT INTO statement_files (sha256, family, row_count, balance_chain, who)"
+    " VALUES (repeat('a', 64), 'A', 1, 'ok', 'x')"
+)
+ROW = (
+    "INSERT INTO statement_rows (sha256, row_number, receipt, at, class, status, completed, paid_in, withdrawn,"
+    " account, raw)"
+    " VALUES (repeat('a', 64), 3, 'UE00000001', now(), 'payment', 'Completed', true, 1500, 0, 'INV00042', '[]')"
+)
+FILED = f"{FILE};{ROW}"
+ERASES = "INSERT INTO erasures (transaction_id, scope, who, why) VALUES"
+LOGGED = (
+    "INSERT INTO reconciliation_log (kind, subject, facts, who, place, link, link_key)"
+    " VALUES ('closed', '2026-10', '{{}}', 'x', 1, 'link', 'key')"
+)
 UNIQUE, NOT_NULL, FOREIGN_KEY, CHECK = "23505", "23502", "23503", "23514"
 
 
@@ -157,7 +172,8 @@ REFUSED: list[tuple[str, ...]] = [
     *[
         ("allowed_transition", now(status, was))
         for was, status in (
-            ("PAID", "FAILED"), ("PAID", "PENDING"), ("PAID", "REVIEW"), ("REFUNDED", "PAID"), ("REFUNDED", "PENDING"),
+            ("PAID", "FAILED"), ("PAID", "PENDING"), ("PAID", "REVIEW"),
+            ("REFUNDED", "FAILED"), ("REFUNDED", "PENDING"),
             ("FAILED", "PENDING"), ("FAILED", "CANCELLED"), ("CANCELLED", "UNCERTAIN"), ("PENDING", "INITIATED"),
             ("PENDING", "UNCERTAIN"), ("REVIEW", "PENDING"), ("REVIEW", "CANCELLED"), ("PENDING", "REFUNDED"),
         )
@@ -205,6 +221,12 @@ REFUSED: list[tuple[str, ...]] = [
     ("history_is_kept", "TRUNCATE payment_confirmations"),
     ("payment_confirmations_result_code_check",
      "UPDATE payment_confirmations SET result_code = '1032' WHERE transaction_id = '{PAID}'"),
+    ("only_a_refund_has_its_receipt", "UPDATE transactions SET status = 'PAID' WHERE id = '{REFUNDED}'"),
+    ("written_once", "UPDATE transactions SET refund_receipt = 'R99' WHERE id = '{REFUNDED}'"),
+    ("receipt_is_upper_case", f"{PAYS};{CONFIRMS} ('{{PENDING}}', 'callback', 1500, 'ue00000099')"),
+    ("statement_has_a_row", f"{PAYS};{CONFIRMS} ('{{PENDING}}', 'statement', 1500, 'UE00000099')"),
+    ("evidence_is_known", f"{PAYS};{CONFIRMS} ('{{PENDING}}', 'hearsay', 1500, 'UE00000099')"),
+    ("nobody_pays", f"{ORDER} ('254012345678', 1, 'INV1')"),
     ("refunded_has_a_receipt", "UPDATE transactions SET status = 'REFUNDED' WHERE id = '{PAID}'"),
     # --- invoices
     ("paid_is_invoiced",
@@ -234,6 +256,43 @@ REFUSED: list[tuple[str, ...]] = [
     ("a_tax_invoice_has_a_number", INVOICED, "UPDATE invoices SET etims_receipt_signature = 'QUII27MATATSHFRB'"),
     ("invoices_etims_cu_invoice_number_key",
      INVOICED, f"{INVOICES} ('{{OTHER_PAID}}', 'alice@example.com', 1500)", ETIMS),
+    # --- statements
+    *[
+        ("history_is_kept", FILED, change)
+        for change in ("UPDATE statement_files SET who = 'x'", "DELETE FROM statement_files",
+                       "DELETE FROM statement_rows", "TRUNCATE statement_rows CASCADE",
+                       "TRUNCATE statement_files CASCADE")
+    ],
+    *[
+        ("evidence_is_fixed", FILED, f"UPDATE statement_rows SET {change}")
+        for change in ("paid_in = 1", "receipt = 'UE00000099'", "at = now()", "completed = false", "class = 'charge'",
+                       "account = 'ANOTHER'", "raw = '[1]'", "raw = NULL", "account = NULL", "withdrawn = 1")
+    ],
+    ("evidence_is_fixed", FILED, "UPDATE statement_rows SET transaction_id = '{PAID}'",
+     "UPDATE statement_rows SET transaction_id = '{OTHER_PAID}'"),
+    ("evidence_is_fixed", FILED, "UPDATE statement_rows SET transaction_id = '{PAID}'",
+     f"{ERASES} ('{{OTHER_PAID}}', 'person', 'x', 'y');UPDATE statement_rows SET raw = NULL"),
+    ("one_row_in_all_files", FILED, ROW),
+    ("statement_files_pkey", FILED, FILE),
+    *[
+        (CHECK, FILE, ROW.replace(good, bad))
+        for good, bad in (("'UE00000001'", "'ue00000001'"), ("'payment'", "'sale'"), ("1500", "-1500"),
+                          ("1500", "'NaN'"), ("now()", "'1999-01-01'"), ("'[]'", "repeat('x', 100001)"),
+                          (", 3,", ", 0,"))
+    ],
+    (CHECK, FILE.replace("'ok'", "'fine'")),
+    (FOREIGN_KEY, ROW),
+    (FOREIGN_KEY, f"{PAYS};INSERT INTO payment_confirmations (transaction_id, evidence, amount, mpesa_receipt_number,"
+     " statement_row_id) VALUES ('{PENDING}', 'statement', 1500, 'UE00000099', 1)"),
+    *[
+        ("history_is_kept", LOGGED, change)
+        for change in ("UPDATE reconciliation_log SET why = 'x'", "DELETE FROM reconciliation_log",
+                       "TRUNCATE reconciliation_log")
+    ],
+    ("reconciliation_log_place_key", LOGGED, LOGGED),
+    ("history_is_kept", INSTALLED, "UPDATE installation SET reconciliation_length = 1, reconciliation_head = 'h'",
+     "UPDATE installation SET reconciliation_length = 0, reconciliation_head = NULL"),
+    ("a_head_is_of_a_chain", INSTALLED, "UPDATE installation SET reconciliation_length = 1"),
     # --- callbacks, effects, history
     ("evidence_is_fixed", STORED, "UPDATE callback_inbox SET body = 'another'"),
     ("evidence_is_fixed", STORED, "UPDATE callback_inbox SET transaction_id = id"),
@@ -307,6 +366,33 @@ def test_healthy_books_can_be_written(books: Books) -> None:
     books.run(INVOICED)
     books.run(f"{ETIMS} WHERE id = (SELECT id FROM invoices LIMIT 1)")
     books.run("UPDATE invoices SET customer_email = 'erased@erased.invalid', customer_name = NULL")
+    books.run(FILED)
+    books.run(f"{ERASES} ('{{PAID}}', 'person', 'x', 'y');UPDATE statement_rows SET raw = NULL")
+    books.run(
+        f"UPDATE statement_rows SET transaction_id = '{{PAID}}';{ERASES} ('{{PAID}}', 'person', 'x', 'y');"
+        "UPDATE statement_rows SET account = NULL"
+    )
+    books.run(LOGGED)
+
+
+def test_money_that_came_another_way_is_booked_under_the_number_of_nobody(books: Books, database: Database) -> None:
+    books.run(
+        f"{ORDER} ('254012345678', 1500, 'BYHAND');"
+        "UPDATE transactions SET status = 'PAID', paid_at = now();"
+        "INSERT INTO payment_confirmations (transaction_id, evidence, amount, mpesa_receipt_number)"
+        " SELECT id, 'callback', 1500, 'UE00000099' FROM transactions"
+    )
+    assert database.rows("SELECT status FROM transactions") == [{"status": "PAID"}]
+
+
+def test_a_refund_is_taken_back_with_its_receipt(books: Books, database: Database) -> None:
+    books.run(
+        "UPDATE transactions SET status = 'PAID', updated_at = now(), refunded_at = NULL, refund_receipt = NULL"
+        " WHERE id = '{REFUNDED}'"
+    )
+    assert database.rows("SELECT status, refund_receipt FROM transactions") == [
+        {"status": "PAID", "refund_receipt": None}
+    ]
 
 
 # Invoice numbers ------------------------------------------------------------------------------------------------------

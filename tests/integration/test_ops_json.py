@@ -68,6 +68,8 @@ COMMANDS: tuple[tuple[str, int, str], ...] = (
     ("review reopen REVIEWED WORD --yes", 0, "transaction_id status"),
     ("review pay LATER --receipt UE4JS31RBW WORD --yes", 0, "transaction_id status"),
     ("review refunded LATER --receipt UE5AA11BBC WORD --yes", 0, "transaction_id status"),
+    ("review reopen LATER WORD --yes", 0, "transaction_id status"),
+    ("review refunded LATER --receipt UE5AA11BBC WORD --yes", 0, "transaction_id status"),
     ("webhook resend --failed", 0, "transaction_id events"),
     ("sent PAID WORD", 0, "transaction_id sent_by sent_at"),
     ("privacy erase {dave} WORD --yes", 1, "dry_run erased not_yet advice"),

@@ -381,7 +381,7 @@ def test_what_a_person_has_decided_is_no_longer_waited_for(
     shop.sweep()
     shop.age(THREE_DAYS)
     assert erase(shop) == 1
-    by_hand(shop, verdict, transaction_id, "--receipt", "UE6AA11BBC")
+    by_hand(shop, verdict, transaction_id, "--receipt", "UE6AA11BBC", "--against-evidence")
     erase_later(shop)
 
 
@@ -744,7 +744,7 @@ def test_whoever_lacks_the_id_learns_nothing_from_a_status(shop: Shop) -> None:
 
 # Text of a closed list, or of ours; the money; and who erased, but never whom.
 IMPERSONAL = {
-    "installation": "environment",
+    "installation": "environment reconciliation_head",
     "transactions": "status review_reason response_code result_code lang refund_receipt items link_digest",
     "callback_inbox": "outcome source_check erased_sha256 receipts seal",
     "callback_keys": "name",
@@ -754,6 +754,9 @@ IMPERSONAL = {
     " etims_qr_url",
     "outbox": "kind topic dropped facts",
     "erasures": "scope who why",
+    "statement_files": "sha256 family shortcode balance_chain who",
+    "statement_rows": "sha256 receipt class status linked_receipt",
+    "reconciliation_log": "kind subject facts who why link link_key",
     "query_budget": "app",
     "incidents": "topic",
     "access_tokens": "app",
