@@ -239,6 +239,13 @@ ALERTS_TO_MAIL = f"""
 """
 
 
+ADDRESS_CAME_LATER = """
+    (EXISTS (SELECT FROM outbox f WHERE f.transaction_id = t.id AND f.kind = 'invoice' AND f.topic = 'again')
+     AND NOT EXISTS (SELECT FROM outbox f WHERE f.transaction_id = t.id AND f.kind = 'invoice' AND f.topic = 'settled'))
+"""
+"""Whoever held the payment's id named it, after the payment: it need not be the payer's."""
+
+
 class Outbox:
     """Invoices, notices, alerts, anchors, and what the shop is told."""
 
@@ -279,7 +286,7 @@ class Outbox:
                        CASE WHEN NOT coalesce(n.after_review, false) THEN t.result_code END AS result_code,
                        t.lang, t.note, c.mpesa_receipt_number, now() AS taken_at,
                        n.overtaken, n.success_held, n.failure_seen, n.tried_again, n.after_review, n.failures_today,
-                       n.failure_notice_left,
+                       n.failure_notice_left, {ADDRESS_CAME_LATER} AS address_came_later,
                        a.made_at, a.last_audit_id, a.row_count, a.payment_count, a.digest, s.stamped_at
                 FROM due
                 LEFT JOIN audit_anchors a ON a.id = due.anchor_id
@@ -471,16 +478,17 @@ def _due(row: Row) -> Due:
         return WebhookDue(row["id"], row["topic"], row["created_at"], _sold(row), row["tells_of"], row["this_try"])
     from shared.prices import bought  # a callback sends a letter only after it is settled
 
+    personal = not row["address_came_later"]
     letter = {
         "id": row["id"],
         "transaction_id": str(row["transaction_id"]),
         "customer_email": row["customer_email"],
-        "customer_name": row["customer_name"],
+        "customer_name": row["customer_name"] if personal else None,
         "customer_phone": row["customer_phone"],
         "amount_kes": row["amount"],
         "account_reference": row["account_reference"],
-        "transaction_desc": row["transaction_desc"],
-        "items": bought(row["items"]),
+        "transaction_desc": row["transaction_desc"] if personal else None,
+        "items": bought(row["items"]) if personal else (),
         "receipt": row["mpesa_receipt_number"],
         "paid_at": row["paid_at"],
         "lang": row["lang"],

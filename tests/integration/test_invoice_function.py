@@ -139,6 +139,20 @@ def test_an_address_is_taken_once_where_none_is_stored(shop: Shop) -> None:
     assert shop.row("SELECT count(*) AS n FROM invoices") == {"n": 1}
 
 
+def test_an_address_that_came_later_gets_no_more_than_the_holder_of_the_id_may_see(shop: Shop) -> None:
+    """They need not be who paid: the letter has the amount, the reference and the receipt, as the status has."""
+    personal = {"customer_name": "Alice Wanjiru", "transaction_desc": "Insulin for Alice"}
+    theirs = shop.settled(customer_email=None, **personal)
+    own = shop.settled(customer_email="alice@example.com", phone_number="254722000001", **personal)
+    for transaction_id in (theirs, own):
+        assert again(shop, transaction_id, customer_email="mallory@example.com").status == 202
+    shop.sweep()
+    for mail in shop.letters():
+        to_the_payer = "alice@example.com" in mail["to"][0]
+        assert ("Alice Wanjiru" in mail["text"], "Insulin" in mail["text"]) == (to_the_payer, to_the_payer)
+    assert sorted(to[0] for to in mails(shop)) == ["Alice Wanjiru <alice@example.com>"] * 2 + ["mallory@example.com"]
+
+
 @pytest.mark.parametrize("outcome", [None, "cancel"])
 def test_there_is_no_invoice_for_what_is_not_paid(shop: Shop, outcome: str | None) -> None:
     transaction_id = shop.settled(outcome) if outcome else str(shop.pay().body["transaction_id"])

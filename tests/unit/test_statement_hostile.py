@@ -160,6 +160,10 @@ FILES: dict[str, tuple[bytes, Read | Refused]] = {
     "cut off after a row": (as_csv(CLASSIC[:-1]), Read(lambda read: read.balance_chain == "broken")),
     "no line end at the end": (CUT[:-2], Read()),
     "a quote that is never closed": (CUT.replace(b"Pay Bill from", b'"Pay Bill from', 1), Refused("quotation mark", 9)),
+    "a quote that is never closed in the last row": (
+        b'"Pay Bill from'.join(CUT.rsplit(b"Pay Bill from", 1)),
+        Refused("quotation mark", 11),
+    ),
     "a quote that takes rows in": (
         CUT.replace(b",Pay Bill Charge", b',"Pay Bill Charge').replace(b"ALICE **** EXAMPLE,", b'EXAMPLE",'),
         Refused("quotation mark", 8),
