@@ -7,12 +7,14 @@ Reads a page at a time, in one snapshot, whatever the size of the log. Changes n
 from __future__ import annotations
 
 import argparse
+import hashlib
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
+from pathlib import Path
 
 from ops import reconciliation_log
 from ops.answers import Answer
@@ -53,6 +55,9 @@ def add_commands(commands: Commands) -> None:
     check = actions.add_parser("verify", help="every payment's history, or one; and the anchors; changes nothing")
     add_clue(check, nargs="?")
     check.add_argument("--anchor", action="append", default=[], metavar="A", help="a line that was kept outside")
+    check.add_argument(
+        "--report", action="append", default=[], metavar="FILE", help="a report that `ops close` printed"
+    )
     check.set_defaults(run=_verify)
 
 
@@ -66,6 +71,7 @@ def _verify(session: Session, chosen: argparse.Namespace) -> Answer:
                 report = verify(session.database, keys, chosen.anchor, advance)
         except ValueError as not_an_anchor:
             raise WrongUse(str(not_an_anchor)) from None
+    report.findings.extend(_altered(session.database, chosen.report))
     at_hand = {key.id for key in keys}
     signed = [{"id": name, "rows": count, "at_hand": name in at_hand} for name, count in sorted(report.keys.items())]
     return Answer({**vars(report), "keys": signed}, _lines(report, at_hand), code=1 if report.findings else 0)
@@ -77,6 +83,21 @@ def _named(session: Session, clue: str) -> str:
         return str(uuid.UUID(clue))
     except ValueError:
         return str(session.payment(clue)["id"])
+
+
+def _altered(database: Database, files: Sequence[str]) -> Iterator[Finding]:
+    """Reports that are not as a month was closed."""
+    closed = reconciliation_log.entries(database, kind="closed") if files else []
+    printed = {row["facts"].get("report_sha256") for row in closed}
+    for file in files:
+        try:
+            digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()
+        except OSError as failed:
+            raise WrongUse(f"{file} cannot be read: {failed.strerror}") from None
+        if digest not in printed:
+            yield Finding(
+                None, f"{file} is not the report of a month that was closed: it was changed, or is of other books"
+            )
 
 
 def _lines(report: Report, at_hand: set[str]) -> Iterator[str]:

@@ -161,6 +161,11 @@ TOPICS: Mapping[str, Topic] = {
     "callbacks_waiting": Topic(
         "Callbacks have been waiting for a person for more than a day.", "Run: python -m ops inbox list."
     ),
+    "not_reconciled": Topic(
+        "The books have not been compared with M-Pesa's statement for more than 35 days.",
+        "Export the statement of the days since, then: python -m ops reconcile FILE. What is open:"
+        " python -m ops reconcile --status.",
+    ),
     "shop_push_limit": Topic(
         "Customers are turned away: the shop's own limit of pushes a minute is reached.",
         "A good day or a flood? Run: python -m ops limits. Raise SHOP_PUSHES_PER_MINUTE if it is business.",

@@ -225,6 +225,20 @@ def test_dead_letters_that_wait_for_a_day(books: Books) -> None:
     assert books.look() == ["callbacks_waiting"]
 
 
+def test_books_that_nobody_compares_with_statements_any_more(books: Books) -> None:
+    assert books.look() == []
+    books.overwrite(
+        """
+        INSERT INTO statement_files (sha256, family, starts, ends, row_count, balance_chain, who)
+        VALUES (repeat('0', 64), 'A', now() - interval '64 days', now() - interval '34 days', 1, 'ok', 'amina')
+        """
+    )
+    assert books.look() == []
+    books.overwrite("UPDATE statement_files SET ends = ends - interval '25 hours'")
+    assert books.look() == ["not_reconciled"]
+    assert books.outbox("not_reconciled") == [{"days": 35, "reminder": False}]
+
+
 # Once ----------------------------------------------------------------------------------------------------------------
 
 

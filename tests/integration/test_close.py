@@ -1,0 +1,151 @@
+"""`ops close`: a month is closed once, with a row and a report that nobody changes unseen."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ops.statements.coverage import midnight
+from ops.statements.months import Month
+from shared.values import EAT
+from simulator.entries import Entry, Kind
+from tests.fixtures.shop import Shop
+from tests.integration.test_reconcile import WRITE, Till, till, vars_of
+
+__all__ = ["till"]
+WORD = ("--yes", "--who", "amina")
+
+
+@pytest.fixture
+def last_month(shop: Shop, till: Till) -> Month:
+    """Books that began in the middle of last month, with one payment and one by hand."""
+    today = datetime.now(EAT).date()
+    month = Month((today.replace(day=1) - timedelta(days=1)).replace(day=1))
+    paid = shop.settled(account_reference="INV1")
+    middle = midnight(month.first) + timedelta(days=14, hours=12)
+    shop.age((till.now - middle).total_seconds())
+    till.has(paid)
+    till.moved(Kind.PAYMENT, "TJD0000P02", 500, account="WHO", at=till.entries[0].at + timedelta(hours=1))
+    return month
+
+
+def statement(till: Till, month: Month, name: str = "month.csv") -> str:
+    """Of the whole month."""
+    from simulator.entries import Organisation
+    from simulator.statements import FORMS, write
+
+    path = till.folder / name
+    ends = month.ends - timedelta(seconds=1)
+    path.write_bytes(
+        write(FORMS["a.csv"], Organisation("174379", "Duka"), till.entries, month.starts, ends, reported_at=ends)
+    )
+    return str(path)
+
+
+def ops(shop: Shop, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, Any]:
+    capsys.readouterr()
+    code = shop.ops(*arguments, "--json")
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_a_month_is_closed_with_what_is_open_and_why(
+    shop: Shop, till: Till, last_month: Month, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = till.folder / "report.html"
+    close = ("close", str(last_month), "--to", str(report), *WORD)
+    code, refused = ops(shop, capsys, *close)
+    assert (code, f"covers {last_month.first} to {last_month.last}" in refused["error"]["says"]) == (1, True)
+    shop.ops("reconcile", statement(till, last_month), *WRITE)
+    code, refused = ops(shop, capsys, *close)
+    assert (code, "1 difference open" in refused["error"]["says"], report.exists()) == (1, True, False)
+    code, closed = ops(shop, capsys, *close, "--why", "the owner looks for it")
+    assert (code, closed["closed"]) == (0, True)
+    facts = closed["facts"]
+    assert (facts["books"]["sales"], facts["matched"]["count"], facts["days_not_covered"]) == (1, 1, [])
+    assert [each["kind"] for each in facts["differences"]] == ["missing_here"]
+    text = report.read_text("utf-8")
+    assert "the owner looks for it" in text
+    assert "Closed by amina" in text
+    assert "WHO" not in text + json.dumps(facts)
+    assert shop.ops("audit", "verify", "--report", str(report)) == 0
+    assert ops(shop, capsys, "reconcile", "--status")[1]["differences"] == []
+
+
+def test_a_month_that_is_not_over_is_not_closed(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    shop.settled()
+    code, refused = ops(shop, capsys, "close", f"{datetime.now(EAT):%Y-%m}", "--why", "early", *WORD)
+    assert (code, "not over yet" in refused["error"]["says"]) == (1, True)
+    assert shop.ops("close", "2026-13") == 2
+
+
+@pytest.fixture
+def closed(shop: Shop, till: Till, last_month: Month) -> Path:
+    """Last month, closed; its report."""
+    report = till.folder / "report.html"
+    shop.ops("reconcile", statement(till, last_month), *WRITE)
+    assert shop.ops("close", str(last_month), "--to", str(report), "--why", "known", *WORD) == 0
+    return report
+
+
+def test_a_late_row_opens_a_difference_now_and_changes_no_report(
+    shop: Shop, till: Till, last_month: Month, closed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = closed.read_bytes()
+    till.moved(Kind.PAYMENT, "TJD0000P03", 70, account="LATE", at=till.entries[0].at + timedelta(hours=2))
+    code, found = ops(shop, capsys, "reconcile", statement(till, last_month, "late.csv"), *WRITE)
+    assert (code, {each["receipt"] for each in found["differences"]}) == (1, {"TJD0000P02", "TJD0000P03"})
+    code, found = ops(shop, capsys, "reconcile", "--status")
+    assert (code, [each["receipt"] for each in found["differences"]]) == (1, ["TJD0000P03"])
+    again = till.folder / "again.html"
+    assert shop.ops("close", str(last_month), "--to", str(again)) == 0
+    assert again.read_bytes() == before
+    assert ops(shop, capsys, "close", str(last_month), *WORD)[0] == 1
+
+
+def test_a_month_is_opened_and_closed_again(
+    shop: Shop, till: Till, last_month: Month, closed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reopen = ("close", str(last_month), "--reopen", *WORD)
+    assert shop.ops(*reopen) == 2
+    assert shop.ops(*reopen, "--why", "a file was missing") == 0
+    assert shop.ops(*reopen, "--why", "a file was missing") == 1
+    assert [each["receipt"] for each in ops(shop, capsys, "reconcile", "--status")[1]["differences"]] == ["TJD0000P02"]
+    second = till.folder / "second.html"
+    assert shop.ops("close", str(last_month), "--to", str(second), "--why", "known", *WORD) == 0
+    kinds = shop.rows("SELECT kind FROM reconciliation_log ORDER BY id")
+    assert [row["kind"] for row in kinds] == ["closed", "reopened", "closed"]
+    assert shop.ops("audit", "verify", "--report", str(closed), "--report", str(second)) == 0
+
+
+@pytest.mark.parametrize("what", ["report", "row", "gone"])
+def test_who_changes_a_report_or_its_row_is_seen(
+    shop: Shop, till: Till, last_month: Month, closed: Path, capsys: pytest.CaptureFixture[str], what: str
+) -> None:
+    kept = shop.copy_of("reconciliation_log")
+    if what == "report":
+        closed.write_text(closed.read_text("utf-8").replace("amina", "nobody"), encoding="utf-8")
+    elif what == "row":
+        shop.overwrite("UPDATE reconciliation_log SET facts = jsonb_set(facts, '{books,sales_kes}', '1')")
+    else:
+        shop.overwrite("DELETE FROM reconciliation_log")
+    code, found = ops(shop, capsys, "audit", "verify", "--report", str(closed))
+    assert (code, bool(found["findings"])) == (1, True)
+    if what == "row":
+        assert shop.ops("close", str(last_month), "--to", str(till.folder / "again.html")) == 1
+    shop.put_back(kept)
+
+
+def test_a_report_runs_nothing_that_somebody_typed(
+    shop: Shop, till: Till, last_month: Month, capsys: pytest.CaptureFixture[str]
+) -> None:
+    till.entries[1] = Entry(**{**vars_of(till.entries[1]), "account": "<script>"})
+    shop.ops("reconcile", statement(till, last_month), *WRITE)
+    report = till.folder / "report.html"
+    assert shop.ops("close", str(last_month), "--to", str(report), "--why", "<b>it</b>", *WORD) == 0
+    assert "<script" not in report.read_text("utf-8")
+    assert "&lt;b&gt;it" in report.read_text("utf-8")
+    assert shop.ops("close", str(last_month), "--to", str(report), *WORD) == 0
