@@ -94,6 +94,7 @@ class Money:
     inbox_id: str | None = None
     transaction_id: str | None = None
     """Of the callback's address."""
+    chain_is_broken: bool = False
 
     @property
     def where(self) -> str:
@@ -220,7 +221,15 @@ def _no_money(found: Findings, see: str) -> str:
 def _of_row(row: Row) -> Money:
     with contextlib.suppress(ValueError):
         amount_kes = read_amount_kes(row["paid_in"])
-        return Money(row["receipt"], amount_kes, row["at"], _payer(row["raw"]), row["account"], row_id=row["id"])
+        return Money(
+            row["receipt"],
+            amount_kes,
+            row["at"],
+            _payer(row["raw"]),
+            row["account"],
+            row_id=row["id"],
+            chain_is_broken=row["balance_chain"] == "broken",
+        )
     raise NotPossible(f"{row['receipt']}: KES {row['paid_in']:,.0f} is more than one payment can be")
 
 
@@ -289,6 +298,8 @@ def _shown(
     money: Money, reference: str, chosen: argparse.Namespace, onto: Row | None, twins: list[Row]
 ) -> Iterator[str]:
     yield f"{money.receipt}: {in_words(money.amount_kes)}, {eat(money.at)} EAT, from {money.where}."
+    if money.chain_is_broken:
+        yield "The file's running balance does not add up from row to row: compare this row with the portal first."
     if money.account and not same_reference(money.account, reference):
         yield f"The payer typed another account: {visible(money.account)}."
     payer = chosen.phone or money.payer

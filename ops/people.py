@@ -282,7 +282,8 @@ class People:
         )
         found: dict[object, list[list[Row]]] = defaultdict(list)
         for row in rows:
-            near = found[row["phone_number"], row["amount"], row["account_reference"]]
+            alone = row["id"] if row["phone_number"] == HIDDEN_MSISDN else None  # nobody knows whose number it is
+            near = found[row["phone_number"], row["amount"], row["account_reference"], alone]
             if near and row["created_at"] <= max(each["last_change"] for each in near[-1]) + NEAR:
                 near[-1].append(row)
             else:

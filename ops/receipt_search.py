@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from ops.erasure import read_stored
+from ops.references import cleaned
 from ops.words import eat, payment_line, payment_record, visible
 from shared.daraja.callback_reader import CallbackSuccess
 from shared.database import Database, Row
@@ -91,7 +92,8 @@ def search(database: Database, receipt: str) -> Findings:
         """
         SELECT i.id, i.transaction_id, i.received_at, i.outcome, i.body, i.erased_sha256, i.seal,
                EXISTS (SELECT FROM transactions t WHERE t.id = i.transaction_id) AS in_the_books
-        FROM callback_inbox i WHERE ARRAY[CAST(:receipt AS text), lower(:receipt)] && i.receipts
+        FROM callback_inbox i
+        WHERE i.receipts && ARRAY[CAST(:receipt AS text), lower(:receipt)] AND i.receipts <> '{}'
         ORDER BY i.received_at, i.id
         """,
         receipt=receipt,
@@ -101,9 +103,10 @@ def search(database: Database, receipt: str) -> Findings:
         """
         SELECT t.id, t.status, t.review_reason, t.amount, t.account_reference, t.phone_number, t.created_at, t.paid_at,
                t.refund_receipt, c.mpesa_receipt_number, c.evidence
-        FROM transactions t LEFT JOIN payment_confirmations c ON c.transaction_id = t.id
-        WHERE t.id IN (SELECT o.transaction_id FROM payment_confirmations o WHERE o.mpesa_receipt_number = :receipt)
-           OR t.refund_receipt = :receipt OR t.id = ANY (string_to_array(:named, ' ')::uuid[])
+        FROM (SELECT o.transaction_id AS id FROM payment_confirmations o WHERE o.mpesa_receipt_number = :receipt
+              UNION SELECT o.id FROM transactions o WHERE o.refund_receipt = :receipt
+              UNION SELECT unnest(string_to_array(:named, ' ')::uuid[])) named
+        JOIN transactions t USING (id) LEFT JOIN payment_confirmations c ON c.transaction_id = t.id
         ORDER BY t.created_at
         """,
         receipt=receipt,
@@ -126,13 +129,27 @@ def search(database: Database, receipt: str) -> Findings:
         [row for row in callbacks if not row["in_the_books"]],
         database.rows(
             """
-            SELECT r.*, f.family, f.who, f.written_at FROM statement_rows r JOIN statement_files f USING (sha256)
+            SELECT r.*, f.balance_chain, f.who, f.written_at FROM statement_rows r JOIN statement_files f USING (sha256)
             WHERE r.receipt = :receipt OR r.linked_receipt = :receipt ORDER BY r.receipt <> :receipt, r.at, r.id
             """,
             receipt=receipt,
         ),
         said if said is not None and said["kind"] == NOT_A_SALE else None,
     )
+
+
+def typed_as_account(database: Database, reference: str) -> list[str]:
+    """Receipts of money that no payment has, whose payer typed this order as the account; the newest five."""
+    rows = database.rows(
+        r"""
+        SELECT receipt FROM statement_rows
+        WHERE transaction_id IS NULL AND account IS NOT NULL AND completed AND paid_in > 0
+          AND lower(regexp_replace(account, '[^[:alnum:]]', '', 'g')) = lower(:reference)
+        ORDER BY at DESC LIMIT 5
+        """,
+        reference=cleaned(reference),
+    )
+    return [str(row["receipt"]) for row in rows]
 
 
 def document(found: Findings) -> dict[str, object]:

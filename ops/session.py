@@ -85,12 +85,17 @@ class Session:
 
     def payments(self, clue: str) -> list[Row]:
         """Those that a clue names. Raises `NotPossible` where it names none."""
-        from ops.receipt_search import search
+        from ops.receipt_search import search, typed_as_account
 
-        if "\x00" not in clue and (found := self.books.find(clue)):
+        if "\x00" in clue:
+            raise NotPossible(f"nothing is known about {visible(clue)}")
+        if found := self.books.find(clue):
             return found
-        if "\x00" not in clue and (elsewhere := search(self.database, clue)).is_known:
+        if (elsewhere := search(self.database, clue)).is_known:
             raise InNoPayment(elsewhere)
+        if receipts := typed_as_account(self.database, clue):
+            where = f"on a statement: `ops receipts find {receipts[0]}`"
+            raise NotPossible(f"no payment is known by {visible(clue)}; {', '.join(receipts)} came for it, {where}")
         raise NotPossible(f"nothing is known about {visible(clue)}; what can be looked up: {CLUES}")
 
     def payment(self, clue: str, *of_several: Status) -> Row:

@@ -170,6 +170,20 @@ def test_an_order_that_is_paid_already_is_asked_and_alerted(
     assert shop.alerts(str(booked(shop)["id"])) == {"order_paid_twice"}
 
 
+def test_a_row_of_a_file_that_does_not_add_up_is_booked_only_knowingly(
+    shop: Shop, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.settled(account_reference="OTHER")
+    on_statement(shop, BY_HAND, account="INV00041")
+    shop.overwrite("UPDATE statement_files SET balance_chain = 'broken'")
+    monkeypatch.setattr(sys, "stdin", Terminal("no\n"))
+    assert book(shop, "--reference", "INV00042", yes=False) == 1
+    shown = capsys.readouterr().err
+    assert "running balance does not add up" in shown
+    assert "The payer typed another account: INV00041." in shown
+    assert "No invoice goes out" in shown
+
+
 def test_an_order_that_is_paid_twice_by_hand_is_two_payments(shop: Shop) -> None:
     shop.settled(account_reference="OTHER")
     on_statement(shop, BY_HAND)
@@ -378,7 +392,30 @@ def test_other_commands_say_where_such_a_receipt_is(shop: Shop, capsys: pytest.C
     assert "ops book" in document["receipt"]["commands"][0]["command"]
 
 
+def test_an_order_that_only_a_payer_typed_is_answered_with_the_receipt(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.settled(account_reference="OTHER")
+    on_statement(shop, BY_HAND, account="inv 00042.")
+    assert shop.ops("case", "INV00042") == 1
+    assert f"{BY_HAND} came for it, on a statement: `ops receipts find {BY_HAND}`" in capsys.readouterr().err
+    assert shop.ops("case", "INV000421") == 1
+    assert "nothing is known about INV000421" in capsys.readouterr().err
+
+
 # People ---------------------------------------------------------------------------------------------------------------
+
+
+def test_two_whose_numbers_are_hidden_are_not_one_person(shop: Shop) -> None:
+    shop.settled(account_reference="OTHER", customer_email=None)
+    for receipt, mail in ((BY_HAND, "jane@example.com"), ("UKB1B2C3D4", "bob@example.com")):
+        on_statement(shop, receipt)
+        assert book(shop, "--email", mail, receipt=receipt) == 0
+    shop.sweep()
+    shop.age(3 * 86_400)
+    assert shop.ops("privacy", "erase", "jane@example.com", *WORD) == 0
+    kept = shop.rows("SELECT customer_email FROM transactions WHERE account_reference = 'INV00042' ORDER BY 1")
+    assert [row["customer_email"] for row in kept] == ["bob@example.com", "erased@erased.invalid"]
 
 
 def test_a_hidden_number_is_nobodys_and_the_person_is_erased_all_the_same(
