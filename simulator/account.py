@@ -44,7 +44,7 @@ class Account:
     @classmethod
     def of_merchant(cls, merchant: Merchant, clock: Clock, ids: Ids) -> Account:
         of = Organisation(merchant.receives, merchant.name, till=merchant.kind is MerchantKind.TILL)
-        return cls(of, clock, ids, clock.now())
+        return cls(of, clock, ids, clock.now().replace(microsecond=0))
 
     def entries(self) -> list[Entry]:
         """Until now, oldest first."""
@@ -94,7 +94,7 @@ class Account:
         raise NotReversible(receipt)
 
     def clear(self) -> None:
-        self.opened_at = self.clock.now()
+        self.opened_at = self._now()
         self._entries.clear()
         self._swept_at = None
 

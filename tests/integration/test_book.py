@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import json
 import sys
+from contextlib import redirect_stdout
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +15,7 @@ import pytest
 from shared.database import DatabaseUnavailable
 from shared.gateway.cases import Case
 from shared.payments import Paid
-from shared.values import HIDDEN_MSISDN
+from shared.values import EAT, HIDDEN_MSISDN
 from simulator import bodies
 from tests.fixtures.shop import CUSTOMER, NOBODY, RECEIPT, Shop, at_once, callback_about
 from tests.fixtures.statement_rows import FILE, on_statement
@@ -436,3 +439,37 @@ def test_a_hidden_number_is_nobodys_and_the_person_is_erased_all_the_same(
     assert booked(shop)["phone_number"] not in (HIDDEN_MSISDN, CUSTOMER)
     assert booked(shop)["phone_number"].startswith("2540")
     assert booked(shop)["customer_email"] == "erased@erased.invalid"
+
+
+# With the statement itself --------------------------------------------------------------------------------------------
+
+
+def reconciled(shop: Shop, folder: Path, *options: str) -> tuple[int, Any]:
+    """The statement of the simulator's paybill, until today; the exit code and the document."""
+    today = datetime.now(EAT).date()
+    file = folder / "statement.csv"
+    file.write_bytes(shop.simulator.client.statement("174379", today - timedelta(days=1), today))
+    with redirect_stdout(io.StringIO()) as printed:
+        code = shop.ops("reconcile", str(file), "--json", "--who", "amina", *options)
+    return code, json.loads(printed.getvalue())
+
+
+def test_what_came_by_hand_is_found_booked_and_explained(shop: Shop, tmp_path: Path) -> None:
+    shop.settled(account_reference="OTHER")
+    failed = shop.settled(UNREACHABLE, phone_number="254722000000", account_reference="LATE1", amount=700)
+    pay = shop.simulator.client.pay
+    own = pay("254700000007", "174379", 900, "inv 77")
+    pay("254722000000", "174379", 700, "late-1")
+    rent = pay("254700000007", "174379", 5000, "rent")
+    cents = pay("254700000007", "174379", "100.50", "INV78", way="bank")
+    bank = pay("254700000007", "174379", 1200, "INV79", way="bank")
+    code, found = reconciled(shop, tmp_path, "--write", "--yes")
+    assert code == 1
+    assert book(shop, "--reference", "INV79", receipt=bank) == 0
+    assert book(shop, "--reference", "INV77", receipt=own) == 0
+    assert shop.ops("receipts", "not-a-sale", rent, *WORD) == 0
+    assert shop.ops("receipts", "not-a-sale", cents, *WORD) == 0
+    _, found = reconciled(shop, tmp_path)
+    assert found["differences"] == []
+    assert shop.payment(failed)["status"] == "PAID"
+    assert shop.row("SELECT count(*) AS n FROM transactions")["n"] == 4
