@@ -90,7 +90,7 @@ def _by_amount(rows: list[Row], payments: list[Booked]) -> list[Pair]:
     taken = {id(row) for row, _ in known}
     waiting = [payment for payment in payments if payment.status not in SETTLED]
     rest = _Fits([row for row in rows if id(row) not in taken], waiting, WITHOUT_AN_ACCOUNT, lambda *_: True)
-    alone = [(row, payment) for row, payment in rest.take_turns(paid=False) if rest.only_one(row, payment)]
+    alone = [(row, payment) for row, payment in rest.take_turns(paid=False) if rest.only_one_order(row, payment)]
     return [Pair(row, payment, exact=False) for row, payment in known + alone]
 
 
@@ -113,6 +113,11 @@ class _Fits:
 
     def only_one(self, row: Row, payment: Booked) -> bool:
         return len(self._of_row[id(row)]) == self._rows_of[payment.transaction_id] == 1
+
+    def only_one_order(self, row: Row, payment: Booked) -> bool:
+        """The same, where attempts at one order are one: the customer tried, and then paid by hand."""
+        orders = {compared(each.reference) for each in self._of_row[id(row)]}
+        return len(orders) == self._rows_of[payment.transaction_id] == 1
 
     def take_turns(self, *, paid: bool) -> list[tuple[Row, Booked]]:
         """As many pairs as possible: each row, in its turn, takes the oldest payment that is paid and still has no row;

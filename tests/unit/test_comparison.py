@@ -270,7 +270,14 @@ def test_a_till_names_no_order_so_one_that_fits_is_proposed_and_of_two_none() ->
     file = [statement(row("TJD0000P01", account=None))]
     assert found(compare(file, books(unpaid()))) == [("state_differs", "TJD0000P01", "p1")]
     assert compare(file, books(unpaid())).settlements == ()
-    assert found(compare(file, books(unpaid(), unpaid("p2")))) == [("missing_here", "TJD0000P01", None)]
+    assert found(compare(file, books(unpaid(), unpaid("p2")))) == [("state_differs", "TJD0000P01", "p2")]
+    another = unpaid("p2", reference="ANOTHER")
+    assert found(compare(file, books(unpaid(), another))) == [("missing_here", "TJD0000P01", None)]
+    two = [statement(row("TJD0000P01", account=None), row("TJD0000P02", account=None))]
+    assert found(compare(two, books(unpaid()))) == [
+        ("missing_here", "TJD0000P01", None),
+        ("missing_here", "TJD0000P02", None),
+    ]
     assert found(compare([statement(row("TJD0000P01", account=None, hours=14.1))], books(unpaid()))) == [
         ("missing_here", "TJD0000P01", None)
     ]
