@@ -102,7 +102,7 @@ class Eraser:
                 self._record(tx, transaction_id, "late_evidence" if now.is_erased else "person")
                 done["transactions"] += _replace_number(tx, payment, digits)
                 done += _erase_callbacks(tx, transaction_id) + _null(tx, NULLED, transaction_id)
-                done += unclaimed.forget_named_by_callbacks(tx, transaction_id)
+                done += unclaimed.forget_its_receipts(tx, transaction_id)
                 done += _forget_contact(tx, transaction_id)
             return done
 

@@ -59,7 +59,6 @@ def keep(database: Database, statement: Statement, who: str) -> dict[int, int]:
                 sha256=statement.sha256,
                 rows=rows,
             )
-            tx.run(OF_KNOWN_RECEIPTS, sha256=statement.sha256)
             found = tx.rows(
                 f"""
                 SELECT r.row_number, kept.id FROM {READ} JOIN statement_rows kept
@@ -68,6 +67,8 @@ def keep(database: Database, statement: Statement, who: str) -> dict[int, int]:
                 rows=rows,
             )
             ids |= {row["row_number"]: row["id"] for row in found}
+        for sql in OF_KNOWN_RECEIPTS:
+            tx.run(sql)
     return ids
 
 
@@ -109,12 +110,16 @@ def _event(row: Row) -> StatementPaid | StatementRefunded:
     raise NotPossible(f"statement row {row['id']} is {row['class']}: it settles nothing by itself")
 
 
-OF_KNOWN_RECEIPTS = """
-    UPDATE statement_rows r SET transaction_id = known.id
-    FROM (SELECT mpesa_receipt_number AS receipt, transaction_id AS id FROM payment_confirmations
-          UNION ALL SELECT refund_receipt, id FROM transactions) known
-    WHERE r.sha256 = :sha256 AND r.transaction_id IS NULL AND r.receipt = known.receipt
-"""
+OF_KNOWN_RECEIPTS = (
+    """
+    UPDATE statement_rows r SET transaction_id = c.transaction_id FROM payment_confirmations c
+    WHERE r.transaction_id IS NULL AND c.mpesa_receipt_number = r.receipt
+    """,
+    """
+    UPDATE statement_rows r SET transaction_id = t.id FROM transactions t
+    WHERE r.transaction_id IS NULL AND t.refund_receipt = r.receipt
+    """,
+)
 """Rows of money that the books have already: they settle nothing, and are erased with their payment."""
 READ = """
     jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (row_number integer, receipt text, at timestamptz, class text,

@@ -15,12 +15,14 @@ FORGET = "UPDATE statement_rows SET account = NULL, raw = NULL"
 UNCLAIMED = "transaction_id IS NULL AND num_nonnulls(account, raw) > 0"
 
 
-def forget_named_by_callbacks(tx: Transaction, transaction_id: str) -> Counter[str]:
-    """Rows of money that callbacks about this payment named, though it confirmed nothing."""
+def forget_its_receipts(tx: Transaction, transaction_id: str) -> Counter[str]:
+    """Rows under receipts that this payment has, or that callbacks about it named, which nobody gave to it yet."""
     emptied = tx.run(
         f"""
         {FORGET} WHERE {UNCLAIMED} AND receipt IN (
-            SELECT unnest(i.receipts) FROM callback_inbox i WHERE i.transaction_id = CAST(:id AS uuid))
+            SELECT unnest(i.receipts) FROM callback_inbox i WHERE i.transaction_id = CAST(:id AS uuid)
+            UNION SELECT mpesa_receipt_number FROM payment_confirmations WHERE transaction_id = CAST(:id AS uuid)
+            UNION SELECT refund_receipt FROM transactions WHERE id = CAST(:id AS uuid))
         """,  # noqa: S608  # words from above
         id=transaction_id,
     )
