@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from shared.audit_chain import AuditKey
 from shared.daraja.callback_address import IpMode
-from shared.environment_variables import DARAJA_HOSTS, Misconfigured, misspelt, read
+from shared.environment_variables import CONTEXT, DARAJA_HOSTS, RELEASE, Misconfigured, fits, misspelt, read
 from shared.limits import Limits
 from shared.notices import KINDS
 
@@ -271,6 +271,13 @@ def monitoring() -> MonitoringSettings:
     environment = os.environ.get("MPESA_ENV", "").strip()
     reports = read(os.environ, "monitoring.dsn", "monitoring.release")["monitoring"]
     return MonitoringSettings(environment=environment if environment in DARAJA_HOSTS else "unknown", **reports)
+
+
+def deploy() -> dict[str, str | None]:
+    """Of this process: its commit, deploy context and region, where the platform says so in the form of one."""
+    forms = {"commit": ("COMMIT_REF", RELEASE), "context": ("CONTEXT", CONTEXT), "region": ("AWS_REGION", "[a-z0-9-]+")}
+    found = {key: (os.environ.get(name, ""), form) for key, (name, form) in forms.items()}
+    return {key: text if fits(form, text) else None for key, (text, form) in found.items()}
 
 
 def current_database_url() -> str:

@@ -69,11 +69,11 @@ class Books(Console):
             """
         )
 
-    def a_callback(self, minutes_ago: int) -> None:
+    def a_callback(self, minutes_ago: int, outcome: str = "paid") -> None:
         self.overwrite(
             f"""
             INSERT INTO callback_inbox (transaction_id, received_at, body, outcome, next_try_at, judged_at)
-            VALUES (gen_random_uuid(), now() - interval '{minutes_ago} minutes', '', 'paid', NULL, now())
+            VALUES (gen_random_uuid(), now() - interval '{minutes_ago} minutes', '', '{outcome}', NULL, now())
             """
         )
 
@@ -124,6 +124,12 @@ def test_callbacks_that_never_come_while_customers_pay(books: Books) -> None:
     books.told_by_query(1)
     assert books.look() == []
     books.told_by_query(1)
+    assert books.look() == ["callbacks_missing"]
+
+
+def test_a_test_callback_is_none_that_came(books: Books) -> None:
+    books.told_by_query(2)
+    books.a_callback(1, "test")
     assert books.look() == ["callbacks_missing"]
 
 
