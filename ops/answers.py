@@ -104,6 +104,8 @@ def _drawn(table: Table, stream: TextIO) -> bool:
     headed = any(column.strip(">~") for column in table.columns)
     drawn = Drawn(box=box.SIMPLE_HEAD if headed else None, pad_edge=False, show_header=headed)
     rows = [[text.Text(harmless_line(cell), STYLES.get(cell, "")) for cell in row] for row, _ in table.rows if row]
+    if not rows:
+        return True
     needs = 0
     for place, column in enumerate(table.columns):
         name, wraps = column.lstrip(">~"), column.startswith("~")

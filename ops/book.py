@@ -19,7 +19,7 @@ from ops.answers import Answer
 from ops.receipt_search import CENTS, CLASSES, Findings, said_success, search
 from ops.references import cleaned, is_reference, same_reference
 from ops.session import Commands, NotPossible, Session, WrongUse, add_who, add_why, add_yes
-from ops.words import eat, payment_line, visible
+from ops.words import eat, payment_line, receipt_number, visible
 from shared.database import Database, Row
 from shared.gateway import Gateway
 from shared.gateway.bookings import Booking, NotBooked
@@ -43,7 +43,7 @@ _PARTY = re.compile(r"(?:^|\bfrom )(?P<number>(?:254|0)[17][0-9]{8})\s*-")
 
 def add_commands(commands: Commands) -> None:
     book = commands.add_parser("book", help="money that came another way becomes a payment, by its receipt")
-    book.add_argument("receipt", metavar="RECEIPT")
+    book.add_argument("receipt", metavar="RECEIPT", type=receipt_number)
     book.add_argument("--reference", metavar="ORDER", help="the order that it paid (default: the row's account)")
     book.add_argument("--amount", metavar="KES", type=_amount, help="refused where it is not what came")
     book.add_argument("--email", type=_email, help="where the invoice goes; without it there is none")

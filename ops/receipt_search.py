@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from ops.erasure import read_stored
-from ops.references import cleaned
+from ops.references import cleaned, is_reference
 from ops.words import eat, payment_line, payment_record, visible
 from shared.daraja.callback_reader import CallbackSuccess
 from shared.database import Database, Row
@@ -271,5 +271,7 @@ def commands(found: Findings) -> list[tuple[str, str]]:
         return [(f'python -m ops receipts not-a-sale {receipt} --undo --why "…"', "it is a sale after all")]
     no_sale = (f'python -m ops receipts not-a-sale {receipt} --why "…"', "it is no sale")
     if found.bookable:
-        return [(f'python -m ops book {receipt} --reference ORDER --why "…"', "it paid this order"), no_sale]
+        order = cleaned(found.payment_row["account"]) if found.payment_row else ""
+        order = order if is_reference(order) else "ORDER"
+        return [(f'python -m ops book {receipt} --reference {order} --why "…"', "it paid this order"), no_sale]
     return [no_sale] if found.has_cents else []

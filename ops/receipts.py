@@ -8,7 +8,7 @@ from ops import reconciliation_log
 from ops.answers import Answer
 from ops.receipt_search import A_SALE_AFTER_ALL, NOT_A_SALE, Findings, document, lines, search
 from ops.session import Commands, NotPossible, Session, add_group, add_who, add_why
-from ops.words import counted, payment_record, payment_table, visible
+from ops.words import counted, payment_record, payment_table, receipt_number, visible
 
 
 def add_commands(commands: Commands) -> None:
@@ -18,7 +18,7 @@ def add_commands(commands: Commands) -> None:
     find.add_argument("receipt", metavar="RECEIPT")
     find.set_defaults(run=_find)
     no_sale = actions.add_parser("not-a-sale", help="money that came, and is no sale: the statement may have it")
-    no_sale.add_argument("receipt", metavar="RECEIPT")
+    no_sale.add_argument("receipt", metavar="RECEIPT", type=receipt_number)
     no_sale.add_argument("--undo", action="store_true", help="it is a sale after all")
     add_why(no_sale)
     add_who(no_sale)

@@ -96,7 +96,8 @@ class Session:
         if receipts := typed_as_account(self.database, clue):
             where = f"on a statement: `ops receipts find {receipts[0]}`"
             raise NotPossible(f"no payment is known by {visible(clue)}; {', '.join(receipts)} came for it, {where}")
-        raise NotPossible(f"nothing is known about {visible(clue)}; what can be looked up: {CLUES}")
+        forged = "; of a receipt that nothing names, `ops receipts find` says what to answer"
+        raise NotPossible(f"nothing is known about {visible(clue)}{forged}. What can be looked up: {CLUES}")
 
     def payment(self, clue: str, *of_several: Status) -> Row:
         """The payment that a clue names: of several, the one with such a status. Raises `NotPossible`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from contextlib import redirect_stdout
 from datetime import datetime, timedelta
@@ -12,11 +13,13 @@ from typing import Any
 
 import pytest
 
-from shared.database import DatabaseUnavailable
-from shared.gateway.cases import Case
+from ops.__main__ import main
+from shared.database import DatabaseUnavailable, connection_settings
+from shared.gateway.cases import Case, Cases
 from shared.payments import Paid
 from shared.values import EAT, HIDDEN_MSISDN
 from simulator import bodies
+from tests.fixtures.database_proxy import Fault, Proxy
 from tests.fixtures.shop import CUSTOMER, NOBODY, RECEIPT, Shop, at_once, callback_about
 from tests.fixtures.statement_rows import FILE, on_statement
 
@@ -59,6 +62,7 @@ def test_a_payment_by_hand_is_booked_like_any_other(shop: Shop, capsys: pytest.C
     assert (payment["evidence"], payment["statement_row_id"], payment["phone_number"]) == (
         "statement", row_id, HIDDEN_MSISDN,
     )  # fmt: skip
+    assert shop.row("SELECT transaction_id FROM statement_rows")["transaction_id"] == payment["id"]
     shop.sweep()
     sent = {row["kind"] for row in shop.rows("SELECT kind FROM outbox WHERE transaction_id = :id", id=payment["id"])}
     assert sent == {"sale", "invoice", "webhook"}
@@ -315,6 +319,33 @@ def test_a_crash_leaves_nothing_half(shop: Shop, monkeypatch: pytest.MonkeyPatch
         assert book(shop) == 2
     assert counts(shop) == before
     assert book(shop) == 0
+
+
+@pytest.mark.parametrize("fault", ["cut before it arrives", "cut after it was done"])
+@pytest.mark.parametrize("by_callback", [True, False])
+def test_a_booking_whose_commit_was_not_answered_is_done_once(
+    shop: Shop, fault: Fault, by_callback: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.settled(account_reference="OTHER")
+    if by_callback:
+        shop.call("callback", "POST", shop.callback_path(NOBODY), raw=lost(shop))
+    else:
+        on_statement(shop, BY_HAND)
+    server, within, tries = connection_settings(shop.database_url), Cases.within, []
+
+    def first_commit_meets_the_fault(self: Cases, *of: Any) -> Case | None:
+        tries.append(of)
+        network.fault = fault if len(tries) == 1 else "none"
+        return within(self, *of)
+
+    monkeypatch.setattr(Cases, "within", first_commit_meets_the_fault)
+    with Proxy(Path(str(server.socket_path))) as network:
+        network.trigger = b"COMMIT\0"
+        through_it = {**os.environ, "DATABASE_URL": network.url(server.database)}
+        assert main(["book", BY_HAND, "--reference", "INV00042", *WORD, "--yes"], through_it) == 0
+    assert len(tries) == 2
+    assert booked(shop)["status"] == "PAID"
+    assert shop.row("SELECT count(*) AS n FROM transactions")["n"] == 2
 
 
 def test_of_two_bookings_at_once_one_is_written(shop: Shop) -> None:

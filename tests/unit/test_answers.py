@@ -46,6 +46,13 @@ def test_without_room_or_terminal_it_is_lines_that_are_never_cut(
     assert printed == f"1 payment\n{ID}  KES 1,500  [bold red]Jane[/] [2JDOE =1+1\n"
 
 
+def test_a_table_without_rows_is_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stdout", stream)
+    Answer({}, ["0 payments", Table(("Payment",), [])]).print(as_json=False)
+    assert stream.getvalue() == "0 payments\n"
+
+
 def test_without_rich_it_is_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rich", None)
     assert shown(monkeypatch, 200).count("\n") == 2
