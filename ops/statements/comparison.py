@@ -40,7 +40,7 @@ from ops.statements.sides import (
     Total,
 )
 from ops.statements.statement import Row, RowClass, Statement
-from shared.payments import SETTLED, ReviewReason, Status
+from shared.payments import QUERY_CAN_RESOLVE, SETTLED, ReviewReason, Status
 from shared.values import EAT
 
 HERE = frozenset({Status.PAID, Status.REVIEW})
@@ -100,7 +100,11 @@ class _Comparison:
                 self._explain("not_judged", row)
             else:
                 unknown.append(row)
-        without_receipt = (each for each in self._books.payments if each.receipt is None and not each.named)
+        without_receipt = (
+            each
+            for each in self._books.payments
+            if each.receipt is None and self._rows.came.keys().isdisjoint(each.named)
+        )
         self._pairs = {each.row.receipt: each for each in pair(unknown, without_receipt)}
         self._reversals = reversals(went, self._rows.came)
         self._back = {id(each.row): each for each in self._reversals.values()}
@@ -190,7 +194,8 @@ class _Comparison:
         elif payment.review_reason is ReviewReason.DUPLICATE_PAYMENT:
             self._differs(Kind.DOUBLED, row, payment)
         else:
-            settles = self._is_exact(row, exact) and payment.amount_kes <= self._books.confirm_above_kes
+            small = payment.amount_kes <= self._books.confirm_above_kes
+            settles = small and self._is_exact(row, exact) and _may_be_paid(payment, row)
             settlement = Settle(payment.transaction_id, row) if settles else None
             self._returned_or(Kind.STATE_DIFFERS, row, payment, settlement)
 
@@ -315,3 +320,10 @@ class _Comparison:
 
     def _is_stray(self, row: Row) -> bool:
         return row.receipt in self._books.strays
+
+
+def _may_be_paid(payment: Booked, row: Row) -> bool:
+    """As the core decides: what is in review for another reason than silence is a person's to settle."""
+    reason = payment.review_reason if payment.status is Status.REVIEW else None
+    completes = reason is ReviewReason.INCOMPLETE_SUCCESS and row.receipt in payment.named
+    return reason is None or reason in QUERY_CAN_RESOLVE or completes

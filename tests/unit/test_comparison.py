@@ -253,9 +253,33 @@ def test_a_payment_that_failed_here_and_is_completed_there(status: Status) -> No
 
 
 def test_the_receipt_that_a_callback_named_binds_whatever_reference_and_time() -> None:
-    waits = unpaid(status=Status.REVIEW, review_reason=ReviewReason.IDS_DISAGREE, named=("TJD0000P01",))
+    waits = unpaid(status=Status.REVIEW, review_reason=ReviewReason.INCOMPLETE_SUCCESS, named=("TJD0000P01",))
     differs = only(compare([statement(row("TJD0000P01", hours=3, account=None))], books(waits)))
     assert (differs.kind, type(differs.settlement)) == (Kind.STATE_DIFFERS, Settle)
+
+
+@pytest.mark.parametrize(
+    ("reason", "settled"),
+    [
+        (ReviewReason.SILENCE, True),
+        (ReviewReason.INCOMPLETE_SUCCESS, True),
+        (ReviewReason.AMOUNT_MISMATCH, False),
+        (ReviewReason.IDS_DISAGREE, False),
+    ],
+)
+def test_what_the_core_leaves_to_a_person_is_not_settled(reason: ReviewReason, settled: bool) -> None:
+    """Else the advice is to write, and writing changes nothing."""
+    waits = unpaid(status=Status.REVIEW, review_reason=reason, named=("TJD0000P01",))
+    differs = only(compare([statement(row("TJD0000P01"))], books(waits)))
+    assert (differs.kind, isinstance(differs.settlement, Settle)) == (Kind.STATE_DIFFERS, settled)
+    assert ("--write" in differs.do_now) is settled
+
+
+def test_a_payment_for_which_a_callback_named_a_receipt_that_no_row_has_is_found_by_its_order() -> None:
+    """The callback may have been forged: the money came under another receipt."""
+    waits = unpaid(status=Status.REVIEW, review_reason=ReviewReason.REUSED_RECEIPT, named=("ZZ00000001",))
+    differs = only(compare([statement(row("TJD0000P01"))], books(waits)))
+    assert (differs.kind, differs.transaction_id, differs.settlement) == (Kind.STATE_DIFFERS, "p1", None)
 
 
 def test_above_the_threshold_it_is_proposed() -> None:
