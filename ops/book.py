@@ -26,6 +26,7 @@ from shared.gateway.bookings import Booking, NotBooked
 from shared.gateway.cases import Report
 from shared.gateway.inbox import Entry
 from shared.payments import BookedByHand, ConfirmedBy, Status
+from shared.settings import references_are_reusable
 from shared.values import (
     HIDDEN_MSISDN,
     in_words,
@@ -111,7 +112,8 @@ def _book(session: Session, chosen: argparse.Namespace) -> Answer:
     if chosen.amount is not None and chosen.amount != money.amount_kes:
         raise NotPossible(f"{money.receipt} is of {in_words(money.amount_kes)}, not of {in_words(chosen.amount)}")
     onto = _named_order(session.database, money, reference)
-    twins = _paid_already(session.database, reference)
+    reusable = references_are_reusable(session.environ)
+    twins = [] if reusable else _paid_already(session.database, reference)
     session.ask(chosen, lambda: _shown(money, reference, chosen, onto, twins))
     report = Report(
         BookedByHand(

@@ -53,6 +53,8 @@ def _lines(entries: list[Row], in_all: int) -> Iterator[str]:
         yield f"{entry['id']}  {eat(entry['received_at'])}  payment {entry['transaction_id']}  {state}{names}"
         if entry["source_check"] in NOT_SAFARICOMS:
             yield f"    from {visible(entry['source_address'])}, which is not one of Safaricom's addresses"
+        if entry["outcome"] == "unknown_transaction" and entry["receipts"]:
+            yield f'    to book it: python -m ops book {entry["receipts"][0]} --reference ORDER --why "…"'
         if entry["last_error"]:
             yield f"    {entry['last_error']}"
 

@@ -71,7 +71,7 @@ TOPICS: Mapping[str, Topic] = {
     ),
     "unknown_transaction": Topic(
         "A genuine callback came for a payment that is not in this database.",
-        "Was the database replaced or restored? Run: python -m ops inbox list. Safaricom's portal knows the payment.",
+        "Was the database replaced or restored? Run: python -m ops inbox list. Its receipt can be booked.",
     ),
     "unlisted_address": Topic(
         "A callback came from an address that is not on Safaricom's list. It was judged all the same.",

@@ -177,6 +177,18 @@ def test_an_order_that_is_paid_already_is_asked_and_alerted(
     assert shop.alerts(str(booked(shop)["id"])) == {"order_paid_twice"}
 
 
+def test_where_references_are_of_no_single_order_nothing_is_paid_twice(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.settled()
+    on_statement(shop, BY_HAND)
+    monkeypatch.setenv("REFERENCES", "reusable")
+    monkeypatch.setattr(sys, "stdin", Terminal("yes\n"))
+    assert book(shop, yes=False) == 0
+    assert "twice" not in "".join(capsys.readouterr())
+    assert shop.alerts(str(booked(shop)["id"])) == set()
+
+
 def test_a_row_of_a_file_that_does_not_add_up_is_booked_only_knowingly(
     shop: Shop, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -257,6 +269,8 @@ def test_a_callback_without_a_payment_is_booked_under_its_own_id(
     for _ in range(2):
         assert shop.call("callback", "POST", shop.callback_path(NOBODY), raw=body).status == 200
     assert shop.outcomes(NOBODY) == ["unknown_transaction"] * 2
+    shop.ops("inbox", "list")
+    assert f"to book it: python -m ops book {BY_HAND} --reference ORDER" in capsys.readouterr().out
     assert shop.ops("case", BY_HAND) == 1
     told = capsys.readouterr().out
     assert f"for payment {NOBODY}, which is not in the books" in told
@@ -438,6 +452,18 @@ def test_an_order_that_only_a_payer_typed_is_answered_with_the_receipt(
 
 
 # People ---------------------------------------------------------------------------------------------------------------
+
+
+def test_who_paid_by_hand_is_forgotten_in_time(shop: Shop) -> None:
+    """Also the name in the statement's row."""
+    shop.settled(account_reference="OTHER")
+    on_statement(shop, BY_HAND)
+    assert book(shop) == 0
+    shop.sweep()
+    shop.age(8 * 366 * 86_400)
+    assert shop.ops("privacy", "purge", *WORD[2:]) == 0
+    assert booked(shop)["phone_number"] != HIDDEN_MSISDN
+    assert shop.row("SELECT raw, account FROM statement_rows") == {"raw": None, "account": None}
 
 
 def test_two_whose_numbers_are_hidden_are_not_one_person(shop: Shop) -> None:
