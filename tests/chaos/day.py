@@ -329,7 +329,8 @@ class Day:
             elif row["review_reason"] == "duplicate_payment" or amounts[found["receipt"]] != row["amount"]:
                 review.refunded(gateway, row["id"], f"REF{found['receipt']}", "asha", "on the statement")
             else:
-                review.pay(gateway, row["id"], found["receipt"], "asha", "on the statement")
+                why = "on the statement"
+                review.pay(gateway, row["id"], found["receipt"], "asha", why, against_evidence=True)  # callbacks lied
         self._invariants_hold()
         settled = {row["id"] for row in self._payments() if row["status"] in ("PAID", "REFUNDED")}
         assert settled == set(statement), "the closed books and the statement differ"

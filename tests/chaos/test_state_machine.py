@@ -7,11 +7,13 @@ really happened. A failure prints the shortest history that Hypothesis finds, as
 
 from __future__ import annotations
 
+import hashlib
 import os
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, TypeVar
 
 import pytest
@@ -23,10 +25,13 @@ from hypothesis.stateful import run_state_machine_as_test as run
 
 from ops import review
 from ops.session import NotPossible
+from ops.statements import records
 from shared.collaborators import collaborators
 from shared.database import Row
+from shared.gateway import Gateway
 from shared.gateway.inbox import Entry
 from shared.payments import NOT_PAID, OPEN, PUBLIC, Status
+from shared.settings import audit_settings
 from shared.settlement import judge
 from simulator import bodies
 from tests.chaos.books import (
@@ -51,6 +56,7 @@ from tests.chaos.scripted_safaricom import (
 from tests.chaos.virtual_time import VirtualTime
 from tests.fixtures.shop import Reply, Shop, forget_collaborators, replayed_differently, wrongly_signed
 from tests.fixtures.soak import Figure, Rounds
+from tests.fixtures.statement_rows import statement, statement_reversal, statement_row
 
 One = TypeVar("One")
 PHONES = ("254700000041", "254700000042")
@@ -90,9 +96,14 @@ BOOKS = """
            extract(epoch FROM now() - t.paid_at)::float8 AS paid_since_s,
            c.mpesa_receipt_number AS receipt, c.amount::int AS confirmed, c.evidence,
            (SELECT count(*)::int FROM outbox o WHERE o.transaction_id = t.id AND o.kind = 'invoice') AS mails,
+           word.event AS word, word.from_status AS word_from,
            ARRAY(SELECT unnest(i.receipts) FROM callback_inbox i WHERE i.transaction_id = t.id) AS receipts,
            EXISTS (SELECT FROM callback_inbox i WHERE i.transaction_id = t.id AND i.outcome IS NULL) AS unjudged
-    FROM transactions t LEFT JOIN payment_confirmations c ON c.transaction_id = t.id ORDER BY t.created_at DESC, t.id
+    FROM transactions t LEFT JOIN payment_confirmations c ON c.transaction_id = t.id
+    LEFT JOIN LATERAL (SELECT a.event, a.from_status FROM audit_log a
+                       WHERE a.transaction_id = t.id AND a.from_status <> a.to_status
+                       ORDER BY a.place DESC LIMIT 1) word ON true
+    ORDER BY t.created_at DESC, t.id
 """
 
 
@@ -112,6 +123,8 @@ class World:
     def __init__(self, shop: Shop, safaricom: Safaricom, time: VirtualTime) -> None:
         self.shop, self.safaricom, self.time = shop, safaricom, time
         self.payments = 0
+        key = audit_settings(os.environ).key
+        self.operator = Gateway(time.database, "sandbox", Decimal(CONFIRM_ABOVE_KES), audit_key=key)
         make_the_question_cheap(time.database)
         safaricom.now_s = lambda: time.now_s
         safaricom.tell = lambda path, body: shop.call("callback", "POST", path, raw=body).status
@@ -395,7 +408,35 @@ class AnyHistory(RuleBasedStateMachine):
         elif doubts or row["review_reason"] == "duplicate_payment":
             review.refunded(collaborators().gateway, row["id"], f"R{prompt.receipt}", "asha", "sent back")
         else:
-            review.pay(collaborators().gateway, row["id"], str(prompt.receipt), "asha", "on the statement")
+            why = "on the statement"
+            gateway, receipt = collaborators().gateway, str(prompt.receipt)
+            review.pay(gateway, row["id"], receipt, "asha", why, against_evidence=True)  # whatever a callback said
+
+    @precondition(lambda self: self.safaricom.asked)
+    @rule(which=ANY)
+    def a_person_takes_a_word_back(self, which: int) -> None:
+        """What a person ended stands where it did; elsewhere there is nothing to take back."""
+        row = one_of(self.books(), which)
+        if row["word"] in ("OperatorFailed", "OperatorRefunded", "StatementRefunded"):
+            now = review.reopen(self.world.operator, row["id"], "asha", "by mistake")
+            assert now == row["word_from"]
+        else:
+            with pytest.raises(NotPossible):
+                review.reopen(self.world.operator, row["id"], "asha", "by mistake")
+
+    @precondition(lambda self: self.paid())
+    @rule(which=ANY, reversed=st.booleans(), twice=st.booleans())
+    def a_statement_comes(self, which: int, reversed: bool, twice: bool) -> None:
+        """It has the money that really moved; sometimes a reversal too."""
+        prompt = one_of(self.paid(), which)
+        rows = [statement_row(1, str(prompt.receipt), prompt.amount)]
+        if reversed:
+            rows.append(statement_reversal(2, f"V{prompt.receipt}", prompt.amount))
+        file = statement(*rows, sha256=hashlib.sha256(str(rows).encode()).hexdigest())
+        ids = records.keep(self.world.operator.database, file, "asha")
+        for _ in range(1 + twice):
+            for row_id in ids.values():
+                records.settle_by_row(self.world.operator, row_id, prompt.transaction_id, "asha")
 
     @precondition(lambda self: self.safaricom.asked)
     @rule(which=ANY)

@@ -10,50 +10,22 @@ import json
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from ops.session import NotPossible, Session
 from ops.statements import records
-from ops.statements.statement import Row, RowClass, Statement
+from ops.statements.statement import RowClass, Statement
 from shared.gateway import Gateway
 from shared.payments import Outcome
 from tests.fixtures.shop import CUSTOMER, Shop
+from tests.fixtures.statement_rows import statement
+from tests.fixtures.statement_rows import statement_reversal as gone
+from tests.fixtures.statement_rows import statement_row as row
 
 OTHER = "254722000000"
 NEVER = 10**6
-
-
-def row(number: int, receipt: str, kes: int | str, at: datetime | None = None, **more: Any) -> Row:
-    """A completed payment into the paybill, unless it says otherwise."""
-    given: dict[str, Any] = {
-        "details": "",
-        "status": "Completed",
-        "completed": True,
-        "paid_in_kes": Decimal(kes),
-        "withdrawn_kes": Decimal(0),
-        "balance_kes": None,
-        "account": "INV00042",
-        "account_is_number": False,
-        "party": None,
-        "linked_receipt": None,
-        "row_class": RowClass.PAYMENT,
-        "raw": json.dumps([receipt, "2547*****149 - ALICE **** W", str(kes)]),
-        **more,
-    }
-    return Row(number=number, receipt=receipt, at=at or datetime.now(UTC), **given)
-
-
-def gone(number: int, receipt: str, kes: int, **more: Any) -> Row:
-    """The reversal of a payment."""
-    given = {"paid_in_kes": Decimal(0), "withdrawn_kes": Decimal(kes), "row_class": RowClass.REVERSAL, "account": None}
-    return row(number, receipt, 0, **{**given, **more})
-
-
-def statement(*rows: Row, sha256: str = "a" * 64, chain: Any = "ok") -> Statement:
-    return Statement(sha256, "statement.csv", "A", "174379", None, None, rows, chain, None, None, ())
 
 
 @pytest.fixture
