@@ -54,6 +54,7 @@ from shared.payments import (
     Status,
     TimePassed,
     UnknownCode,
+    before_the_word,
     decide,
 )
 
@@ -528,6 +529,15 @@ def test_what_is_paid_can_only_be_refunded_and_a_refund_can_be_taken_back() -> N
         (Status.REFUNDED, Status.PAID),
         (Status.REFUNDED, Status.REVIEW),
     }
+
+
+def test_only_what_a_person_or_a_statement_ended_can_go_back() -> None:
+    ends = {OperatorFailed, OperatorRefunded, StatementRefunded}
+    for event in Event.__args__:
+        back = Before(Status.PAID) if event in ends else None
+        assert before_the_word(event.__name__, "PAID", "silence") == back
+    assert before_the_word("OperatorFailed", "REVIEW", "silence") == Before(Status.REVIEW, ReviewReason.SILENCE)
+    assert before_the_word("OperatorFailed", "REVIEW", None) == Before(Status.REVIEW, ReviewReason.CONTRADICTION)
 
 
 def test_which_statuses_are_open_failed_and_settled() -> None:
