@@ -119,6 +119,7 @@ def _spreadsheet(data: bytes, most_rows: int) -> Iterator[Line]:
         process = subprocess.Popen(
             program, stdin=copy, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="ascii"
         )
+    decoder = json.JSONDecoder(object_hook=_typed, parse_float=Decimal, parse_int=Decimal, parse_constant=Decimal)
     sheet, number = "", 0
     try:
         assert process.stdout is not None
@@ -131,8 +132,7 @@ def _spreadsheet(data: bytes, most_rows: int) -> Iterator[Line]:
                 raise UnusableFile(
                     "The sheet is full: the rows that did not fit are lost.", "Export a shorter period, or CSV.", number
                 )
-            cells = json.loads(line, parse_float=Decimal, parse_int=Decimal, parse_constant=Decimal, object_hook=_typed)
-            yield Line(sheet, number, cells, line.rstrip("\n"))
+            yield Line(sheet, number, decoder.decode(line), line.rstrip("\n"))
         if process.wait() != 0:
             raise UnusableFile(_DAMAGED, EXPORT_AGAIN)
     finally:
@@ -159,13 +159,13 @@ def _text(data: bytes) -> Iterator[Line]:
         if start.lstrip().startswith("<"):
             raise UnusableFile("This is a web page or XML, saved under another name.", _SAVE_AS)
         reader = csv.reader(content, delimiter=_delimiter(start), strict=True)
-        number = 1
+        encoder, number = json.JSONEncoder(ensure_ascii=False), 1
         try:
             for row in reader:
                 cells: list[Cell] = [*row]
                 if any(_swallowed_rows(cell) for cell in row if "\n" in cell or "\r" in cell):
                     raise UnusableFile("A quotation mark is opened and not closed.", EXPORT_AGAIN, number)
-                yield Line("", number, cells, json.dumps(cells, ensure_ascii=False))
+                yield Line("", number, cells, encoder.encode(row))
                 number = reader.line_num + 1
         except csv.Error as why:
             says = "A quotation mark is opened and not closed, or stands in the middle of a cell"

@@ -92,8 +92,8 @@ class _Reader:
                 raise _unusable(line, f"{str(why)[:1].upper()}{str(why)[1:]}.") from None
             self.rows.append(row)
             if row.completed:
-                store = (text(self.columns.cell(line.cells, "store")), self._words(line, "store_account"))
-                self.accounts.setdefault(store, []).append(row)
+                account_of = (self._words(line, "store"), self._words(line, "store_account"))
+                self.accounts.setdefault(account_of, []).append(row)
             if len(self.rows) % PROGRESS_EVERY == 0:
                 progress(len(self.rows))
         progress(len(self.rows))
@@ -103,22 +103,19 @@ class _Reader:
 
     def _is_no_transaction(self, line: Line, names: Sequence[str]) -> bool:
         """Empty rows, the header again, totals, a footer. What has an amount or a date and no receipt is refused."""
-        first = plain(self.columns.cell(line.cells, "receipt"))
-        if first in NAMES["receipt"]:
-            if [plain(cell) for cell in line.cells] != names:
-                raise _unusable(line, "Here other columns begin: these are two statements in one file.")
-            return True
-        if is_receipt(self.columns.cell(line.cells, "receipt")):
+        said = self._words(line, "receipt")
+        if is_receipt(said) and plain(said) not in NAMES["receipt"]:
             return False
         labels = {plain(cell) for cell in line.cells}
-        if labels & NAMES["receipt"] and labels == set(names):
+        if labels & NAMES["receipt"]:
+            if labels != set(names):
+                raise _unusable(line, "Here other columns begin: these are two statements in one file.")
             return True
         if labels & LABELS:
             raise _unusable(line, "Here a second statement begins: each must be a file of its own.")
         if any(_TOTALS.match(text(cell)) for cell in line.cells):
             return True
         if any(self._words(line, column) for column in ("completed_at", "began_at", "paid_in", "withdrawn")):
-            said = self._words(line, "receipt")
             raise _unusable(line, f"{said[:40]!r} is no receipt number." if said else "This row has no receipt number.")
         return True
 

@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def _write(line: object) -> None:
-    sys.stdout.write(json.dumps(line, default=_as_json).replace("\\u0000", "\\ufffd") + "\n")
+    sys.stdout.write(ENCODER.encode(line).replace("\\u0000", "\\ufffd") + "\n")
 
 
 def _as_json(value: object) -> object:
@@ -49,6 +49,8 @@ def _as_json(value: object) -> object:
             return str(value)
     raise TypeError(type(value))
 
+
+ENCODER = json.JSONEncoder(default=_as_json)
 
 if __name__ == "__main__":
     main()

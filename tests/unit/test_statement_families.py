@@ -6,6 +6,8 @@ ends the command in another way.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -22,9 +24,10 @@ from ops.statements.statement import RowClass, Statement, UnusableFile
 from shared.values import EAT
 from simulator.entries import MONEY_IN, Entry, Kind, Organisation, Way
 from simulator.statements import FORMS, Form, file_name, write
-from tests.fixtures.soak import Rounds
+from tests.fixtures.soak import Figure, Rounds
 from tests.fixtures.statement_files import CLASSIC, DAILY_PAYBILL, NEW, as_csv, as_xls, as_xlsx, typed
 
+ROOT = Path(__file__).parents[2]
 STARTS = datetime(2026, 10, 3, tzinfo=EAT)
 ENDS = STARTS + timedelta(days=1, seconds=-1)
 PAYBILL, TILL = Organisation("654321", "Fictional Traders Ltd"), Organisation("654322", "Fictional Traders", till=True)
@@ -128,6 +131,49 @@ def test_one_list_of_entries_gives_the_same_rows_in_every_family_and_encoding(
             assert of.shortcode in (statement.shortcode, statement.shortcode_in_name)
 
     the_same()
+
+
+READ_AND_MEASURE = """
+import resource, sys
+from pathlib import Path
+from ops.statements.reading import read_statement
+seen = []
+statement = read_statement(Path(sys.argv[1]), seen.append)
+used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+processor_s = sum(each.ru_utime + each.ru_stime for each in used)
+print(len(statement.rows), statement.balance_chain, len(seen), processor_s, sum(each.ru_maxrss for each in used) / 1024)
+"""
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.xlsx"])
+def test_a_day_of_110_000_rows_takes_less_than_a_minute_and_500_mb(
+    name: str, tmp_path: Path, rounds: Rounds, figure: Figure
+) -> None:
+    payments = rounds(1_500, 55_000)
+    day = numbered(
+        [
+            Entry(
+                Kind.PAYMENT,
+                "",
+                STARTS + timedelta(seconds=n * 86_399 // payments),
+                Decimal(100),
+                "254700000111",
+                "A B",
+            )
+            for n in range(payments)
+        ]
+    )
+    path = tmp_path / name
+    path.write_bytes(write(FORMS[name], PAYBILL, day, STARTS, ENDS))
+    # by a shell: a process begins with the peak of the one that started it, and pytest has made the file
+    program = ["sh", "-c", '"$0" -c "$1" "$2"; exit $?', sys.executable, READ_AND_MEASURE, str(path)]
+    measured = subprocess.run(program, capture_output=True, text=True, check=True, cwd=ROOT).stdout.split()
+    assert measured[:2] == [str(2 * payments), "ok"]
+    seconds, megabytes = map(float, measured[3:])
+    assert int(measured[2]) >= 2 * payments // 1000, "no progress was shown"
+    assert seconds < 60
+    assert megabytes < 500
+    figure(f"{2 * payments:,} rows of {name} took {seconds:.0f} s of a processor and {megabytes:.0f} MB")
 
 
 WHOLE: dict[str, bytes] = {

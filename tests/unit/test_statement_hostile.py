@@ -165,8 +165,10 @@ FILES: dict[str, tuple[bytes, Read | Refused]] = {
         Refused("quotation mark", 11),
     ),
     "a quote that takes rows in": (
-        CUT.replace(b",Pay Bill Charge", b',"Pay Bill Charge').replace(b"ALICE **** EXAMPLE,", b'EXAMPLE",'),
-        Refused("quotation mark", 8),
+        as_csv([[str(each).replace(",", "") for each in row] for row in NEW])
+        .replace(b"Agency Withdrawal", b'"Agency Withdrawal')
+        .replace(b"Acc. INV00042", b'Acc. INV00042"'),
+        Refused("quotation mark", 2),
     ),
     "a cell of 10 MB": (CUT.replace(b"BOB", b"B" * 10 * 2**20, 1), Refused("field larger", 9)),
     "cp1252": (
