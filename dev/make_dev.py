@@ -89,6 +89,7 @@ def introduce(stack: LocalStack, terminal: Terminal) -> None:
         ("shop", f"{stack.site_url}/{simulator}", "pay here, with any number like 0700 000 001"),
         ("virtual phone", f"{stack.simulator_url}/phone", "the prompt appears here; any PIN but 0000 pays"),
         ("mailbox", f"{stack.simulator_url}/mail", "the invoices arrive here"),
+        ("statement", f"{stack.simulator_url}/statement", "M-Pesa's, of the paybill; for python -m ops reconcile"),
     ]
     print("\nLipa runs on this machine; no money moves.\n")
     for name, address, purpose in lines:
@@ -105,6 +106,7 @@ def for_the_operator(stack: LocalStack) -> str:
     environment = stack.environment()
     needed = {
         "DATABASE_URL": stack.database_url,
+        "MPESA_SHORTCODE": environment["MPESA_SHORTCODE"],
         "AUDIT_SECRET": audit_settings(environment).key.secret,
         "LINK_SECRET": link_secrets(environment)[0],
         "MPESA_CALLBACK_URL": f"{stack.site_url}/api/pay/callback",

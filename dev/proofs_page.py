@@ -15,6 +15,7 @@ PROOFS = Path(__file__).parent.parent / "docs" / "proofs"
 LABELS = {
     "test_no_history_breaks_the_books": "any history",
     "test_every_shilling_of_a_hostile_day_is_explained": "hostile days",
+    "test_every_difference_of_a_hostile_day_is_named_and_nothing_else": "hostile statements",
     "test_the_crash_points_are_counted": "crash points",
     "test_two_hundred_copies_of_a_callback_pay_once": "race: 200 copies of a callback",
     "test_callbacks_queries_and_sweeps_that_race_agree_on_one_payment": "race: callbacks, queries, sweeps, status",

@@ -34,11 +34,8 @@ from tests.chaos.books import (
 from tests.chaos.virtual_time import VirtualTime
 from tests.fixtures.shop import Reply, Shop, callback_about, forget_collaborators, replayed_differently, wrongly_signed
 
-OPEN_S = 80 * 60
 AFTER_FAULTS_S = 30 * 60
 A_MINUTE_S = 60
-PURCHASES = 60
-LEAST_PAYMENTS = 60
 HOSTILITY = 0.5
 PHONES = tuple(f"2547000000{number:02d}" for number in range(20, 34))
 AMOUNTS = (10, 50, 50, 100, 250, 1500, 1500, 20_000, 20_001, 60_000)
@@ -65,6 +62,11 @@ class Purchase:
 
 
 class Day:
+    open_s = 80 * 60
+    purchases = 60
+    least_payments = 60
+    """Customers try again."""
+
     def __init__(self, seed: int, shop: Shop, time: VirtualTime) -> None:
         self.seed = seed
         self.shop = shop
@@ -80,11 +82,11 @@ class Day:
 
     def run(self) -> Counter[str]:
         self._open()
-        self._live_until(OPEN_S)
+        self._live_until(self.open_s)
         self.safaricom.make_peace()
         self._agenda = []
-        self._sweep_every(A_MINUTE_S, until_s=OPEN_S + AFTER_FAULTS_S)
-        self._live_until(OPEN_S + AFTER_FAULTS_S)
+        self._sweep_every(A_MINUTE_S, until_s=self.open_s + AFTER_FAULTS_S)
+        self._live_until(self.open_s + AFTER_FAULTS_S)
         self._all_came_to_an_end()
         self._let_the_rest_arrive()
         self._agrees_with_the_truth()
@@ -101,11 +103,11 @@ class Day:
         wipe(self.time.database)
         forget_collaborators()
         self._begins_s = self.time.now_s
-        self._sweep_every(A_MINUTE_S, until_s=OPEN_S)
-        for number in range(PURCHASES):
+        self._sweep_every(A_MINUTE_S, until_s=self.open_s)
+        for number in range(self.purchases):
             purchase = self._purchase(number)
-            self._at(self.chance.uniform(0, OPEN_S - 120), partial(self._buy, purchase))
-        for at_s in range(0, OPEN_S, 10 * A_MINUTE_S):
+            self._at(self.chance.uniform(0, self.open_s - 120), partial(self._buy, purchase))
+        for at_s in range(0, self.open_s, 10 * A_MINUTE_S):
             self._at(at_s, self._invariants_hold)
         for what, times in (
             (self._break_a_service, 14),
@@ -114,7 +116,7 @@ class Day:
             (forget_collaborators, 4),
         ):
             for _ in range(times):
-                self._at(self.chance.uniform(0, OPEN_S), what)
+                self._at(self.chance.uniform(0, self.open_s), what)
 
     def _purchase(self, number: int) -> Purchase:
         """Some customers buy the same again."""
@@ -275,7 +277,7 @@ class Day:
             self._was_not_judged_rashly(row)
         self.came["payments"] = len(ours)
         self.came["KES"] = sum(entry["amount"] for entries in moved.values() for entry in entries)
-        assert len(ours) >= LEAST_PAYMENTS
+        assert len(ours) >= self.least_payments
 
     def _explains(self, row: Row, entry: dict[str, Any], told: list[dict[str, Any]]) -> bool:
         """Paid in full under its receipt, or in review with every receipt that was told about it."""
