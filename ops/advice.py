@@ -60,6 +60,8 @@ def do_now(books: Books, payment: Row) -> Advice:
         commands += [(f'python -m ops review {what.format(id=transaction_id)} --why "…"', when) for what, when in THEN]
     if payment["status"] == Status.PAID.value and payment["order_sent_at"] is None:
         commands.append((f"python -m ops sent {transaction_id}", "when it is on its way"))
+    if payment["status"] == Status.REFUNDED.value:
+        commands.append((f'python -m ops review reopen {transaction_id} --why "…"', "if another payment went back"))
     for entry in books.rows("callback_inbox", transaction_id):
         if entry["outcome"] in WAITING:
             sentences.append(WAITING[entry["outcome"]])
@@ -78,19 +80,22 @@ def _about_the_money(books: Books, payment: Row) -> str:
         return REVIEW_NOW[ReviewReason(payment["review_reason"])]
     if status is Status.PAID:
         return _deliver(books, payment)
+    if status is Status.REFUNDED and _contradicted(books, payment):
+        return "Compare with the portal: after the refund a message told of other money (above, with its alert)."
     if status in NOT_PAID:
         return HELD if payment["success_held_at"] else _order_again(payment)
     return NOW[status]
 
 
+def _contradicted(books: Books, payment: Row) -> bool:
+    """What came while it stood as it stands does not fit."""
+    steps = books.rows("audit_log", str(payment["id"]))
+    return any(step["outcome"] == "contradicts" and step["to_status"] == payment["status"] for step in steps)
+
+
 def _deliver(books: Books, payment: Row) -> str:
     transaction_id = str(payment["id"])
-    doubts = [
-        step
-        for step in books.rows("audit_log", transaction_id)
-        if step["outcome"] == "contradicts" and step["to_status"] == Status.PAID.value
-    ]
-    if doubts:
+    if _contradicted(books, payment):
         return "Before you deliver, compare with the portal: a later message does not fit (above, with its alert)."
     if twins := books.paid_twins(transaction_id):
         return f"Deliver once: the same order was paid twice. Refund this payment or {' or '.join(twins)}."
@@ -98,7 +103,7 @@ def _deliver(books: Books, payment: Row) -> str:
         return f"Nothing. It was marked as sent on {payment['order_sent_at'].astimezone(EAT):%d %B %Y, %H:%M}."
     advice = "Deliver."
     if payment["paid_late"]:
-        advice = "Deliver, or refund if the goods are gone: the customer had seen that it failed, and then it was paid."
+        advice = "Deliver, or refund if the goods are gone: it had failed, and then the money came."
     confirmation = books.row("payment_confirmations", transaction_id)
     if confirmation is not None and confirmation["mpesa_receipt_number"] is None:
         advice += " The receipt number is missing until a callback or the statement brings it."

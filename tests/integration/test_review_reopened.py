@@ -215,6 +215,31 @@ def test_a_receipt_has_the_form_of_a_receipt(shop: Shop, word: str, receipt: str
 # What is told of it ---------------------------------------------------------------------------------------------------
 
 
+def test_money_that_came_after_a_refund_is_said_in_the_case(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    transaction_id = in_review(shop)
+    shop.calls_back(transaction_id, Amount=7, MpesaReceiptNumber="UE4JS31RBX")
+    refund(shop, transaction_id)
+    shop.calls_back(transaction_id, MpesaReceiptNumber="UE4JS31RBY")
+    assert "second_receipt" in shop.alerts(transaction_id)
+    capsys.readouterr()
+    assert shop.ops("case", transaction_id) == 0
+    assert "after the refund a message told of other money" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_late_payment_is_one_story(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is said of the customer's knowledge in one place is not denied in another."""
+    transaction_id = shop.settled("cancel")
+    shop.calls_back(transaction_id)
+    shop.age(3600)
+    shop.sweep()
+    capsys.readouterr()
+    assert shop.ops("case", transaction_id) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "the customer never heard that it failed" in told
+    assert "the customer had seen that it failed" not in told
+    assert "it had failed, and then the money came" in told
+
+
 def test_the_case_tells_the_whole_story(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     transaction_id = shop.settled()
     refund(shop, transaction_id)
