@@ -21,6 +21,7 @@ from ops import (
     book,
     case,
     close,
+    doctor,
     inbox,
     invoices,
     letters,
@@ -48,7 +49,7 @@ SECTIONS: dict[str, tuple[Any, ...]] = {
     "Money that came another way, and the end of the month": (receipts, book, reconcile, close),
     "Are the books right?": (verify, audit, replay),
     "People and letters": (privacy, letters),
-    "Setting up": (limits, webhook, rotation),
+    "Setting up": (doctor, limits, webhook, rotation),
 }
 """Every module with commands, by what people come for."""
 GROUPS = tuple(group for groups in SECTIONS.values() for group in groups)

@@ -26,6 +26,9 @@ STYLES = {
     **dict.fromkeys(("PAID", "SENT", "ok"), "green"),
     **dict.fromkeys(("REVIEW", "UNCERTAIN", "PENDING", "INITIATED"), "yellow"),
     **dict.fromkeys(("FAILED", "CANCELLED", "EXPIRED", "BROKEN"), "red"),
+    "warning": "yellow",
+    "failed": "red",
+    "skipped": "dim",
     "REFUNDED": "magenta",
 }
 """Of a cell that is one of these words."""

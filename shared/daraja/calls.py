@@ -100,7 +100,8 @@ def read_token(answer: Answer) -> Token:
         raise Rejected(error.code, error.message, explanation, shops_fault=True)
     if answer.status == 401:
         raise Rejected("401", "", OAUTH_REFUSED, shops_fault=True)
-    raise Unavailable(f"Daraja's OAuth answered HTTP {answer.status}")
+    page = ", with a page in place of Daraja's JSON" if answer.body.lstrip()[:1] == b"<" else ""
+    raise Unavailable(f"Daraja's OAuth answered HTTP {answer.status}{page}")
 
 
 def read_push(answer: Answer) -> Accepted:

@@ -129,7 +129,7 @@ class Connection:
         self._timeouts_ms = timeouts_ms or {}
         self._unanswered = False
         self._used_at = (time.monotonic(), time.time())
-        self._session_is_ours = False
+        self.session_is_ours = False
         self._beginnings: dict[str, tuple[bytes, list[str]]] = {}
         self._wire = logged_in(settings, connect_timeout_s)
         self._wire.register_in_adapter(TIMESTAMPTZ, _instant)
@@ -164,7 +164,7 @@ class Connection:
         messages = b"".join([said, *[_message(*each) for each in statements], COMMIT if committing else b"", SYNC_MSG])
         asked = [*sqls, *[sql for sql, _ in statements], *["COMMIT"] * committing]
         answers = self._exchange(messages, asked, committing, timeout_s, len(sqls))
-        self._session_is_ours = answers[len(sqls) - 1].rows[0][0] is True
+        self.session_is_ours = answers[len(sqls) - 1].rows[0][0] is True
         return answers[len(sqls) :]
 
     def _is_trusted(self) -> bool:
@@ -197,7 +197,7 @@ class Connection:
 
     def roll_back(self) -> None:
         """Ends the transaction. ROLLBACK also takes back what it had set for a session of ours."""
-        self.script(ROLL_BACK_OURS if self._session_is_ours else "ROLLBACK")
+        self.script(ROLL_BACK_OURS if self.session_is_ours else "ROLLBACK")
 
     @property
     def lost(self) -> bool:

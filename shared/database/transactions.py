@@ -156,6 +156,11 @@ class Database:
         return self._connection.tls_version if self._connection else None
 
     @property
+    def has_own_session(self) -> bool:
+        """Whether the server's process is the one that the login named: behind a pooler it is another."""
+        return self._connection is not None and self._connection.session_is_ours
+
+    @property
     def round_trips(self) -> int:
         """Exchanges with the server so far, without those of logging in."""
         return self._round_trips_before + (self._connection.round_trips if self._connection else 0)

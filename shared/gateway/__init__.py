@@ -55,7 +55,7 @@ class Gateway:
         self._confirm_above_kes = confirm_above_kes
         self._reusable = references_are_reusable
         self._webhooks = webhooks
-        self._app = hashlib.sha256(consumer_key.encode()).hexdigest()[:16]
+        self._app = app_of(consumer_key)
 
     @cached_property
     def admissions(self) -> Admissions:
@@ -132,6 +132,11 @@ class Gateway:
         from shared.gateway.watch import Watch
 
         return Watch(self.database)
+
+
+def app_of(consumer_key: str) -> str:
+    """Under which name the database keeps what all instances share of one Daraja app."""
+    return hashlib.sha256(consumer_key.encode()).hexdigest()[:16]
 
 
 class WrongEnvironment(Exception):

@@ -61,6 +61,10 @@ class Mailer(ABC):
         Raises `MailRefused`, `MailStopped` or `MailUnanswered`.
         """
 
+    @abstractmethod
+    def check(self, deadline: Deadline) -> None:
+        """Whether the service takes mail of ours, as far as it says so without sending any. Raises as `send` does."""
+
 
 def mail_line(text: str, longest: int = 200) -> str:
     """One printable line: it cannot end a header or change the direction of writing."""

@@ -10,6 +10,7 @@ import ssl
 import time
 import urllib.request
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn
@@ -59,6 +60,11 @@ class SendGridMailer(Mailer):
         if answer.status_code == 202 or (answer.status_code == 200 and self._mail.sendgrid_sandbox):
             return
         raise MailUnanswered(f"SendGrid answered HTTP {answer.status_code}")
+
+    def check(self, deadline: Deadline) -> None:
+        """A message in SendGrid's sandbox mode: it is looked at whole, and not sent."""
+        message = Email(self._mail.reply_to, None, "A test of the settings", "Not sent.", "<p>Not sent.</p>")
+        SendGridMailer(replace(self._mail, sendgrid_sandbox=True)).send(message, deadline, "test-of-the-settings")
 
     def _post(self, message: helpers.Mail, deadline: Deadline, connected: Callable[[socket.socket], None]) -> Any:
         api = sendgrid.SendGridAPIClient(self._mail.sendgrid_api_key, host=self._mail.sendgrid_base_url)

@@ -6,7 +6,7 @@ import contextlib
 import smtplib
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -52,9 +52,27 @@ class SmtpMailer(Mailer):
         except Exception as failure:
             _translate(failure)
 
+    def check(self, deadline: Deadline) -> None:
+        """A login, and a command that does nothing."""
+
+        def log_in(connected: Callable[[socket.socket], None]) -> None:
+            with self._logged_in(deadline, connected) as client:
+                client.noop()
+
+        try:
+            in_time(deadline, log_in)
+        except Exception as failure:
+            _translate(failure)
+
     def _deliver(
         self, letter: EmailMessage, to_address: str, deadline: Deadline, connected: Callable[[socket.socket], None]
     ) -> None:
+        with self._logged_in(deadline, connected) as client:
+            # Not send_message: it writes ">From" where a line of the text begins with "From".
+            client.sendmail(self._mail.from_address, [to_address], letter.as_bytes())
+
+    @contextlib.contextmanager
+    def _logged_in(self, deadline: Deadline, connected: Callable[[socket.socket], None]) -> Iterator[smtplib.SMTP]:
         url = urlsplit(self._mail.smtp_url or "")
         host, own_name = url.hostname or "", _domain(self._mail.from_address)  # smtplib's default would ask DNS
         timeout_s = deadline.remaining_s() or 0.01
@@ -71,8 +89,7 @@ class SmtpMailer(Mailer):
                     connected(_socket(client))
             if url.username:
                 client.login(unquote(url.username), unquote(url.password or ""))
-            # Not send_message: it writes ">From" where a line of the text begins with "From".
-            client.sendmail(self._mail.from_address, [to_address], letter.as_bytes())
+            yield client
 
     def _letter(self, email: Email, message_id: str) -> EmailMessage:
         letter = EmailMessage(policy=SMTP)

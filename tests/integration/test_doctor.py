@@ -2,14 +2,38 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 
-from shared import settings
+from dev.ports import free_port
+from dev.postgres import EmbeddedPostgres
+from ops.__main__ import main
+from ops.checks.order import CHECKS
+from shared import certificates, settings
+from shared.database import Database
 from shared.deployed import HEADER, name_of, proof
 from shared.values import new_test_id
+from tests.fixtures.certificates import Certificate, certificate
+from tests.fixtures.database import TEMPLATE, fresh_database
+from tests.fixtures.http_server import Handler, serving
+from tests.fixtures.pgbouncer import pgbouncer
 from tests.fixtures.shop import Reply, Shop
+
+ROOT = Path(__file__).parents[2]
+SECRET = ("MPESA_CONSUMER_KEY", "MPESA_CONSUMER_SECRET", "MPESA_PASSKEY", "SENDGRID_API_KEY", "DATABASE_URL")
 
 
 def secret() -> str:
@@ -18,6 +42,494 @@ def secret() -> str:
 
 def asked(shop: Shop, **headers: str) -> Reply:
     return shop.call("status", "GET", "/api/pay/status/doctor", headers=headers)
+
+
+class Patient:
+    """A shop, and what doctor says of it."""
+
+    def __init__(self, shop: Shop, functions_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+        self.shop = shop
+        self.functions_url = functions_url
+        self._capsys = capsys
+
+    def examined(self, *options: str, **environment: Any) -> list[dict[str, str]]:
+        """All findings; with these variables in place of the site's own (None: without)."""
+        environ = {**os.environ, "DATABASE_URL": self.functions_url, **environment}
+        given = {name: value for name, value in environ.items() if value is not None}
+        self._capsys.readouterr()
+        code = main(["doctor", "--json", *options], given)
+        printed = self._capsys.readouterr().out
+        checks: list[dict[str, str]] = json.loads(printed)["checks"]
+        assert code == any(each["verdict"] == "failed" for each in checks)
+        assert all(each["do_now"] for each in checks if each["verdict"] in ("failed", "warning"))
+        assert [name for name in SECRET if len(given.get(name, "")) > 3 and given[name] in printed] == []
+        assert "the check itself broke" not in printed
+        without_forms = re.sub("(user:password|https://key)@", "", printed)
+        assert re.search(r"254[17][0-9]{8}|[\w.]+@\w+\.\w+", without_forms) is None
+        return checks
+
+    def named(self, *options: str, verdict: str = "failed", **environment: Any) -> dict[str, str]:
+        """What has this verdict: by check, what was found and what to do."""
+        named: dict[str, str] = {}
+        for each in self.examined(*options, **environment):
+            if each["verdict"] == verdict:
+                named[each["name"]] = f"{named.get(each['name'], '')}{each['says']} | {each['do_now']}\n"
+        return named
+
+
+@pytest.fixture
+def patient(shop: Shop, functions_url: str, capsys: pytest.CaptureFixture[str]) -> Patient:
+    shop.sweep()
+    return Patient(shop, functions_url, capsys)
+
+
+def test_a_right_shop_has_nothing_that_failed(patient: Patient) -> None:
+    shop = patient.shop
+    shop.settled()
+    shop.sweep()
+    mails = shop.letters()
+    found = patient.examined()
+    assert [each for each in found if each["verdict"] == "failed"] == []
+    assert list(dict.fromkeys(each["name"] for each in found)) == [check.name for check in CHECKS]
+    assert shop.letters() == mails
+    assert shop.rows("SELECT FROM outbox WHERE kind = 'alert'") == []
+
+
+def test_it_is_a_table_in_a_terminal_and_lines_in_a_pipe(patient: Patient, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert patient.shop.ops("doctor") == 0
+    told = capsys.readouterr().out
+    assert "ok       daraja_token: Daraja gave a token for sandbox" in told
+    assert "0 failed" in told
+
+
+@pytest.mark.parametrize("address", ["shop.example", "https://shop.example/pay", "ftp://shop.example", ""])
+def test_an_address_that_is_none_cannot_be_examined(address: str) -> None:
+    assert main(["doctor", "--live", address or "https://"], {}) == 2
+
+
+def test_every_page_and_heading_that_it_sends_to_is_there() -> None:
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "ops" / "checks").glob("*.py"))
+    code = re.sub(r'"\n\s+f?"', "", code)
+    named = re.findall(r"(docs/[\w-]+\.md)(?:, ([A-Z][\w' ]+\w|step \d|[a-z_]+))?(?=[\":;])", code)
+    assert len(named) > 20
+    for page, part in set(named):
+        heading = part.replace("step ", "") + "." if part.startswith("step") else part
+        titles = re.findall(r"^#+ (.+)$", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)
+        assert any(title.strip("`").startswith(heading) for title in titles), (page, part)
+
+
+# Settings -------------------------------------------------------------------------------------------------------------
+
+LIVE = {
+    "MPESA_ENV": "production",
+    "MPESA_BASE_URL": None,
+    "SENDGRID_BASE_URL": None,
+    "MPESA_SHORTCODE": "600123",
+    "MPESA_PASSKEY": "p" * 64,
+    "MPESA_CALLBACK_URL": "https://10.0.0.7/api/pay/callback",
+    "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing",
+}
+"""Of a shop in production; nothing answers at its addresses."""
+SAME = "s" * 40
+A_TILL: dict[str, str | None] = {"MPESA_TRANSACTION_TYPE": "CustomerBuyGoodsOnline"}
+SETTINGS: tuple[tuple[str, str, dict[str, str | None]], ...] = (
+    ("settings", "MPESA_PASSKEY must hold", {"MPESA_PASSKEY": None}),
+    ("settings", "this is an example's value", {**LIVE, "MPESA_PASSKEY": "your_passkey"}),
+    ("settings", "without the line break that was copied", {"MPESA_CONSUMER_SECRET": "abcdefgh\\n"}),
+    ("settings", "without quotes around it", {"MPESA_CONSUMER_KEY": "'abcdefgh'"}),
+    ("settings", "without its name", {"CALLBACK_SECRET": "CALLBACK_SECRET=" + "c" * 40}),
+    ("settings", "Is MAX_PAYMENT_KES meant?", {"MAX_PAYMENTS_KES": "100"}),
+    ("settings", "an asterisk matches nothing", {"ALLOWED_ORIGINS": "https://*.shop.example"}),
+    ("settings", "MPESA_SHORTCODE must hold", {**LIVE, "MPESA_SHORTCODE": "174379"}),
+    ("settings", "MPESA_BASE_URL must hold", {**LIVE, "MPESA_BASE_URL": "https://sandbox.safaricom.co.ke"}),
+    ("settings", "MPESA_PARTY_B must hold the till number", A_TILL),
+    ("settings", "MPESA_TRANSACTION_TYPE is a paybill's", {"MPESA_PARTY_B": "654321"}),
+    ("settings", "the deploy context deploy-preview", {**LIVE, "CONTEXT": "deploy-preview"}),
+    (
+        "settings",
+        "CALLBACK_SECRET_PREVIOUS is the same",
+        {"CALLBACK_SECRET": "s" * 40, "CALLBACK_SECRET_PREVIOUS": "s" * 40},
+    ),
+    ("settings", "LINK_SECRET is the same secret", {"CALLBACK_SECRET": "s" * 40, "LINK_SECRET": "s" * 40}),
+    ("settings", "SWEEP_IDLE_MINUTES must hold", {"SWEEP_IDLE_MINUTES": "often"}),
+    ("settings", "DATABASE_URL must hold", {"DATABASE_URL": "postgresql://u:p#w@host/db"}),
+    ("mail_settings", "SENDGRID_API_KEY must hold", {"SENDGRID_API_KEY": None}),
+    (
+        "mail_settings",
+        "INVOICE_EMAIL_FROM must hold an address of",
+        {**LIVE, "INVOICE_EMAIL_FROM": "pay@shop.example"},
+    ),
+    ("mail_settings", "SENDGRID_SANDBOX must hold", {**LIVE, "SENDGRID_SANDBOX": "on"}),
+    ("webhook_settings", "ORDER_WEBHOOK_SECRET must hold", {"ORDER_WEBHOOK_URL": "https://shop.co.ke/orders"}),
+    ("webhook_settings", "ORDER_WEBHOOK_URL must hold", {"ORDER_WEBHOOK_URL": "http://shop.co.ke/orders"}),
+    ("variables_size", "a deploy fails | Shorten the largest, SHOP_ADDRESS", {"SHOP_ADDRESS": "x" * 4096}),
+    ("prices", "CATALOGUE must hold", {"CATALOGUE": "public/no-such-file.json"}),
+    ("error_reports", "SENTRY_DSN must hold", {"SENTRY_DSN": "https://sentry.io/2"}),
+    (
+        "callback_address",
+        "a tunnel or a public tester",
+        {**LIVE, "MPESA_CALLBACK_URL": "https://a1b2.ngrok-free.app/api/pay/callback"},
+    ),
+    (
+        "callback_address",
+        "“safaricom” in it",
+        {**LIVE, "MPESA_CALLBACK_URL": "https://safaricom-shop.invalid/api/pay/callback"},
+    ),
+    ("callback_address", "“mpesa” in it", {**LIVE, "MPESA_CALLBACK_URL": "https://10.0.0.7/api/mpesa/callback"}),
+    ("callback_address", "a private network", {**LIVE, "MPESA_CALLBACK_URL": "https://10.0.0.7/api/pay/callback"}),
+    (
+        "callback_address",
+        "is one deploy's",
+        {**LIVE, "MPESA_CALLBACK_URL": "https://main--shop.netlify.app/api/pay/callback"},
+    ),
+    ("callback_address", "is an example's", {**LIVE, "MPESA_CALLBACK_URL": "https://shop.example/api/pay/callback"}),
+)
+
+
+@pytest.mark.parametrize(("check", "says", "variables"), SETTINGS, ids=[f"{each[0]} {each[1]}" for each in SETTINGS])
+def test_a_setting_that_is_wrong_is_named(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch, check: str, says: str, variables: dict[str, str | None]
+) -> None:
+    monkeypatch.setattr("ops.checks.live.ANSWERS_WITHIN_S", 0.2)
+    monkeypatch.setattr("ops.checks.outside.ANSWERS_WITHIN_S", 0.2)
+    assert says in patient.named(verdict="failed", **variables)[check]
+
+
+WARNINGS: tuple[tuple[str, str, dict[str, str | None]], ...] = (
+    ("prices", "the customer's browser names the price", {"CATALOGUE": "none"}),
+    ("limits", "MAX_SHOP_KES_PER_DAY is not set", {}),
+    ("limits", "MAX_PAYMENT_KES is more than MAX_SHOP_KES_PER_DAY", {"MAX_SHOP_KES_PER_DAY": "1000"}),
+    ("error_reports", "SENTRY_DSN is not set", {}),
+    (
+        "settings",
+        "a till's number usually differs",
+        {**A_TILL, "MPESA_PARTY_B": "174379"},
+    ),
+    ("mail_settings", "only SMTP_URL is used", {"SMTP_URL": "smtp://127.0.0.1:1"}),
+    ("settings", "derived from passkey", LIVE),
+    ("backup", "no backup is recorded", {}),
+)
+
+
+@pytest.mark.parametrize(("check", "says", "variables"), WARNINGS, ids=[each[1] for each in WARNINGS])
+def test_what_may_be_meant_is_a_warning(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch, check: str, says: str, variables: dict[str, str | None]
+) -> None:
+    monkeypatch.setattr("ops.checks.live.ANSWERS_WITHIN_S", 0.2)
+    monkeypatch.setattr("ops.checks.outside.ANSWERS_WITHIN_S", 0.2)
+    assert says in patient.named(verdict="warning", **variables)[check]
+
+
+# The database ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_needs_the_database_is_skipped_where_it_does_not_answer(patient: Patient) -> None:
+    nowhere = patient.functions_url.replace("127.0.0.1:", "127.0.0.1:1").partition("/test")[0]
+    found = patient.examined(DATABASE_URL="postgresql://nobody@127.0.0.1:1/nothing")
+    assert nowhere not in str(found)
+    assert {each["name"] for each in found if each["verdict"] == "failed"} == {"database"}
+    skips = {each["name"]: each["says"] for each in found if each["verdict"] == "skipped"}
+    assert skips.pop("callback_tls") == "skipped because the address is not https"
+    assert set(skips.values()) == {"skipped because database failed"}
+    assert {"role", "daraja_token", "test_callback", "deployed", "sweep"} <= skips.keys()
+
+
+def test_a_wrong_password_a_wrong_name_and_no_tables_are_told_apart(patient: Patient, empty_database_url: str) -> None:
+    url = patient.functions_url
+    wrong = patient.named(DATABASE_URL=url.replace("of-the-functions", "not-this-one"))
+    assert "refuses the user's password" in wrong["database"]
+    assert "Put the present password into DATABASE_URL" in wrong["database"]
+    wrong = patient.named(DATABASE_URL=url.rpartition("/")[0] + "/no_such_database")
+    assert "no database of this name" in wrong["database"]
+    wrong = patient.named(DATABASE_URL=empty_database_url)
+    assert "0001_schema" in wrong["migrations"]
+    assert "make migrate" in wrong["migrations"]
+
+
+def test_tables_that_are_elsewhere_or_gone_are_named(patient: Patient) -> None:
+    shop = patient.shop
+    shop.overwrite("CREATE SCHEMA lipa_too")
+    shop.overwrite("ALTER TABLE statement_files SET SCHEMA lipa_too")
+    assert "tables are in schema lipa_too" in patient.named()["tables"]
+    shop.overwrite("ALTER TABLE lipa_too.statement_files SET SCHEMA public")
+    assert patient.named() == {}
+
+
+def test_a_right_that_is_missing_and_an_owner_are_named(patient: Patient) -> None:
+    shop = patient.shop
+    shop.overwrite("REVOKE UPDATE (order_sent_at) ON transactions FROM lipa_functions")
+    shop.overwrite("REVOKE SELECT ON invoice_years FROM lipa_functions")
+    lacking = patient.named()["role"]
+    assert "lacks SELECT on invoice_years; UPDATE (order_sent_at) on transactions" in lacking
+    assert "db.migrate --roles" in lacking
+    shop.overwrite("GRANT UPDATE (order_sent_at) ON transactions TO lipa_functions")
+    shop.overwrite("GRANT SELECT ON invoice_years TO lipa_functions")
+    assert "owns the tables" in patient.named(verdict="warning", DATABASE_URL=shop.database_url)["role"]
+
+
+def test_the_database_of_another_environment_gets_no_token(patient: Patient) -> None:
+    patient.shop.overwrite("UPDATE installation SET environment = 'production'")
+    named = patient.named()
+    assert "this database belongs to production, and MPESA_ENV says sandbox" in named["environment"]
+    assert patient.shop.rows("SELECT FROM access_tokens") == []
+    patient.shop.overwrite("UPDATE installation SET environment = 'sandbox'")
+
+
+def test_a_key_that_did_not_sign_the_books_is_named(patient: Patient) -> None:
+    patient.shop.settled()
+    own = settings.settings().audit.key.secret
+    assert "signed with another key" in patient.named(AUDIT_SECRET="n" * 40)["audit_key"]
+    signed_before = patient.named(verdict="warning", AUDIT_SECRET="n" * 40, AUDIT_SECRET_PREVIOUS=own)
+    assert "AUDIT_SECRET_PREVIOUS" in signed_before["audit_key"]
+
+
+@pytest.mark.parametrize(("off_s", "verdict"), [(1, "ok"), (30, "warning"), (86_400, "failed"), (-90, "failed")])
+def test_a_clock_that_is_wrong_is_named(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch, off_s: float, verdict: str
+) -> None:
+    monkeypatch.setattr("ops.checks.database.time", SimpleNamespace(time=lambda: time.time() + off_s))
+    (clock,) = [each for each in patient.examined() if each["name"] == "clock"]
+    assert clock["verdict"] == verdict
+
+
+def test_a_pooled_address_is_known_by_what_it_does(patient: Patient, postgres_server: EmbeddedPostgres) -> None:
+    port = free_port()
+    with pgbouncer(postgres_server, port, users={"lipa_functions": "of-the-functions"}):
+        pooled = re.sub(r"127\.0\.0\.1:\d+", f"127.0.0.1:{port}", patient.functions_url)
+        assert "a pooled address" in patient.named(verdict="ok", DATABASE_URL=pooled)["database_address"]
+    assert "a direct address" in patient.named(verdict="ok")["database_address"]
+
+
+def test_an_old_server_is_named(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ops.checks.database.OLDEST", 19)
+    assert "PostgreSQL 18 is too old" in patient.named()["database_version"]
+    monkeypatch.undo()
+
+
+# Daraja and mail ------------------------------------------------------------------------------------------------------
+
+
+def test_a_running_shop_keeps_its_token(patient: Patient) -> None:
+    shop = patient.shop
+    shop.settled()
+    before = shop.row("SELECT token FROM access_tokens")
+    assert patient.named() == {}
+    assert shop.row("SELECT token FROM access_tokens") != before
+    shop.age(60)
+    shop.settled(phone_number="254722000000")
+
+
+def test_a_wrong_key_and_a_wrong_secret_are_told_apart(patient: Patient) -> None:
+    assert "wrong is one of the two" in patient.named(MPESA_CONSUMER_KEY="another-key")["daraja_token"]
+    patient.shop.settled()
+    stored = "SELECT token FROM access_tokens WHERE token IS NOT NULL"
+    before = patient.shop.row(stored)
+    keep = {"AUDIT_SECRET": settings.settings().audit.key.secret, "CALLBACK_SECRET": secret()}
+    named = patient.named(MPESA_CONSUMER_SECRET="another-secret", **keep)
+    assert "wrong is MPESA_CONSUMER_SECRET" in named.pop("daraja_token")
+    assert named == {}
+    assert patient.shop.row(stored) == before
+
+
+@pytest.mark.parametrize("fault", ["firewall_403", "firewall_503"])
+def test_a_firewall_and_no_network_are_told_apart(patient: Patient, fault: str) -> None:
+    patient.shop.simulator.client.fault("oauth", fault)
+    named = patient.named()["daraja_token"]
+    assert "a page in place of Daraja's JSON" in named
+    assert "A firewall answers" in named
+    named = patient.named(MPESA_BASE_URL="http://127.0.0.1:1")["daraja_token"]
+    assert "the connection failed" in named
+    assert "firewall" not in named
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [("unauthorized_401", "SENDGRID_API_KEY"), ("error_500", "SendGrid took no mail"), ("drop", "no answer")],
+)
+def test_mail_that_is_not_taken_is_named(patient: Patient, fault: str, says: str) -> None:
+    patient.shop.simulator.client.fault("mail", fault)
+    assert says in patient.named()["mail"]
+
+
+def test_a_mail_server_is_logged_in_to_and_sent_nothing(patient: Patient) -> None:
+    client, port = patient.shop.simulator.client, patient.shop.simulator.smtp_port
+    taken = patient.named(verdict="ok", SMTP_URL=f"smtp://shop:any@127.0.0.1:{port}")["mail"]
+    assert "the mail server takes the login; nothing was sent" in taken
+    assert client.mail() == []
+    assert "the mail server" in patient.named(SMTP_URL="smtp://127.0.0.1:1")["mail"]
+
+
+# The deployed shop ----------------------------------------------------------------------------------------------------
+
+
+class Edge(Handler):
+    """What may stand where the callback function should be."""
+
+    status: ClassVar[int] = 404
+    page: ClassVar[bytes] = b'{"code": "not_found"}'
+    headers_sent: ClassVar[dict[str, str]] = {"content-type": "application/json"}
+    takes_s: ClassVar[float] = 0
+
+    def do_POST(self) -> None:
+        self.body()
+        assert "cookie" not in {name.lower() for name in self.headers}
+        time.sleep(self.takes_s)
+        self.answer(self.status, self.page, self.headers_sent)
+
+    do_GET = do_POST
+
+
+PROBLEM = b'{"code": "%s", "errors": [{"field": "MPESA_PASSKEY", "message": "must hold it"}]}'
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "says"),
+    [
+        (403, b"<html>Access denied</html>", "a firewall or CDN answers 403"),
+        (403, b'{"code": "forbidden"}', "a firewall or CDN answers 403"),
+        (401, b"", "asks for a password"),
+        (301, b"", "the address redirects"),
+        (200, b"<html>Checking your browser</html>", "a page of HTML (200)"),
+        (404, b"<html>Page not found</html>", "a page of HTML (404)"),
+        (503, b"<html>challenge</html>", "a page of HTML (503)"),
+        (405, b"", "405 in place of"),
+        (500, PROBLEM % b"misconfigured", "lack settings: MPESA_PASSKEY"),
+        (503, PROBLEM % b"unavailable", "cannot reach their database"),
+    ],
+)
+def test_what_stands_before_the_function_is_named(patient: Patient, status: int, body: bytes, says: str) -> None:
+    kind = {"content-type": "application/json", "location": "https://www.shop.example/"}
+    members = {"status": status, "page": body, "headers_sent": kind}
+    with serving(type("Wrong", (Edge,), members)) as address:
+        named = patient.named("--live", address)
+        assert says in named["callback_answer"]
+        assert "test_callback" not in named
+
+
+def test_a_slow_answer_is_named(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ops.checks.live.SLOW_S", 0.1)
+    with serving(type("Slow", (Edge,), {"takes_s": 0.2})) as address:
+        assert "only after" in patient.named("--live", address, verdict="warning")["callback_answer"]
+
+
+def test_functions_with_another_secret_are_named(patient: Patient) -> None:
+    named = patient.named(CALLBACK_SECRET="another-secret-" * 4)
+    assert "their CALLBACK_SECRET, set or derived, is another" in named["test_callback"]
+    assert "another CALLBACK_SECRET" in named["deployed"]
+
+
+def test_functions_with_another_database_are_named(patient: Patient, postgres_server: EmbeddedPostgres) -> None:
+    with fresh_database(postgres_server, TEMPLATE) as name:
+        url = postgres_server.url(name)
+        other = Database(url)
+        other.run("INSERT INTO installation (environment) VALUES ('sandbox')")
+        other.close()
+        named = patient.named(DATABASE_URL=url)
+    assert "in another database than this DATABASE_URL's" in named["test_callback"]
+    assert "another database than this DATABASE_URL's" in named["deployed"]
+    assert "Compare DATABASE_URL" in named["test_callback"]
+
+
+def test_functions_of_another_commit_are_named(patient: Patient) -> None:
+    patient.shop.configure(COMMIT_REF="0" * 40)
+    assert "another commit is deployed" in patient.named(verdict="warning")["deployed"]
+
+
+@pytest.fixture
+def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Certificate]:
+    """One that certifi knows, and this machine."""
+    made = certificate("Authority of a test", authority=True, identified=True)
+    (tmp_path / "authority.pem").write_bytes(made.pem)
+    monkeypatch.setattr("certifi.where", lambda: str(tmp_path / "authority.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    certificates.tls_context.cache_clear()
+    yield made
+    certificates.tls_context.cache_clear()
+
+
+@contextmanager
+def serving_tls(folder: Path, *chain: Certificate) -> Iterator[str]:
+    """An https server that shows these certificates; its address."""
+    file = folder / "chain.pem"
+    file.write_bytes(chain[0].key_pem + b"".join(each.pem for each in chain))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Edge) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        try:
+            yield f"https://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_certificates_that_safaricom_would_refuse_are_told_apart(
+    patient: Patient, authority: Certificate, tmp_path: Path
+) -> None:
+    between = certificate("Between", issuer=authority, authority=True, identified=True)
+    behind = certificate("127.0.0.1", issuer=between, identified=True)
+    shown: tuple[tuple[str, tuple[Certificate, ...]], ...] = (
+        ("it is self-signed", (certificate("127.0.0.1", authority=True, identified=True),)),
+        ("it has expired", (certificate("127.0.0.1", issuer=authority, expired=True, identified=True),)),
+        ("it is for another", (certificate("127.0.0.2", issuer=authority, identified=True),)),
+        ("its chain has a gap", (behind,)),
+    )
+    for says, chain in shown:
+        with serving_tls(tmp_path, *chain) as address:
+            named = patient.named("--live", address)
+            assert says in named["callback_tls"]
+            assert "full chain" in named["callback_tls"]
+            assert "callback_answer" not in named
+    with serving_tls(tmp_path, behind, between) as address:
+        findings = patient.examined("--live", address)
+    found = {each["name"]: (each["verdict"], each["says"]) for each in findings}
+    assert found["callback_tls"] == ("warning", "the certificate ends in 1 days")
+    assert found["callback_answer"][0] == "ok"
+
+
+# What runs, and duties ------------------------------------------------------------------------------------------------
+
+
+def test_a_sweep_that_stopped_is_named(patient: Patient) -> None:
+    patient.shop.age(3600)
+    assert "no sweep has got through" in patient.named()["sweep"]
+
+
+def test_open_incidents_and_payments_that_wait_are_named(patient: Patient) -> None:
+    shop = patient.shop
+    shop.settled({"code": "7777", "desc": "Something new"})
+    shop.overwrite("INSERT INTO incidents (topic) VALUES ('mail_stopped')")
+    assert "mail_stopped | python -m ops alerts" in patient.named()["alerts"]
+    assert "1 payment waits for a person | python -m ops review list" in patient.named(verdict="warning")["review"]
+
+
+def test_callbacks_from_elsewhere_and_customers_behind_a_cdn_are_noticed(patient: Patient) -> None:
+    shop = patient.shop
+    assert "no callback of Safaricom's has come yet" in patient.named(verdict="warning")["callbacks"]
+    shop.configure(CALLBACK_IP_MODE="flag")
+    shop.settled()
+    shop.overwrite("INSERT INTO push_callers (address_digest) SELECT 'one' FROM generate_series(1, 40)")
+    shop.overwrite("UPDATE push_callers SET address_digest = 'one'")
+    noticed = patient.named(verdict="warning")["callbacks"]
+    assert "1 callback in 7 days came from addresses that are not Safaricom's" in noticed
+    assert "a CDN in front of the site hides them" in noticed
+
+
+def test_books_that_were_never_compared_or_not_for_long_are_named(patient: Patient) -> None:
+    assert "never compared" in patient.named(verdict="warning")["reconciled"]
+    patient.shop.overwrite(
+        """
+        INSERT INTO statement_files
+        VALUES (repeat('a', 64), 'A', NULL, now() - interval '99 days', now() - interval '60 days', 0, 'ok', 'amina')
+        """
+    )
+    assert "compared with statements until" in patient.named(verdict="warning")["reconciled"]
+    patient.shop.overwrite("UPDATE statement_files SET ends = now()")
+    assert "reconciled" in patient.named(verdict="ok")
 
 
 # What the functions do for it -----------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ WORD = ("--why", "on the statement", "--who", "amina")
 INSTANT = re.compile(r"(^|_)(at|since|until)$")
 NEEDS_NO_DATABASE = (
     "letters", "link", "callback-secret", "audit-secret", "link-secret", "webhook secret", "webhook test",
+    "doctor",
 )  # fmt: skip
 COMMANDS: tuple[tuple[str, int, str], ...] = (
     ("verify", 0, "invariants broken signatures_checked"),
@@ -45,6 +46,7 @@ COMMANDS: tuple[tuple[str, int, str], ...] = (
     ("book UKBYHAND01 WORD --yes", 0, "transaction_id status written"),
     ("alerts", 0, "incidents alerts no_sweep"),
     ("limits", 0, "limits used evidence recommended reasons"),
+    ("doctor", 0, "checks"),
     ("link --amount 1500 --reference INV2041 --page https://shop.example/pay.html", 0, "order url valid_until"),
     ("callback-secret", 0, "secret"),
     ("audit-secret", 0, "secret"),

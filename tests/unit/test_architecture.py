@@ -17,7 +17,7 @@ ARROWS = {
     "netlify/functions": {"netlify", "shared"},
     "netlify/plugins": set[str](),  # can be lifted out for other projects
     "db": {"db", "shared"},
-    "ops": {"ops", "shared"},
+    "ops": {"db", "ops", "shared"},
     "simulator": {"simulator"},  # knows Daraja, and nothing of ours
     "dev": {"db", "dev", "netlify", "shared", "simulator"},
 }
