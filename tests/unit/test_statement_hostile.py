@@ -6,6 +6,8 @@ Nothing is half read: a refusal names the row, and no part of the file is used.
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,6 +34,7 @@ from tests.fixtures.statement_files import (
     typed,
 )
 
+ROOT = Path(__file__).parents[2]
 PAYMENT = 9
 """In CLASSIC: the row of KES 1,200."""
 
@@ -287,6 +290,10 @@ FILES: dict[str, tuple[bytes, Read | Refused]] = {
     "ISO with an offset": (as_csv(cell("Completion Time", "2025-10-13T14:16:40Z")), Read()),
     "a serial number": (as_xlsx(cell("Completion Time", 45943.719907407)), Read()),
     "a serial number as text": (as_csv(cell("Completion Time", "45943.71991")), Read()),
+    "a date cell whose number was rounded": (
+        sheet_with(SHEET.replace("45943.71990740741", "45943.719902")),
+        Read(lambda r: r.rows[1].at.isoformat() == "2025-10-13T17:16:40+03:00"),
+    ),
     "month before day": (as_csv(spread(american=True)), Refused("month before the day", 8)),
     "day and month swapped": (
         as_csv(cell("Completion Time", "10-11-2025 17:16:40")),
@@ -366,6 +373,15 @@ def test_a_hostile_file_is_read_right_or_refused_with_a_remedy(name: str, tmp_pa
 
 def test_there_are_at_least_forty() -> None:
     assert len(FILES) >= 40
+
+
+def test_the_process_that_opens_spreadsheets_has_limits() -> None:
+    """What fills more memory than there is would take the operator's machine along."""
+    program = "from ops.statements import spreadsheet as s; s.main(); import resource as r; " + (
+        "print([r.getrlimit(each)[0] for each in (r.RLIMIT_CPU, r.RLIMIT_AS)] == [s.PROCESSOR_S, s.MEMORY_BYTES])"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], input=XLSX, capture_output=True, check=True, cwd=ROOT)
+    assert ran.stdout.endswith(b"True\n") or sys.platform == "darwin"
 
 
 def test_a_file_that_is_not_there_or_a_folder_is_refused(tmp_path: Path) -> None:
