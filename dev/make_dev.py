@@ -16,7 +16,7 @@ from pathlib import Path
 
 from dev.ports import SIMULATOR_PORT, SITE_PORT, PortTaken, usual_ports
 from dev.stack import GENEROUS_LIMITS, STATE, FolderBusy, LocalStack, StackFault, locked, shown
-from shared.settings import audit_settings, link_secrets
+from shared.environment_variables import TABLE
 
 
 def main() -> int:
@@ -97,21 +97,17 @@ def introduce(stack: LocalStack, terminal: Terminal) -> None:
     print(f"\n  database        {stack.database_url}")
     print(f"  logs            {shown(stack.logs)}")
     print(f"  operator        {for_the_operator(stack)}")
-    print("                  .venv/bin/python -m ops --help")
+    print("                  .venv/bin/python -m ops doctor")
     print("\nCtrl-C ends it. Python files are taken up as they are saved.\n", flush=True)
 
 
 def for_the_operator(stack: LocalStack) -> str:
-    """What a shell needs before `python -m ops` can read this stack's books, check their signatures and sign links."""
-    environment = stack.environment()
-    needed = {
-        "DATABASE_URL": stack.database_url,
-        "MPESA_SHORTCODE": environment["MPESA_SHORTCODE"],
-        "AUDIT_SECRET": audit_settings(environment).key.secret,
-        "LINK_SECRET": link_secrets(environment)[0],
-        "MPESA_CALLBACK_URL": f"{stack.site_url}/api/pay/callback",
-    }
-    return "export " + " ".join([f"{name}={shlex.quote(value)}" for name, value in needed.items()])
+    """What a shell needs before `python -m ops` can work on this stack: all its settings, from a file."""
+    settings = {**stack.environment(), "MPESA_CALLBACK_URL": f"{stack.site_url}/api/pay/callback"}
+    file = stack.state / "operator.env"
+    lines = [f"export {name}={shlex.quote(settings[name])}\n" for name in TABLE if settings.get(name)]
+    file.write_text("".join(lines), encoding="utf-8")
+    return f". {shlex.quote(shown(file))}"
 
 
 def own_folder(port: int) -> Path:
