@@ -11,7 +11,7 @@ import contextlib
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -200,11 +200,18 @@ def _money(found: Findings, gateway: Gateway) -> Money:
         raise NotPossible(f"{receipt} was reversed: the money went back; {see}")
     if found.has_cents:
         raise NotPossible(f"{receipt}: {CENTS}")
+    if len(found.amounts) > 1:
+        several = " and ".join(in_words(each) for each in sorted(found.amounts))
+        raise NotPossible(f"{receipt} is on file with several amounts, {several}: compare it with the portal; {see}")
+    callback = next((each for each in found.callbacks if said_success(each)), None)
+    by_callback = _of_callback(callback, found.receipt, gateway) if callback else None
     if found.payment_row is not None:
-        return _of_row(found.payment_row)
-    for callback in found.callbacks:
-        if said := said_success(callback):
-            return _of_callback(callback, said.amount_kes, said.phone, said.transaction_date, found.receipt, gateway)
+        money = _of_row(found.payment_row)
+        if by_callback is None:
+            return money
+        return replace(money, payer=money.payer or by_callback.payer, transaction_id=by_callback.transaction_id)
+    if by_callback is not None:
+        return by_callback
     if found.callbacks:
         raise NotPossible(f"a callback names {receipt} and could not be judged: `ops inbox list`; {see}")
     raise NotPossible(_no_money(found, see))
@@ -235,13 +242,10 @@ def _of_row(row: Row) -> Money:
     raise NotPossible(f"{row['receipt']}: KES {row['paid_in']:,.0f} is more than one payment can be")
 
 
-def _of_callback(
-    callback: Row, amount_kes: Decimal | None, phone: str | None, at: datetime | None, receipt: str, gateway: Gateway
-) -> Money:
-    if amount_kes is None:
-        raise NotPossible(
-            f"the callback that names {receipt} names no amount: write its statement, and book from there"
-        )
+def _of_callback(callback: Row, receipt: str, gateway: Gateway) -> Money:
+    said = said_success(callback)
+    if said is None or said.amount_kes is None:
+        raise NotPossible(f"the callback that names {receipt} names no amount: compare it with the portal")
     entry = Entry(str(callback["id"]), str(callback["transaction_id"]), bytes(callback["body"]))
     if not gateway.inbox.is_sealed(entry, callback["seal"]):
         raise NotPossible(
@@ -249,8 +253,8 @@ def _of_callback(
         )
     payer = None
     with contextlib.suppress(ValueError):
-        payer = read_msisdn(phone)
-    return Money(receipt, amount_kes, at, payer, None, None, entry.id, entry.transaction_id)
+        payer = read_msisdn(said.phone)
+    return Money(receipt, said.amount_kes, said.transaction_date, payer, None, None, entry.id, entry.transaction_id)
 
 
 def _payer(raw: str | None) -> str | None:

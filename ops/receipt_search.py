@@ -64,6 +64,13 @@ class Findings:
         return next((row for row in came if row["class"] in MAY_BE_A_SALE), None)
 
     @property
+    def amounts(self) -> set[Decimal]:
+        """Of money that may be a sale, as statements and callbacks have it: one, where they agree."""
+        rows = {row["paid_in"] for row in self.own_rows if row["completed"] and row["class"] in MAY_BE_A_SALE}
+        said = {said.amount_kes for said in map(said_success, self.callbacks) if said and said.amount_kes}
+        return rows - {Decimal(0)} | said
+
+    @property
     def has_cents(self) -> bool:
         return self.payment_row is not None and self.payment_row["paid_in"] % 1 != 0
 

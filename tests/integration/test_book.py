@@ -288,6 +288,26 @@ def test_a_callback_without_a_payment_is_booked_under_its_own_id(
     assert shop.outcomes(NOBODY)[-1] == "repeated"
 
 
+def test_a_row_whose_callback_got_lost_is_booked_under_the_callbacks_id(shop: Shop) -> None:
+    """So that the customer's page works."""
+    shop.settled(account_reference="OTHER")
+    shop.call("callback", "POST", shop.callback_path(NOBODY), raw=lost(shop))
+    row_id = on_statement(shop, BY_HAND)
+    assert book(shop) == 0
+    payment = booked(shop)
+    assert (str(payment["id"]), payment["statement_row_id"], payment["phone_number"]) == (NOBODY, row_id, CUSTOMER)
+    shop.sweep()
+    assert shop.outcomes(NOBODY) == ["repeated"]
+
+
+def test_amounts_that_disagree_are_booked_by_nobody(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    shop.settled(account_reference="OTHER")
+    shop.call("callback", "POST", shop.callback_path(NOBODY), raw=lost(shop, Amount=1))
+    on_statement(shop, BY_HAND)
+    assert book(shop) == 1
+    assert "on file with several amounts, KES 1 and KES 1,500" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("items", "why"), [({"Amount": None}, "names no amount"), ({"Amount": "1500"}, "names no amount")]
 )
