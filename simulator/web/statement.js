@@ -18,8 +18,8 @@ const CALLED = {
   sweep: ["sweep", ""], settlement: ["to the bank", ""], b2c: ["paid out", "bad"], other: ["other", ""],
 };
 
-const today = () => new Date().toLocaleDateString("en-CA", { timeZone: "Africa/Nairobi" });
-byId("first").value = byId("last").value = today();
+const dayOf = (at) => new Date(at).toLocaleDateString("en-CA", { timeZone: "Africa/Nairobi" });
+byId("first").value = byId("last").value = dayOf(Date.now());
 byId("period").addEventListener("submit", (event) => event.preventDefault());
 byId("period").addEventListener("change", () => refresh());
 
@@ -45,7 +45,7 @@ function row(entry) {
   const who = /^254/.test(entry.payer) ? make("a", { href: `/phone/${entry.payer}` }, local(entry.payer)) : entry.name || "M-PESA";
   const sign = entry.kind === "payment" || entry.kind === "organisation" ? "" : "\u2212";
   return make("tr", {},
-    make("td", {}, `${entry.at.slice(0, 10) === byId("last").value ? "" : new Date(entry.at).toLocaleDateString("en-GB", { timeZone: "Africa/Nairobi" }) + " "}${exact(entry.at)}`),
+    make("td", {}, dayOf(entry.at) === byId("last").value ? exact(entry.at) : `${dayOf(entry.at)} ${exact(entry.at)}`),
     make("td", {}, who),
     make("td", { class: "number" }, sign + shillings(entry.amount)),
     make("td", {}, entry.account),
