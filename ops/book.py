@@ -1,7 +1,8 @@
 """`ops book`: money that came another way becomes a payment: paid by hand, or named by a callback that got lost.
 
 The receipt stands in a row of a statement that was written, or in a callback whose payment is not in the books. A row
-that names an order which failed is booked onto that payment; everything else becomes a payment of its own.
+that names an order which failed, or a till's row, is booked onto the order's payment; everything else becomes a
+payment of its own.
 """
 
 from __future__ import annotations
@@ -267,8 +268,11 @@ def _payer(raw: str | None) -> str | None:
 
 
 def _named_order(database: Database, money: Money, reference: str) -> Row | None:
-    """The newest payment of ours that the row itself names, and that was not paid: the money becomes its own, late."""
-    if money.row_id is None or not same_reference(money.account, reference):
+    """The newest payment of ours that the row itself names, and that was not paid: the money becomes its own, late.
+
+    A till's row names no order: there the person does.
+    """
+    if money.row_id is None or (money.account and not same_reference(money.account, reference)):
         return None
     return database.row(
         """

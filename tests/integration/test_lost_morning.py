@@ -17,7 +17,7 @@ from simulator.clock import EAT
 from simulator.statements import FORMS
 from tests.fixtures.shop import Shop
 
-PAYBILL = "174379"
+PAYBILL, TILL = "174379", "600584"
 BY_HAND = (("254711000001", 350, "order 71"), ("254711000002", 1200, "ORDER-72"), ("254711000003", 90, "order73"))
 
 
@@ -34,11 +34,12 @@ class Reconciling:
         code = self._shop.ops(*arguments, "--json")
         return code, json.loads(self._capsys.readouterr().out)
 
-    def download(self, form: str) -> str:
+    def download(self, form: str, shortcode: str = PAYBILL) -> str:
         """The days until now: midnight may have passed meanwhile."""
         until: date = datetime.now(EAT).date()
-        path = self._folder / f"Statements for {PAYBILL} from {until - timedelta(days=1)} to {until}.{form[2:]}"
-        path.write_bytes(self._shop.simulator.client.statement(PAYBILL, until - timedelta(days=1), until, form))
+        since, ending = until - timedelta(days=1), form.rpartition(".")[2]
+        path = self._folder / f"Statements for {shortcode} from {since} to {until}.{ending}"
+        path.write_bytes(self._shop.simulator.client.statement(shortcode, since, until, form))
         return str(path)
 
 
@@ -80,3 +81,35 @@ def test_a_lost_morning_is_found_booked_and_agreed(
         assert code == 0
     code, found = person.ops("reconcile", file)
     assert (code, found["differences"], found["matched"]) == (0, [], 7)
+
+
+@pytest.mark.parametrize("form", [name for name in FORMS if name not in ("a.xls", "c-2019.csv")])
+def test_a_tills_lost_payment_is_proposed_where_one_order_fits(
+    shop: Shop, capsys: pytest.CaptureFixture[str], tmp_path: Path, form: str
+) -> None:
+    """A till's rows name no order."""
+    shop.configure(MPESA_SHORTCODE="600000", MPESA_PARTY_B=TILL, MPESA_TRANSACTION_TYPE="CustomerBuyGoodsOnline")
+    safaricom, person = shop.simulator.client, Reconciling(shop, capsys, tmp_path)
+    shop.settled(phone_number="254722000050", account_reference="EARLY1", amount=500)
+    safaricom.fault("query", "error_500", for_s=86_400)
+    lost = {}
+    for number, amount in enumerate((1000, 70, 70)):
+        order: dict[str, Any] = {"phone_number": f"25472200006{number}", "amount": amount}
+        safaricom.script(order["phone_number"], "ignore", after_s=0, paid_later_s=60)
+        lost[f"LOST{number}"] = shop.called_back(account_reference=f"LOST{number}", **order)
+    assert {shop.payment(each)["status"] for each in lost.values()} == {"FAILED"}
+    safaricom.behave(callbacks_lost=True)
+    safaricom.advance(61)
+    safaricom.wait_for(lambda: len(safaricom.ledger()) == 4 or None, "the money of all four", 60)
+    file = person.download(form, TILL)
+    code, found = person.ops("reconcile", file, "--write", "--yes", "--who", "asha")
+    differs = sorted((one["kind"], one["transaction_id"] or "", one["settles"]) for one in found["differences"])
+    assert (code, found["matched"]) == (1, 1)
+    assert differs == [("missing_here", "", None)] * 2 + [("state_differs", lost["LOST0"], None)]
+    proposed = next(one for one in found["differences"] if one["transaction_id"])
+    assert f"book {proposed['receipt']} --reference LOST0" in proposed["do_now"]
+    assert (
+        person.ops("book", proposed["receipt"], "--reference", "LOST0", "--why", "till", "--yes", "--who", "asha")[0]
+        == 0
+    )
+    assert shop.payment(lost["LOST0"])["status"] == "PAID"
