@@ -103,7 +103,7 @@ class _Comparison:
         without_receipt = (
             each
             for each in self._books.payments
-            if each.receipt is None and self._rows.came.keys().isdisjoint(each.named)
+            if each.receipt is None and not any(name in self._rows.came for name in each.named)
         )
         self._pairs = {each.row.receipt: each for each in pair(unknown, without_receipt)}
         self._reversals = reversals(went, self._rows.came)
@@ -268,7 +268,11 @@ class _Comparison:
         paired = {each.payment.transaction_id for each in self._pairs.values()}
         for payment in sorted(self._books.payments, key=lambda each: each.created_at):
             receipts = {payment.receipt} if payment.receipt else set(payment.named)
-            if payment.paid_at and payment.transaction_id not in paired and receipts.isdisjoint(self._rows.came):
+            if (
+                payment.paid_at
+                and payment.transaction_id not in paired
+                and not any(each in self._rows.came for each in receipts)
+            ):
                 last = min(payment.paid_at, payment.created_at + AFTER_THE_ORDER)
                 money = Period(payment.money_at or payment.created_at, payment.money_at or last)
                 if touches(money, given):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -459,6 +460,15 @@ def test_a_file_covers_nothing_after_it_was_made() -> None:
     today = statement(now := row("TJD0000P02", 10, hours=12), rows=(statement().rows[0], now))
     result = compare([today], books(afternoon, payment("p2", receipt="TJD0000P02", amount_kes=Decimal(10)), now=at(18)))
     assert found(result) == []
+
+
+def test_what_a_comparison_costs_grows_with_the_rows_and_not_with_their_square() -> None:
+    rows = [row(f"TJE{number:07}", hours=12 + number / 100_000) for number in range(30_000)]
+    known = [payment(each.receipt, receipt=each.receipt, money_at=each.at) for each in rows]
+    file, view = statement(*rows), books(*known)
+    began = time.process_time()
+    assert found(compare([file], view)) == []
+    assert time.process_time() - began < 10
 
 
 AMOUNTS = st.sampled_from([Decimal(100), Decimal(500), Decimal("99.50"), Decimal(20_001)])

@@ -59,7 +59,7 @@ def test_the_commands_that_a_page_names_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_operators_commands_that_a_page_names_exist(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    named = re.findall(r"(?:`|python -m )ops ([a-z-]+)(?: ([a-z]+))?", page.read_text("utf-8"))
+    named = re.findall(r"(?:`|python -m )ops ([a-z-]+)(?: ([a-z][a-z-]*[a-z]))?", page.read_text("utf-8"))
     for command, action in set(named):
         for words in ([command], [command, action] if action else [command]):
             with pytest.raises(SystemExit) as ended:
