@@ -33,7 +33,7 @@ MEANINGS = {
     Status.CANCELLED: "The customer cancelled the prompt (1032, 1031).",
     Status.EXPIRED: "Daraja said that the prompt expired (1019). Time alone never sets it.",
     Status.REVIEW: "The evidence does not fit, or there is none: a person must look. The reason is stored beside it.",
-    Status.REFUNDED: "The whole amount went back, as an operator recorded.",
+    Status.REFUNDED: "The whole amount went back, as an operator or a statement says. A person can take that back.",
 }
 REASONS = {
     ReviewReason.SILENCE: "no terminal answer after 60 minutes, or none at all 15 minutes after an unclear push",

@@ -21,6 +21,7 @@ from typing import Literal, TypeAlias
 
 from ops.books import key_of
 from ops.people import Order, People, Person
+from ops.personal_columns import CONTACT, NULLED, REPLACED
 from ops.statements import unclaimed
 from shared.daraja.callback_reader import (
     CallbackFailure,
@@ -41,38 +42,6 @@ from shared.values import ERASED_EMAIL
 TRIES = 3
 Scope: TypeAlias = Literal["person", "contact", "mention", "late_evidence"]
 ERASED_REFERENCE = "ERASED"
-TABLES = (
-    *("transactions", "callback_inbox", "query_answers", "payment_confirmations", "invoices", "outbox"),
-    *("idempotency_keys", "statement_rows"),
-)
-"""Where personal values are."""
-NULLED: dict[str, tuple[str, ...]] = {
-    "transactions": ("transaction_desc", "customer_name", "note", "response_message", "result_desc", "watched_at"),
-    "callback_inbox": ("last_error",),
-    "query_answers": ("said",),
-    "payment_confirmations": ("phone_number", "result_desc"),
-    "invoices": ("customer_name", "customer_phone"),
-    "outbox": ("last_error",),
-    "statement_rows": ("account", "raw"),
-}
-CONTACT: dict[str, tuple[str, ...]] = {
-    "transactions": NULLED["transactions"],
-    "query_answers": ("said",),
-    "invoices": ("customer_name",),
-}
-"""Of NULLED what only served to reach the customer, or to talk about the payment."""
-REPLACED: dict[str, tuple[str, ...]] = {
-    "transactions": (
-        "phone_number",
-        "merchant_request_id",
-        "checkout_request_id",
-        "account_reference",
-        "customer_email",
-    ),
-    "callback_inbox": ("body",),
-    "invoices": ("customer_email",),
-}
-"""Columns whose values become a placeholder. The audit log holds nothing personal, and never changes."""
 _NUMBER_AT_THE_END = re.compile(r"(?<=[0-9]{17})[17][0-9]{8}$")
 """Of a CheckoutRequestID: the moment to the millisecond, then the customer's number (captured pushes, 2025)."""
 
@@ -135,7 +104,7 @@ class Eraser:
         return self._attempt(erase) is not None
 
     def unclaimed_rows(self, age: timedelta) -> int:
-        """Statement rows of no payment past their time lose what can name somebody, some a transaction."""
+        """Statement rows of no payment past their time lose what can name somebody. A thousand a transaction."""
 
         def erase(tx: Transaction) -> Counter[str]:
             self._record(tx, unclaimed.OF_NO_PAYMENT, "late_evidence")

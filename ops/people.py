@@ -237,7 +237,8 @@ class People:
             UNION
             SELECT coalesce(r.transaction_id, '00000000-0000-0000-0000-000000000000') FROM statement_rows r,
                    concat_ws(' ', r.account, r.raw) words
-            WHERE position(:number in words) > 0 AND :number <> '' OR words ~* :address AND :address <> ''
+            WHERE CASE WHEN :number <> '' THEN position(:number in words) > 0
+                       WHEN position(lower(:address) in lower(words)) > 0 THEN words ~* :pattern END
             UNION
             SELECT i.transaction_id FROM callback_inbox i
             WHERE CASE WHEN :number <> '' THEN position(convert_to(:number, 'UTF8') in i.body) > 0

@@ -19,8 +19,9 @@ from pathlib import Path
 
 from ops import encryption, export, retention
 from ops.answers import Answer
-from ops.erasure import TABLES, Eraser
+from ops.erasure import Eraser
 from ops.people import Order, People, Person, read_person
+from ops.personal_columns import TABLES
 from ops.session import Commands, NotPossible, Session, WrongUse, add_group, add_who, add_why, add_yes
 from ops.words import counted
 from shared.database import Database, DatabaseError

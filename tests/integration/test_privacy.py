@@ -21,6 +21,7 @@ import pytest
 from ops import erasure, privacy, retention
 from ops.__main__ import main
 from ops.people import NOT_YET, RECENT_H, People, Person
+from ops.personal_columns import NULLED, REPLACED, TABLES
 from shared import collaborators
 from shared.database import ConstraintBroken, Database, Row
 from shared.gateway.invoices import Operator
@@ -179,7 +180,7 @@ def test_what_postgresql_keeps_of_old_rows_goes_too(shop: Shop) -> None:
     erase_later(shop)
     assert NUMBER not in statistics(shop)
     vacuumed = shop.rows("SELECT relname FROM pg_stat_user_tables WHERE last_vacuum IS NOT NULL ORDER BY 1")
-    assert [row["relname"] for row in vacuumed] == sorted(erasure.TABLES)
+    assert [row["relname"] for row in vacuumed] == sorted(TABLES)
 
 
 def statistics(shop: Shop) -> str:
@@ -770,7 +771,7 @@ PURGED = {
 
 
 def test_every_column_that_can_hold_words_is_erased_purged_or_impersonal(shop: Shop) -> None:
-    """A new column has to say which it is: in ops/erasure.py, in ops/retention.py, or here."""
+    """A new column has to say which it is: in ops/personal_columns.py, in ops/retention.py, or here."""
     found = shop.rows(
         """
         SELECT c.table_name || '.' || c.column_name AS name FROM information_schema.columns c
@@ -781,7 +782,7 @@ def test_every_column_that_can_hold_words_is_erased_purged_or_impersonal(shop: S
         """
     )
     listed = [(table, names.split()) for kind in (IMPERSONAL, PURGED) for table, names in kind.items()]
-    erased = [*erasure.NULLED.items(), *erasure.REPLACED.items()]
+    erased = [*NULLED.items(), *REPLACED.items()]
     sorted_out = {f"{table}.{column}" for table, columns in [*listed, *erased] for column in columns}
     sorted_out -= {"transactions.watched_at"}  # an instant
     assert sorted({row["name"] for row in found} - sorted_out) == []

@@ -23,6 +23,7 @@ NOT_ALLOWED = "42501"
 EVIDENCE = (
     *("audit_log", "audit_anchors", "query_answers", "callback_inbox", "payment_confirmations", "invoices"),
     *("invoice_years", "transactions", "installation", "outbox"),
+    *("statement_files", "statement_rows", "reconciliation_log"),
 )
 RIGHTS = """
     SELECT table_name, privilege_type FROM information_schema.table_privileges WHERE grantee = 'lipa_functions'
@@ -70,6 +71,14 @@ CHANGES = (
     "INSERT INTO invoice_years VALUES (2030, 7)",
     "UPDATE outbox SET transaction_id = NULL",
     "INSERT INTO erasures (transaction_id, scope, who, why) VALUES (gen_random_uuid(), 'person', 'x', 'x')",
+    "SELECT raw FROM statement_rows",
+    "SELECT account FROM statement_rows",
+    "INSERT INTO statement_files (sha256, family, row_count, balance_chain, who) VALUES ('x', 'A', 1, 'ok', 'x')",
+    "UPDATE statement_rows SET transaction_id = NULL",
+    "UPDATE payment_confirmations SET statement_row_id = 1",
+    "INSERT INTO reconciliation_log (kind, subject, facts, who, place, link, link_key)"
+    " VALUES ('closed', '2026-10', '{}', 'x', 1, 'x', 'x')",
+    "UPDATE installation SET reconciliation_length = 1, reconciliation_head = 'x'",
     "SET session_replication_role = 'replica'",
     "SET ROLE postgres",
     "SET SESSION AUTHORIZATION postgres",
@@ -114,6 +123,16 @@ def test_what_the_functions_are_not_allowed(with_history: Shop, functions_url: s
     assert otherwise == []
     assert len(taking) + len(CHANGES) == 137  # as docs/proofs/README.md says
     assert with_history.row("SELECT count(*) AS n FROM audit_log") == {"n": 3}
+
+
+def test_no_function_takes_a_refund_back(with_history: Shop, functions_url: str) -> None:
+    """Only a person does, with the owner's role."""
+    assert with_history.ops("review", "refunded", "INV00042", "--receipt", "UE5AA11BBC", "--why", "sent back") == 0
+    as_functions = Database(functions_url)
+    with pytest.raises(ConstraintBroken) as broken, as_functions.transaction() as tx:
+        tx.run("UPDATE transactions SET status = 'PAID', updated_at = now(), refunded_at = NULL, refund_receipt = NULL")
+    as_functions.close()
+    assert broken.value.constraint == "allowed_transition"
 
 
 def test_the_handlers_run_as_this_role(with_history: Shop) -> None:

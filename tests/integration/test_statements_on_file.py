@@ -275,3 +275,27 @@ def test_an_export_lists_rows_and_an_erasure_empties_what_names_somebody(
     ]  # fmt: skip
     records.keep(gateway.database, statement(row(1, receipt, 1500), named, sha256="b" * 64), "amina")
     assert len(shop.rows("SELECT id FROM statement_rows WHERE raw IS NOT NULL")) == 1, "nothing came back"
+
+
+def test_an_address_that_somebody_typed_as_account_goes_with_its_owner(shop: Shop, gateway: Gateway) -> None:
+    """By the address, and nobody's with a longer one."""
+    shop.settled()
+    typed, other = (
+        row(1, "UE4JS31RBY", 700, account="Alice@Example.com"),
+        row(2, "UE4JS31RBZ", 5, account="not-alice@example.com"),
+    )
+    records.keep(gateway.database, statement(typed, other), "amina")
+    shop.sweep()
+    shop.age(49 * 3600)
+    shop.sweep()
+    assert shop.ops("privacy", "erase", "alice@example.com", "--why", "asked", "--who", "amina") == 0
+    left = shop.rows("SELECT account FROM statement_rows ORDER BY id")
+    assert [each["account"] for each in left] == [None, "not-alice@example.com"]
+
+
+def test_rows_of_no_payment_lose_what_names_somebody_after_seven_years(shop: Shop, gateway: Gateway) -> None:
+    old, young = datetime.now(UTC) - timedelta(days=7 * 366), datetime.now(UTC) - timedelta(days=6 * 365)
+    records.keep(gateway.database, statement(row(1, "UE4JS31RBY", 700, old), row(2, "UE4JS31RBZ", 5, young)), "amina")
+    assert shop.ops("privacy", "purge", "--who", "amina") == 0
+    left = shop.rows("SELECT account, raw IS NULL AS emptied FROM statement_rows ORDER BY id")
+    assert left == [{"account": None, "emptied": True}, {"account": "INV00042", "emptied": False}]
