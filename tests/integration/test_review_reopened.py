@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import os
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from ops.__main__ import main
+from ops.replay import replay
 from tests.fixtures.shop import CUSTOMER, RECEIPT, Shop
 
 OTHER = "254722000000"
@@ -58,6 +60,17 @@ def test_a_refund_of_the_wrong_payment_is_taken_back_whole(shop: Shop) -> None:
         ("OperatorRefunded", "UE5AA11BBC", "PAID", "REFUNDED", "on the statement"),
         ("OperatorReopened", None, "REFUNDED", "PAID", "it was another payment"),
     ]
+
+
+def test_a_receipt_that_was_refused_while_another_refund_had_it_is_replayed_page_by_page(shop: Shop) -> None:
+    """No column says any more that the first payment once had it."""
+    first, second = shop.settled(), shop.settled(phone_number=OTHER, account_reference="OTHER")
+    refund(shop, first)
+    assert shop.ops("review", "refunded", second, "--receipt", "UE5AA11BBC", *WHY) == 1
+    assert reopen(shop, first) == 0
+    refund(shop, second)
+    for most in (1, 2):
+        assert replay(shop.books, Decimal(20_000), most=most)[1] == []
 
 
 def test_the_shop_and_its_program_hear_that_it_stands_paid_again(shop: Shop) -> None:

@@ -121,7 +121,7 @@ def test_what_the_functions_are_not_allowed(with_history: Shop, functions_url: s
                 otherwise.append(f"{failure}: {statement}")
     as_functions.close()
     assert otherwise == []
-    assert len(taking) + len(CHANGES) == 137  # as docs/proofs/README.md says
+    assert len(taking) + len(CHANGES) == 174  # as docs/proofs/README.md says
     assert with_history.row("SELECT count(*) AS n FROM audit_log") == {"n": 3}
 
 
