@@ -112,8 +112,8 @@ def _book(session: Session, chosen: argparse.Namespace) -> Answer:
     money = _money(found, gateway)
     if chosen.amount is not None and chosen.amount != money.amount_kes:
         raise NotPossible(f"{money.receipt} is of {in_words(money.amount_kes)}, not of {in_words(chosen.amount)}")
-    onto = _named_order(session.database, money, reference)
     reusable = references_are_reusable(session.environ)
+    onto = _named_order(session.database, money, reference, of_one_order=not reusable)
     twins = [] if reusable else _paid_already(session.database, reference)
     session.ask(chosen, lambda: _shown(money, reference, chosen, onto, twins))
     report = Report(
@@ -267,10 +267,11 @@ def _payer(raw: str | None) -> str | None:
 # Which payment it becomes ---------------------------------------------------------------------------------------------
 
 
-def _named_order(database: Database, money: Money, reference: str) -> Row | None:
+def _named_order(database: Database, money: Money, reference: str, *, of_one_order: bool) -> Row | None:
     """The newest payment of ours that the row itself names, and that was not paid: the money becomes its own, late.
 
-    A till's row names no order: there the person does.
+    A till's row names no order: there the person does. Where a reference is of no single order, the row has to name
+    the payment's number too.
     """
     if money.row_id is None or (money.account and not same_reference(money.account, reference)):
         return None
@@ -280,13 +281,15 @@ def _named_order(database: Database, money: Money, reference: str) -> Row | None
                NULL AS mpesa_receipt_number
         FROM transactions t
         WHERE lower(t.account_reference) = lower(:reference) AND t.amount = :amount
-          AND t.status NOT IN ('PAID', 'REFUNDED')
+          AND t.status NOT IN ('PAID', 'REFUNDED') AND (:of_one_order OR t.phone_number = :payer)
           AND CAST(:at AS timestamptz) - t.created_at BETWEEN interval '-2 minutes' AND interval '24 hours'
         ORDER BY t.created_at DESC LIMIT 1
         """,
         reference=reference,
         amount=money.amount_kes,
         at=money.at,
+        of_one_order=of_one_order,
+        payer=money.payer,
     )
 
 

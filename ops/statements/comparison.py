@@ -175,7 +175,8 @@ class _Comparison:
         found = self._pairs.get(row.receipt)
         order = orders.get(compared(account_of(row)))
         if found is not None and (found.payment.status in SETTLED or order in (None, found.payment)):
-            self._row_of(row, found.payment, exact=found.exact)
+            names_one = found.payment.status in SETTLED or not self._books.references_are_reusable
+            self._row_of(row, found.payment, exact=found.exact and names_one)
         elif order is not None:
             self._returned_or(Kind.DOUBLED, row, order)
         else:

@@ -221,17 +221,27 @@ class Terminal(io.StringIO):
 
 
 @pytest.mark.parametrize("account", ["INV 00042", None])
-def test_a_failed_payment_that_the_row_names_or_of_a_till_the_person_is_paid_late(
-    shop: Shop, account: str | None
-) -> None:
+def test_a_failed_payment_that_the_row_names_is_paid_late(shop: Shop, account: str | None) -> None:
+    """A till's row names none: there the person does."""
     failed = shop.settled(UNREACHABLE)
     on_statement(shop, BY_HAND, account=account)
-    assert book(shop, "--reference", "INV00042") == 0
+    assert book(shop, *(["--reference", "INV00042"] if account is None else [])) == 0
     assert (str(booked(shop)["id"]), booked(shop)["paid_late"]) == (failed, True)
     assert shop.alerts(failed) == {"late_payment"}
     assert shop.status(failed).body["status"] == "paid"
     assert shop.row("SELECT count(*) AS n FROM transactions")["n"] == 1
-    assert book(shop, "--reference", "INV00042") == 0
+    assert book(shop, "--reference", "inv00042") == 0
+
+
+@pytest.mark.parametrize(("party", "own"), [("2547******49 - JANE DOE", True), (f"{CUSTOMER} - JANE DOE", False)])
+def test_where_references_are_of_no_single_order_the_number_has_to_be_named_too(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, party: str, own: bool
+) -> None:
+    failed = shop.settled(UNREACHABLE)
+    on_statement(shop, BY_HAND, party=party)
+    monkeypatch.setenv("REFERENCES", "reusable")
+    assert book(shop) == 0
+    assert (str(booked(shop)["id"]) != failed) == own
 
 
 @pytest.mark.parametrize("row", [{"kes": "1400"}, {"account": "INV00043"}])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -13,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.__main__ import main
+from ops.__main__ import GROUPS, main
 from shared import settlement
 from shared.database import connection_settings
 from shared.gateway.cases import Case
@@ -464,8 +466,14 @@ def test_output_that_nobody_reads_to_its_end_is_no_error(shop: Shop) -> None:
 
 
 def test_without_a_command_the_commands_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """By what people come for: a customer's question first, keys last; each command once."""
     assert main([], {}) == 0
-    assert "callback-secret" in capsys.readouterr().out
+    listed = re.findall(r"^  (\S+) +\S", capsys.readouterr().out, re.MULTILINE)
+    assert (listed[0], listed[-1]) == ("case", "link-secret")
+    commands = argparse.ArgumentParser().add_subparsers()
+    for group in GROUPS:
+        group.add_commands(commands)
+    assert sorted(listed) == sorted(commands.choices)
 
 
 def test_a_command_without_a_database_says_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:

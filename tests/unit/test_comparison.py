@@ -253,6 +253,13 @@ def test_a_payment_that_failed_here_and_is_completed_there(status: Status) -> No
     assert (differs.kind, type(differs.settlement)) == (Kind.STATE_DIFFERS, Settle)
 
 
+def test_where_references_are_of_no_single_order_a_row_is_nobodys_by_itself() -> None:
+    """Two people give to the same cause: one tried in vain, the other paid by hand."""
+    file = [statement(row("TJD0000P01"))]
+    assert [type(each) for each in compare(file, books(unpaid())).settlements] == [Settle]
+    assert compare(file, books(unpaid(), references_are_reusable=True)).settlements == ()
+
+
 def test_the_receipt_that_a_callback_named_binds_whatever_reference_and_time() -> None:
     waits = unpaid(status=Status.REVIEW, review_reason=ReviewReason.INCOMPLETE_SUCCESS, named=("TJD0000P01",))
     differs = only(compare([statement(row("TJD0000P01", hours=3, account=None))], books(waits)))
