@@ -62,6 +62,10 @@ def left_by_the_day(row: Row, entry: Entry, alerts: set[str]) -> str | None:
             return None
 
 
+def named(found: dict[str, Any]) -> Counter[tuple[str, str]]:
+    return Counter((one["kind"], one["receipt"] or one["transaction_id"]) for one in found["differences"])
+
+
 def nothing_is_unexplained(found: dict[str, Any]) -> None:
     """To the cent: what came, and what went, is a payment or refund of the books, no sale, or a difference."""
     for way, kinds in (("in_kes", CAME), ("out_kes", WENT)):
