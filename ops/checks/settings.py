@@ -21,7 +21,7 @@ from shared.environment_variables import (
 from shared.settings import LETTERS, PAYMENTS
 from shared.values import in_words
 
-CORRECT_IT = "Set it (Netlify: Site configuration, Environment variables) and deploy: docs/deploying.md, step 5"
+CORRECT_IT = "Set it on Netlify, and deploy: docs/deploying.md, step 5"
 LARGEST_BYTES = 4096
 """Of all variables of a function together, names and values: AWS Lambda's limit. The build measures it too."""
 SIGNING = ("CALLBACK_SECRET", "AUDIT_SECRET", "LINK_SECRET")
