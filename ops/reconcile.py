@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -39,8 +39,8 @@ DONE = {
     Outcome.RECEIPT_FILLED: "written: the receipt is filled in",
     Outcome.REFUNDED: "written: REFUNDED",
     Outcome.REPEATED: "written before",
-    Outcome.TO_REVIEW: "not settled: it is in review now",
 }
+IN_REVIEW = "not settled: it is in review now"
 
 
 class UnusableStatement(WrongUse):
@@ -81,12 +81,13 @@ def _reconcile(session: Session, chosen: argparse.Namespace) -> Answer:
         references_are_reusable=references_are_reusable(session.environ),
     )
     result = compare(statements, books)
-    written = _write(session, chosen, result) if chosen.write else {}
     files = " ".join(f'"{name}"' if " " in name else name for name in chosen.files)
-    if chosen.csv:
-        records = (record(each, books.now, files, written) for each in result.differences)
-        Path(chosen.csv).write_text("".join(as_csv(records)), encoding="utf-8", newline="")
-    open_ones = [each for each in result.differences if id(each) not in written]
+    written: dict[int, str] = {}
+    _write_csv(chosen.csv, [record(each, books.now, files, written) for each in result.differences])
+    if chosen.write:
+        written = _write(session, chosen, result)
+        _write_csv(chosen.csv, [record(each, books.now, files, written) for each in result.differences])
+    open_ones = [each for each in result.differences if written.get(id(each), IN_REVIEW) == IN_REVIEW]
     left = replace(result, differences=tuple(open_ones))
     return Answer(
         document(result, books.now, shortcode=shortcode, files=files, warnings=warnings, written=written),
@@ -134,6 +135,8 @@ def _lines(
         return
     for why in result.refuses:
         yield f"--write would be refused: {why}"
+    if [each for each in result.differences if each.kind is Kind.MISSING_HERE]:
+        yield "Write the statement before you book from it: ops book reads its rows in the database."
     if not result.refuses:
         yield f"Nothing was written. --write keeps the rows{''.join(f', {what}' for what in _plan(result))}."
 
@@ -141,6 +144,15 @@ def _lines(
 def _plan(result: Reconciliation) -> list[str]:
     kinds = Counter(DOES[type(each)] for each in result.settlements)
     return [f"and would {what} {count} times" if count > 1 else f"and would {what}" for what, count in kinds.items()]
+
+
+def _write_csv(name: str | None, records: Sequence[Mapping[str, object]]) -> None:
+    if name is None:
+        return
+    try:
+        Path(name).write_text("".join(as_csv(records)), encoding="utf-8", newline="")
+    except OSError as failed:
+        raise WrongUse(f"{visible(name)} cannot be written: {failed.strerror}") from None
 
 
 # Files ----------------------------------------------------------------------------------------------------------------
@@ -202,6 +214,9 @@ def _write(session: Session, chosen: argparse.Namespace, result: Reconciliation)
     """What became of each difference that is settled, by its id(). Raises `NotPossible`."""
     if result.refuses:
         raise NotPossible(f"nothing was written: {'; '.join(result.refuses)}")
+    environment, ours = session.books.environment(), session.environ.get("MPESA_ENV", "").strip()
+    if ours and environment not in (None, ours):
+        raise NotPossible(f"nothing was written: the database is of {environment}, MPESA_ENV says {ours}")
     gateway, who = session.gateway(chosen), session.operator(chosen)
     session.ask(chosen, lambda: _shown(result))
     ids: dict[int, int] = {}
@@ -220,8 +235,10 @@ def _write(session: Session, chosen: argparse.Namespace, result: Reconciliation)
                 outcome = settle_by_row(gateway, ids[id(each.settlement.row)], each.settlement.transaction_id, who)
             except NotPossible:
                 continue
-            if outcome in DONE and (outcome is not Outcome.TO_REVIEW or each.kind is Kind.STATE_DIFFERS):
+            if outcome in DONE:
                 written[id(each)] = DONE[outcome]
+            elif outcome is Outcome.TO_REVIEW:
+                written[id(each)] = IN_REVIEW
     return written
 
 

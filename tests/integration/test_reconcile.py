@@ -202,6 +202,17 @@ def test_what_cannot_be_trusted_is_refused_and_nothing_is_written(
     assert status(shop, morning["failed"]) == "FAILED"
 
 
+def test_a_statement_of_another_environment_is_not_written(
+    shop: Shop, till: Till, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    till.has(shop.settled())
+    monkeypatch.setenv("MPESA_ENV", "production")
+    found = document(shop, capsys, till.statement(), *WRITE, code=1)
+    assert "the database is of sandbox" in found["error"]["says"]
+    assert shop.row("SELECT count(*) AS files FROM statement_files")["files"] == 0
+    monkeypatch.undo()
+
+
 def test_another_shortcode_and_a_file_that_is_none_are_refused(
     shop: Shop, till: Till, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -231,6 +242,8 @@ def test_a_direct_payment_is_missing_here_and_large_ones_are_proposed(
     assert [each["settles"] for each in found["differences"]] == [None, None]
     assert found["differences"][0]["age_days"] == 0
     assert shop.ops("reconcile", till.statement(), "--csv", str(till.folder / "out.csv")) == 1
+    assert "Write the statement before you book" in capsys.readouterr().out
+    assert shop.ops("reconcile", till.statement(), "--csv", str(till.folder / "none" / "out.csv")) == 2
     with open(till.folder / "out.csv", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [(row["kind"], row["amount_kes"]) for row in rows] == [("missing_here", "500"), ("state_differs", "30000")]
