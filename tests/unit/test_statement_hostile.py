@@ -205,7 +205,11 @@ FILES: dict[str, tuple[bytes, Read | Refused]] = {
                 *CLASSIC[6:],
             ]
         ),
-        Read(lambda read: payment_of(read, 8) and read.shortcode == "123456" and read.ends is not None),
+        Read(
+            lambda read: (
+                payment_of(read, 8) and read.shortcode == "123456" and f"{read.ends:%d %H:%M:%S}" == "13 23:59:59"
+            )
+        ),
     ),
     "the header again": (as_csv([*CLASSIC[:9], CLASSIC[6], *CLASSIC[9:]]), Read(lambda read: len(read.rows) == 4)),
     "another header in the middle": (as_csv([*CLASSIC[:9], *NEW]), Refused("two statements", 10)),
