@@ -33,12 +33,13 @@ class Books:
         return str(row["environment"]) if row else None
 
     def in_review(self) -> list[Row]:
-        """Payments that wait for a person, oldest first, with the receipts that callbacks named for them."""
+        """Payments that wait for a person, oldest first, with the receipts that callbacks and statements name."""
         return self._database.rows(
             f"""
             SELECT {NAMED}, t.updated_at,
-                   ARRAY(SELECT DISTINCT receipt FROM callback_inbox i, unnest(i.receipts) receipt
-                         WHERE i.transaction_id = t.id ORDER BY receipt) AS receipts_seen
+                   ARRAY(SELECT unnest(i.receipts) AS receipt FROM callback_inbox i WHERE i.transaction_id = t.id
+                         UNION SELECT r.receipt FROM statement_rows r WHERE r.transaction_id = t.id AND r.paid_in > 0
+                         ORDER BY receipt) AS receipts_seen
             FROM transactions t LEFT JOIN payment_confirmations c ON c.transaction_id = t.id
             WHERE t.status = 'REVIEW' ORDER BY t.created_at
             """
@@ -101,12 +102,13 @@ class Books:
         return [str(row["id"]) for row in rows]
 
     def receipts_told(self, transaction_id: str) -> set[str]:
-        """Of the money that came in for a payment: confirmed, or only named by a callback."""
+        """Of the money that came in for a payment: confirmed, or only named by a callback or a statement."""
         rows = self._database.rows(
             """
             SELECT mpesa_receipt_number AS receipt FROM payment_confirmations
             WHERE transaction_id = CAST(:id AS uuid) AND mpesa_receipt_number IS NOT NULL
             UNION SELECT unnest(receipts) FROM callback_inbox WHERE transaction_id = CAST(:id AS uuid)
+            UNION SELECT receipt FROM statement_rows WHERE transaction_id = CAST(:id AS uuid) AND paid_in > 0
             """,
             id=transaction_id,
         )
@@ -145,6 +147,16 @@ class Books:
             SELECT at, receipt, paid_in, account, raw FROM statement_rows
             WHERE transaction_id IS NULL AND num_nonnulls(account, raw) > 0 ORDER BY at
             """
+        )
+
+    def statement_rows_of(self, transaction_id: str) -> list[Row]:
+        """Rows of statements that are of this payment."""
+        return self._database.rows(
+            """
+            SELECT at, class, paid_in, withdrawn, receipt, sha256, row_number FROM statement_rows
+            WHERE transaction_id = CAST(:id AS uuid) ORDER BY id
+            """,
+            id=transaction_id,
         )
 
     def on_statements(self, receipt: str) -> list[Row]:

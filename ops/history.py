@@ -126,6 +126,8 @@ def _moments(books: Books, payment: Row) -> Iterator[Moment]:
     yield from _asked(books.rows("query_answers", transaction_id), audit)
     for row in books.rows("outbox", transaction_id):
         yield _left(row)
+    for row in books.statement_rows_of(transaction_id):
+        yield _on_statement(row)
 
 
 def _decided(row: Row, payment: Row, *, again: bool) -> Moment:
@@ -229,6 +231,13 @@ def _unanswered(silent: list[Row]) -> Iterator[Moment]:
         often = f", {len(silent)} times until {eat(last['answered_at'], seconds=True)}" if len(silent) > 1 else ""
         why = f": {_plain(last['said'])}" if last["said"] else ""
         yield Moment(silent[0]["answered_at"], f"We asked{often}. No answer yet{why}.")
+
+
+def _on_statement(row: Row) -> Moment:
+    kes, way = (row["paid_in"], "came in") if row["paid_in"] > 0 else (row["withdrawn"], "went out")
+    amount = f"{kes:,.2f}".removesuffix(".00")
+    what = f"A statement says: KES {amount} {way}, {row['class']}, receipt {row['receipt']}"
+    return Moment(row["at"], f"{what} (file {row['sha256'][:12]}, row {row['row_number']}).")
 
 
 def _left(row: Row) -> Moment:

@@ -99,7 +99,14 @@ def settle_by_row(gateway: Gateway, row_id: int, transaction_id: str, who: str) 
     settled = settle(gateway, transaction_id, report)
     if settled is None:
         raise NotPossible(f"there is no payment {transaction_id}")
+    if settled.decision.outcome is Outcome.NOTED and _is_of(gateway.database, row_id) == transaction_id:
+        return Outcome.REPEATED  # the answer to COMMIT was lost, and the second try met what the first had written
     return settled.decision.outcome
+
+
+def _is_of(database: Database, row_id: int) -> str | None:
+    row = database.row("SELECT transaction_id FROM statement_rows WHERE id = :id", id=row_id)
+    return str(row["transaction_id"]) if row and row["transaction_id"] else None
 
 
 def _event(row: Row) -> StatementPaid | StatementRefunded:

@@ -190,7 +190,7 @@ def test_one_row_settles_one_payment(shop: Shop, gateway: Gateway) -> None:
 
 
 def test_what_was_paid_twice_on_one_day_goes_to_review_also_when_the_statement_comes_a_week_later(
-    shop: Shop, gateway: Gateway
+    shop: Shop, gateway: Gateway, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """By the days of the money, not by those of the comparison."""
     second = shop.settled("cancel")
@@ -205,6 +205,14 @@ def test_what_was_paid_twice_on_one_day_goes_to_review_also_when_the_statement_c
     assert str(shop.row("SELECT transaction_id FROM statement_rows")["transaction_id"]) == second, (
         "its money is on file"
     )
+    capsys.readouterr()
+    assert shop.ops("--json", "review", "list") == 1
+    (listed,) = json.loads(capsys.readouterr().out)["payments"]
+    assert listed["receipts"] == ["UE4JS31RBX"]
+    assert shop.ops("review", "refunded", second, "--receipt", "UE4JS31RBX", "--why", "sent back") == 1
+    assert shop.ops("case", second) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "A statement says: KES 1,500 came in, payment, receipt UE4JS31RBX (file aaaaaaaaaaaa, row 1)." in told
 
 
 # Files ----------------------------------------------------------------------------------------------------------------
