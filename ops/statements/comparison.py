@@ -106,7 +106,7 @@ class _Comparison:
             if each.receipt is None and not any(name in self._rows.came for name in each.named)
         )
         self._pairs = {each.row.receipt: each for each in pair(unknown, without_receipt)}
-        self._reversals = reversals(went, self._rows.came)
+        self._reversals = reversals(went, self._rows)
         self._back = {id(each.row): each for each in self._reversals.values()}
         for some in doubles.values():
             self._differs(Kind.DUPLICATE_ROW, some[-1], self._paid.get(some[-1].receipt), None, *some[:-1])

@@ -32,10 +32,13 @@ class Rows:
         rows: dict[Key, Row] = {}
         self._may_settle: set[Key] = set()
         self._judged: set[Key] = set()
+        self._linked: dict[Key, str] = {}
         for file in files:
             for row in file.statement.rows:
                 key = key_of(row)
                 rows.setdefault(key, row)
+                if row.linked_receipt:
+                    self._linked[key] = row.linked_receipt
                 if file.settles:
                     self._may_settle.add(key)
                 if not file.clock.says:
@@ -45,6 +48,8 @@ class Rows:
         for statement in kept:
             for row in statement.rows:
                 rows.setdefault(key_of(row), row)
+                if row.linked_receipt:
+                    self._linked[key_of(row)] = row.linked_receipt
         moved = [row for row in rows.values() if row.completed and row.row_class not in NEVER_A_SALE]
         self.came = {row.receipt: row for row in moved if row.paid_in_kes}
         """By receipt: money that came."""
@@ -63,6 +68,10 @@ class Rows:
     def is_judged(self, row: Row) -> bool:
         """A file that holds it has the right time."""
         return key_of(row) in self._judged
+
+    def linked(self, row: Row) -> str | None:
+        """The receipt that it takes back. Not every family says it, so any file that holds the row does."""
+        return self._linked.get(key_of(row))
 
     def has_several_amounts(self, row: Row) -> bool:
         return _way(row) in self._doubles
@@ -83,8 +92,9 @@ class Reversal:
     """The statement names the receipt; else amount and party fit."""
 
 
-def reversals(rows: Iterable[Row], came: dict[str, Row]) -> dict[str, Reversal]:
+def reversals(rows: Iterable[Row], known: Rows) -> dict[str, Reversal]:
     """By the receipt that each takes back: the linked one, else of the only payment of the same party and amount."""
+    came = known.came
     of_party: dict[tuple[Decimal, str | None], list[Row]] = defaultdict(list)
     for row in came.values():
         of_party[row.paid_in_kes, row.party].append(row)
@@ -92,7 +102,7 @@ def reversals(rows: Iterable[Row], came: dict[str, Row]) -> dict[str, Reversal]:
     for row in rows:
         if row.row_class is not RowClass.REVERSAL:
             continue
-        receipt = row.linked_receipt or (row.receipt if row.receipt in came else None)
+        receipt = known.linked(row) or (row.receipt if row.receipt in came else None)
         named = receipt is not None
         if receipt is None and row.party is not None:
             before = [each for each in of_party[row.withdrawn_kes, row.party] if each.at <= row.at]

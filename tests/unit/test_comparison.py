@@ -372,6 +372,15 @@ def test_money_that_came_and_went_back_is_explained_by_itself(book: list[Booked]
     assert (found(result), result.returned.count) == ([], 2)
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_a_reversal_takes_back_is_known_where_any_file_says_it(kept: bool) -> None:
+    """The new portal's file has the same rows, and no linked receipts."""
+    whole = statement(row("TJD0000P01"), row("TJD0000R01", **BACK))
+    less = statement(row("TJD0000P01"), row("TJD0000R01", out=True))
+    result = compare([less], books(kept=[whole])) if kept else compare([less, whole], books())
+    assert (found(result), result.returned.count) == ([], 2)
+
+
 def test_a_payment_in_review_that_was_reversed_becomes_refunded() -> None:
     waits = unpaid(status=Status.REVIEW, review_reason=ReviewReason.SILENCE)
     result = compare([statement(row("TJD0000P01"), row("TJD0000R01", **BACK))], books(waits))
