@@ -136,7 +136,7 @@ SAME = "s" * 40
 A_TILL: dict[str, str | None] = {"MPESA_TRANSACTION_TYPE": "CustomerBuyGoodsOnline"}
 SETTINGS: tuple[tuple[str, str, dict[str, str | None]], ...] = (
     ("settings", "MPESA_PASSKEY must hold", {"MPESA_PASSKEY": None}),
-    ("settings", "this is an example's value", {**LIVE, "MPESA_PASSKEY": "your_passkey"}),
+    ("settings", "this is an example's value", {**LIVE, "MPESA_PASSKEY": "your-passkey-here"}),
     ("settings", "without the line break that was copied", {"MPESA_CONSUMER_SECRET": "abcdefgh\\n"}),
     ("settings", "without quotes around it", {"MPESA_CONSUMER_KEY": "'abcdefgh'"}),
     ("settings", "without its name", {"CALLBACK_SECRET": "CALLBACK_SECRET=" + "c" * 40}),
