@@ -4,6 +4,7 @@ name. Reads only, in one snapshot.
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -11,6 +12,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from ops.statements.classes import party_in
 from ops.statements.coverage import EDGE
 from ops.statements.pairing import AFTER_THE_ORDER, account_of, compared
 from ops.statements.rows import NEVER_A_SALE
@@ -234,7 +236,7 @@ def _kept_rows(tx: Transaction, since: datetime, until: datetime, *, whole: bool
         page = tx.rows(
             f"""
             SELECT id, sha256, row_number, receipt, at, class, status, completed, paid_in, withdrawn, linked_receipt
-                   {", account" if whole else ""}
+                   {", account, raw" if whole else ""}
             FROM statement_rows WHERE at BETWEEN :after AND :until AND (at > :after OR id > :last)
             ORDER BY at, id LIMIT {PAGE}
             """,  # noqa: S608  # our own words
@@ -261,8 +263,15 @@ def _row(row: dict[str, Any]) -> Row:
         balance_kes=None,
         account=row.get("account"),
         account_is_number=False,
-        party=None,
+        party=_party(row.get("raw")),
         linked_receipt=row["linked_receipt"],
         row_class=RowClass(row["class"]),
         raw="",
     )
+
+
+def _party(raw: str | None) -> str | None:
+    """The other side, from the row's cells: one of them, or a part of its details."""
+    cells = [cell for cell in json.loads(raw or "[]") if isinstance(cell, str) and " - " in cell]
+    alone = [cell.strip() for cell in cells if party_in(cell) is None]
+    return next(iter([*alone, *filter(None, map(party_in, cells))]), None)

@@ -261,6 +261,18 @@ def test_a_payment_without_its_row_is_the_worst_that_can_be(
     assert (missing["kind"], missing["transaction_id"]) == ("missing_there", forged)
 
 
+def test_money_that_came_and_went_back_stays_explained_when_the_statement_names_no_receipt(
+    shop: Shop, till: Till, capsys: pytest.CaptureFixture[str]
+) -> None:
+    till.has(shop.settled())
+    till.moved(Kind.PAYMENT, "TJD0000P02", 700, account="WRONG")
+    till.moved(Kind.REVERSAL, "TJD0000R02", 700, at=till.now + timedelta(seconds=1))
+    shop.age(60)
+    till.entries = [Entry(**{**vars_of(each), "at": each.at - timedelta(seconds=60)}) for each in till.entries]
+    assert document(shop, capsys, till.statement(), *WRITE)["differences"] == []
+    assert document(shop, capsys, "--status")["differences"] == []
+
+
 def test_status_says_until_when_and_what_is_open_by_age(
     shop: Shop, till: Till, morning: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
