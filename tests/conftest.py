@@ -8,6 +8,7 @@ pytest_plugins = [
     "tests.fixtures.built_site",
     "tests.fixtures.database",
     "tests.fixtures.ledger",
+    "tests.fixtures.patient",
     "tests.fixtures.schedule",
     "tests.fixtures.sentry",
     "tests.fixtures.shop",
