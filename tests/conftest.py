@@ -8,10 +8,10 @@ pytest_plugins = [
     "tests.fixtures.built_site",
     "tests.fixtures.database",
     "tests.fixtures.ledger",
-    "tests.fixtures.patient",
     "tests.fixtures.schedule",
     "tests.fixtures.sentry",
     "tests.fixtures.shop",
+    "tests.fixtures.patient",  # after what it imports
     "tests.fixtures.simulator",
     "tests.fixtures.site",
     "tests.fixtures.soak",
