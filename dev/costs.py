@@ -21,6 +21,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from shared import settings
 from shared.collaborators import Collaborators, receiver
 from shared.daraja.callback_address import callback_url
 from shared.database import Database
+from shared.gateway import watch
 from simulator import Behaviour, Simulator, SimulatorSettings, bodies
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "costs.md"
@@ -69,11 +71,20 @@ class Day:
         }
 
 
+def agenda_at(hour: int, minute: int = 0) -> str:
+    """What a sweep has to do, where it is always that time. The database ages, but its clock stays: shortly before
+    midnight every hour of a virtual day would wake for the anchor of the log."""
+    now = datetime.now(UTC)
+    from_utc = hour * 60 + minute - now.hour * 60 - now.minute
+    return watch.AGENDA_IN_S.replace("'Africa/Nairobi'", f"interval '{from_utc} minutes'")
+
+
 class VirtualTime:
     """Clocks of this process, of the database and of the simulator, which all go on together."""
 
     def __init__(self, database: Database, simulator: Simulator) -> None:
         self._database, self._simulator = database, simulator
+        watch.AGENDA_IN_S = agenda_at(6)
         self._real = time.monotonic
         self._began, self._ahead_s, self._owed_s = self._real(), 0.0, 0.0
         monotonic, wall = time.monotonic, time.time

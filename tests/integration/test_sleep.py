@@ -10,16 +10,21 @@ from types import SimpleNamespace
 
 import pytest
 
+from dev.costs import agenda_at
 from shared import collaborators, sweeping
 from shared.collaborators import collaborators as mine
+from shared.gateway import watch
 from tests.chaos.customers import nth_order, push
 from tests.fixtures.shop import Shop, forget_collaborators
+
+BY_THE_CLOCK = watch.AGENDA_IN_S
 
 
 @pytest.fixture
 def sleepy(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
     """A shop whose sweep sleeps as it does by default."""
     monkeypatch.delenv("SWEEP_IDLE_MINUTES")
+    monkeypatch.setattr(watch, "AGENDA_IN_S", agenda_at(6))
     forget_collaborators()
     return shop
 
@@ -105,20 +110,16 @@ def test_what_comes_due_earlier_shortens_it(sleepy: Shop, what: str, least_s: fl
     sleepy.put_back(kept)
 
 
-def test_it_wakes_for_the_anchor_of_the_day(sleepy: Shop) -> None:
+def test_it_wakes_for_the_anchor_of_the_day(sleepy: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     payment = push(sleepy, nth_order(1))
     sleepy.call("callback", "POST", payment.path, raw=payment.success())
     sleepy.age(2 * 86_400)
     sleepy.sweep()
     assert len([mail for mail in sleepy.letters(to_the_shop=True) if "keep this message" in mail["subject"]]) == 1
-    until_midnight = sleepy.row(
-        """
-        SELECT extract(epoch FROM date_trunc('day', now() AT TIME ZONE 'Africa/Nairobi') + interval '1 day 15 minutes'
-                                  - now() AT TIME ZONE 'Africa/Nairobi') AS s
-        """
-    )
-    soon = float(until_midnight["s"]) % 86_400
-    assert asleep_s(sleepy) <= min(3600, soon) if soon > 60 else True
+    assert woken(sleepy) > 3590
+    monkeypatch.setattr(watch, "AGENDA_IN_S", BY_THE_CLOCK)
+    monkeypatch.setattr(watch, "AGENDA_IN_S", agenda_at(23, 45))  # the next one is due at a quarter past midnight
+    assert 1730 < woken(sleepy) <= 1800
 
 
 def test_an_alert_that_no_sweep_runs_counts_from_when_it_wakes(sleepy: Shop) -> None:
