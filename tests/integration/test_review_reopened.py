@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import uuid
 from decimal import Decimal
 from typing import Any
 
@@ -14,7 +15,9 @@ import pytest
 
 from ops.__main__ import main
 from ops.replay import replay
-from tests.fixtures.shop import CUSTOMER, RECEIPT, Shop
+from shared.collaborators import collaborators
+from shared.gateway.inbox import Entry
+from tests.fixtures.shop import CUSTOMER, RECEIPT, Shop, callback_about
 
 OTHER = "254722000000"
 WHY = ("--why", "on the statement", "--who", "amina")
@@ -99,10 +102,14 @@ def test_what_a_person_ended_is_in_review_again_for_the_reason_of_before(shop: S
 
 
 def test_the_reason_of_before_is_known_also_where_a_person_had_the_callback_judged(shop: Shop) -> None:
-    transaction_id = in_review(shop)
-    shop.calls_back(transaction_id, Amount=7)
-    entry = shop.rows("SELECT id FROM callback_inbox ORDER BY received_at")[-1]["id"]
-    assert shop.ops("inbox", "retry", str(entry), *WHY) == 0
+    """The person's words stand in the audit row, after the reason."""
+    transaction_id = shop.settled("cancel")
+    body = callback_about(shop.payment(transaction_id), Amount=7)
+    entry = Entry(str(uuid.uuid4()), transaction_id, body)
+    collaborators().gateway.inbox.remember(entry, "127.0.0.1")
+    assert shop.ops("inbox", "retry", entry.id, *WHY) == 0
+    audit = shop.row("SELECT reason FROM audit_log WHERE to_status = 'REVIEW'")
+    assert audit["reason"] == "amount_mismatch: on the statement"
     assert shop.ops("review", "fail", transaction_id, *WHY) == 0
     assert reopen(shop, transaction_id) == 0
     assert shop.payment(transaction_id)["review_reason"] == "amount_mismatch"
