@@ -20,6 +20,7 @@ from unicodedata import category
 from shared.values import EAT, JOINERS
 
 IN_MEMORY_BYTES = 2**20
+AS_WIDE_AS_IT_LIKES = 10_000
 NARROWEST = 24
 """A column of sentences."""
 STYLES = {
@@ -109,17 +110,17 @@ def _drawn(table: Table, stream: TextIO) -> bool:
     rows = [[text.Text(harmless_line(cell), STYLES.get(cell, "")) for cell in row] for row, _ in table.rows if row]
     if not rows:
         return True
-    needs = 0
     for place, column in enumerate(table.columns):
         name, wraps = column.lstrip(">~"), column.startswith("~")
-        widest = max([len(name), *[cells.cell_len(part) for row in rows for part in row[place].plain.split("\n")]])
-        least = min(widest, NARROWEST) if wraps else widest
-        needs += least + 2
+        written = [row[place].plain for row in rows]
+        widest = max([len(name), *[cells.cell_len(part) for said in written for part in said.split("\n")]])
+        longest_word = max([0, *[cells.cell_len(word) for said in written for word in said.split()]])
+        least = max(min(widest, NARROWEST), longest_word) if wraps else widest  # an id or a file's name is never cut
         justify: Literal["left", "right"] = "right" if column.startswith(">") else "left"
         drawn.add_column(name, justify=justify, no_wrap=not wraps, min_width=least, overflow="fold")
     for row in rows:
         drawn.add_row(*row)
-    if needs > screen.width:
+    if screen.measure(drawn, options=screen.options.update(width=AS_WIDE_AS_IT_LIKES)).minimum > screen.width:
         return False
     screen.print(drawn)
     return True

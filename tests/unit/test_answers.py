@@ -81,3 +81,15 @@ def test_a_table_by_its_cells_alone_stands_in_columns_as_text_too(monkeypatch: p
         "timing          20",
         "",
     ]
+
+
+@pytest.mark.parametrize("columns", range(60, 200, 10))
+def test_no_width_cuts_an_amount_an_id_or_the_name_of_a_file(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    command = "python -m ops reconcile ORG_174379_Statement.xlsx --write"
+    row = ("receipt_missing", "KES 2,000", ID, "Paid, and no receipt came: this row names it. " * 2, command)
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    table = Table(("Kind", ">Amount", "Payment", "~Means", "~Do now"), [(row, "  ".join(row))])
+    Answer({}, [table]).print(as_json=False)
+    assert [word for word in ("KES 2,000", ID, "ORG_174379_Statement.xlsx") if word not in stream.getvalue()] == []
