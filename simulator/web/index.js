@@ -39,7 +39,7 @@ byId("lost").addEventListener("click", () =>
 
 function losing(yes) {
   byId("lost").setAttribute("aria-pressed", String(yes));
-  byId("lost").textContent = yes ? "Callbacks are being lost. Deliver them again" : "Lose every callback";
+  byId("lost").textContent = yes ? "Callbacks are being lost. Deliver them from now on" : "Lose every callback";
   byId("callbacks-count").textContent = yes ? "every callback is being lost" : "";
 }
 

@@ -67,7 +67,7 @@ async function reverse(receipt) {
 async function refresh() {
   accounts((await ask("/control/info")).merchants);
   const isPeriod = byId("first").value !== "" && byId("first").value <= byId("last").value;
-  byId("period-problem").textContent = isPeriod ? "" : "The first day comes before the last.";
+  byId("period-problem").textContent = isPeriod ? "" : "The first day has to come before the last.";
   if (!isPeriod) return;
   files();
   const entries = await ask(`/control/account?${query()}`);

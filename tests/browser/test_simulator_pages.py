@@ -236,7 +236,7 @@ def test_a_lost_morning_by_one_click(visitor: Page, caller: DarajaCaller) -> Non
     client = caller.simulator.client
     visitor.goto(client.base_url)
     visitor.get_by_role("button", name="Lose every callback").click()
-    on = visitor.get_by_role("button", name="Callbacks are being lost. Deliver them again")
+    on = visitor.get_by_role("button", name="Callbacks are being lost. Deliver them from now on")
     expect(on).to_have_attribute("aria-pressed", "true")
     keep_picture(visitor, "lost-morning")
     client.script(PHONE, "pay", after_s=0)
