@@ -21,7 +21,7 @@ CLASSES = {
     "reversal": "a reversal: money that went back",
     "sweep": "a transfer between the shop's own accounts",
     "settlement": "a transfer to the shop's bank",
-    "organisation": "a payment by an organisation, as banks and other networks send it",
+    "organisation": "money of an organisation, or under words that Lipa does not know: it may be a customer's",
     "b2c": "a payment by the shop",
     "other": "a transaction that Lipa does not know",
 }

@@ -7,7 +7,7 @@ import re
 from ops.statements.statement import RowClass
 
 # Source: about twenty public readers of real statements, read in November 2026. The first line that fits decides. The
-# money must go in the direction that it names, else the row is OTHER.
+# money must go in the direction that it names, else nobody knows it. Money in that nobody knows may be a customer's.
 
 _TABLE: tuple[tuple[str, RowClass, str], ...] = (
     (r".*\bcharges?\b", RowClass.CHARGE, "in out"),
@@ -38,6 +38,7 @@ _PARTY = re.compile(r"\s(?:from|by|to(?=\s+\d))\s", re.IGNORECASE)
 
 def classify(details: str, reason: str, party: str, *, money_out: bool) -> tuple[RowClass, str | None]:
     """The class, and the kind's own words where nobody knows them. Details decide before the Reason Type."""
+    unknown = RowClass.OTHER if money_out else RowClass.ORGANISATION
     if re.fullmatch(
         r"(?i)(business )?pay ?(merchant|bill|ment) charge", party
     ):  # the daily file names the fee in the party's column
@@ -46,8 +47,8 @@ def classify(details: str, reason: str, party: str, *, money_out: bool) -> tuple
         for pattern, row_class, directions in _CLASSES:
             if pattern.match(kind):
                 known = ("out" if money_out else "in") in directions
-                return (row_class, None) if known else (RowClass.OTHER, f"{kind} ({'out' if money_out else 'in'})")
-    return RowClass.OTHER, _kind(details) or _kind(reason) or "no words"
+                return (row_class, None) if known else (unknown, f"{kind} ({'out' if money_out else 'in'})")
+    return unknown, _kind(details) or _kind(reason) or "no words"
 
 
 def _kind(words: str) -> str:

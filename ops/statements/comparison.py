@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from ops.statements.coverage import (
+    EDGE,
     Period,
     clock_of,
     days_between,
@@ -71,10 +72,11 @@ class _Comparison:
         self._disputed: set[str] = set()
 
     def _file(self, statement: Statement) -> File:
+        """Only what callbacks brought vouches for it: else it would vouch for itself once somebody books from it."""
         shared = [
-            (row.at, self._paid[row.receipt].money_at)
+            (row.at, _came_at(payment))
             for row in statement.rows
-            if row.completed and row.paid_in_kes and row.receipt in self._paid
+            if row.completed and row.paid_in_kes and (payment := self._paid.get(row.receipt)) and payment.by_callback
         ]
         return File(statement, period_of(statement, self._books.now), clock_of(shared))
 
@@ -106,7 +108,7 @@ class _Comparison:
             if each.receipt is None and not any(name in self._rows.came for name in each.named)
         )
         self._pairs = {each.row.receipt: each for each in pair(unknown, without_receipt)}
-        self._reversals = reversals(went, self._rows)
+        self._reversals = reversals(went, self._rows, self._paid.keys() | self._named.keys())
         self._back = {id(each.row): each for each in self._reversals.values()}
         for some in doubles.values():
             self._differs(Kind.DUPLICATE_ROW, some[-1], self._paid.get(some[-1].receipt), None, *some[:-1])
@@ -175,8 +177,7 @@ class _Comparison:
         found = self._pairs.get(row.receipt)
         order = orders.get(compared(account_of(row)))
         if found is not None and (found.payment.status in SETTLED or order in (None, found.payment)):
-            names_one = found.payment.status in SETTLED or not self._books.references_are_reusable
-            self._row_of(row, found.payment, exact=found.exact and names_one)
+            self._row_of(row, found.payment, exact=found.exact and not self._books.references_are_reusable)
         elif order is not None:
             self._returned_or(Kind.DOUBLED, row, order)
         else:
@@ -243,7 +244,10 @@ class _Comparison:
         if back is None or payment is None or payment.status not in HERE:
             return None
         found = self._pairs.get(back.receipt)
-        exact = back.named and (found is None or found.exact) and len(self._named.get(back.receipt, [])) <= 1
+        of_its_own = back.row.receipt != back.receipt
+        exact = (
+            back.named and of_its_own and (found is None or found.exact) and len(self._named.get(back.receipt, [])) <= 1
+        )
         whole = back.row.withdrawn_kes == payment.amount_kes <= self._books.confirm_above_kes
         return Refund(payment.transaction_id, back.row) if whole and self._is_exact(back.row, exact) else None
 
@@ -274,13 +278,14 @@ class _Comparison:
                 and payment.transaction_id not in paired
                 and not any(each in self._rows.came for each in receipts)
             ):
+                came = _came_at(payment)
                 last = min(payment.paid_at, payment.created_at + AFTER_THE_ORDER)
-                money = Period(payment.money_at or payment.created_at, payment.money_at or last)
+                money = Period(came or payment.created_at, came or last)
                 if touches(money, given):
                     kind = Kind.MISSING_THERE if surely_within(money, covered) else Kind.TIMING
-                    self._has_no_row(kind, payment, payment.receipt, payment.money_at or payment.paid_at)
+                    self._has_no_row(kind, payment, payment.receipt, came or payment.paid_at)
             if payment.refunded_at and payment.refund_receipt not in self._rows.went:
-                back = Period(payment.money_at or payment.created_at, payment.refunded_at)
+                back = Period(_came_at(payment) or payment.created_at, payment.refunded_at)
                 if payment.transaction_id not in self._disputed and touches(back, given) and within(back, covered):
                     kind = Kind.REFUND_UNSEEN if surely_within(back, covered) else Kind.TIMING
                     self._has_no_row(kind, payment, payment.refund_receipt, payment.refunded_at)
@@ -301,7 +306,8 @@ class _Comparison:
     # What becomes of a row ----------------------------------------------------------------------------------------
 
     def _is_exact(self, row: Row, exact: bool) -> bool:
-        return exact and self._rows.may_settle(row)
+        """What an organisation paid is a person's to judge, whatever it names."""
+        return exact and row.row_class is not RowClass.ORGANISATION and self._rows.may_settle(row)
 
     def _explain(self, how: str, row: Row) -> None:
         self._totals[how].add(row)
@@ -309,12 +315,14 @@ class _Comparison:
     def _differs(
         self, kind: Kind, row: Row, payment: Booked | None, settlement: Settlement | None = None, *more: Row
     ) -> None:
-        stray = "A callback named it for a payment that is not in the books." if self._is_stray(row) else ""
+        notes = ["A callback named it for a payment that is not in the books."] if self._is_stray(row) else []
+        if any(map(self._rows.is_disputed, (row, *more))):
+            notes.append("The files disagree about its account, time or linked receipt: compare it with the portal.")
         difference = Difference(
             kind=kind,
             amount_kes=row.paid_in_kes or row.withdrawn_kes,
             at=row.at,
-            says=says(kind, row, payment, stray),
+            says=says(kind, row, payment, " ".join(notes)),
             do_now=do_now(kind, row, payment, settlement),
             receipt=row.receipt,
             transaction_id=payment.transaction_id if payment else None,
@@ -325,6 +333,14 @@ class _Comparison:
 
     def _is_stray(self, row: Row) -> bool:
         return row.receipt in self._books.strays
+
+
+def _came_at(payment: Booked) -> datetime | None:
+    """When its money came. A callback's own time holds only where it fits the order: a forged one may name any."""
+    at, settled_at = payment.money_at, payment.paid_at or payment.refunded_at
+    if at is None or settled_at is None or not payment.by_callback:
+        return at
+    return at if payment.created_at - EDGE <= at <= settled_at + EDGE else None
 
 
 def _may_be_paid(payment: Booked, row: Row) -> bool:

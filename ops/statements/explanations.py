@@ -25,7 +25,7 @@ MEANS = {
     Kind.REFUND_UNKNOWN: "Money went to a person, and the books have no such refund",
     Kind.STATE_DIFFERS: "Not paid in the books, and completed on the statement",
     Kind.TIMING: "Near the edge of what statements cover",
-    Kind.DUPLICATE_ROW: "A receipt has several amounts on the statement",
+    Kind.DUPLICATE_ROW: "A receipt has several amounts or balances on the statement",
 }
 """For reports that stay: no word of it is about a person."""
 
@@ -68,7 +68,9 @@ def _means(kind: Kind, row: Row | None, payment: Booked | None) -> str:
         case Kind.TIMING:
             return f"{ours}, near the edge of what the statements cover. The next one should have it."
         case Kind.DUPLICATE_ROW:
-            return f"The receipt stands on the statement with several amounts, at last {amount}. Was the file edited?"
+            return (
+                f"The receipt has several amounts or balances on the statement, at last {amount}. Was the file edited?"
+            )
 
 
 def do_now(kind: Kind, row: Row | None, payment: Booked | None, settlement: Settlement | None) -> str:

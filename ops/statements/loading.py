@@ -26,7 +26,8 @@ PAGE, MANY = 5000, 2000
 A_CALLBACK_COMES_WITHIN = timedelta(days=7)
 PAYMENTS = """
     SELECT t.id, t.status, t.amount, t.account_reference, t.created_at, t.paid_at, t.refunded_at, t.refund_receipt,
-           t.review_reason, c.mpesa_receipt_number AS receipt, c.transaction_date
+           t.review_reason, c.mpesa_receipt_number AS receipt, c.transaction_date,
+           c.evidence IN ('callback', 'query') AND c.inbox_id IS NOT NULL AND c.statement_row_id IS NULL AS by_callback
     FROM transactions t LEFT JOIN payment_confirmations c ON c.transaction_id = t.id
 """
 MOMENTS = {
@@ -115,6 +116,7 @@ def _booked(row: dict[str, Any]) -> Booked:
         paid_at=row["paid_at"],
         receipt=row["receipt"],
         money_at=row["transaction_date"],
+        by_callback=bool(row["by_callback"]),
         refund_receipt=row["refund_receipt"],
         refunded_at=row["refunded_at"],
         review_reason=ReviewReason(row["review_reason"]) if row["review_reason"] else None,
@@ -208,7 +210,7 @@ def _no_sales(tx: Transaction) -> list[str]:
 def kept_statements(tx: Transaction, since: datetime, until: datetime, *, whole: bool) -> Iterator[Statement]:
     """Statements that were written before: all their periods, and their rows of this time.
 
-    `whole`: with what customers typed, which not every role may read.
+    `whole`: with the cells, which say whom a row names.
     """
     rows: dict[str, list[Row]] = defaultdict(list)
     for row in _kept_rows(tx, since, until, whole=whole):
@@ -235,8 +237,8 @@ def _kept_rows(tx: Transaction, since: datetime, until: datetime, *, whole: bool
     while True:
         page = tx.rows(
             f"""
-            SELECT id, sha256, row_number, receipt, at, class, status, completed, paid_in, withdrawn, linked_receipt
-                   {", account, raw" if whole else ""}
+            SELECT id, sha256, row_number, receipt, at, class, status, completed, paid_in, withdrawn, linked_receipt,
+                   account{", raw" if whole else ""}
             FROM statement_rows WHERE at BETWEEN :after AND :until AND (at > :after OR id > :last)
             ORDER BY at, id LIMIT {PAGE}
             """,  # noqa: S608  # our own words
@@ -261,7 +263,7 @@ def _row(row: dict[str, Any]) -> Row:
         paid_in_kes=row["paid_in"],
         withdrawn_kes=row["withdrawn"],
         balance_kes=None,
-        account=row.get("account"),
+        account=row["account"],
         account_is_number=False,
         party=_party(row.get("raw")),
         linked_receipt=row["linked_receipt"],

@@ -50,6 +50,8 @@ class Booked:
     """Of its confirmation."""
     money_at: datetime | None = None
     """When M-Pesa says that the money moved."""
+    by_callback: bool = False
+    """A callback brought the receipt: not a statement, and not a person."""
     refund_receipt: str | None = None
     refunded_at: datetime | None = None
     """When the refund was recorded here: after the money went back."""
@@ -158,7 +160,7 @@ class File:
     @property
     def settles(self) -> bool:
         """Its rows may settle payments: rule 5."""
-        return self.statement.balance_chain == "ok" and self.clock.shared > 0 and not self.clock.says
+        return self.statement.balance_chain == "ok" and self.clock.off is not None and not self.clock.says
 
 
 @dataclass(frozen=True)

@@ -30,11 +30,13 @@ class RowClass(StrEnum):
     SETTLEMENT = "settlement"
     """To the shop's bank."""
     ORGANISATION = "organisation"
-    """An organisation paid in. Customers of banks and of Airtel arrive so: a person decides."""
+    """An organisation paid in, or money came under unknown words. Customers of banks and of Airtel arrive so: a person
+    decides.
+    """
     B2C = "b2c"
     """The shop paid a person; may be a refund."""
     OTHER = "other"
-    """Known to be no sale (loans, airtime), or unknown: then `Statement.unknown` counts it."""
+    """Known to be no sale (loans, airtime), or unknown money out: then `Statement.unknown` counts it."""
 
 
 @dataclass(frozen=True, slots=True)

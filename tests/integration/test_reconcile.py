@@ -261,6 +261,64 @@ def test_a_payment_without_its_row_is_the_worst_that_can_be(
     assert (missing["kind"], missing["transaction_id"]) == ("missing_there", forged)
 
 
+def earlier(till: Till, shop: Shop, age_s: int) -> None:
+    shop.age(age_s)
+    till.entries = [Entry(**{**vars_of(each), "at": each.at - timedelta(seconds=age_s)}) for each in till.entries]
+
+
+def books_by_hand(shop: Shop, receipt: str, *more: str) -> int:
+    return shop.ops("book", receipt, *more, "--why", "by hand", "--yes", "--who", "amina")
+
+
+def test_a_file_does_not_vouch_for_itself_nor_against_a_better_one(
+    shop: Shop, till: Till, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A receipt is shared where a callback brought it, and not where somebody booked it from this file."""
+    shared = till.has(shop.settled(account_reference="INVS"))
+    failed = shop.settled({"code": "1037", "desc": "No response"}, phone_number=CAROL, account_reference="INVB")
+    earlier(till, shop, 20 * 3600)
+    mine = till.entries.pop()
+    till.has(failed, "TJD0000P01")
+    for number in (2, 3, 4):
+        till.moved(Kind.PAYMENT, f"TJD0000P0{number}", 10, account=f"HAND{number}", at=till.now - timedelta(hours=18))
+    right = list(till.entries)
+    till.entries = [Entry(**{**vars_of(each), "at": each.at - timedelta(hours=3)}) for each in right]
+    document(shop, capsys, till.statement(days=3), *WRITE, code=1)
+    for number in (2, 3, 4):
+        assert books_by_hand(shop, f"TJD0000P0{number}") == 0
+    again = document(shop, capsys, till.statement(days=3), *WRITE, code=1)
+    assert [each["settles"] for each in again["differences"]] == [None, None], shared
+    assert status(shop, failed) == "FAILED"
+    till.entries = [mine, *right]
+    written = document(shop, capsys, till.statement(days=3), *WRITE)
+    assert (written["files"][0]["clock"], status(shop, failed)) == (None, "PAID")
+
+
+def test_money_that_nobody_knows_and_a_banks_payment_are_booked_by_a_person(
+    shop: Shop, till: Till, capsys: pytest.CaptureFixture[str]
+) -> None:
+    till.has(shop.settled(account_reference="INVS"))
+    failed = shop.settled({"code": "1037", "desc": "No response"}, phone_number=CAROL, account_reference="INVB")
+    earlier(till, shop, 20 * 3600)
+    amount = shop.payment(failed)["amount"]
+    later = till.now - timedelta(hours=19)
+    till.moved(Kind.ORGANISATION, "TJD0000P01", amount, account="INVB", payer="247247", name="A BANK", at=later)
+    till.moved(Kind.PAYMENT, "TJD0000P02", 9000, account="ORDER5", at=later)
+    path = Path(till.statement())
+    rows = path.read_text(encoding="utf-8").splitlines()
+    new = [each.replace("Pay Bill from", "Send to Shop from").replace("Pay Utility", "Send to Shop") for each in rows]
+    both = [other if "TJD0000P02" in each else each for each, other in zip(rows, new, strict=True)]
+    path.write_text("\n".join(both) + "\n", encoding="utf-8")
+    found = document(shop, capsys, str(path), *WRITE, code=1)
+    assert sorted(kinds(found)) == [("missing_here", "TJD0000P02"), ("state_differs", "TJD0000P01")]
+    assert found["files"][0]["unknown"] == {"send to shop": 1}
+    assert kinds(document(shop, capsys, "--status", code=1)) == kinds(found)
+    for each in found["differences"]:
+        assert f"book {each['receipt']} --reference" in each["do_now"]
+        assert books_by_hand(shop, each["receipt"]) == 0
+    assert (status(shop, failed), document(shop, capsys, str(path))["differences"]) == ("PAID", [])
+
+
 def test_money_that_came_and_went_back_stays_explained_when_the_statement_names_no_receipt(
     shop: Shop, till: Till, capsys: pytest.CaptureFixture[str]
 ) -> None:

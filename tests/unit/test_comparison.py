@@ -79,6 +79,7 @@ def payment(name: str = "p1", **more: Any) -> Booked:
         "paid_at": at(12.01),
         "receipt": "TJD0000P01",
         "money_at": at(12.01),
+        "by_callback": True,
     }
     return Booked(**given | more)
 
@@ -135,6 +136,16 @@ def test_a_payment_whose_row_is_missing_in_a_covered_period(status: Status) -> N
     )
     back = [row("TJD0000R01", out=True)] if refund else []
     assert only(compare([statement(*back)], books(payment(status=status, **refund)))).kind is Kind.MISSING_THERE
+
+
+@pytest.mark.parametrize("days", [-2000, 0, 2000])
+def test_a_time_that_a_callback_names_far_from_its_order_hides_nothing(days: int) -> None:
+    forged = payment(money_at=at(12.01) + timedelta(days=days))
+    assert found(compare([statement()], books(forged))) == [("missing_there", "TJD0000P01", "p1")]
+    back = replace(forged, status=Status.REFUNDED, refunded_at=at(13), refund_receipt="TJD0000R01")
+    assert found(compare([statement(row("TJD0000P01"))], books(back))) == [("refund_unseen", "TJD0000R01", "p1")]
+    booked_late = payment(money_at=at(-48), by_callback=False)
+    assert found(compare([statement()], books(booked_late))) == []
 
 
 @pytest.mark.parametrize(
@@ -230,6 +241,42 @@ def test_a_file_that_shares_no_receipt_with_the_books_settles_nothing() -> None:
     assert proposed == [None, None]
 
 
+def test_a_receipt_that_a_statement_brought_vouches_for_no_statement() -> None:
+    """Else a file would vouch for itself once a row of it was booked, and with a wrong clock refuse others."""
+    rows = row(SHARED, 70, 9, account="SHARED"), row("TJD0000P01"), row("TJD0000P02", hours=9, account="LATE")
+    booked = payment("p2", receipt="TJD0000P02", reference="LATE", created_at=at(20), money_at=at(6), by_callback=False)
+    result = compare([statement(rows=rows[1:])], books(by_query(), booked))
+    assert (result.files[0].clock.shared, result.settlements) == (0, ())
+    late = [replace(booked, transaction_id=each, receipt=each) for each in ("TJD0000P02", "TJD0000P03", "TJD0000P04")]
+    more = [replace(rows[2], receipt=each.receipt) for each in late if each.receipt]
+    result = compare([statement(rows=(*rows[:2], *more))], books(by_query(), *late))
+    assert (result.refuses, [type(each) for each in result.settlements]) == ((), [FillReceipt])
+
+
+@pytest.mark.parametrize("change", [{"account": "INV2"}, {"hours": 13}, {"linked_receipt": "TJD0000Q01"}])
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_row_about_which_files_disagree_settles_nothing_whichever_comes_first(change: Any, kept: bool) -> None:
+    fits: dict[str, Any] = {"account": "INV1", "linked_receipt": "TJD0000Q02"}
+    one, other = statement(row("TJD0000P01", **fits)), statement(row("TJD0000P01", **fits | change))
+    for first, second in ((one, other), (other, one)):
+        if not kept:
+            result = compare([first, second], books(by_query(), unpaid("p2", reference="INV2")))
+        elif "hours" in change:  # a kept file's clock may have been wrong
+            continue
+        else:
+            result = compare([first], books(by_query(), unpaid("p2", reference="INV2"), kept=[second]))
+        assert result.settlements == ()
+        assert "files disagree" in next(each.says for each in result.differences if each.receipt == "TJD0000P01")
+
+
+def test_files_that_say_less_or_write_a_number_do_not_disagree() -> None:
+    whole = statement(row("TJD0000P01", account="0042"))
+    less = statement(row("TJD0000P01", account=None, hours=12.005))
+    as_number = statement(row("TJD0000P01", account="42.0", account_is_number=True))
+    result = compare([whole, less, as_number], books(by_query(reference="0042")))
+    assert [type(each) for each in result.settlements] == [FillReceipt]
+
+
 def test_two_rows_and_two_payments_are_two_proposals_and_nothing_else() -> None:
     result = compare(
         [statement(row("TJD0000P01"), row("TJD0000P02", hours=13.01))],
@@ -256,8 +303,17 @@ def test_a_payment_that_failed_here_and_is_completed_there(status: Status) -> No
 def test_where_references_are_of_no_single_order_a_row_is_nobodys_by_itself() -> None:
     """Two people give to the same cause: one tried in vain, the other paid by hand."""
     file = [statement(row("TJD0000P01"))]
-    assert [type(each) for each in compare(file, books(unpaid())).settlements] == [Settle]
-    assert compare(file, books(unpaid(), references_are_reusable=True)).settlements == ()
+    for tried, does in ((unpaid(), Settle), (by_query(), FillReceipt)):
+        assert [type(each) for each in compare(file, books(tried)).settlements] == [does]
+        assert compare(file, books(tried, references_are_reusable=True)).settlements == ()
+
+
+def test_what_an_organisation_paid_for_an_order_is_booked_by_a_person() -> None:
+    file = [statement(row("TJD0000P01", row_class=RowClass.ORGANISATION))]
+    for tried, kind in ((unpaid(), Kind.STATE_DIFFERS), (by_query(), Kind.RECEIPT_MISSING)):
+        proposed = only(compare(file, books(tried)))
+        assert (proposed.kind, proposed.settlement) == (kind, None)
+        assert "book TJD0000P01 --reference INV1" in proposed.do_now
 
 
 def test_the_receipt_that_a_callback_named_binds_whatever_reference_and_time() -> None:
@@ -360,6 +416,28 @@ def test_a_reversal_of_a_part_or_without_the_receipt_is_proposed(change: Any, tr
     assert (found(result), result.settlements) == ([("reversed", "TJD0000R01", transaction_id)], ())
 
 
+@pytest.mark.parametrize("linked", ["N/A", "TJDUNKNOWN"])
+def test_a_linked_receipt_that_names_nothing_leaves_amount_and_party(linked: str) -> None:
+    party: Any = {"party": "2547****111 - A"}
+    back = row("TJD0000R01", out=True, linked_receipt=linked, **party)
+    result = compare([statement(row("TJD0000P01", **party), back)], books(payment()))
+    assert (found(result), result.settlements) == ([("reversed", "TJD0000R01", "p1")], ())
+    nobodys = compare([statement(row("TJD0000P01", account="X", **party), back)], books())
+    assert nobodys.returned.count == (0 if linked == "TJDUNKNOWN" else 2)
+
+
+def test_a_reversal_of_a_payment_whose_row_is_in_no_file_is_known_by_its_receipt() -> None:
+    earlier = payment(created_at=at(-30), paid_at=at(-30), money_at=at(-30))
+    result = compare([statement(row("TJD0000R01", **BACK))], books(earlier))
+    assert (found(result), type(result.settlements[0])) == ([("reversed", "TJD0000R01", "p1")], Refund)
+
+
+def test_a_reversal_under_the_receipt_of_its_payment_is_a_persons_to_record() -> None:
+    result = compare([statement(row("TJD0000P01"), row("TJD0000P01", out=True))], books(payment()))
+    assert (found(result), result.settlements) == ([("reversed", "TJD0000P01", "p1")], ())
+    assert "review refunded p1 --receipt TJD0000P01" in only(result).do_now
+
+
 def test_a_reversal_of_a_second_payment_closes_it() -> None:
     rows = row("TJD0000P01"), row("TJD0000P02", hours=13), row("TJD0000R01", out=True, linked_receipt="TJD0000P02")
     result = compare([statement(*rows)], books(payment()))
@@ -430,6 +508,16 @@ def test_the_same_receipt_with_two_amounts_refuses_to_be_written() -> None:
     result = compare([statement(row("TJD0000P01"), row("TJD0000P01", 50))], books(payment()))
     assert (only(result).kind, len(only(result).rows)) == (Kind.DUPLICATE_ROW, 2)
     assert "several amounts" in result.refuses[0]
+
+
+def test_a_row_that_its_balances_count_twice_refuses_to_be_written() -> None:
+    twice = [row("TJD0000P01", balance_kes=Decimal(each)) for each in (500, 1000)]
+    result = compare([statement(*twice), statement(*twice[::-1])], books(payment()))
+    assert (only(result).kind, len(only(result).rows), len(result.refuses)) == (Kind.DUPLICATE_ROW, 2, 1)
+    check_shillings(result)
+    assert found(compare([statement(*twice, balance_chain="broken")], books(payment()))) == []
+    again = [twice[0], replace(twice[0], number=9)]
+    assert found(compare([statement(*again)], books(payment()))) == []
 
 
 def test_the_same_row_twice_and_in_two_files_counts_once() -> None:

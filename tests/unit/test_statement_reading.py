@@ -221,9 +221,12 @@ def test_details_decide_what_a_row_is(details: str, reason: str, money_out: bool
         ("Business Payment to 2547****111 - ALICE", False, "business payment (in)"),
         ("Pay Utility Reversal", False, "pay utility reversal (in)"),
         ("Lipa Mdogo Mdogo from 2547****111 - ALICE", False, "lipa mdogo mdogo"),
+        ("M-PESA Ratiba Pay Bill from 2547****111 - ALICE Acc. 1", False, "m-pesa ratiba pay bill"),
+        ("Organization Fine by 2547****111 - ALICE", True, "organization fine"),
         ("", False, "no words"),
     ],
 )
 def test_what_nobody_knows_is_counted_and_names_nobody(details: str, money_out: bool, kind: str) -> None:
-    """Money that went out is never a payment, whatever the words say."""
-    assert classify(details, "", "", money_out=money_out) == (RowClass.OTHER, kind)
+    """Money that went out is never a payment, whatever the words say. What came in may be a customer's."""
+    row_class = RowClass.OTHER if money_out else RowClass.ORGANISATION
+    assert classify(details, "", "", money_out=money_out) == (row_class, kind)
