@@ -126,7 +126,8 @@ def _print_failure(failed: Exception, *, as_json: bool) -> None:
     if as_json:
         print_document({"error": {"code": code, "says": says, **({"do_now": do_now} if do_now else {}), **facts}})
     else:
-        print(harmless_line(f"ops: {says} {do_now}".rstrip()), file=sys.stderr)
+        ends = "" if not do_now or says.endswith((".", "?", "!")) else "."
+        print(harmless_line(f"ops: {says}{ends} {do_now}".rstrip()), file=sys.stderr)
 
 
 def _warn_of_no_sweep(session: Session) -> None:

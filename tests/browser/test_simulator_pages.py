@@ -229,7 +229,7 @@ def test_a_customer_pays_by_hand_and_the_statement_shows_downloads_and_reverses_
     visitor.get_by_label("Account").select_option("600584")
     expect(visitor.get_by_text("Nothing in these days.")).to_be_visible()
     visitor.get_by_label("From").fill("2030-01-01")
-    expect(visitor.locator("#period-problem")).to_have_text("The first day comes before the last.")
+    expect(visitor.locator("#period-problem")).to_have_text("The first day has to come before the last.")
 
 
 def test_a_lost_morning_by_one_click(visitor: Page, caller: DarajaCaller) -> None:
