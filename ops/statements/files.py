@@ -123,6 +123,10 @@ def _spreadsheet(data: bytes, most_rows: int) -> Iterator[Line]:
     sheet, number = "", 0
     try:
         assert process.stdout is not None
+        if not process.stdout.readline():
+            raise UnusableFile(
+                "The program that reads spreadsheets did not start here.", "Export the statement as CSV."
+            )
         for line in process.stdout:
             if line.startswith("{"):
                 sheet, number = json.loads(line)["sheet"], 0

@@ -103,8 +103,9 @@ class _Reader:
 
     def _is_no_transaction(self, line: Line, names: Sequence[str]) -> bool:
         """Empty rows, the header again, totals, a footer. What has an amount or a date and no receipt is refused."""
-        said = self._words(line, "receipt")
-        if is_receipt(said) and plain(said) not in NAMES["receipt"]:
+        said, filled = self._words(line, "receipt"), [cell for cell in line.cells if text(cell)]
+        is_a_word = said.isalpha() and len(filled) == 1
+        if is_receipt(said) and plain(said) not in NAMES["receipt"] and not is_a_word:
             return False
         labels = {plain(cell) for cell in line.cells}
         if labels & NAMES["receipt"]:
@@ -115,7 +116,12 @@ class _Reader:
             raise _unusable(line, "Here a second statement begins: each must be a file of its own.")
         if any(_TOTALS.match(text(cell)) for cell in line.cells):
             return True
-        if any(self._words(line, column) for column in ("completed_at", "began_at", "paid_in", "withdrawn")):
+        paid, said_of_it, dated = (
+            any(self._words(line, column) for column in columns)
+            for columns in (("paid_in", "withdrawn"), ("details", "status", "balance"), ("completed_at", "began_at"))
+        )
+        is_printed_at = len(filled) <= 2 and not said_of_it  # "Printed: <date>"
+        if paid or (dated and not is_printed_at):
             raise _unusable(line, f"{said[:40]!r} is no receipt number." if said else "This row has no receipt number.")
         return True
 

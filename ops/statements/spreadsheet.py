@@ -7,7 +7,6 @@ ends this process, whose memory and time are limited, and the operator's command
 from __future__ import annotations
 
 import json
-import resource
 import sys
 from contextlib import suppress
 from datetime import date, datetime, time, timedelta
@@ -18,11 +17,15 @@ PROCESSOR_S = 120
 
 
 def main() -> None:
-    for limit, most in ((resource.RLIMIT_AS, MEMORY_BYTES), (resource.RLIMIT_CPU, PROCESSOR_S)):
-        with suppress(ValueError, OSError):  # macOS knows no limit of addresses
-            resource.setrlimit(limit, (most, most))
+    with suppress(ImportError):  # Windows has no such limits
+        import resource
+
+        for limit, most in ((resource.RLIMIT_AS, MEMORY_BYTES), (resource.RLIMIT_CPU, PROCESSOR_S)):
+            with suppress(ValueError, OSError):  # macOS knows no limit of addresses
+                resource.setrlimit(limit, (most, most))
     from python_calamine import CalamineWorkbook, SheetTypeEnum  # after the limits
 
+    print("{}", flush=True)  # it runs: what ends it from here on is in the file
     workbook = CalamineWorkbook.from_object(BytesIO(sys.stdin.buffer.read()))
     for sheet in workbook.sheets_metadata:
         if sheet.typ == SheetTypeEnum.WorkSheet:

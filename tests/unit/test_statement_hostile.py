@@ -216,6 +216,15 @@ FILES: dict[str, tuple[bytes, Read | Refused]] = {
     "two exports in one file": (as_csv(CLASSIC + CLASSIC), Refused("second statement", 12)),
     "a row of totals": (as_csv([*CLASSIC, TOTALS]), Read(lambda read: len(read.rows) == 4)),
     "a footer": (as_csv([*CLASSIC, [], ["Page 1 of 1"]]), Read(lambda read: len(read.rows) == 4)),
+    "a footer of one word, as long as a receipt": (
+        as_csv([*CLASSIC, ["Disclaimer"]]),
+        Read(lambda read: len(read.rows) == 4),
+    ),
+    "when it was printed": (
+        as_csv([*CLASSIC, ["Printed:", "14-10-2025 08:00:00"]]),
+        Read(lambda read: len(read.rows) == 4),
+    ),
+    "a row of a receipt only": (as_csv([*CLASSIC, ["TJD0000X09"], []]), Refused("no completion time", 12)),
     "empty rows and cells": (
         as_csv([[], *CLASSIC[:7], [], [""], *CLASSIC[7:]]),
         Read(lambda read: len(read.rows) == 4),
@@ -274,6 +283,14 @@ FILES: dict[str, tuple[bytes, Read | Refused]] = {
     "a closing balance that is not reached": (
         as_csv(changed(CLASSIC, 6, 3, "9000.00")),
         Read(lambda read: read.balance_chain == "broken"),
+    ),
+    "a row without a balance beside rows that have one": (
+        as_csv([*NEW, ["UJ10000P00", "2026-10-01 08:00:00", NEW[5][2], "Completed", "5.00", "", ""]]),
+        Read(lambda read: read.balance_chain == "broken"),
+    ),
+    "rows of one second in another order": (
+        as_csv([*CLASSIC[:7], CLASSIC[8], CLASSIC[7], *CLASSIC[9:]]),
+        Read(lambda read: read.balance_chain == "ok"),
     ),
     "no balances": (
         as_csv([*CLASSIC[:5], *[row[:7] + row[8:] for row in CLASSIC[6:]]]),
@@ -386,6 +403,27 @@ def test_the_process_that_opens_spreadsheets_has_limits() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", program], input=XLSX, capture_output=True, check=True, cwd=ROOT)
     assert ran.stdout.endswith(b"True\n") or sys.platform == "darwin"
+
+
+def test_where_the_system_has_no_such_limits_spreadsheets_are_read_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows has no module `resource`."""
+    (tmp_path / "hidden").mkdir()
+    (tmp_path / "hidden/resource.py").write_text("raise ModuleNotFoundError")
+    (tmp_path / "statement.xlsx").write_bytes(XLSX)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "hidden"))
+    assert len(read_statement(tmp_path / "statement.xlsx").rows) == 4
+
+
+def test_where_the_process_that_opens_spreadsheets_does_not_start_the_file_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "json.py").write_text("raise ImportError")
+    (tmp_path / "statement.xlsx").write_bytes(XLSX)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(UnusableFile, match="did not start"):
+        read_statement(tmp_path / "statement.xlsx")
 
 
 def test_a_file_that_is_not_there_or_a_folder_is_refused(tmp_path: Path) -> None:
