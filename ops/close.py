@@ -21,7 +21,7 @@ from ops.statements.report import report
 from ops.statements.showing import in_ranges
 from ops.statements.sides import Total
 from ops.words import counted, eat
-from shared.database import Database, Row
+from shared.database import Database, Row, Transaction
 from shared.settings import references_are_reusable
 from shared.values import EAT
 
@@ -69,6 +69,8 @@ def _close(session: Session, chosen: argparse.Namespace) -> Answer:
     who = session.operator(chosen)
     session.ask(chosen, lambda: _summary(month, facts))
     with session.database.transaction() as tx:
+        if _is_closed(tx, month):
+            raise NotPossible(f"{month} was closed by somebody else in between: look at `ops reconcile --status`")
         now = tx.row("SELECT now() AS at")
         assert now is not None
         text = report(month, facts, who, chosen.why, now["at"])
@@ -91,12 +93,29 @@ def _reopen(session: Session, chosen: argparse.Namespace, closing: Row | None) -
         chosen, lambda: [f"{chosen.month} was closed by {closing['who']} on {eat(closing['at'])}. This opens it."]
     )
     with session.database.transaction() as tx:
+        if not _is_closed(tx, chosen.month):
+            raise NotPossible(f"{chosen.month} is not closed")
         key = session.audit_keys[0]
         reconciliation_log.add(tx, key, REOPENED, str(chosen.month), {"closed_in": closing["place"]}, who, chosen.why)
     return Answer(
         {"month": str(chosen.month), "closed": False, "file": None, "facts": {}},
         [f"{chosen.month} is open again. Its report of {eat(closing['at'])} stays as it is."],
     )
+
+
+def _is_closed(tx: Transaction, month: Month) -> bool:
+    """Now. Whoever else closes or opens a month waits for the end of this transaction."""
+    tx.row("SELECT FROM installation FOR UPDATE")
+    last = tx.row(
+        """
+        SELECT kind FROM reconciliation_log WHERE subject = :month AND kind IN (:closed, :reopened)
+        ORDER BY place DESC LIMIT 1
+        """,
+        month=str(month),
+        closed=CLOSED,
+        reopened=REOPENED,
+    )
+    return last is not None and last["kind"] == CLOSED
 
 
 def _print_again(closing: Row, file: Path) -> Answer:
@@ -131,9 +150,11 @@ def _may_close(found: Compared, why: str | None) -> None:
     month, today = found.month, found.books.now.astimezone(EAT).date()
     if month.last >= today:
         raise NotPossible(f"{month} is not over yet")
+    broken = found.result.balance_chain == "broken"
     if why is None and found.days_not_covered:
         raise NotPossible(
-            f"no statement on file covers {in_ranges(found.days_not_covered)}: give one to ops reconcile --write,"
+            f"no statement on file{' whose balances add up' if broken else ''} covers"
+            f" {in_ranges(found.days_not_covered)}: give one to ops reconcile --write,"
             " or say with --why why the month is closed without"
         )
     if why is None and found.result.differences:
@@ -167,6 +188,7 @@ def _facts(database: Database, found: Compared) -> dict[str, Any]:
                 "sha256": each.statement.sha256,
                 "family": each.statement.family,
                 "rows": len(each.statement.rows),
+                "balance_chain": each.statement.balance_chain,
                 "written_by": files[each.statement.sha256]["who"],
             }
             for each in result.files
@@ -204,6 +226,8 @@ def _summary(month: Month, facts: Mapping[str, Any]) -> Iterator[str]:
     yield f"  {counted(books['refunds'], 'refund')} of {kes(Decimal(books['refunds_kes']))}"
     matched = counted(facts["matched"]["count"], "row")
     yield f"  {counted(len(facts['files']), 'statement')}, {matched} explained by the books"
+    if broken := sum(each["balance_chain"] == "broken" for each in facts["files"]):
+        yield f"  {counted(broken, 'statement')} whose balances do not add up: rows may be missing"
     yield f"  {counted(len(facts['differences']), 'difference')} open"
     if days := [date.fromisoformat(day) for day in facts["days_not_covered"]]:
         yield f"  NOT covered by any statement: {in_ranges(days)}"

@@ -22,7 +22,7 @@ from ops.statements.loading import view
 from ops.statements.months import standing
 from ops.statements.reading import read_statement
 from ops.statements.records import keep, settle_by_row
-from ops.statements.showing import AGES, age_of, as_csv, differences_table, document, lines, record
+from ops.statements.showing import AGES, age_of, as_csv, differences_table, document, in_ranges, lines, record
 from ops.statements.sides import FillReceipt, Kind, Reconciliation, Refund, Settle
 from ops.statements.statement import Statement, UnusableFile
 from ops.words import counted, visible
@@ -107,6 +107,7 @@ def _status(session: Session, chosen: argparse.Namespace) -> Answer:
     by_age = ", ".join(f"{count} of {name} days" for name, count in ages.items() if count)
     shown: list[str | Table] = [
         f"Compared with statements until {last or '- (no statement was written yet)'}",
+        f"Days NOT covered before it, so not checked: {in_ranges(found.days_not_covered) or 'none'}",
         f"Months closed: {', '.join(found.closed) or 'none'}",
         f"{counted(len(found.differences), 'open difference')}{f': {by_age}' if by_age else ''}",
         differences_table(found.differences, now, "FILE", {}),
@@ -115,12 +116,13 @@ def _status(session: Session, chosen: argparse.Namespace) -> Answer:
     return Answer(
         {
             "last_day_covered": last,
+            "days_not_covered": list(found.days_not_covered),
             "closed_months": list(found.closed),
             "open_by_age_days": ages,
             "differences": [record(each, now, "FILE", {}) for each in found.differences],
         },
         shown,
-        code=1 if overdue or found.differences else 0,
+        code=1 if overdue or found.differences or found.days_not_covered else 0,
     )
 
 

@@ -16,6 +16,7 @@ from ops.statements.coverage import (
     EDGE,
     Period,
     clock_of,
+    covered_by,
     days_between,
     joined,
     period_of,
@@ -25,7 +26,7 @@ from ops.statements.coverage import (
     within,
 )
 from ops.statements.explanations import do_now, says
-from ops.statements.pairing import AFTER_THE_ORDER, Pair, account_of, compared, pair
+from ops.statements.pairing import AFTER_THE_ORDER, BEFORE_THE_ORDER, Pair, account_of, compared, pair
 from ops.statements.rows import BACK, NEVER_A_SALE, SALES, Reversal, Rows, reversals
 from ops.statements.sides import (
     Booked,
@@ -102,11 +103,11 @@ class _Comparison:
                 self._explain("not_judged", row)
             else:
                 unknown.append(row)
-        without_receipt = (
+        without_receipt = [
             each
             for each in self._books.payments
             if each.receipt is None and not any(name in self._rows.came for name in each.named)
-        )
+        ]
         self._pairs = {each.row.receipt: each for each in pair(unknown, without_receipt)}
         self._reversals = reversals(went, self._rows, self._paid.keys() | self._named.keys())
         self._back = {id(each.row): each for each in self._reversals.values()}
@@ -145,12 +146,13 @@ class _Comparison:
 
     def _covered(self) -> list[Period]:
         """By these files and by those that were written before."""
-        kept = [period_of(statement, self._books.now) for statement in self._books.kept]
+        kept = [covered_by(statement, self._books.now) for statement in self._books.kept]
         return joined([*self._given(), *filter(None, kept)])
 
     def _given(self) -> list[Period]:
-        """A file whose clock is wrong covers nothing."""
-        return joined(file.period for file in self._files if file.period and not file.clock.says)
+        """A file whose clock is wrong, or whose balances do not add up, covers nothing."""
+        given = [covered_by(file.statement, self._books.now) for file in self._files if not file.clock.says]
+        return joined(filter(None, given))
 
     # Safaricom's rows ---------------------------------------------------------------------------------------------
 
@@ -271,6 +273,7 @@ class _Comparison:
     def _compare_payments(self) -> None:
         given, covered = self._given(), self._covered()
         paired = {each.payment.transaction_id for each in self._pairs.values()}
+        paired |= self._found_in_files_before(paired)
         for payment in sorted(self._books.payments, key=lambda each: each.created_at):
             receipts = {payment.receipt} if payment.receipt else set(payment.named)
             if (
@@ -289,6 +292,19 @@ class _Comparison:
                 if payment.transaction_id not in self._disputed and touches(back, given) and within(back, covered):
                     kind = Kind.REFUND_UNSEEN if surely_within(back, covered) else Kind.TIMING
                     self._has_no_row(kind, payment, payment.refund_receipt, payment.refunded_at)
+
+    def _found_in_files_before(self, paired: set[str]) -> set[str]:
+        """Payments without a receipt whose row an earlier file may have: the comparison of that file speaks of them."""
+        books = self._books
+        known = self._paid.keys() | self._named.keys() | books.no_sales
+        rows = [row for row in self._rows.kept if row.row_class in SALES and row.receipt not in known]
+        left = [each for each in books.payments if each.receipt is None and each.paid_at]
+        found = pair(rows, [each for each in left if each.transaction_id not in paired])
+        return {
+            each.payment.transaction_id
+            for each in found
+            if each.payment.paid_at and each.row.at <= each.payment.paid_at + BEFORE_THE_ORDER
+        }
 
     def _has_no_row(self, kind: Kind, payment: Booked, receipt: str | None, at: datetime) -> None:
         failed = any(row.receipt == receipt for row in self._rows.not_completed)

@@ -33,17 +33,27 @@ class Period:
 def period_of(statement: Statement, now: datetime) -> Period | None:
     """What a file speaks of: the period that it states, else from its first row to its last. No later than it was made.
 
-    A file of today that does not say when it was made knows nothing after its last row.
+    A period that only its name states is believed for the days from its first row to its last. A file of today that
+    does not say when it was made knows nothing after its last row.
     """
     times = [row.at for row in statement.rows]
-    if statement.starts is None or statement.ends is None:
+    starts, ends = statement.starts, statement.ends
+    if starts is None or ends is None or (statement.period_in_name and not times):
         return Period(min(times), min(max(times), now)) if times and min(times) <= now else None
-    ends = min(statement.ends, statement.made_at or statement.ends)
+    if statement.period_in_name:
+        starts = max(starts, midnight(min(times).astimezone(EAT).date()))
+        ends = min(ends, midnight(max(times).astimezone(EAT).date() + timedelta(days=1)) - timedelta(seconds=1))
+    ends = min(ends, statement.made_at or ends)
     today = midnight(now.astimezone(EAT).date())
     if statement.made_at is None and ends > today:
         ends = max([today, *times])
     ends = min(ends, now)
-    return Period(statement.starts, ends) if statement.starts <= ends else None
+    return Period(starts, ends) if starts <= ends else None
+
+
+def covered_by(statement: Statement, now: datetime) -> Period | None:
+    """Its period. Where balances do not follow from each other rows may be missing: it covers nothing."""
+    return None if statement.balance_chain == "broken" else period_of(statement, now)
 
 
 def joined(periods: Iterable[Period]) -> list[Period]:

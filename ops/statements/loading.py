@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import chain
 from typing import Any
 
 from ops.statements.classes import party_in
@@ -23,6 +24,7 @@ from shared.payments import ReviewReason, Status
 from shared.values import EAT
 
 PAGE, MANY = 5000, 2000
+KEPT = "id, sha256, row_number, receipt, at, class, status, completed, paid_in, withdrawn, linked_receipt, account"
 A_CALLBACK_COMES_WITHIN = timedelta(days=7)
 PAYMENTS = """
     SELECT t.id, t.status, t.amount, t.account_reference, t.created_at, t.paid_at, t.refunded_at, t.refund_receipt,
@@ -53,7 +55,7 @@ def view(
         strays: set[str] = set()
         kept: list[Statement] = []
         if moments:
-            since, until = min(moments) - AFTER_THE_ORDER - EDGE, max(moments) + EDGE
+            since, until = min(moments) - AFTER_THE_ORDER - EDGE, max(moments) + AFTER_THE_ORDER + EDGE
             for moment, but in MOMENTS.items():
                 found |= {each.transaction_id: each for each in _pages(tx, moment, but, since, until)}
             for receipt, transaction_id in _named(tx, since, until + A_CALLBACK_COMES_WITHIN):
@@ -61,7 +63,8 @@ def view(
                     strays.add(receipt)
                 else:
                     named[transaction_id].append(receipt)
-            kept = list(kept_statements(tx, since, until, whole=False))
+            refunds = (each.refund_receipt for each in found.values() if each.refund_receipt)
+            kept = list(kept_statements(tx, since, until, whole=False, receipts=refunds))
         found |= _by_receipt(tx, rows, found.values())
         missing = named.keys() - found.keys()
         found |= _payments(tx, "t.id::text = ANY(string_to_array(:some, ' '))", missing)
@@ -207,13 +210,15 @@ def _no_sales(tx: Transaction) -> list[str]:
     return [str(row["subject"]) for row in rows]
 
 
-def kept_statements(tx: Transaction, since: datetime, until: datetime, *, whole: bool) -> Iterator[Statement]:
-    """Statements that were written before: all their periods, and their rows of this time.
+def kept_statements(
+    tx: Transaction, since: datetime, until: datetime, *, whole: bool, receipts: Iterable[str] = ()
+) -> Iterator[Statement]:
+    """Statements that were written before: all their periods, and their rows of this time or of these receipts.
 
     `whole`: with the cells, which say whom a row names.
     """
     rows: dict[str, list[Row]] = defaultdict(list)
-    for row in _kept_rows(tx, since, until, whole=whole):
+    for row in chain(_kept_rows(tx, since, until, whole=whole), _kept_rows_of(tx, receipts)):
         rows[row["sha256"]].append(_row(row))
     for file in tx.rows("SELECT * FROM statement_files ORDER BY written_at, sha256"):
         yield Statement(
@@ -232,13 +237,22 @@ def kept_statements(tx: Transaction, since: datetime, until: datetime, *, whole:
         )
 
 
+def _kept_rows_of(tx: Transaction, receipts: Iterable[str]) -> Iterator[dict[str, Any]]:
+    asked = sorted(receipts)
+    for first in range(0, len(asked), MANY):
+        portion = " ".join(asked[first : first + MANY])
+        yield from tx.rows(
+            f"SELECT {KEPT} FROM statement_rows WHERE receipt = ANY(string_to_array(:some, ' '))",  # noqa: S608
+            some=portion,
+        )
+
+
 def _kept_rows(tx: Transaction, since: datetime, until: datetime, *, whole: bool) -> Iterator[dict[str, Any]]:
     after, last = since, 0
     while True:
         page = tx.rows(
             f"""
-            SELECT id, sha256, row_number, receipt, at, class, status, completed, paid_in, withdrawn, linked_receipt,
-                   account{", raw" if whole else ""}
+            SELECT {KEPT}{", raw" if whole else ""}
             FROM statement_rows WHERE at BETWEEN :after AND :until AND (at > :after OR id > :last)
             ORDER BY at, id LIMIT {PAGE}
             """,  # noqa: S608  # our own words

@@ -12,9 +12,10 @@ from decimal import Decimal
 from ops import reconciliation_log
 from ops.progress import progress
 from ops.statements.comparison import compare
-from ops.statements.coverage import days_between, joined, midnight, period_of, whole_days
+from ops.statements.coverage import covered_by, days_between, joined, midnight, period_of, whole_days
 from ops.statements.loading import kept_statements, view
 from ops.statements.sides import BooksView, Difference, Reconciliation
+from ops.statements.statement import Statement
 from shared.database import Database, Row
 from shared.values import EAT
 
@@ -75,13 +76,18 @@ def compared(
     starts, ends = month.starts, month.ends - timedelta(seconds=1)
     with database.transaction(snapshot=True) as tx:
         kept = list(kept_statements(tx, starts, ends, whole=True))
-    given = [
-        replace(each, starts=max(each.starts, starts), ends=min(each.ends, ends), made_at=min(each.ends, ends))
-        for each in kept
-        if each.starts and each.ends and each.starts <= ends and each.ends >= starts
-    ]
+    given = [_in(starts, ends, each) for each in kept]
+    given = [each for each in given if each.rows or (each.starts and each.ends and each.starts <= each.ends)]
     books = view(database, given, confirm_above_kes, references_are_reusable=references_are_reusable)
     return Compared(month, books, compare(given, books))
+
+
+def _in(starts: datetime, ends: datetime, kept: Statement) -> Statement:
+    """What a statement says of this time. It may have rows a little outside the period that it states."""
+    if kept.starts is None or kept.ends is None:
+        return kept
+    until = min(kept.ends, ends)
+    return replace(kept, starts=max(kept.starts, starts), ends=until, made_at=until)
 
 
 def closings(database: Database) -> dict[str, Row]:
@@ -95,6 +101,8 @@ class Standing:
     """Of all months that statements on file speak of."""
 
     days_covered: Sequence[date]
+    days_not_covered: Sequence[date]
+    """Before the last day covered: no statement covers them, and nobody closed their month in spite of it."""
     differences: Sequence[Difference]
     """Open now. What was open when its month was closed is in that month's report, and not here."""
     closed: Sequence[str]
@@ -105,15 +113,26 @@ def standing(database: Database, confirm_above_kes: Decimal, *, references_are_r
     now = datetime.now(EAT)
     with database.transaction(snapshot=True) as tx:
         files = list(kept_statements(tx, now, now, whole=False))
-    periods = joined(filter(None, (period_of(file, now) for file in files)))
+        rows = tx.rows(
+            "SELECT DISTINCT to_char(at AT TIME ZONE 'Africa/Nairobi', 'YYYY-MM') AS month FROM statement_rows"
+        )
+        begin = tx.row("SELECT min(created_at) AS at FROM transactions")
+    periods = filter(None, (period_of(file, now) for file in files))
+    months = sorted(
+        {str(Month(day.replace(day=1))) for each in periods for day in each.days} | {r["month"] for r in rows}
+    )
+    covered = whole_days(joined(filter(None, (covered_by(file, now) for file in files))))
     closed = closings(database)
-    months = sorted({str(Month(day.replace(day=1))) for each in periods for day in each.days})
+    accepted_days = {day for closing in closed.values() for day in closing["facts"]["days_not_covered"]}
+    first = begin["at"].astimezone(EAT).date() if begin and begin["at"] and covered else None
+    wanted = days_between(first, covered[-1]) if first else []
+    gaps = sorted(day for day in set(wanted).difference(covered) if str(day) not in accepted_days)
     found: dict[object, Difference] = {}
     with progress("comparing months", lambda: len(months)) as advance:
         for name in months:
             advance(1)
             month, closing = Month.read(name), closed.get(name)
-            if closing is not None and not _changed_since(database, month, closing["at"]):
+            if closing is not None and not _changed_since(database, month, closing):
                 continue
             accepted = {_name(each) for each in closing["facts"]["differences"]} if closing else set()
             of_month = compared(database, month, confirm_above_kes, references_are_reusable=references_are_reusable)
@@ -121,7 +140,7 @@ def standing(database: Database, confirm_above_kes: Decimal, *, references_are_r
                 key = (each.kind.value, each.receipt, each.transaction_id)
                 if key not in accepted:
                     found.setdefault(key, each)
-    return Standing(whole_days(periods), list(found.values()), sorted(closed))
+    return Standing(covered, gaps, list(found.values()), sorted(closed))
 
 
 def _name(difference: Mapping[str, object]) -> tuple[object, object, object]:
@@ -129,15 +148,22 @@ def _name(difference: Mapping[str, object]) -> tuple[object, object, object]:
     return difference["kind"], difference["receipt"], difference["transaction_id"]
 
 
-def _changed_since(database: Database, month: Month, at: datetime) -> bool:
+def _changed_since(database: Database, month: Month, closing: Row) -> bool:
+    """A file came that the closing does not name, a payment changed, or a person spoke about a row."""
     row = database.row(
         """
-        SELECT EXISTS (SELECT FROM statement_files WHERE written_at > :at AND starts < :ends AND ends >= :starts)
+        SELECT EXISTS (SELECT FROM statement_files f WHERE NOT f.sha256 = ANY(string_to_array(:files, ' '))
+                       AND (f.starts < :ends AND f.ends >= :starts OR EXISTS (
+                            SELECT FROM statement_rows r
+                            WHERE r.sha256 = f.sha256 AND r.at >= :starts AND r.at < :ends)))
             OR EXISTS (SELECT FROM transactions
                        WHERE created_at >= :starts - interval '1 day' AND created_at < :ends AND updated_at > :at)
+            OR EXISTS (SELECT FROM reconciliation_log l JOIN statement_rows r ON r.receipt = l.subject
+                       WHERE l.at > :at AND r.at >= :starts AND r.at < :ends)
             AS changed
         """,
-        at=at,
+        at=closing["at"],
+        files=" ".join(each["sha256"] for each in closing["facts"]["files"]),
         starts=month.starts,
         ends=month.ends,
     )

@@ -47,6 +47,12 @@ def read_preamble(lines: Iterable[Line]) -> Preamble:
     def values(*labels: str) -> list[Cell]:
         return next((after[label] for label in labels if label in after), [None])
 
+    account = text(values("account")[0])
+    if re.search(r"(?i)\baccount\b(?<!utility account)(?<!merchant account)", account):
+        raise UnusableFile(
+            f"This is the statement of the {account[:60]}: customers do not pay into it.",
+            "Export the statement of the Utility Account (paybill) or the Merchant Account (till).",
+        )
     try:
         starts, ends = _period(values(*_PERIOD))
         made_at = moment(values("dateofreport")[0])

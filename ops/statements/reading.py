@@ -208,7 +208,7 @@ class _Reader:
                 if not said.starts - _EDGE <= row.at <= said.ends + _EDGE:
                     says = f"{row.at:%d %B %Y} lies outside the file's period: day and month may have changed places."
                     raise _unusable(row, says)
-        elif starts and ends and any(not starts <= row.at <= ends for row in self.rows):
+        elif starts and ends and any(not starts - _EDGE <= row.at <= ends + _EDGE for row in self.rows):
             starts = ends = None
         if self.days_as_dates and self.days_as_text and max(self.days_as_dates) <= 12 < min(self.days_as_text):
             raise UnusableFile(

@@ -42,8 +42,11 @@ def _parts(month: str, facts: Mapping[str, Any], who: str, why: str | None, at: 
     )
     yield "<h2>Safaricom's statements</h2>"
     yield _table(
-        ("SHA-256", "Family", ">Rows", "Written by"),
-        [(each["sha256"], each["family"], each["rows"], each["written_by"]) for each in facts["files"]],
+        ("SHA-256", "Family", ">Rows", "Chain of balances", "Written by"),
+        [
+            (each["sha256"], each["family"], each["rows"], each["balance_chain"], each["written_by"])
+            for each in facts["files"]
+        ],
     )
     sums = [(name.value, facts["classes"][name.value]) for name in RowClass if name.value in facts["classes"]]
     named = (("Explained by the books", "matched"), ("Came and went back", "returned"), ("No sale", "no_sale"))

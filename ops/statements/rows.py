@@ -57,9 +57,12 @@ class Rows:
                     self._judged.add(key)
         self.completed = [row for row in (*rows.values(), *twice.values()) if row.completed]
         self.not_completed = [row for row in rows.values() if not row.completed]
+        self.kept: list[Row] = []
+        """Money that came, in files that were written before and in none of these."""
         for statement in kept:
             for row in statement.rows:
-                rows.setdefault(key_of(row), row)
+                if rows.setdefault(key_of(row), row) is row and row.completed and row.paid_in_kes:
+                    self.kept.append(row)
                 self._hear(key_of(row), row)
         moved = [row for row in rows.values() if row.completed and row.row_class not in NEVER_A_SALE]
         self.came = {row.receipt: row for row in moved if row.paid_in_kes}

@@ -131,14 +131,18 @@ def _about(file: File) -> str:
     statement, period = file.statement, file.period
     about = [f"{visible(statement.name)}: {counted(len(statement.rows), 'row')}, family {statement.family}"]
     if period:
-        about.append(f"{eat(period.starts)} to {eat(period.ends)} EAT")
+        by_name = ", as far as its rows: only its name states a period" if statement.period_in_name else ""
+        about.append(f"{eat(period.starts)} to {eat(period.ends)} EAT{by_name}")
     if statement.opening_kes is not None and statement.closing_kes is not None:
         moved = [row for row in statement.rows if row.completed]
         came, went = sum(row.paid_in_kes for row in moved), sum(row.withdrawn_kes for row in moved)
+        equal = "=" if statement.opening_kes + came - went == statement.closing_kes else "is NOT"
         about.append(
-            f"{kes(statement.opening_kes)} + {kes(Decimal(came))} - {kes(Decimal(went))} = {kes(statement.closing_kes)}"
+            f"{kes(statement.opening_kes)} + {kes(Decimal(came))} - {kes(Decimal(went))} {equal}"
+            f" {kes(statement.closing_kes)}"
         )
-    about.append(f"balance chain {statement.balance_chain}")
+    missing = ": rows may be missing, so it covers no day" if statement.balance_chain == "broken" else ""
+    about.append(f"balance chain {statement.balance_chain}{missing}")
     if file.clock.says:
         about.append(f"WRONG CLOCK: {file.clock.says}; only receipts are compared")
     return ", ".join(about)

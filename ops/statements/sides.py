@@ -152,10 +152,10 @@ class File:
 
     @property
     def dated(self) -> Statement:
-        """With the period that it covers."""
-        return (
-            replace(self.statement, starts=self.period.starts, ends=self.period.ends) if self.period else self.statement
-        )
+        """With the period of which it speaks."""
+        period = self.period
+        starts, ends = (period.starts, period.ends) if period else (None, None)
+        return replace(self.statement, starts=starts, ends=ends)
 
     @property
     def settles(self) -> bool:
@@ -211,4 +211,5 @@ class Reconciliation:
             not [each for each in self.differences if each.kind is not Kind.TIMING]
             and not self.days_not_covered
             and not [file for file in self.files if file.clock.says or file.statement.unknown]
+            and self.balance_chain != "broken"
         )

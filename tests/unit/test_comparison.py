@@ -169,6 +169,17 @@ def test_a_row_that_an_earlier_file_holds_is_not_missing() -> None:
     assert found(compare([statement()], books(payment(), kept=[kept]))) == []
 
 
+def test_a_payment_without_a_receipt_may_have_its_row_in_the_next_file() -> None:
+    """Where the row is, the comparison of that file says so: a till's names no order."""
+    late = by_query(created_at=at(23.9), paid_at=at(24.5))
+    following = statement(row("TJD0000P01", hours=24.4, account=None), starts=at(24), ends=at(48))
+    assert found(compare([statement()], books(late, kept=[following]))) == []
+    assert only(compare([following], books(late, kept=[statement()]))).kind is Kind.RECEIPT_MISSING
+    for other in ({"kes": 501}, {"hours": 24.6}, {"hours": 27}):
+        nothing = statement(row("TJD0000P01", account=None, **{"hours": 24.4, **other}), starts=at(24), ends=at(48))
+        assert only(compare([statement()], books(late, kept=[nothing]))).kind is Kind.MISSING_THERE
+
+
 def test_a_row_that_was_not_completed_is_no_money() -> None:
     failed = row("TJD0000P01", completed=False, status="Failed")
     missing = only(compare([statement(failed)], books(payment())))
@@ -526,6 +537,15 @@ def test_the_same_row_twice_and_in_two_files_counts_once() -> None:
     assert (found(result), result.matched.count) == ([], 2)
 
 
+def test_a_receipt_that_the_balance_needs_twice_moved_twice() -> None:
+    twice = [row("TJD0000P01", balance_kes=Decimal(570)), row("TJD0000P01", balance_kes=Decimal(1070))]
+    result = compare([statement(*twice)], books(payment()))
+    assert (only(result).kind, len(only(result).rows), bool(result.refuses)) == (Kind.DUPLICATE_ROW, 2, True)
+    check_shillings(result)
+    for once in (statement(*twice, balance_chain="absent"), statement(*twice, family="C"), statement(*twice[:1] * 2)):
+        assert found(compare([once], books(payment()))) == []
+
+
 @pytest.mark.parametrize(
     ("off", "says"),
     [
@@ -545,6 +565,34 @@ def test_a_file_whose_clock_is_wrong_settles_and_covers_nothing(off: timedelta, 
     )
     assert bool(found(result)) is not bool(says)
     assert DAY.date() in (result.days_not_covered if says else result.days_covered)
+
+
+def test_a_file_whose_balances_do_not_add_up_covers_nothing() -> None:
+    """A row was taken out, or put in."""
+    broken = statement(balance_chain="broken")
+    result = compare([broken], books(payment()))
+    assert (found(result), result.days_covered, result.agrees) == ([], (), False)
+    whole = replace(broken, sha256="1" * 64, balance_chain="ok")
+    assert compare([broken], books(kept=[whole])).days_covered == (DAY.date(),)
+    assert compare([whole], books(kept=[broken])).days_covered == (DAY.date(),)
+    assert compare([statement(starts=at(48), ends=at(72))], books(kept=[broken])).days_covered == ()
+
+
+@pytest.mark.parametrize(
+    ("rows", "days"),
+    [
+        ([], []),
+        ([row("TJD0000P02", hours=30)], [14]),
+        ([row("TJD0000P02", hours=30), row("TJD0000P03", hours=60)], [14, 15]),
+        ([row("TJD0000P02", hours=0), row("TJD0000P03", hours=96.01)], [13, 14, 15, 16]),
+    ],
+)
+def test_a_period_that_only_the_name_states_is_believed_as_far_as_its_rows(rows: list[Row], days: list[int]) -> None:
+    """Of four days. The last one has a row of the first minute after them."""
+    file = statement(rows=tuple(rows), period_in_name=True, ends=at(96) - timedelta(seconds=1))
+    result = compare([file], books(now=at(24 * 20), begin=None))
+    assert [day.day for day in result.days_covered] == days
+    assert bool(result.files[0].dated.starts) is bool(rows)
 
 
 def test_days_without_a_file_are_not_covered() -> None:

@@ -194,6 +194,11 @@ FILES: dict[str, tuple[bytes, Read | Refused]] = {
     "Account No.": (as_csv(changed(CLASSIC, 7, "A/C No.", "Account No.")), Read()),
     "a column that is not there": (as_csv(without("Withdrawn")), Refused("Withdrawn", 7)),
     "a column twice": (as_csv(changed(CLASSIC, 7, "Balance", "Paid In")), Refused("twice", 7)),
+    "an account that customers do not pay into": (
+        as_csv(changed(CLASSIC, 3, 1, "Organization Settlement Account")),
+        Refused("Organization Settlement Account", do_now="Utility Account"),
+    ),
+    "a till's account": (as_csv(changed(CLASSIC, 3, 1, "Merchant Account")), Read()),
     "other words above it": (
         as_csv(
             [

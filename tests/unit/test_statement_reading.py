@@ -121,6 +121,12 @@ def test_a_name_that_its_rows_contradict_states_no_period(read: Callable[..., St
     assert (statement.starts, statement.ends, statement.period_in_name) == (None, None, False)
 
 
+def test_a_row_a_little_outside_it_leaves_a_name_its_period(read: Callable[..., Statement]) -> None:
+    rows = [NEW[0], [NEW[1][0], "02/10/2026 00:00:01", *NEW[1][2:]], *NEW[2:]]
+    statement = read(as_csv(rows), NEW_NAME)
+    assert (statement.starts, statement.period_in_name) == (datetime(2026, 10, 1, tzinfo=EAT), True)
+
+
 def test_two_accounts_in_the_new_portals_file_are_one_chain(read: Callable[..., Statement]) -> None:
     """The settlement account begins with money of its own."""
     rows = [[*row] for row in NEW]
