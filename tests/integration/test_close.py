@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from ops import close
 from ops.statements.coverage import midnight
-from ops.statements.months import Month
+from ops.statements.months import Compared, Month
 from shared.values import EAT
-from simulator.entries import Entry, Kind
+from simulator.entries import Entry, Kind, Organisation
+from simulator.statements import FORMS, write
 from tests.fixtures.shop import Shop
 from tests.integration.test_reconcile import WRITE, Till, till, vars_of
 
@@ -33,15 +35,14 @@ def last_month(shop: Shop, till: Till) -> Month:
     return month
 
 
-def statement(till: Till, month: Month, name: str = "month.csv") -> str:
-    """Of the whole month."""
-    from simulator.entries import Organisation
-    from simulator.statements import FORMS, write
-
+def statement(
+    till: Till, month: Month, name: str = "month.csv", *, starts: datetime | None = None, ends: datetime | None = None
+) -> str:
+    """Of the whole month, or of a part of it."""
     path = till.folder / name
-    ends = month.ends - timedelta(seconds=1)
+    starts, ends = starts or month.starts, (ends or month.ends) - timedelta(seconds=1)
     path.write_bytes(
-        write(FORMS["a.csv"], Organisation("174379", "Duka"), till.entries, month.starts, ends, reported_at=ends)
+        write(FORMS["a.csv"], Organisation("174379", "Duka"), till.entries, starts, ends, reported_at=ends)
     )
     return str(path)
 
@@ -80,6 +81,110 @@ def test_a_month_that_is_not_over_is_not_closed(shop: Shop, capsys: pytest.Captu
     code, refused = ops(shop, capsys, "close", f"{datetime.now(EAT):%Y-%m}", "--why", "early", *WORD)
     assert (code, "not over yet" in refused["error"]["says"]) == (1, True)
     assert shop.ops("close", "2026-13") == 2
+
+
+def test_a_month_whose_balances_do_not_add_up_is_not_covered_and_its_report_says_so(
+    shop: Shop, till: Till, last_month: Month, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A row was taken out."""
+    file = Path(statement(till, last_month))
+    file.write_text("".join(line for line in file.read_text().splitlines(keepends=True) if "TJD0000P02" not in line))
+    assert shop.ops("reconcile", str(file), *WRITE) == 1
+    assert "is NOT KES" in capsys.readouterr().out
+    report = till.folder / "report.html"
+    shut = ("close", str(last_month), "--to", str(report), *WORD)
+    code, refused = ops(shop, capsys, *shut)
+    assert (code, "whose balances add up" in refused["error"]["says"]) == (1, True)
+    code, done = ops(shop, capsys, *shut, "--why", "the portal gives no other")
+    assert (code, [each["balance_chain"] for each in done["facts"]["files"]]) == (0, ["broken"])
+    assert (len(done["facts"]["days_not_covered"]), "<td>broken</td>" in report.read_text("utf-8")) == (
+        len(last_month.days),
+        True,
+    )
+    shop.ops("reconcile", statement(till, last_month, "whole.csv"), *WRITE)
+    assert ops(shop, capsys, "reconcile", "--status")[1]["last_day_covered"] == str(last_month.last)
+
+
+def test_status_names_the_days_between_that_nobody_checked(
+    shop: Shop, till: Till, last_month: Month, capsys: pytest.CaptureFixture[str]
+) -> None:
+    last = midnight(last_month.last)
+    shop.ops("reconcile", statement(till, last_month, starts=last - timedelta(days=2)), *WRITE)
+    code, found = ops(shop, capsys, "reconcile", "--status")
+    days = [str(day) for day in last_month.days[14:-3]]
+    assert (code, found["differences"], found["days_not_covered"]) == (1, [], days)
+    assert shop.ops("reconcile", "--status") == 1
+    assert f"NOT covered before it, so not checked: {days[0]} to {days[-1]}" in capsys.readouterr().out
+    shop.ops("close", str(last_month), "--to", str(till.folder / "report.html"), "--why", "lost", *WORD)
+    code, found = ops(shop, capsys, "reconcile", "--status")
+    assert (code, found["days_not_covered"]) == (0, [])
+
+
+def test_a_row_outside_the_period_of_its_file_is_of_the_month_in_which_it_moved(
+    shop: Shop, till: Till, last_month: Month, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Portals put what completed just after midnight into the file of the day before."""
+    till.moved(Kind.PAYMENT, "TJD0000P03", 700, account="LATE", at=last_month.ends + timedelta(seconds=3))
+    file = Path(statement(till, last_month, ends=last_month.ends + timedelta(seconds=6)))
+    stated = (f"{last_month.ends:%d-%m-%Y} 00:00:05", f"{last_month.last:%d-%m-%Y} 23:59:59")
+    file.write_text(file.read_text().replace(*stated))
+    shop.ops("reconcile", str(file), *WRITE)
+    code, found = ops(shop, capsys, "reconcile", "--status")
+    assert (code, [each["receipt"] for each in found["differences"]]) == (1, ["TJD0000P02", "TJD0000P03"])
+    shut = ("close", str(last_month), "--to", str(till.folder / "report.html"), "--why", "known", *WORD)
+    code, done = ops(shop, capsys, *shut)
+    assert (code, [each["receipt"] for each in done["facts"]["differences"]]) == (0, ["TJD0000P02"])
+    code, found = ops(shop, capsys, "reconcile", "--status")
+    assert (code, [each["receipt"] for each in found["differences"]]) == (1, ["TJD0000P03"])
+
+
+def test_a_refund_is_seen_in_whatever_file_its_row_is(
+    shop: Shop, till: Till, last_month: Month, capsys: pytest.CaptureFixture[str]
+) -> None:
+    till.entries, until = till.entries[:1], last_month.starts + timedelta(days=18)
+    receipt, back = till.entries[0].receipt, until + timedelta(days=5)
+    amount = int(till.entries[0].amount_kes)
+    till.moved(Kind.REVERSAL, "TJD0000R01", amount, at=back, linked_receipt=receipt)
+    paid = str(shop.row("SELECT id FROM transactions")["id"])
+    assert shop.ops("review", "refunded", paid, "--receipt", "TJD0000R01", "--why", "wanted", *WORD) == 0
+    shop.overwrite(f"UPDATE transactions SET refunded_at = '{back + timedelta(hours=1)}'")
+    one, two = statement(till, last_month, "one.csv", ends=until), statement(till, last_month, "two.csv", starts=until)
+    for file in (one, two):
+        assert ops(shop, capsys, "reconcile", file, *WRITE)[1]["differences"] == []
+    assert ops(shop, capsys, "reconcile", one)[1]["differences"] == []
+
+
+def test_what_a_person_takes_back_after_the_closing_is_open_at_once(
+    shop: Shop, till: Till, last_month: Month, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.ops("reconcile", statement(till, last_month), *WRITE)
+    word = ("receipts", "not-a-sale", "TJD0000P02", "--who", "amina", "--why", "a gift")
+    assert shop.ops(*word) == 0
+    assert shop.ops("close", str(last_month), "--to", str(till.folder / "report.html"), *WORD) == 0
+    assert ops(shop, capsys, "reconcile", "--status")[0] == 0
+    assert shop.ops(*word, "--undo") == 0
+    code, found = ops(shop, capsys, "reconcile", "--status")
+    assert (code, [each["receipt"] for each in found["differences"]]) == (1, ["TJD0000P02"])
+
+
+def test_of_two_who_close_a_month_at_once_one_is_refused(
+    shop: Shop, till: Till, last_month: Month, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.ops("reconcile", statement(till, last_month), *WRITE)
+    shut = ("close", str(last_month), "--why", "known", *WORD, "--to")
+    may_close = close._may_close
+    with pytest.MonkeyPatch.context() as patched:
+
+        def meanwhile(found: Compared, why: str | None) -> None:
+            patched.undo()
+            assert ops(shop, capsys, *shut, str(till.folder / "first.html"))[0] == 0
+            may_close(found, why)
+
+        patched.setattr(close, "_may_close", meanwhile)
+        code, refused = ops(shop, capsys, *shut, str(till.folder / "second.html"))
+    assert (code, "somebody else" in refused["error"]["says"]) == (1, True)
+    assert not (till.folder / "second.html").exists()
+    assert len(shop.rows("SELECT id FROM reconciliation_log")) == 1
 
 
 @pytest.fixture
