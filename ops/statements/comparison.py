@@ -26,7 +26,7 @@ from ops.statements.coverage import (
     within,
 )
 from ops.statements.explanations import do_now, says
-from ops.statements.pairing import AFTER_THE_ORDER, BEFORE_THE_ORDER, Pair, account_of, compared, pair
+from ops.statements.pairing import AFTER_THE_ORDER, Pair, account_of, compared, of_earlier_files, pair
 from ops.statements.rows import BACK, NEVER_A_SALE, SALES, Reversal, Rows, reversals
 from ops.statements.sides import (
     Booked,
@@ -103,11 +103,11 @@ class _Comparison:
                 self._explain("not_judged", row)
             else:
                 unknown.append(row)
-        without_receipt = [
+        without_receipt = (
             each
             for each in self._books.payments
             if each.receipt is None and not any(name in self._rows.came for name in each.named)
-        ]
+        )
         self._pairs = {each.row.receipt: each for each in pair(unknown, without_receipt)}
         self._reversals = reversals(went, self._rows, self._paid.keys() | self._named.keys())
         self._back = {id(each.row): each for each in self._reversals.values()}
@@ -146,13 +146,11 @@ class _Comparison:
 
     def _covered(self) -> list[Period]:
         """By these files and by those that were written before."""
-        kept = [covered_by(statement, self._books.now) for statement in self._books.kept]
-        return joined([*self._given(), *filter(None, kept)])
+        return joined([*self._given(), *covered_by(self._books.kept, self._books.now)])
 
     def _given(self) -> list[Period]:
         """A file whose clock is wrong, or whose balances do not add up, covers nothing."""
-        given = [covered_by(file.statement, self._books.now) for file in self._files if not file.clock.says]
-        return joined(filter(None, given))
+        return covered_by((file.statement for file in self._files if not file.clock.says), self._books.now)
 
     # Safaricom's rows ---------------------------------------------------------------------------------------------
 
@@ -273,14 +271,13 @@ class _Comparison:
     def _compare_payments(self) -> None:
         given, covered = self._given(), self._covered()
         paired = {each.payment.transaction_id for each in self._pairs.values()}
-        paired |= self._found_in_files_before(paired)
+        known = self._paid.keys() | self._named.keys() | self._books.no_sales
+        before = [row for row in self._rows.kept if row.receipt not in known]
+        paired |= of_earlier_files(before, (each for each in self._books.payments if each.transaction_id not in paired))
         for payment in sorted(self._books.payments, key=lambda each: each.created_at):
             receipts = {payment.receipt} if payment.receipt else set(payment.named)
-            if (
-                payment.paid_at
-                and payment.transaction_id not in paired
-                and not any(each in self._rows.came for each in receipts)
-            ):
+            has_row = payment.transaction_id in paired or any(each in self._rows.came for each in receipts)
+            if payment.paid_at and not has_row:
                 came = _came_at(payment)
                 last = min(payment.paid_at, payment.created_at + AFTER_THE_ORDER)
                 money = Period(came or payment.created_at, came or last)
@@ -292,19 +289,6 @@ class _Comparison:
                 if payment.transaction_id not in self._disputed and touches(back, given) and within(back, covered):
                     kind = Kind.REFUND_UNSEEN if surely_within(back, covered) else Kind.TIMING
                     self._has_no_row(kind, payment, payment.refund_receipt, payment.refunded_at)
-
-    def _found_in_files_before(self, paired: set[str]) -> set[str]:
-        """Payments without a receipt whose row an earlier file may have: the comparison of that file speaks of them."""
-        books = self._books
-        known = self._paid.keys() | self._named.keys() | books.no_sales
-        rows = [row for row in self._rows.kept if row.row_class in SALES and row.receipt not in known]
-        left = [each for each in books.payments if each.receipt is None and each.paid_at]
-        found = pair(rows, [each for each in left if each.transaction_id not in paired])
-        return {
-            each.payment.transaction_id
-            for each in found
-            if each.payment.paid_at and each.row.at <= each.payment.paid_at + BEFORE_THE_ORDER
-        }
 
     def _has_no_row(self, kind: Kind, payment: Booked, receipt: str | None, at: datetime) -> None:
         failed = any(row.receipt == receipt for row in self._rows.not_completed)

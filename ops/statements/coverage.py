@@ -51,11 +51,6 @@ def period_of(statement: Statement, now: datetime) -> Period | None:
     return Period(starts, ends) if starts <= ends else None
 
 
-def covered_by(statement: Statement, now: datetime) -> Period | None:
-    """Its period. Where balances do not follow from each other rows may be missing: it covers nothing."""
-    return None if statement.balance_chain == "broken" else period_of(statement, now)
-
-
 def joined(periods: Iterable[Period]) -> list[Period]:
     """Overlapping and adjoining ones as one, in order."""
     together: list[Period] = []
@@ -65,6 +60,11 @@ def joined(periods: Iterable[Period]) -> list[Period]:
         else:
             together.append(each)
     return together
+
+
+def covered_by(statements: Iterable[Statement], now: datetime) -> list[Period]:
+    """Their periods. Where balances do not follow from each other rows may be missing: such a file covers nothing."""
+    return joined(filter(None, (period_of(each, now) for each in statements if each.balance_chain != "broken")))
 
 
 def within(money: Period, periods: Iterable[Period], edge: timedelta = timedelta()) -> bool:

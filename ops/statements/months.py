@@ -12,7 +12,7 @@ from decimal import Decimal
 from ops import reconciliation_log
 from ops.progress import progress
 from ops.statements.comparison import compare
-from ops.statements.coverage import covered_by, days_between, joined, midnight, period_of, whole_days
+from ops.statements.coverage import covered_by, days_between, midnight, period_of, whole_days
 from ops.statements.loading import kept_statements, view
 from ops.statements.sides import BooksView, Difference, Reconciliation
 from ops.statements.statement import Statement
@@ -121,7 +121,7 @@ def standing(database: Database, confirm_above_kes: Decimal, *, references_are_r
     months = sorted(
         {str(Month(day.replace(day=1))) for each in periods for day in each.days} | {r["month"] for r in rows}
     )
-    covered = whole_days(joined(filter(None, (covered_by(file, now) for file in files))))
+    covered = whole_days(covered_by(files, now))
     closed = closings(database)
     accepted_days = {day for closing in closed.values() for day in closing["facts"]["days_not_covered"]}
     first = begin["at"].astimezone(EAT).date() if begin and begin["at"] and covered else None

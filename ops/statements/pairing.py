@@ -53,6 +53,15 @@ def pair(rows: Iterable[Row], payments: Iterable[Booked]) -> list[Pair]:
     return pairs
 
 
+def of_earlier_files(rows: Iterable[Row], payments: Iterable[Booked]) -> set[str]:
+    """Payments without a receipt, by id, whose row such a file may have: the comparison of that file speaks of them."""
+    return {
+        each.payment.transaction_id
+        for each in pair(rows, (payment for payment in payments if not payment.receipt))
+        if each.payment.paid_at and each.row.at <= each.payment.paid_at + BEFORE_THE_ORDER
+    }
+
+
 def _by_account(rows: Iterable[Row]) -> tuple[dict[object, list[Row]], dict[Decimal, list[Row]]]:
     """By amount and reference; and those that name no account, by amount."""
     by_account: dict[object, list[Row]] = defaultdict(list)

@@ -58,10 +58,10 @@ class Rows:
         self.completed = [row for row in (*rows.values(), *twice.values()) if row.completed]
         self.not_completed = [row for row in rows.values() if not row.completed]
         self.kept: list[Row] = []
-        """Money that came, in files that were written before and in none of these."""
+        """Money that may be of a sale, in files that were written before and in none of these."""
         for statement in kept:
             for row in statement.rows:
-                if rows.setdefault(key_of(row), row) is row and row.completed and row.paid_in_kes:
+                if rows.setdefault(key_of(row), row) is row and row.row_class in SALES and row.completed:
                     self.kept.append(row)
                 self._hear(key_of(row), row)
         moved = [row for row in rows.values() if row.completed and row.row_class not in NEVER_A_SALE]

@@ -537,15 +537,6 @@ def test_the_same_row_twice_and_in_two_files_counts_once() -> None:
     assert (found(result), result.matched.count) == ([], 2)
 
 
-def test_a_receipt_that_the_balance_needs_twice_moved_twice() -> None:
-    twice = [row("TJD0000P01", balance_kes=Decimal(570)), row("TJD0000P01", balance_kes=Decimal(1070))]
-    result = compare([statement(*twice)], books(payment()))
-    assert (only(result).kind, len(only(result).rows), bool(result.refuses)) == (Kind.DUPLICATE_ROW, 2, True)
-    check_shillings(result)
-    for once in (statement(*twice, balance_chain="absent"), statement(*twice, family="C"), statement(*twice[:1] * 2)):
-        assert found(compare([once], books(payment()))) == []
-
-
 @pytest.mark.parametrize(
     ("off", "says"),
     [
