@@ -41,6 +41,7 @@ LABELS = {
     "test_nothing_private_leaves_whatever_happens": "private values",
     "test_history_is_not_changed_unseen": "tampering",
     "test_everybody_of_a_hostile_day_is_erased": "erasure",
+    "test_large_books_are_looked_up_exported_erased_and_checked": "large books",
     "make mutation": "mutants",
     "make planted-bugs": "planted bugs",
 }
