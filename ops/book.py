@@ -47,7 +47,12 @@ def add_commands(commands: Commands) -> None:
     book = commands.add_parser("book", help="money that came another way becomes a payment, by its receipt")
     book.add_argument("receipt", metavar="RECEIPT", type=receipt_number)
     book.add_argument("--reference", metavar="ORDER", help="the order that it paid (default: the row's account)")
-    book.add_argument("--amount", metavar="KES", type=_amount, help="refused where it is not what came")
+    book.add_argument(
+        "--amount",
+        metavar="KES",
+        type=_amount,
+        help="refused where it is not what came; says which amount is right where files disagree",
+    )
     book.add_argument("--email", type=_email, help="where the invoice goes; without it there is none")
     book.add_argument("--name", type=_name, help="the customer's name")
     book.add_argument("--phone", type=_phone, help="the customer's number, where M-Pesa hides it")
@@ -105,6 +110,8 @@ class Money:
 
 def _book(session: Session, chosen: argparse.Namespace) -> Answer:
     found = search(session.database, chosen.receipt)
+    if chosen.amount is not None:
+        found = found.of_amount(chosen.amount)
     reference = _reference(found, chosen.reference)
     if booked := _booked_before(session.database, found, reference):
         return _answer(str(booked["id"]), booked["status"], f"{found.receipt} is booked already", written=False)
@@ -203,7 +210,9 @@ def _money(found: Findings, gateway: Gateway) -> Money:
         raise NotPossible(f"{receipt}: {CENTS}")
     if len(found.amounts) > 1:
         several = " and ".join(in_words(each) for each in sorted(found.amounts))
-        raise NotPossible(f"{receipt} is on file with several amounts, {several}: compare it with the portal; {see}")
+        raise NotPossible(
+            f"{receipt} is on file with several amounts, {several}: compare it with the portal, and say --amount; {see}"
+        )
     callback = next((each for each in found.callbacks if said_success(each)), None)
     by_callback = _of_callback(callback, found.receipt, gateway) if callback else None
     if found.payment_row is not None:

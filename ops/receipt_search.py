@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from ops.erasure import read_stored
@@ -30,6 +30,7 @@ CENTS = (
     "or settle the order by hand, and say with `ops receipts not-a-sale` why it is not in the books."
 )
 MAY_BE_A_SALE = ("payment", "organisation")
+GOES_BACK = ("reversal", "b2c")
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,25 @@ class Findings:
         rows = {row["paid_in"] for row in self.own_rows if row["completed"] and row["class"] in MAY_BE_A_SALE}
         said = {said.amount_kes for said in map(said_success, self.callbacks) if said and said.amount_kes}
         return rows - {Decimal(0)} | said
+
+    @property
+    def disagrees(self) -> bool:
+        """Statements have several amounts under it, one way: one of the files was edited or cut off."""
+        moved = [row for row in self.own_rows if row["completed"] and row["class"] in MAY_BE_A_SALE + GOES_BACK]
+        ways = ({row[way] for row in moved if row[way]} for way in ("paid_in", "withdrawn"))
+        return any(len(amounts) > 1 for amounts in ways)
+
+    def of_amount(self, amount_kes: Decimal) -> Findings:
+        """Where several amounts are on file and a person says which is right: the rest is left out."""
+        if len(self.amounts) < 2 or amount_kes not in self.amounts:
+            return self
+        return replace(
+            self,
+            rows=[row for row in self.rows if row["receipt"] != self.receipt or row["paid_in"] == amount_kes],
+            callbacks=[
+                each for each in self.callbacks if (said := said_success(each)) and said.amount_kes == amount_kes
+            ],
+        )
 
     @property
     def has_cents(self) -> bool:

@@ -54,8 +54,10 @@ def _not_a_sale(session: Session, chosen: argparse.Namespace) -> Answer:
 
 
 def _why_not(found: Findings) -> str:
-    """Only money that came, and that no payment has, can be no sale."""
+    """Only money that came, and that no payment has, can be no sale; of several amounts, those that no payment has."""
     receipt = visible(found.receipt)
+    if found.disagrees:
+        return ""
     if found.payments or found.named_by:
         row = (*found.payments, *found.named_by)[0]
         return f"{receipt} belongs to payment {row['id']}: see `ops case {row['id']}`"

@@ -22,10 +22,12 @@ from ops.statements.loading import view
 from ops.statements.months import standing
 from ops.statements.reading import read_statement
 from ops.statements.records import keep, settle_by_row
+from ops.statements.rows import Key, key_of
 from ops.statements.showing import AGES, age_of, as_csv, differences_table, document, in_ranges, lines, record
 from ops.statements.sides import FillReceipt, Kind, Reconciliation, Refund, Settle
 from ops.statements.statement import Statement, UnusableFile
 from ops.words import counted, visible
+from shared.database.errors import DatabaseError, DatabaseUnavailable
 from shared.payments import Outcome
 from shared.settings import references_are_reusable, shortcodes
 from shared.values import EAT
@@ -41,6 +43,7 @@ DONE = {
     Outcome.REPEATED: "written before",
 }
 IN_REVIEW = "not settled: it is in review now"
+A_PERSON = "not settled: a person has to decide, or has taken it back; see `ops case {}`"
 
 
 class UnusableStatement(WrongUse):
@@ -70,7 +73,10 @@ def _reconcile(session: Session, chosen: argparse.Namespace) -> Answer:
         raise WrongUse("name the statements' files, or --status; see python -m ops reconcile --help")
     if chosen.status:
         return _status(session, chosen)
-    statements = [_read(path) for path in _paths(chosen.files)]
+    paths = list(_paths(chosen.files))
+    if chosen.csv and Path(chosen.csv).exists() and any(path.exists() and path.samefile(chosen.csv) for path in paths):
+        raise WrongUse(f"{visible(chosen.csv)} is a statement: --csv would write over it")
+    statements = [_read(path) for path in paths]
     shortcode, warnings = _of_this_shop(
         statements, (chosen.shortcode,) if chosen.shortcode else shortcodes(session.environ)
     )
@@ -81,17 +87,26 @@ def _reconcile(session: Session, chosen: argparse.Namespace) -> Answer:
         references_are_reusable=references_are_reusable(session.environ),
     )
     result = compare(statements, books)
+    strangers = list(_of_nobody_known(result, chosen, session.environ))
+    refuses = [*result.refuses, *strangers]
     files = " ".join(f'"{name}"' if " " in name else name for name in chosen.files)
     written: dict[int, str] = {}
     _write_csv(chosen.csv, [record(each, books.now, files, written) for each in result.differences])
     if chosen.write:
+        if refuses:
+            raise NotPossible(f"nothing was written: {'; '.join(refuses)}")
         written = _write(session, chosen, result)
-        _write_csv(chosen.csv, [record(each, books.now, files, written) for each in result.differences])
-    open_ones = [each for each in result.differences if written.get(id(each), IN_REVIEW) == IN_REVIEW]
+        try:
+            _write_csv(chosen.csv, [record(each, books.now, files, written) for each in result.differences])
+        except WrongUse as failed:
+            warnings.append(str(failed))
+    open_ones = [each for each in result.differences if written.get(id(each)) not in DONE.values()]
     left = replace(result, differences=tuple(open_ones))
     return Answer(
-        document(result, books.now, shortcode=shortcode, files=files, warnings=warnings, written=written),
-        _lines(result, lines(result, books.now, files, written), warnings, written=chosen.write),
+        document(
+            result, books.now, shortcode=shortcode, files=files, warnings=[*warnings, *strangers], written=written
+        ),
+        _lines(result, lines(result, books.now, files, written), warnings, refuses, written=chosen.write),
         code=0 if left.agrees else 1,
     )
 
@@ -127,7 +142,12 @@ def _status(session: Session, chosen: argparse.Namespace) -> Answer:
 
 
 def _lines(
-    result: Reconciliation, compared: Iterator[str | Table], warnings: Sequence[str], *, written: bool
+    result: Reconciliation,
+    compared: Iterator[str | Table],
+    warnings: Sequence[str],
+    refuses: Sequence[str],
+    *,
+    written: bool,
 ) -> Iterator[str | Table]:
     yield from compared
     for warning in warnings:
@@ -135,11 +155,11 @@ def _lines(
     if written:
         yield "The rows are kept. What was settled reaches customers and the shop with the next sweep."
         return
-    for why in result.refuses:
+    for why in refuses:
         yield f"--write would be refused: {why}"
-    if [each for each in result.differences if each.kind is Kind.MISSING_HERE]:
+    if [each for each in result.differences if each.kind in (Kind.MISSING_HERE, Kind.DUPLICATE_ROW)]:
         yield "Write the statement before you book from it: ops book reads its rows in the database."
-    if not result.refuses:
+    if not refuses:
         yield f"Nothing was written. --write keeps the rows{''.join(f', {what}' for what in _plan(result))}."
 
 
@@ -199,14 +219,21 @@ def _of_this_shop(statements: Sequence[Statement], ours: Sequence[str]) -> tuple
     if len(said) > 1 and not ours:
         raise UnusableStatement(f"the files are of several shortcodes: {', '.join(sorted(said))}", "Give those of one.")
     shortcode: str | None = next(iter(said), ours[0] if ours else None)
-    warnings = [
-        f"{visible(each.name)} seems to be of {each.shortcode_in_name}, by its name"
-        for each in statements
-        if each.shortcode is None and each.shortcode_in_name not in (None, *ours, shortcode)
-    ]
-    if not ours and not said:
-        warnings.append("neither the file nor MPESA_SHORTCODE says whose statement it is")
-    return shortcode, warnings
+    unknown = not ours and not said
+    return shortcode, ["neither the file nor MPESA_SHORTCODE says whose statement it is"] if unknown else []
+
+
+def _of_nobody_known(result: Reconciliation, chosen: argparse.Namespace, environ: Mapping[str, str]) -> Iterator[str]:
+    """Why files that do not say whose they are must not be written: their rows would stay among the shop's."""
+    ours = (chosen.shortcode,) if chosen.shortcode else shortcodes(environ)
+    for file in result.files:
+        name, by_name = visible(file.statement.name), file.statement.shortcode_in_name
+        if file.statement.shortcode is not None or by_name in ours:
+            continue
+        if by_name is not None and ours:
+            yield f"{name} is of {by_name}, by its name: --shortcode {by_name} says that this is the shop's too"
+        elif not file.clock.shared and not chosen.shortcode:
+            yield f"{name} does not say whose it is, and shares no receipt with the books: say it with --shortcode N"
 
 
 # Writing --------------------------------------------------------------------------------------------------------------
@@ -214,17 +241,26 @@ def _of_this_shop(statements: Sequence[Statement], ours: Sequence[str]) -> tuple
 
 def _write(session: Session, chosen: argparse.Namespace, result: Reconciliation) -> dict[int, str]:
     """What became of each difference that is settled, by its id(). Raises `NotPossible`."""
-    if result.refuses:
-        raise NotPossible(f"nothing was written: {'; '.join(result.refuses)}")
     environment, ours = session.books.environment(), session.environ.get("MPESA_ENV", "").strip()
     if ours and environment not in (None, ours):
         raise NotPossible(f"nothing was written: the database is of {environment}, MPESA_ENV says {ours}")
     gateway, who = session.gateway(chosen), session.operator(chosen)
     session.ask(chosen, lambda: _shown(result))
-    ids: dict[int, int] = {}
-    for file in result.files:
-        kept = keep(gateway.database, file.dated, who)
-        ids |= {id(row): kept[row.number] for row in file.statement.rows if row.number in kept}
+    ids: dict[Key, int] = {}
+    speaks: dict[Key, str] = {}
+    for number, file in enumerate(result.files):
+        try:
+            kept = keep(gateway.database, file.dated, who)
+        except DatabaseError as failed:
+            if not number:
+                raise
+            raise NotPossible(
+                f"{number} of {counted(len(result.files), 'file')} are kept and nothing is settled; run it again. "
+                f"{failed.explained()}"
+            ) from None
+        found = {key_of(row): kept[row.number] for row in file.statement.rows if row.number in kept}
+        ids |= found
+        speaks |= dict.fromkeys(found, file.statement.sha256) if file.settles else {}
     settled = sorted(
         (each for each in result.differences if each.settlement), key=lambda each: isinstance(each.settlement, Refund)
     )
@@ -233,14 +269,16 @@ def _write(session: Session, chosen: argparse.Namespace, result: Reconciliation)
         for each in settled:
             assert each.settlement is not None
             advance(1)
+            key, transaction_id = key_of(each.settlement.row), each.settlement.transaction_id
             try:
-                outcome = settle_by_row(gateway, ids[id(each.settlement.row)], each.settlement.transaction_id, who)
-            except NotPossible:
+                outcome = settle_by_row(gateway, ids[key], transaction_id, who, sha256=speaks.get(key))
+            except (NotPossible, DatabaseError) as refused:  # what is settled stands, and is said
+                written[id(each)] = f"not settled: {refused}"
+                if isinstance(refused, DatabaseUnavailable):
+                    break
                 continue
-            if outcome in DONE:
-                written[id(each)] = DONE[outcome]
-            elif outcome is Outcome.TO_REVIEW:
-                written[id(each)] = IN_REVIEW
+            not_done = IN_REVIEW if outcome is Outcome.TO_REVIEW else A_PERSON.format(transaction_id)
+            written[id(each)] = DONE.get(outcome, not_done)
     return written
 
 

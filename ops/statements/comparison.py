@@ -26,7 +26,7 @@ from ops.statements.coverage import (
     within,
 )
 from ops.statements.explanations import do_now, says
-from ops.statements.pairing import AFTER_THE_ORDER, Pair, account_of, compared, of_earlier_files, pair
+from ops.statements.pairing import AFTER_THE_ORDER, Pair, account_of, compared, may_be_paid, of_earlier_files, pair
 from ops.statements.rows import BACK, NEVER_A_SALE, SALES, Reversal, Rows, reversals
 from ops.statements.sides import (
     Booked,
@@ -42,7 +42,7 @@ from ops.statements.sides import (
     Total,
 )
 from ops.statements.statement import Row, RowClass, Statement
-from shared.payments import QUERY_CAN_RESOLVE, SETTLED, ReviewReason, Status
+from shared.payments import SETTLED, ReviewReason, Status
 from shared.values import EAT
 
 HERE = frozenset({Status.PAID, Status.REVIEW})
@@ -89,9 +89,9 @@ class _Comparison:
         doubles: dict[tuple[str, bool], list[Row]] = defaultdict(list)
         for row in self._rows.completed:
             classes[row.row_class].add(row)
-            if row.row_class in NEVER_A_SALE:
+            if row.row_class in NEVER_A_SALE or self._is_of_a_wrong_file(row):
                 self._explain("no_sale", row)
-            elif self._rows.has_several_amounts(row):
+            elif self._rows.has_several_amounts(row) and row.receipt not in self._books.no_sales:
                 doubles[row.receipt, row.paid_in_kes > 0].append(row)
             elif row.paid_in_kes and (row.receipt in self._paid or row.receipt in self._named):
                 came.append(row)
@@ -111,6 +111,7 @@ class _Comparison:
         self._pairs = {each.row.receipt: each for each in pair(unknown, without_receipt)}
         self._reversals = reversals(went, self._rows, self._paid.keys() | self._named.keys())
         self._back = {id(each.row): each for each in self._reversals.values()}
+        self._amounts_disagree = bool(doubles)
         for some in doubles.values():
             self._differs(Kind.DUPLICATE_ROW, some[-1], self._paid.get(some[-1].receipt), None, *some[:-1])
         for row in came:
@@ -124,6 +125,12 @@ class _Comparison:
         self._differences.sort(key=lambda each: place[id(each.rows[0])])
         self._compare_payments()
         return self._reconciliation(classes)
+
+    def _is_of_a_wrong_file(self, row: Row) -> bool:
+        """Its receipt has several amounts, and a person said that what the books do not have of it is no money."""
+        put_right = self._rows.has_several_amounts(row) and row.receipt in self._books.no_sales
+        payment = (self._paid if row.paid_in_kes else self._refunded).get(row.receipt)
+        return put_right and (payment is None or payment.amount_kes != (row.paid_in_kes or row.withdrawn_kes))
 
     def _reconciliation(self, classes: dict[RowClass, Total]) -> Reconciliation:
         books, periods = self._books, [file.period for file in self._files if file.period]
@@ -197,7 +204,7 @@ class _Comparison:
             self._differs(Kind.DOUBLED, row, payment)
         else:
             small = payment.amount_kes <= self._books.confirm_above_kes
-            settles = small and self._is_exact(row, exact) and _may_be_paid(payment, row)
+            settles = small and self._is_exact(row, exact) and may_be_paid(payment, row)
             settlement = Settle(payment.transaction_id, row) if settles else None
             self._returned_or(Kind.STATE_DIFFERS, row, payment, settlement)
 
@@ -306,8 +313,9 @@ class _Comparison:
     # What becomes of a row ----------------------------------------------------------------------------------------
 
     def _is_exact(self, row: Row, exact: bool) -> bool:
-        """What an organisation paid is a person's to judge, whatever it names."""
-        return exact and row.row_class is not RowClass.ORGANISATION and self._rows.may_settle(row)
+        """What an organisation paid is a person's to judge; so is all while files have several amounts of a receipt."""
+        given = row.row_class is not RowClass.ORGANISATION and not self._amounts_disagree
+        return exact and given and self._rows.may_settle(row)
 
     def _explain(self, how: str, row: Row) -> None:
         self._totals[how].add(row)
@@ -315,7 +323,9 @@ class _Comparison:
     def _differs(
         self, kind: Kind, row: Row, payment: Booked | None, settlement: Settlement | None = None, *more: Row
     ) -> None:
-        notes = ["A callback named it for a payment that is not in the books."] if self._is_stray(row) else []
+        notes = (
+            ["A callback named it for a payment that is not in the books."] if row.receipt in self._books.strays else []
+        )
         if any(map(self._rows.is_disputed, (row, *more))):
             notes.append("The files disagree about its account, time or linked receipt: compare it with the portal.")
         difference = Difference(
@@ -331,9 +341,6 @@ class _Comparison:
         )
         self._differences.append(difference)
 
-    def _is_stray(self, row: Row) -> bool:
-        return row.receipt in self._books.strays
-
 
 def _came_at(payment: Booked) -> datetime | None:
     """When its money came. A callback's own time holds only where it fits the order: a forged one may name any."""
@@ -341,10 +348,3 @@ def _came_at(payment: Booked) -> datetime | None:
     if at is None or settled_at is None or not payment.by_callback:
         return at
     return at if payment.created_at - EDGE <= at <= settled_at + EDGE else None
-
-
-def _may_be_paid(payment: Booked, row: Row) -> bool:
-    """As the core decides: what is in review for another reason than silence is a person's to settle."""
-    reason = payment.review_reason if payment.status is Status.REVIEW else None
-    completes = reason is ReviewReason.INCOMPLETE_SUCCESS and row.receipt in payment.named
-    return reason is None or reason in QUERY_CAN_RESOLVE or completes

@@ -69,7 +69,8 @@ def _means(kind: Kind, row: Row | None, payment: Booked | None) -> str:
             return f"{ours}, near the edge of what the statements cover. The next one should have it."
         case Kind.DUPLICATE_ROW:
             return (
-                f"The receipt has several amounts or balances on the statement, at last {amount}. Was the file edited?"
+                f"The receipt stands on statements with several amounts or balances, at last {amount}. Was a file "
+                "edited, or cut off? Look in the portal which is right."
             )
 
 
@@ -94,7 +95,11 @@ def do_now(kind: Kind, row: Row | None, payment: Booked | None, settlement: Sett
             return f'{OPS} review refunded {payment.transaction_id} --receipt {receipt} --why "…"'
         case Kind.DOUBLED if payment and (payment.receipt == receipt or payment.review_reason):
             return f'{OPS} review refunded {payment.transaction_id} --receipt REVERSAL --why "…"'
-        case Kind.TIMING | Kind.DUPLICATE_ROW:
+        case Kind.DUPLICATE_ROW if row and payment is None and row.paid_in_kes:
+            return f'{OPS} book {receipt} --reference {_reference(row)} --amount KES --why "…"'
+        case Kind.DUPLICATE_ROW:
+            return f'{OPS} receipts not-a-sale {receipt} --why "…"'
+        case Kind.TIMING:
             return f"{OPS} reconcile FILE"
     return case
 

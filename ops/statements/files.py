@@ -56,6 +56,7 @@ class File:
     lines: Iterator[Line]
     may_be_cut_off: bool
     """Text whose last line is not ended."""
+    last_cell_is_quoted: bool = False
 
 
 def open_file(path: Path) -> File:
@@ -83,7 +84,8 @@ def open_file(path: Path) -> File:
         if "EncryptedPackage".encode("utf-16-le") in data:
             raise UnusableFile("The file is protected by a password.", "Save it without one, or export it as CSV.")
         return File(sha256, _spreadsheet(data, _MOST_ROWS_XLS), may_be_cut_off=False)
-    return File(sha256, _text(data), may_be_cut_off=not data.rstrip(b"\0").endswith((b"\n", b"\r")))
+    end = data.rstrip(b"\0")[-1:]
+    return File(sha256, _text(data), may_be_cut_off=end not in (b"\n", b"\r"), last_cell_is_quoted=end == b'"')
 
 
 def _check_archive(data: bytes) -> None:

@@ -12,7 +12,7 @@ from decimal import Decimal
 from ops.references import cleaned
 from ops.statements.sides import Booked
 from ops.statements.statement import Row
-from shared.payments import SETTLED
+from shared.payments import QUERY_CAN_RESOLVE, SETTLED, ReviewReason, Status
 
 BEFORE_THE_ORDER, AFTER_THE_ORDER = timedelta(minutes=2), timedelta(hours=24)
 WITHOUT_AN_ACCOUNT = timedelta(hours=2)
@@ -60,6 +60,13 @@ def of_earlier_files(rows: Iterable[Row], payments: Iterable[Booked]) -> set[str
         for each in pair(rows, (payment for payment in payments if not payment.receipt))
         if each.payment.paid_at and each.row.at <= each.payment.paid_at + BEFORE_THE_ORDER
     }
+
+
+def may_be_paid(payment: Booked, row: Row) -> bool:
+    """As the core decides: what is in review for another reason than silence is a person's to settle."""
+    reason = payment.review_reason if payment.status is Status.REVIEW else None
+    completes = reason is ReviewReason.INCOMPLETE_SUCCESS and row.receipt in payment.named
+    return reason is None or reason in QUERY_CAN_RESOLVE or completes
 
 
 def _by_account(rows: Iterable[Row]) -> tuple[dict[object, list[Row]], dict[Decimal, list[Row]]]:

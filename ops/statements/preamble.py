@@ -37,12 +37,18 @@ class Preamble:
 
 
 def read_preamble(lines: Iterable[Line]) -> Preamble:
-    """A value stands in the next cell after its label that is not empty. Raises `UnusableFile`."""
+    """A value stands in its label's cell after a colon, else in the next cell that is not empty.
+
+    Raises `UnusableFile`.
+    """
     after: dict[str, list[Cell]] = {}
     for line in lines:
         cells = [cell for cell in line.cells if text(cell)]
         for at, cell in enumerate(cells, start=1):
             after.setdefault(plain(cell), cells[at:] or [None])
+            label, colon, value = text(cell).partition(":")
+            if colon and value.strip():
+                after.setdefault(plain(label), [value.strip(), *cells[at:]])
 
     def values(*labels: str) -> list[Cell]:
         return next((after[label] for label in labels if label in after), [None])

@@ -27,6 +27,8 @@ LOOKED_AT = 50
 """Rows after the header that show which column holds the receipts."""
 PROGRESS_EVERY = 1000
 NOT_COMPLETED = {"failed", "declined", "cancelled", "canceled", "expired", "rejected", "pending"}
+END_COUNTS = {"paid_in", "withdrawn", "balance", "account", "linked"}
+"""Columns whose cells are other ones without their end, and as good."""
 _EDGE = timedelta(days=1)
 """How far a row may lie outside the file's period: it completed just after it, or began just before."""
 _TOTALS = re.compile(r"(grand ?)?totals?\b|(opening|closing|available) balance\b", re.IGNORECASE)
@@ -51,7 +53,8 @@ def read_statement(path: Path, progress: Callable[[int], None] = lambda rows: No
             above.append(line)
     if reader is None:
         raise UnusableFile("No row names the columns (Receipt No., Completion Time, Details …).", EXPORT_AGAIN)
-    if file.may_be_cut_off and reader.last_is_shorter:
+    ends_in_a_cell = reader.last_cell_may_be_longer and not file.last_cell_is_quoted
+    if file.may_be_cut_off and (reader.last_is_shorter or ends_in_a_cell):
         raise UnusableFile("The file is cut off in this row.", EXPORT_AGAIN, reader.last_number)
     return reader.statement(file, path.name)
 
@@ -77,6 +80,8 @@ class _Reader:
     days_as_text: set[int] = field(default_factory=set)
     last_number: int = 0
     last_is_shorter: bool = False
+    last_cell_may_be_longer: bool = False
+    """It may have lost its end: `15` is an amount as `1500` is."""
 
     def read(self, lines: Iterator[Line], progress: Callable[[int], None]) -> None:
         head = list(islice(lines, LOOKED_AT))
@@ -84,6 +89,7 @@ class _Reader:
         names, width = [plain(cell) for cell in self.header.cells], 0
         for line in chain(head, lines):
             self.last_number, self.last_is_shorter, width = line.number, len(line.cells) < width, len(line.cells)
+            self.last_cell_may_be_longer = self._last_cell_may_be_longer(line.cells)
             if self._is_no_transaction(line, names):
                 continue
             try:
@@ -97,6 +103,12 @@ class _Reader:
             if len(self.rows) % PROGRESS_EVERY == 0:
                 progress(len(self.rows))
         progress(len(self.rows))
+
+    def _last_cell_may_be_longer(self, cells: Sequence[Cell]) -> bool:
+        """An amount with two decimals is whole."""
+        last = min(len(cells), self.columns.width) - 1  # the daily file has unquoted commas
+        end = next((name for name, at in self.columns.at.items() if at == last), "")
+        return end in END_COUNTS and re.fullmatch(r"|.*\d\.\d\d", text(cells[-1])) is None
 
     def _words(self, line: Line, column: str) -> str:
         return text(self.columns.cell(line.cells, column))

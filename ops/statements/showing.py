@@ -37,6 +37,11 @@ def age_of(at: datetime, now: datetime) -> str:
     return next(name for most, name in AGES if days < most + 1)
 
 
+def command(difference: Difference, files: str) -> str:
+    """To copy, with the files' names. An order's reference may have FILE in it."""
+    return difference.do_now.replace("reconcile FILE", f"reconcile {files}")
+
+
 def record(difference: Difference, now: datetime, files: str, written: Mapping[int, str]) -> dict[str, object]:
     """One difference, as JSON has it."""
     settlement = difference.settlement
@@ -48,7 +53,7 @@ def record(difference: Difference, now: datetime, files: str, written: Mapping[i
         "at": difference.at,
         "age_days": max(0, (now - difference.at).days),
         "says": difference.says,
-        "do_now": difference.do_now.replace("FILE", files),
+        "do_now": command(difference, files),
         "settles": SETTLES[type(settlement)] if settlement else None,
         "written": written.get(id(difference)),
     }
@@ -162,7 +167,7 @@ def _difference(
 ) -> tuple[tuple[str, ...], str]:
     """For a table: its cells, and the same as text."""
     days = max(0, (now - difference.at).days)
-    does = written.get(id(difference)) or visible(difference.do_now.replace("FILE", files))
+    does = written.get(id(difference)) or visible(command(difference, files))
     about = (difference.kind.value, kes(difference.amount_kes), eat(difference.at), str(days))
     named = visible(difference.receipt or difference.transaction_id or "")
     says = visible(difference.says)

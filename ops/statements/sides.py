@@ -193,10 +193,14 @@ class Reconciliation:
 
     @property
     def refuses(self) -> tuple[str, ...]:
-        """Why nothing may be written; empty: it may."""
+        """Why nothing may be written; empty: it may. A file that only disagrees with one on file is evidence too."""
         return tuple(
             [f"{file.statement.name}: {file.clock.says}" for file in self.files if file.clock.says]
-            + [f"receipt {each.receipt}: {each.says}" for each in self.differences if each.kind is Kind.DUPLICATE_ROW]
+            + [
+                f"receipt {each.receipt}: {each.says}"
+                for each in self.differences
+                if each.kind is Kind.DUPLICATE_ROW and len(each.rows) > 1
+            ]
         )
 
     @property

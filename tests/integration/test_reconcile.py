@@ -312,7 +312,7 @@ def test_money_that_nobody_knows_and_a_banks_payment_are_booked_by_a_person(
     found = document(shop, capsys, str(path), *WRITE, code=1)
     assert sorted(kinds(found)) == [("missing_here", "TJD0000P02"), ("state_differs", "TJD0000P01")]
     assert found["files"][0]["unknown"] == {"send to shop": 1}
-    assert kinds(document(shop, capsys, "--status", code=1)) == kinds(found)
+    assert sorted(kinds(document(shop, capsys, "--status", code=1))) == sorted(kinds(found))
     for each in found["differences"]:
         assert f"book {each['receipt']} --reference" in each["do_now"]
         assert books_by_hand(shop, each["receipt"]) == 0

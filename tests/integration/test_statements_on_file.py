@@ -277,7 +277,7 @@ def test_an_export_lists_rows_and_an_erasure_empties_what_names_somebody(
     money = shop.rows("SELECT receipt, at, paid_in, transaction_id FROM statement_rows ORDER BY id")
     assert shop.ops("privacy", "erase", CUSTOMER, "--why", "asked", "--who", "amina") == 0
     assert shop.rows("SELECT receipt, at, paid_in, transaction_id FROM statement_rows ORDER BY id") == money
-    left = shop.rows("SELECT raw, account FROM statement_rows ORDER BY id")
+    left = shop.rows("SELECT raw, account FROM statement_rows ORDER BY row_number")
     assert [each["raw"] and each["account"] for each in left] == [
         None, None, "SOMEBODY",
     ]  # fmt: skip

@@ -117,6 +117,7 @@ def spread(*, seconds: bool = True, american: bool = False) -> Table:
 
 TOTALS = ["", "", "", "Totals", "", "9,000.00", "-23.94"]
 CUT = as_csv(CLASSIC)
+DAILY_PAID = "".join(DAILY_PAYBILL.splitlines(keepends=True)[:2]).replace(",0,700", ",0,1500").encode()
 XLSX, XLS = as_xlsx(typed(CLASSIC)), as_xls(typed(CLASSIC))
 SHEET = zipfile.ZipFile(io.BytesIO(XLSX)).read("xl/worksheets/sheet1.xml").decode()
 OLD = [["Account Statement"], [], ["Receipt", "Date", "Details", "Status", "Withdrawn", "Paid In", "Balance"]]
@@ -161,6 +162,19 @@ FILES: dict[str, tuple[bytes, Read | Refused]] = {
     "cut off in a row": (CUT[:-60], Refused("cut off", 11)),
     "cut off in the last cell": (CUT[:-3], Refused("not Kenya's currency", 11)),
     "cut off after a row": (as_csv(CLASSIC[:-1]), Read(lambda read: read.balance_chain == "broken")),
+    "cut off in the last amount": (DAILY_PAID[:-3], Refused("cut off", 2)),
+    "perhaps cut off in the last account": (
+        CUT.replace(b",KES", b"").replace(b",Currency", b"")[:-4],
+        Refused("cut off", 11),
+    ),
+    "no line end after an amount with cents": (
+        DAILY_PAID.replace(b"1500", b"1500.00")[:-1],
+        Read(lambda read: read.rows[0].paid_in_kes == 1500),
+    ),
+    "no line end after a quoted amount": (
+        DAILY_PAID.replace(b"1500", b'"1500"')[:-1],
+        Read(lambda read: read.rows[0].paid_in_kes == 1500),
+    ),
     "no line end at the end": (CUT[:-2], Read()),
     "a quote that is never closed": (CUT.replace(b"Pay Bill from", b'"Pay Bill from', 1), Refused("quotation mark", 9)),
     "a quote that is never closed in the last row": (
