@@ -68,14 +68,14 @@ def review(shop: Shop) -> Finding:
 
 
 def reconciled(shop: Shop) -> Finding:
-    row = shop.database.row("SELECT max(ends) AS until FROM statement_files")
+    row = shop.database.row("SELECT max(ends) AS until FROM statement_files WHERE balance_chain <> 'broken'")
     until = row["until"] if row else None
     if until is None:
         return warning(
             "the books were never compared with a statement of Safaricom's", "python -m ops reconcile --help"
         )
     if until < datetime.now(UTC) - timedelta(days=DAYS_UNTIL_ALERT):
-        return warning(f"compared with statements until {eat(until)} EAT", "python -m ops reconcile status")
+        return warning(f"compared with statements until {eat(until)} EAT", "python -m ops reconcile --status")
     return ok(f"compared with statements until {eat(until)} EAT")
 
 

@@ -152,10 +152,10 @@ def _changed_since(database: Database, month: Month, closing: Row) -> bool:
     """A file came that the closing does not name, a payment changed, or a person spoke about a row."""
     row = database.row(
         """
-        SELECT EXISTS (SELECT FROM statement_files f WHERE NOT f.sha256 = ANY(string_to_array(:files, ' '))
-                       AND (f.starts < :ends AND f.ends >= :starts OR EXISTS (
-                            SELECT FROM statement_rows r
-                            WHERE r.sha256 = f.sha256 AND r.at >= :starts AND r.at < :ends)))
+        SELECT EXISTS (SELECT FROM statement_files WHERE starts < :ends AND ends >= :starts
+                       AND sha256 <> ALL (string_to_array(:files, ' ')))
+            OR EXISTS (SELECT FROM statement_rows WHERE at >= :starts AND at < :ends
+                       AND sha256 <> ALL (string_to_array(:files, ' ')))
             OR EXISTS (SELECT FROM transactions
                        WHERE created_at >= :starts - interval '1 day' AND created_at < :ends AND updated_at > :at)
             OR EXISTS (SELECT FROM reconciliation_log l JOIN statement_rows r ON r.receipt = l.subject

@@ -96,10 +96,10 @@ CONDITIONS: Mapping[str, str] = {
         FROM callback_inbox
         WHERE outcome IN ('dead_letter', 'held') AND judged_at <= now() - interval '24 hours' HAVING count(*) > 0
     """,
-    # Who never compared the books with a statement is not asked to.
+    # Who never compared the books with a statement is not asked to. Broken balances cover no day.
     "not_reconciled": """
         SELECT (extract(epoch FROM now() - max(ends)) / 86400)::int AS days FROM statement_files
-        HAVING max(ends) <= now() - interval '35 days'
+        WHERE balance_chain <> 'broken' HAVING max(ends) <= now() - interval '35 days'
     """,
 }
 

@@ -241,6 +241,9 @@ def test_books_that_nobody_compares_with_statements_any_more(books: Books) -> No
     )
     assert books.look() == []
     books.overwrite("UPDATE statement_files SET ends = ends - interval '25 hours'")
+    books.overwrite(
+        "INSERT INTO statement_files VALUES (repeat('1', 64), 'A', NULL, now(), now(), 1, 'broken', 'amina')"
+    )
     assert books.look() == ["not_reconciled"]
     assert books.outbox("not_reconciled") == [{"days": 35, "reminder": False}]
 

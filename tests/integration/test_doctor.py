@@ -293,7 +293,9 @@ def test_books_that_were_never_compared_or_not_for_long_are_named(patient: Patie
         """
     )
     assert "compared with statements until" in patient.named(verdict="warning")["reconciled"]
-    patient.shop.overwrite("UPDATE statement_files SET ends = now()")
+    patient.shop.overwrite("UPDATE statement_files SET ends = now(), balance_chain = 'broken'")
+    assert "never compared" in patient.named(verdict="warning")["reconciled"]
+    patient.shop.overwrite("UPDATE statement_files SET balance_chain = 'ok'")
     assert "reconciled" in patient.named(verdict="ok")
 
 
