@@ -25,7 +25,7 @@ from ops.statements.coverage import (
     whole_days,
     within,
 )
-from ops.statements.explanations import do_now, says
+from ops.statements.explanations import OPS, do_now, says
 from ops.statements.pairing import AFTER_THE_ORDER, Pair, account_of, compared, may_be_paid, of_earlier_files, pair
 from ops.statements.rows import BACK, NEVER_A_SALE, SALES, Reversal, Rows, reversals
 from ops.statements.sides import (
@@ -323,17 +323,16 @@ class _Comparison:
     def _differs(
         self, kind: Kind, row: Row, payment: Booked | None, settlement: Settlement | None = None, *more: Row
     ) -> None:
-        notes = (
-            ["A callback named it for a payment that is not in the books."] if row.receipt in self._books.strays else []
-        )
-        if any(map(self._rows.is_disputed, (row, *more))):
+        stray = row.receipt in self._books.strays
+        notes = ["A callback named it for a payment that is not in the books."] if stray else []
+        if disputed := any(map(self._rows.is_disputed, (row, *more))):
             notes.append("The files disagree about its account, time or linked receipt: compare it with the portal.")
         difference = Difference(
             kind=kind,
             amount_kes=row.paid_in_kes or row.withdrawn_kes,
             at=row.at,
             says=says(kind, row, payment, " ".join(notes)),
-            do_now=do_now(kind, row, payment, settlement),
+            do_now=f"{OPS} receipts find {row.receipt}" if disputed else do_now(kind, row, payment, settlement),
             receipt=row.receipt,
             transaction_id=payment.transaction_id if payment else None,
             rows=(row, *more),

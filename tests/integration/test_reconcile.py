@@ -279,19 +279,39 @@ def test_a_file_does_not_vouch_for_itself_nor_against_a_better_one(
     earlier(till, shop, 20 * 3600)
     mine = till.entries.pop()
     till.has(failed, "TJD0000P01")
-    for number in (2, 3, 4):
-        till.moved(Kind.PAYMENT, f"TJD0000P0{number}", 10, account=f"HAND{number}", at=till.now - timedelta(hours=18))
+    for number, ago in ((2, timedelta(hours=18)), (3, timedelta(hours=18)), (4, timedelta(minutes=5))):
+        till.moved(Kind.PAYMENT, f"TJD0000P0{number}", 10, account=f"HAND{number}", at=till.now - ago)
     right = list(till.entries)
-    till.entries = [Entry(**{**vars_of(each), "at": each.at - timedelta(hours=3)}) for each in right]
+    in_utc = [Entry(**{**vars_of(each), "at": each.at - timedelta(hours=3)}) for each in right]
+    till.entries = [right[0], *in_utc[1:3], right[3]]
     document(shop, capsys, till.statement(days=3), *WRITE, code=1)
     for number in (2, 3, 4):
         assert books_by_hand(shop, f"TJD0000P0{number}") == 0
     again = document(shop, capsys, till.statement(days=3), *WRITE, code=1)
-    assert [each["settles"] for each in again["differences"]] == [None, None], shared
+    assert [(each["receipt"], each["settles"]) for each in again["differences"]] == [
+        ("TJD0000P01", None),
+        (shared, None),
+    ]
     assert status(shop, failed) == "FAILED"
     till.entries = [mine, *right]
     written = document(shop, capsys, till.statement(days=3), *WRITE)
     assert (written["files"][0]["clock"], status(shop, failed)) == (None, "PAID")
+
+
+def test_a_receipt_that_a_statement_filled_in_vouches_for_no_statement(
+    shop: Shop, till: Till, unhurried: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    till.has(shop.settled(account_reference="INVS"))
+    filled = lost(shop, BOB, account_reference="INVA")
+    failed = shop.settled({"code": "1037", "desc": "No response"}, phone_number=CAROL, account_reference="INVB")
+    earlier(till, shop, 20 * 3600)
+    till.has(filled, "TJD0000P00")
+    (fills,) = document(shop, capsys, till.statement(), *WRITE)["differences"]
+    assert fills["settles"] == "fills_receipt"
+    del till.entries[0]
+    till.has(failed, "TJD0000P01")
+    found = document(shop, capsys, till.statement(), code=1)["differences"]
+    assert [(each["kind"], each["settles"]) for each in found] == [("state_differs", None)]
 
 
 def test_money_that_nobody_knows_and_a_banks_payment_are_booked_by_a_person(
