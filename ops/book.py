@@ -1,8 +1,8 @@
 """`ops book`: money that came another way becomes a payment: paid by hand, or named by a callback that got lost.
 
 The receipt stands in a row of a statement that was written, or in a callback whose payment is not in the books. A row
-that names an order which failed, or a till's row, is booked onto the order's payment; everything else becomes a
-payment of its own.
+that names an order which failed, or a till's row, is booked onto the order's payment, and so is the receipt of one that
+is paid without; everything else becomes a payment of its own.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from ops.answers import Answer
+from ops.booked_onto import is_paid, named_order, paid_already
 from ops.receipt_search import CENTS, CLASSES, Findings, said_success, search
 from ops.references import cleaned, is_reference, same_reference
 from ops.session import Commands, NotPossible, Session, WrongUse, add_who, add_why, add_yes
@@ -39,8 +40,8 @@ from shared.values import (
     read_msisdn,
 )
 
-_PARTY = re.compile(r"(?:^|\bfrom )(?P<number>(?:254|0)[17][0-9]{8})\s*-")
-"""The payer in a row's cell, where Safaricom does not mask the number."""
+_PARTY = re.compile(r"(?:^|\bfrom )(?P<number>(?:254|0)[17*][0-9*]{4,8})\s*-")
+"""The payer in a row's cell; Safaricom masks digits of most numbers."""
 
 
 def add_commands(commands: Commands) -> None:
@@ -101,7 +102,9 @@ class Money:
     inbox_id: str | None = None
     transaction_id: str | None = None
     """Of the callback's address."""
-    chain_is_broken: bool = False
+    looks: str = ""
+    """The payer, as far as a row shows the digits: a regular expression."""
+    doubts: tuple[str, ...] = ()
 
     @property
     def where(self) -> str:
@@ -120,8 +123,8 @@ def _book(session: Session, chosen: argparse.Namespace) -> Answer:
     if chosen.amount is not None and chosen.amount != money.amount_kes:
         raise NotPossible(f"{money.receipt} is of {in_words(money.amount_kes)}, not of {in_words(chosen.amount)}")
     reusable = references_are_reusable(session.environ)
-    onto = _named_order(session.database, money, reference, of_one_order=not reusable)
-    twins = [] if reusable else _paid_already(session.database, reference)
+    onto = named_order(session.database, money, reference, of_one_order=not reusable)
+    twins = [] if reusable or is_paid(onto) else paid_already(session.database, reference)
     session.ask(chosen, lambda: _shown(money, reference, chosen, onto, twins))
     report = Report(
         BookedByHand(
@@ -181,7 +184,7 @@ def _booked_before(database: Database, found: Findings, reference: str) -> Row |
             said = database.row(
                 """
                 SELECT id FROM audit_log WHERE transaction_id = CAST(:id AS uuid) AND event = 'BookedByHand'
-                  AND said = :receipt AND from_status <> to_status
+                  AND said = :receipt AND (from_status <> to_status OR outcome = 'receipt_filled')
                 """,
                 id=str(row["id"]),
                 receipt=found.receipt,
@@ -216,7 +219,7 @@ def _money(found: Findings, gateway: Gateway) -> Money:
     callback = next((each for each in found.callbacks if said_success(each)), None)
     by_callback = _of_callback(callback, found.receipt, gateway) if callback else None
     if found.payment_row is not None:
-        money = _of_row(found.payment_row)
+        money = _of_row(found.payment_row, found.went_back_kes)
         if by_callback is None:
             return money
         return replace(money, payer=money.payer or by_callback.payer, transaction_id=by_callback.transaction_id)
@@ -237,17 +240,25 @@ def _no_money(found: Findings, see: str) -> str:
     return f"{receipt} is {CLASSES[row['class']]}, not a payment; {see}"
 
 
-def _of_row(row: Row) -> Money:
+def _of_row(row: Row, went_back_kes: Decimal) -> Money:
+    doubts = {
+        "The file's running balance does not add up from row to row": row["balance_chain"] == "broken",
+        "Lipa does not know this kind of transaction": row["class"] == "other",
+        f"KES {went_back_kes:,.0f} of it went back since": went_back_kes > 0,
+    }
     with contextlib.suppress(ValueError):
         amount_kes = read_amount_kes(row["paid_in"])
         return Money(
             row["receipt"],
             amount_kes,
             row["at"],
-            _payer(row["raw"]),
+            _payer(row["raw"])[0],
             row["account"],
             row_id=row["id"],
-            chain_is_broken=row["balance_chain"] == "broken",
+            looks=_payer(row["raw"])[1],
+            doubts=tuple(
+                f"{doubt}: compare this row with the portal first." for doubt, is_so in doubts.items() if is_so
+            ),
         )
     raise NotPossible(f"{row['receipt']}: KES {row['paid_in']:,.0f} is more than one payment can be")
 
@@ -267,66 +278,30 @@ def _of_callback(callback: Row, receipt: str, gateway: Gateway) -> Money:
     return Money(receipt, said.amount_kes, said.transaction_date, payer, None, None, entry.id, entry.transaction_id)
 
 
-def _payer(raw: str | None) -> str | None:
-    """The one number that the row's cells name as the payer's; None: none, or masked."""
+def _payer(raw: str | None) -> tuple[str | None, str]:
+    """The one number that the row's cells name as the payer's (None: none, or masked), and what it looks like."""
     named = {found["number"] for cell in json.loads(raw or "[]") if (found := _PARTY.search(str(cell)))}
-    return read_msisdn(named.pop()) if len(named) == 1 else None
+    number = re.sub("^0", "254", named.pop()) if len(named) == 1 else "*"
+    with contextlib.suppress(ValueError):
+        return read_msisdn(number), f"^{number}$"
+    return None, "^" + re.sub(r"\*+", ".*", number) + "$"
 
 
-# Which payment it becomes ---------------------------------------------------------------------------------------------
-
-
-def _named_order(database: Database, money: Money, reference: str, *, of_one_order: bool) -> Row | None:
-    """The newest payment of ours that the row itself names, and that was not paid: the money becomes its own, late.
-
-    A till's row names no order: there the person does. Where a reference is of no single order, the row has to name
-    the payment's number too.
-    """
-    if money.row_id is None or (money.account and not same_reference(money.account, reference)):
-        return None
-    return database.row(
-        """
-        SELECT t.id, t.status, t.review_reason, t.amount, t.account_reference, t.phone_number, t.created_at,
-               NULL AS mpesa_receipt_number
-        FROM transactions t
-        WHERE lower(t.account_reference) = lower(:reference) AND t.amount = :amount
-          AND t.status NOT IN ('PAID', 'REFUNDED') AND (:of_one_order OR t.phone_number = :payer)
-          AND CAST(:at AS timestamptz) - t.created_at BETWEEN interval '-2 minutes' AND interval '24 hours'
-        ORDER BY t.created_at DESC LIMIT 1
-        """,
-        reference=reference,
-        amount=money.amount_kes,
-        at=money.at,
-        of_one_order=of_one_order,
-        payer=money.payer,
-    )
-
-
-def _paid_already(database: Database, reference: str) -> list[Row]:
-    """Payments of the same order that stand paid."""
-    return database.rows(
-        """
-        SELECT t.id, t.status, t.review_reason, t.amount, t.account_reference, t.phone_number, t.created_at,
-               c.mpesa_receipt_number
-        FROM transactions t LEFT JOIN payment_confirmations c ON c.transaction_id = t.id
-        WHERE lower(t.account_reference) = lower(:reference) AND t.paid_at IS NOT NULL AND t.status = 'PAID'
-        ORDER BY t.paid_at
-        """,
-        reference=reference,
-    )
+# What is shown ------------------------------------------------------------------------------------------------------
 
 
 def _shown(
     money: Money, reference: str, chosen: argparse.Namespace, onto: Row | None, twins: list[Row]
 ) -> Iterator[str]:
     yield f"{money.receipt}: {in_words(money.amount_kes)}, {eat(money.at)} EAT, from {money.where}."
-    if money.chain_is_broken:
-        yield "The file's running balance does not add up from row to row: compare this row with the portal first."
+    yield from money.doubts
     if money.account and not same_reference(money.account, reference):
         yield f"The payer typed another account: {visible(money.account)}."
     payer = chosen.phone or money.payer
     yield f"It is booked as paid for {reference}, by {masked(payer) if payer else 'a number that M-Pesa hides'}."
-    if onto is not None:
+    if onto is not None and is_paid(onto):
+        yield f"It becomes the receipt of this payment, which has none yet: {payment_line(onto)}"
+    elif onto is not None:
         yield f"It becomes the money of this payment, with what is on file of its customer: {payment_line(onto)}"
     elif chosen.email:
         yield f"An invoice goes to {visible(chosen.email)}."

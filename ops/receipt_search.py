@@ -29,8 +29,9 @@ CENTS = (
     "It has cents, and Lipa books whole shillings. Reverse it in the portal and let the customer pay the whole amount; "
     "or settle the order by hand, and say with `ops receipts not-a-sale` why it is not in the books."
 )
-MAY_BE_A_SALE = ("payment", "organisation")
 GOES_BACK = ("reversal", "b2c")
+MAY_BE_A_SALE = ("payment", "organisation", "other")
+"""What Lipa does not know may be one too: a person says so."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,18 @@ class Findings:
 
     @property
     def reversal(self) -> Row | None:
-        """The row that took this money back."""
-        return next((row for row in self.rows if row["class"] == "reversal" and row["completed"]), None)
+        """The row that took this money back, all of it."""
+        back = next((row for row in self.rows if row["class"] == "reversal" and row["completed"]), None)
+        whole = self.payment_row is None or self.went_back_kes >= self.payment_row["paid_in"]
+        return back if whole else None
+
+    @property
+    def went_back_kes(self) -> Decimal:
+        """The same row may stand in several files."""
+        rows = {
+            (row["receipt"], row["withdrawn"]) for row in self.rows if row["class"] == "reversal" and row["completed"]
+        }
+        return sum((withdrawn for _, withdrawn in rows), Decimal(0))
 
     @property
     def payment_row(self) -> Row | None:

@@ -209,21 +209,19 @@ class _Comparison:
             self._returned_or(Kind.STATE_DIFFERS, row, payment, settlement)
 
     def _row_that_went_back(self, row: Row) -> None:
-        if (payment := self._refunded.get(row.receipt)) is not None:
-            if row.withdrawn_kes == payment.amount_kes:
-                self._explain("matched", row)
-            else:
-                self._differs(Kind.AMOUNT_DIFFERS, row, payment)
-            return
-        back = self._back.get(id(row))
+        refund, back = self._refunded.get(row.receipt), self._back.get(id(row))
         payment = self._payment_of(back.receipt) if back else None
-        if payment and back and payment.status is Status.REFUNDED and payment.receipt in (None, back.receipt):
+        if refund and row.withdrawn_kes == refund.amount_kes:
+            self._explain("matched", row)
+        elif row.receipt in self._books.no_sales:
+            self._explain("no_sale", row)
+        elif refund:
+            self._differs(Kind.AMOUNT_DIFFERS, row, refund)
+        elif payment and back and payment.status is Status.REFUNDED and payment.receipt in (None, back.receipt):
             self._disputed.add(payment.transaction_id)
             self._differs(Kind.REFUND_UNKNOWN, row, payment)
         elif back and self._came_and_went(back, payment):
             self._explain("returned", row)
-        elif row.receipt in self._books.no_sales:
-            self._explain("no_sale", row)
         elif payment is None and not self._rows.is_judged(row):
             self._explain("not_judged", row)
         elif row.row_class is RowClass.REVERSAL:

@@ -91,6 +91,8 @@ def do_now(kind: Kind, row: Row | None, payment: Booked | None, settlement: Sett
             return f'{OPS} review pay {payment.transaction_id} --receipt {receipt} --why "…"'
         case Kind.STATE_DIFFERS if payment:
             return f'{OPS} book {receipt} --reference {payment.reference} --why "…"'
+        case Kind.REVERSED | Kind.AMOUNT_DIFFERS if row and payment and 0 != row.withdrawn_kes != payment.amount_kes:
+            return f'{OPS} receipts not-a-sale {receipt} --why "…"'
         case Kind.REVERSED if payment:
             return f'{OPS} review refunded {payment.transaction_id} --receipt {receipt} --why "…"'
         case Kind.DOUBLED if payment and (payment.receipt == receipt or payment.review_reason):

@@ -182,7 +182,10 @@ def _named(tx: Transaction, since: datetime, until: datetime) -> Iterator[tuple[
 
 
 def _paid_twice(tx: Transaction) -> Iterator[tuple[str, str]]:
-    """Payments of which the shop was alerted that their order was paid before, and that other payment: both stand."""
+    """Payments of which the shop was alerted that their order was paid before, and that other payment: both stand.
+
+    Who booked one by hand was told so: that is a person's word.
+    """
     rows = tx.rows(
         """
         SELECT DISTINCT ON (t.id) t.id, o.id AS other
@@ -190,6 +193,8 @@ def _paid_twice(tx: Transaction) -> Iterator[tuple[str, str]]:
         JOIN transactions o ON o.id <> t.id AND o.status = 'PAID' AND o.paid_at IS NOT NULL
              AND (lower(o.account_reference) = lower(t.account_reference) OR o.link_digest = t.link_digest)
         WHERE a.kind = 'alert' AND a.topic = 'order_paid_twice'
+          AND NOT EXISTS (SELECT FROM audit_log b WHERE b.transaction_id = t.id AND b.event = 'BookedByHand'
+                            AND b.from_status <> b.to_status)
         ORDER BY t.id, o.paid_at
         """
     )

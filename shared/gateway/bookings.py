@@ -61,7 +61,7 @@ class Bookings:
                 decision = decide(case.payment, report.event, case.circumstances)
                 if decision.outcome is Outcome.REPEATED:
                     return decision.status
-                if decision.paid is None:
+                if decision.paid is None and decision.fill_receipt is None:
                     raise NotBooked(report.receipt, case.payment.status)
                 if not case.record(decision):
                     raise Busy("Rolled back: somebody else changed the payment.")

@@ -101,7 +101,7 @@ def test_an_account_that_can_be_no_order_has_to_be_said(
     [
         ({"kes": "1500.50"}, "It has cents, and Lipa books whole shillings"),
         ({"class": "sweep"}, "a transfer between the shop's own accounts"),
-        ({"class": "other"}, "a transaction that Lipa does not know"),
+        ({"class": "other", "kes": "0", "withdrawn": "1500"}, "a transaction that Lipa does not know"),
         ({"class": "reversal", "kes": "0", "withdrawn": "1500"}, "was reversed"),
         ({"completed": False, "status": "Failed"}, "did not go through: the statement says Failed"),
         ({"kes": "250001"}, "more than one payment can be"),
@@ -119,10 +119,37 @@ def test_what_is_no_whole_payment_is_refused_with_the_reason(
     assert counts(shop) == before
 
 
+def test_money_of_a_kind_that_lipa_does_not_know_is_booked_knowingly(
+    shop: Shop, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.settled(account_reference="OTHER")
+    on_statement(shop, BY_HAND, **{"class": "other"})
+    assert shop.ops("case", BY_HAND) == 1
+    assert f"python -m ops book {BY_HAND} --reference INV00042" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "stdin", Terminal("yes\n"))
+    assert book(shop, yes=False) == 0
+    assert "Lipa does not know this kind of transaction" in capsys.readouterr().err
+    assert booked(shop)["status"] == "PAID"
+
+
+def test_of_what_went_back_in_part_the_whole_is_booked(
+    shop: Shop, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.settled(account_reference="OTHER")
+    on_statement(shop, BY_HAND)
+    on_statement(shop, "UKB1B2C3D4", "0", withdrawn="50", linked_receipt=BY_HAND, **{"class": "reversal"})
+    monkeypatch.setattr(sys, "stdin", Terminal("yes\n"))
+    assert book(shop, yes=False) == 0
+    assert "KES 50 of it went back since" in capsys.readouterr().err
+    assert int(booked(shop)["amount"]) == 1500
+    assert shop.ops("receipts", "not-a-sale", "UKB1B2C3D4", *WORD) == 0
+
+
 def test_what_was_reversed_is_not_booked(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     shop.settled(account_reference="OTHER")
     on_statement(shop, BY_HAND)
-    on_statement(shop, "UKB1B2C3D4", "0", withdrawn="1500", linked_receipt=BY_HAND, **{"class": "reversal"})
+    for receipt in ("UKB1B2C3D4", "UKB1B2C3D5"):
+        on_statement(shop, receipt, "0", withdrawn="750", linked_receipt=BY_HAND, **{"class": "reversal"})
     assert book(shop) == 1
     assert "was reversed" in capsys.readouterr().err
 
@@ -263,6 +290,71 @@ def test_a_payment_that_safaricom_may_still_answer_is_left_alone(
     assert book(shop) == 1
     assert "Safaricom may still answer" in capsys.readouterr().err
     assert counts(shop) == before
+
+
+def paid_without_a_receipt(shop: Shop, reference: str = "INV00042") -> str:
+    """A query said so; the callback was lost."""
+    shop.simulator.client.script(CUSTOMER, "pay", after_s=0, callback_count=0)
+    transaction_id = str(shop.pay(account_reference=reference).body["transaction_id"])
+    shop.age(25)
+    shop.sweep()
+    assert shop.payment(transaction_id)["status"] == "PAID"
+    return transaction_id
+
+
+@pytest.mark.parametrize(
+    ("reference", "row"),
+    [("INV00042", {}), ("INV00042", {"account": None}), ("00042", {"account": "42"}), ("00042", {"account": "42.0"})],
+)
+def test_a_payment_that_is_paid_without_a_receipt_gets_it(
+    shop: Shop, reference: str, row: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    paid = paid_without_a_receipt(shop, reference)
+    assert shop.row("SELECT mpesa_receipt_number AS r FROM payment_confirmations")["r"] is None
+    row_id = on_statement(shop, BY_HAND, **row)
+    before = counts(shop)
+    for _ in range(2):
+        assert book(shop, "--reference", reference) == 0
+        payment = booked(shop)
+        assert (str(payment["id"]), payment["status"], payment["evidence"]) == (paid, "PAID", "query")
+        assert payment["statement_row_id"] == row_id
+        assert counts(shop) == {**before, "audit_log": before["audit_log"] + 1}
+    assert f"{BY_HAND} is booked already" in capsys.readouterr().out
+    assert shop.alerts(paid) == set()
+
+
+@pytest.mark.parametrize(("party", "own"), [("2547******50 - JOHN DOE", True), ("2547******49 - JANE DOE", False)])
+def test_where_references_are_of_no_single_order_the_digits_that_a_row_shows_say_whose_receipt_it_is_not(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, party: str, own: bool
+) -> None:
+    paid = paid_without_a_receipt(shop)
+    on_statement(shop, BY_HAND, party=party)
+    monkeypatch.setenv("REFERENCES", "reusable")
+    assert book(shop) == 0
+    assert (str(booked(shop)["id"]) != paid) == own
+
+
+def test_where_references_are_of_no_single_order_money_that_a_prompt_may_have_brought_waits_for_its_answer(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.simulator.client.script(CUSTOMER, "ignore", after_s=900)
+    shop.pay()
+    on_statement(shop, BY_HAND)
+    monkeypatch.setenv("REFERENCES", "reusable")
+    assert book(shop) == 1
+    assert "Safaricom may still answer" in capsys.readouterr().err
+
+
+def test_while_another_attempt_at_the_order_is_open_nothing_is_booked_onto_the_one_that_failed(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The answer to the open one may be that this very money is its own."""
+    shop.simulator.client.script("254733000333", "ignore", after_s=900)
+    assert shop.pay(phone_number="254733000333", account_reference="INV00042").status == 202
+    shop.settled(UNREACHABLE)
+    on_statement(shop, BY_HAND, account=None)
+    assert book(shop, "--reference", "INV00042") == 1
+    assert "Safaricom may still answer" in capsys.readouterr().err
 
 
 # From a callback ------------------------------------------------------------------------------------------------------
@@ -429,7 +521,23 @@ def test_money_that_is_no_sale_is_said_once_and_can_be_taken_back(
 def test_what_nobody_has_seen_cannot_be_no_sale(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     shop.settled(account_reference="OTHER")
     assert shop.ops("receipts", "not-a-sale", BY_HAND, *WORD) == 1
-    assert "nothing on file says that money came" in capsys.readouterr().err
+    assert "nothing on file says that money moved" in capsys.readouterr().err
+
+
+def test_what_went_out_is_no_refund_where_a_person_says_so(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """Wages; a part that went back. What took a payment back whole is its refund."""
+    paid = shop.settled()
+    own = shop.row("SELECT mpesa_receipt_number AS r FROM payment_confirmations")["r"]
+    went = {"linked_receipt": own, "class": "reversal"}
+    on_statement(shop, "UKWAGES111", "0", withdrawn="200", **{"class": "b2c"})
+    on_statement(shop, "UKPART1111", "0", withdrawn="750", **went)
+    on_statement(shop, "UKWHOLE111", "0", withdrawn="1500", **went)
+    on_statement(shop, "UKCHARGE11", "0", withdrawn="5", **{"class": "charge"})
+    for receipt in ("UKWAGES111", "UKPART1111"):
+        assert shop.ops("receipts", "not-a-sale", receipt, *WORD) == 0
+    for receipt, why in (("UKWHOLE111", f"ops review refunded {paid} --receipt UKWHOLE111"), ("UKCHARGE11", "nothing")):
+        assert shop.ops("receipts", "not-a-sale", receipt, *WORD) == 1
+        assert why in capsys.readouterr().err
 
 
 # Where a receipt is ---------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ SHORTCODE = "174379"
 EAT_TODAY = timedelta(hours=3)
 ALICE, BOB, CAROL = "254708374149", "254722000000", "254700000007"
 WRITE = ("--write", "--yes", "--who", "amina")
+WHO = ("--who", "amina")
 
 
 @dataclass
@@ -337,6 +338,53 @@ def test_money_that_nobody_knows_and_a_banks_payment_are_booked_by_a_person(
         assert f"book {each['receipt']} --reference" in each["do_now"]
         assert books_by_hand(shop, each["receipt"]) == 0
     assert (status(shop, failed), document(shop, capsys, str(path))["differences"]) == ("PAID", [])
+
+
+def test_a_receipt_that_is_not_exact_is_filled_by_the_command_that_is_shown(
+    shop: Shop, till: Till, unhurried: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A till's row names no order. Booked, it was once a second payment of the same money."""
+    till.has(shop.settled(account_reference="INVS"))
+    till.has(lost(shop, account_reference="INVA"), "TJD0000P00", account="")
+    (difference,) = document(shop, capsys, till.statement(), *WRITE)["differences"]
+    assert (difference["kind"], difference["settles"]) == ("receipt_missing", None)
+
+    assert shop.ops("book", "TJD0000P00", "--reference", "INVA", "--yes", *WHO, "--why", "as shown") == 0
+    assert difference["do_now"].startswith("python -m ops book TJD0000P00 --reference INVA ")
+    assert shop.row("SELECT count(*) AS n FROM transactions")["n"] == 2
+    assert kinds(document(shop, capsys, till.statement())) == []
+
+
+def test_a_persons_word_closes_what_is_no_payments(shop: Shop, till: Till, capsys: pytest.CaptureFixture[str]) -> None:
+    """Wages, two parts of one payment that went back, and a payment more under an order that was paid."""
+    receipt = till.has(shop.settled(account_reference="INVS"))
+    till.moved(Kind.B2C, "TJD0000B01", 200)
+    for part in ("TJD0000R01", "TJD0000R02"):
+        till.moved(Kind.REVERSAL, part, 750, linked_receipt=receipt)
+    till.moved(Kind.PAYMENT, "TJD0000P01", 300, account="INVS")
+    assert len(document(shop, capsys, till.statement(), *WRITE)["differences"]) == 4
+    assert shop.ops("book", "TJD0000P01", "--reference", "INVS", "--yes", *WHO, "--why", "delivery") == 0
+    found = document(shop, capsys, till.statement())["differences"]
+    assert {each["kind"] for each in found} == {"refund_unknown", "reversed"}
+    for each in found:
+        assert each["do_now"] == f'python -m ops receipts not-a-sale {each["receipt"]} --why "…"'
+        assert shop.ops("receipts", "not-a-sale", each["receipt"], *WHO, "--why", "a word") == 0
+    assert kinds(document(shop, capsys, till.statement())) == []
+
+
+def test_a_refund_of_another_amount_is_closed_by_a_persons_word_too(
+    shop: Shop, till: Till, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paid = shop.settled(account_reference="INVS")
+    receipt = till.has(paid)
+    till.moved(Kind.REVERSAL, "TJD0000R01", 750, linked_receipt=receipt)
+    document(shop, capsys, till.statement(), *WRITE)
+    refund = ("review", "refunded", paid, "--receipt", "TJD0000R01", *WHO, "--why", "half in cash")
+    assert shop.ops(*refund, "--against-evidence") == 0
+    (difference,) = document(shop, capsys, till.statement())["differences"]
+    assert (difference["kind"], "not-a-sale TJD0000R01" in difference["do_now"]) == ("amount_differs", True)
+    assert shop.ops("receipts", "not-a-sale", "TJD0000R01", *WHO, "--why", "half in cash") == 0
+    assert kinds(document(shop, capsys, till.statement())) == []
 
 
 def test_money_that_came_and_went_back_stays_explained_when_the_statement_names_no_receipt(
