@@ -16,7 +16,7 @@ from shared.values import EAT
 from simulator.entries import Entry, Kind, Organisation
 from simulator.statements import FORMS, write
 from tests.fixtures.shop import Shop
-from tests.integration.test_reconcile import WRITE, Till, till, vars_of
+from tests.integration.test_reconcile import WRITE, Till, lost, till, vars_of
 
 __all__ = ["till"]
 WORD = ("--yes", "--who", "amina")
@@ -45,6 +45,14 @@ def statement(
         write(FORMS["a.csv"], Organisation("174379", "Duka"), till.entries, starts, ends, reported_at=ends)
     )
     return str(path)
+
+
+def statement_to(till: Till, month: Month, ends: datetime, starts: datetime) -> str:
+    """Until this midnight by what it states, with the rows of the five seconds after it."""
+    file = Path(statement(till, month, "outside.csv", starts=starts, ends=ends + timedelta(seconds=6)))
+    stated = (f"{ends:%d-%m-%Y} 00:00:05", f"{ends - timedelta(days=1):%d-%m-%Y} 23:59:59")
+    file.write_text(file.read_text().replace(*stated))
+    return str(file)
 
 
 def ops(shop: Shop, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, Any]:
@@ -125,10 +133,7 @@ def test_a_row_outside_the_period_of_its_file_is_of_the_month_in_which_it_moved(
 ) -> None:
     """Portals put what completed just after midnight into the file of the day before."""
     till.moved(Kind.PAYMENT, "TJD0000P03", 700, account="LATE", at=last_month.ends + timedelta(seconds=3))
-    file = Path(statement(till, last_month, ends=last_month.ends + timedelta(seconds=6)))
-    stated = (f"{last_month.ends:%d-%m-%Y} 00:00:05", f"{last_month.last:%d-%m-%Y} 23:59:59")
-    file.write_text(file.read_text().replace(*stated))
-    shop.ops("reconcile", str(file), *WRITE)
+    shop.ops("reconcile", statement_to(till, last_month, last_month.ends, last_month.starts), *WRITE)
     code, found = ops(shop, capsys, "reconcile", "--status")
     assert (code, [each["receipt"] for each in found["differences"]]) == (1, ["TJD0000P02", "TJD0000P03"])
     shut = ("close", str(last_month), "--to", str(till.folder / "report.html"), "--why", "known", *WORD)
@@ -152,6 +157,26 @@ def test_a_refund_is_seen_in_whatever_file_its_row_is(
     for file in (one, two):
         assert ops(shop, capsys, "reconcile", file, *WRITE)[1]["differences"] == []
     assert ops(shop, capsys, "reconcile", one)[1]["differences"] == []
+
+
+def test_a_row_that_names_no_order_is_seen_in_the_next_file(
+    shop: Shop, till: Till, unhurried: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a payment that a query found out, just before the file ends."""
+    month = Month((datetime.now(EAT).date().replace(day=1) - timedelta(days=1)).replace(day=1))
+    until = month.starts + timedelta(days=18)
+    shared, found_out = shop.settled(account_reference="INVS"), lost(shop, account_reference="INVA")
+    shop.age((till.now - until).total_seconds() + 300)
+    till.has(shared)
+    till.has(found_out, "TJD0000P00", at=until + timedelta(minutes=40), account="")
+    shop.overwrite(f"UPDATE transactions SET paid_at = '{until + timedelta(minutes=41)}' WHERE id = '{found_out}'")
+    shop.history_is_made_up = True
+    one, two = statement(till, month, "one.csv", ends=until), statement(till, month, "two.csv", starts=until)
+    assert [each["kind"] for each in ops(shop, capsys, "reconcile", one, *WRITE)[1]["differences"]] == ["timing"]
+    ops(shop, capsys, "reconcile", two, *WRITE)
+    assert ops(shop, capsys, "reconcile", one)[1]["differences"] == []
+    kinds = [each["kind"] for each in ops(shop, capsys, "reconcile", "--status")[1]["differences"]]
+    assert kinds == ["receipt_missing"]
 
 
 def test_what_a_person_takes_back_after_the_closing_is_open_at_once(
@@ -209,6 +234,16 @@ def test_a_late_row_opens_a_difference_now_and_changes_no_report(
     assert shop.ops("close", str(last_month), "--to", str(again)) == 0
     assert again.read_bytes() == before
     assert ops(shop, capsys, "close", str(last_month), *WORD)[0] == 1
+
+
+def test_a_late_row_in_the_file_of_another_month_opens_a_difference_too(
+    shop: Shop, till: Till, last_month: Month, closed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    till.moved(Kind.PAYMENT, "TJD0000P04", 80, account="LATE", at=last_month.starts + timedelta(seconds=3))
+    before = statement_to(till, last_month, last_month.starts, last_month.starts - timedelta(days=3))
+    shop.ops("reconcile", before, *WRITE)
+    found = ops(shop, capsys, "reconcile", "--status")[1]
+    assert [each["receipt"] for each in found["differences"]] == ["TJD0000P04"]
 
 
 def test_a_month_is_opened_and_closed_again(
