@@ -69,7 +69,6 @@ class _Comparison:
         self._totals = {name: Total() for name in ("matched", "returned", "no_sale", "not_judged")}
         self._pairs: dict[str, Pair] = {}
         self._reversals: dict[str, Reversal] = {}
-        self._back: dict[int, Reversal] = {}
         self._disputed: set[str] = set()
 
     def _file(self, statement: Statement) -> File:
@@ -209,7 +208,9 @@ class _Comparison:
             self._returned_or(Kind.STATE_DIFFERS, row, payment, settlement)
 
     def _row_that_went_back(self, row: Row) -> None:
-        refund, back = self._refunded.get(row.receipt), self._back.get(id(row))
+        own, back = self._paid.get(row.receipt), self._back.get(id(row))  # a reversal may have no receipt of its own
+        refund = self._refunded.get(row.receipt) or (own if own and own.status is Status.REFUNDED else None)
+        self._disputed |= {refund.transaction_id} if refund else set()
         payment = self._payment_of(back.receipt) if back else None
         if refund and row.withdrawn_kes == refund.amount_kes:
             self._explain("matched", row)
@@ -231,11 +232,9 @@ class _Comparison:
 
     def _payment_of(self, receipt: str) -> Booked | None:
         """The payment under a receipt that came in, also where only a row or a callback says so."""
-        if (payment := self._paid.get(receipt)) is not None:
-            return payment
-        if receipt in self._named:
-            return self._named[receipt][0]
-        return self._pairs[receipt].payment if receipt in self._pairs else None
+        found = self._pairs.get(receipt)
+        named = self._named.get(receipt) or ([found.payment] if found else [])
+        return self._paid.get(receipt) or next(iter(named), None)
 
     def _came_and_went(self, back: Reversal, payment: Booked | None) -> bool:
         """All of it, and the books do not say that it is here."""

@@ -94,7 +94,8 @@ def do_now(kind: Kind, row: Row | None, payment: Booked | None, settlement: Sett
         case Kind.REVERSED | Kind.AMOUNT_DIFFERS if row and payment and 0 != row.withdrawn_kes != payment.amount_kes:
             return f'{OPS} receipts not-a-sale {receipt} --why "…"'
         case Kind.REVERSED if payment:
-            return f'{OPS} review refunded {payment.transaction_id} --receipt {receipt} --why "…"'
+            under = "REVERSAL" if receipt == payment.receipt else receipt
+            return f'{OPS} review refunded {payment.transaction_id} --receipt {under} --why "…"'
         case Kind.DOUBLED if payment and (payment.receipt == receipt or payment.review_reason):
             return f'{OPS} review refunded {payment.transaction_id} --receipt REVERSAL --why "…"'
         case Kind.DUPLICATE_ROW if row and payment is None and row.paid_in_kes:

@@ -89,6 +89,10 @@ def test_a_reversal_under_the_payments_own_receipt_is_a_persons(shop: Shop, till
     for _ in range(2):
         (found,) = document(shop, capsys, till.statement(), *WRITE, code=1)["differences"]
         assert (found["kind"], found["settles"], found["written"]) == ("reversed", None, None)
+        assert "--receipt REVERSAL " in found["do_now"]
+    refunded = ("--receipt", "TJD0000R09", "--why", "the portal has it", "--yes", "--who", "amina")
+    assert shop.ops("review", "refunded", str(shop.row("SELECT id FROM transactions")["id"]), *refunded) == 0
+    assert document(shop, capsys, till.statement(), *WRITE, code=0)["differences"] == []
 
 
 def test_what_was_settled_before_the_database_went_away_is_said(

@@ -447,7 +447,7 @@ def test_a_reversal_of_a_payment_whose_row_is_in_no_file_is_known_by_its_receipt
 def test_a_reversal_under_the_receipt_of_its_payment_is_a_persons_to_record() -> None:
     result = compare([statement(row("TJD0000P01"), row("TJD0000P01", out=True))], books(payment()))
     assert (found(result), result.settlements) == ([("reversed", "TJD0000P01", "p1")], ())
-    assert "review refunded p1 --receipt TJD0000P01" in only(result).do_now
+    assert "review refunded p1 --receipt REVERSAL" in only(result).do_now
 
 
 def test_a_reversal_of_a_second_payment_closes_it() -> None:
