@@ -55,7 +55,7 @@ COMMANDS: tuple[tuple[str, int, str], ...] = (
     ("privacy export {alice} --out {folder}/alice.json", 0, "file payments"),
     ("privacy erase {alice} --why asked --dry-run", 1, "dry_run erased not_yet advice"),
     ("privacy purge --dry-run", 0, "dry_run rules advice"),
-    ("reconcile --status", 1, "last_day_covered closed_months open_by_age_days differences"),
+    ("reconcile --status", 1, "last_day_covered days_not_covered closed_months open_by_age_days differences"),
     ("close 2020-01 WORD --yes --to {folder}/2020-01.html", 0, "month closed file facts"),
     ("sales", 0, "from to rows by_day by_item"),
     ("sales --unsent", 0, "from to rows by_day by_item"),
