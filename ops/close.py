@@ -149,7 +149,7 @@ def _may_close(found: Compared, why: str | None) -> None:
     """Raises `NotPossible`."""
     month, today = found.month, found.books.now.astimezone(EAT).date()
     if month.last >= today:
-        raise NotPossible(f"{month} is not over yet")
+        raise NotPossible(f"{month} is not over yet: close it when it is, with the statement of its last day written")
     broken = found.result.balance_chain == "broken"
     if why is None and found.days_not_covered:
         raise NotPossible(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, time, timedelta
 from decimal import Decimal
 from itertools import chain, groupby, islice
@@ -27,7 +27,8 @@ LOOKED_AT = 50
 """Rows after the header that show which column holds the receipts."""
 PROGRESS_EVERY = 1000
 NOT_COMPLETED = {"failed", "declined", "cancelled", "canceled", "expired", "rejected", "pending"}
-END_COUNTS = {"paid_in", "withdrawn", "balance", "account", "linked"}
+AMOUNTS = {"paid_in", "withdrawn", "balance"}
+END_COUNTS = {*AMOUNTS, "account", "linked"}
 """Columns whose cells are other ones without their end, and as good."""
 _EDGE = timedelta(days=1)
 """How far a row may lie outside the file's period: it completed just after it, or began just before."""
@@ -53,10 +54,14 @@ def read_statement(path: Path, progress: Callable[[int], None] = lambda rows: No
             above.append(line)
     if reader is None:
         raise UnusableFile("No row names the columns (Receipt No., Completion Time, Details …).", EXPORT_AGAIN)
-    ends_in_a_cell = reader.last_cell_may_be_longer and not file.last_cell_is_quoted
-    if file.may_be_cut_off and (reader.last_is_shorter or ends_in_a_cell):
+    if not file.may_be_cut_off:
+        return reader.statement(file, path.name)
+    doubtful = "" if file.last_cell_is_quoted else reader.may_be_longer
+    reader.doubt_the_last(doubtful)
+    statement = reader.statement(file, path.name)
+    if reader.last_is_shorter or (doubtful in AMOUNTS and statement.balance_chain != "ok"):
         raise UnusableFile("The file is cut off in this row.", EXPORT_AGAIN, reader.last_number)
-    return reader.statement(file, path.name)
+    return statement
 
 
 def _unusable(where: Line | Row, says: str) -> UnusableFile:
@@ -80,8 +85,8 @@ class _Reader:
     days_as_text: set[int] = field(default_factory=set)
     last_number: int = 0
     last_is_shorter: bool = False
-    last_cell_may_be_longer: bool = False
-    """It may have lost its end: `15` is an amount as `1500` is."""
+    may_be_longer: str = ""
+    """The column of the last cell, where it may have lost its end: `15` is an amount as `1500` is."""
 
     def read(self, lines: Iterator[Line], progress: Callable[[int], None]) -> None:
         head = list(islice(lines, LOOKED_AT))
@@ -89,7 +94,7 @@ class _Reader:
         names, width = [plain(cell) for cell in self.header.cells], 0
         for line in chain(head, lines):
             self.last_number, self.last_is_shorter, width = line.number, len(line.cells) < width, len(line.cells)
-            self.last_cell_may_be_longer = self._last_cell_may_be_longer(line.cells)
+            self.may_be_longer = self._may_be_longer(line.cells)
             if self._is_no_transaction(line, names):
                 continue
             try:
@@ -104,11 +109,19 @@ class _Reader:
                 progress(len(self.rows))
         progress(len(self.rows))
 
-    def _last_cell_may_be_longer(self, cells: Sequence[Cell]) -> bool:
+    def _may_be_longer(self, cells: Sequence[Cell]) -> str:
         """An amount with two decimals is whole."""
         last = min(len(cells), self.columns.width) - 1  # the daily file has unquoted commas
         end = next((name for name, at in self.columns.at.items() if at == last), "")
-        return end in END_COUNTS and re.fullmatch(r"|.*\d\.\d\d", text(cells[-1])) is None
+        return end if end in END_COUNTS and re.fullmatch(r"|.*\d\.\d\d", text(cells[-1])) is None else ""
+
+    def doubt_the_last(self, column: str) -> None:
+        """Some programs end no last line, so it is not refused: its account only suggests, its link says nothing."""
+        if self.rows and self.rows[-1].number == self.last_number:
+            if column == "account":
+                self.rows[-1] = replace(self.rows[-1], account_is_number=True)
+            elif column == "linked":
+                self.rows[-1] = replace(self.rows[-1], linked_receipt=None)
 
     def _words(self, line: Line, column: str) -> str:
         return text(self.columns.cell(line.cells, column))
