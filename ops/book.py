@@ -1,8 +1,8 @@
 """`ops book`: money that came another way becomes a payment: paid by hand, or named by a callback that got lost.
 
-The receipt stands in a row of a statement that was written, or in a callback whose payment is not in the books. A row
-that names an order which failed, or a till's row, is booked onto the order's payment, and so is the receipt of one that
-is paid without; everything else becomes a payment of its own.
+The receipt stands in a row of a statement that was written, or in a callback whose payment is not in the books. Money
+of an order that failed, by the row's account or by a person's word, is booked onto the order's payment, and so is the
+receipt of one that is paid without; everything else becomes a payment of its own.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def _book(session: Session, chosen: argparse.Namespace) -> Answer:
     if chosen.amount is not None and chosen.amount != money.amount_kes:
         raise NotPossible(f"{money.receipt} is of {in_words(money.amount_kes)}, not of {in_words(chosen.amount)}")
     reusable = references_are_reusable(session.environ)
-    onto = named_order(session.database, money, reference, of_one_order=not reusable)
+    onto = named_order(session.database, money, reference, said=chosen.reference is not None, of_one_order=not reusable)
     twins = [] if reusable or is_paid(onto) else paid_already(session.database, reference)
     session.ask(chosen, lambda: _shown(money, reference, chosen, onto, twins))
     report = Report(
@@ -233,7 +233,8 @@ def _money(found: Findings, gateway: Gateway) -> Money:
 def _no_money(found: Findings, see: str) -> str:
     receipt = visible(found.receipt)
     if not found.own_rows:
-        return f"nothing on file names {receipt}: write its statement first (`ops reconcile FILE --write`); {see}"
+        missing = "it is mistyped, or its statement is not written yet (`ops reconcile FILE --write`)"
+        return f"nothing on file names {receipt}: {missing}; {see}"
     row = next((row for row in found.own_rows if row["completed"]), None)
     if row is None:
         return f"{receipt} did not go through: the statement says {visible(found.own_rows[0]['status'])}; {see}"

@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from ops.book import Money
 
 
-def named_order(database: Database, money: Money, reference: str, *, of_one_order: bool) -> Row | None:
-    """The newest payment of ours that the row itself names: one that is paid and has no receipt yet, which it gets;
-    else one that was not paid, whose money it becomes, late.
+def named_order(database: Database, money: Money, reference: str, *, said: bool, of_one_order: bool) -> Row | None:
+    """The newest payment of ours that the row names, or a person (`said`): one that is paid and has no receipt yet,
+    which it gets; else one that was not paid, whose money it becomes, late.
 
-    A till's row names no order: there the person does. Where a reference is of no single order, the row has to name
+    A till's row names no order, and a payer mistypes one. Where a reference is of no single order, the row has to name
     the payment's number too. A prompt may have brought the money where the digits that the row shows fit:
     while it is open, nothing is booked.
     """
-    if money.row_id is None or (money.account and not _names(money.account, reference)):
+    if money.row_id is None or (money.account and not said and not _names(money.account, reference)):
         return None
     return database.row(
         """
