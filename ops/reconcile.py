@@ -121,7 +121,7 @@ def _status(session: Session, chosen: argparse.Namespace) -> Answer:
     last = max(found.days_covered, default=None)
     by_age = ", ".join(f"{count} of {name} days" for name, count in ages.items() if count)
     shown: list[str | Table] = [
-        f"Compared with statements until {last or '- (no statement was written yet)'}",
+        f"Compared with statements until {last or '- (no whole day yet)'}",
         f"Days NOT covered before it, so not checked: {in_ranges(found.days_not_covered) or 'none'}",
         f"Months closed: {', '.join(found.closed) or 'none'}",
         f"{counted(len(found.differences), 'open difference')}{f': {by_age}' if by_age else ''}",
