@@ -326,9 +326,10 @@ class MailStorm:
         assert paid >= self._paying
         brought: dict[str, list[Shown]] = defaultdict(list)
         for delivery in reversed(self.mailbox.deliveries()):
-            brought[_message_id(delivery)].append(delivery)
+            if not _message_id(delivery).startswith("anchor."):  # shortly after Nairobi's midnight the log has one
+                brought[_message_id(delivery)].append(delivery)
         letters = self.shop.rows(LETTERS)
-        assert set(brought) <= {row["message_id"] for row in letters}, "nobody wrote that letter"
+        assert set(brought) - {row["message_id"] for row in letters} == set(), "nobody wrote these"
         for row in letters:
             self._is_as_promised(row, brought[row["message_id"]])
         assert {row["transaction_id"] for row in letters if row["kind"] == "invoice"} == paid
