@@ -31,6 +31,7 @@ from dev.bench.shop import JSON, environment_of, order, paid, quiet
 from dev.costs_page import DAYS, page
 from dev.deployed_function import http_event
 from dev.postgres import EmbeddedPostgres
+from ops.checks.bill import SLEEPS_AFTER_MINUTES
 from shared import settings
 from shared.collaborators import Collaborators, receiver
 from shared.daraja.callback_address import callback_url
@@ -41,7 +42,7 @@ from simulator import Behaviour, Simulator, SimulatorSettings, bodies
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "costs.md"
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
 OPENS, CLOSES = 8 * HOUR, 22 * HOUR
-SLEEPS_AFTER_S = 5 * MINUTE
+SLEEPS_AFTER_S = SLEEPS_AFTER_MINUTES * MINUTE
 SERVER_HANGS_UP_AFTER_S = 15.0
 CUSTOMER_NEEDS_S = 12.5
 PAGE_ASKS_EVERY_S = 3.0

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-PRICES_OF = "November 2026"
-NEON_CU, NEON_FREE_CU_HOURS, NEON_USD_PER_CU_HOUR = 0.25, 100, 0.106
-"""Its smallest compute; what a project has for nothing; Launch, beyond that."""
-NETLIFY_PLANS = ((300, "Free"), (1_000, "Personal, $9"), (5_000, "Pro, $20"))
-"""Credits a month."""
-CREDITS_PER_AWAKE_HOUR, CREDITS_PER_GB_HOUR, CREDITS_PER_10_000_REQUESTS, FUNCTION_GB = 10, 10, 2, 1
-DAYS_A_MONTH = 30
+from ops.checks.bill import (
+    CREDITS_PER_AWAKE_HOUR,
+    DAYS_A_MONTH,
+    NEON_CU,
+    NEON_FREE_CU_HOURS,
+    NEON_USD_PER_CU_HOUR,
+    NETLIFY_PLANS,
+    PRICES_OF,
+    neon,
+    plan,
+)
+
+CREDITS_PER_GB_HOUR, CREDITS_PER_10_000_REQUESTS, FUNCTION_GB = 10, 2, 1
 A_PUSH_WAITS_S, A_LETTER_WAITS_S = 1.5, 0.5
 """For Safaricom and for the mail server, which are next door in the simulation."""
 
@@ -45,12 +51,11 @@ def page(measured: Mapping[str, Mapping[str, Any]]) -> str:
 def _row(name: str, day: Mapping[str, Any]) -> str:
     hours = day["awake_minutes"] / 60 * DAYS_A_MONTH
     cu_hours = hours * NEON_CU
-    neon = "free" if cu_hours <= NEON_FREE_CU_HOURS else f"${cu_hours * NEON_USD_PER_CU_HOUR:.0f}"
     functions = _credits_of_functions(day)
     total = functions + hours * CREDITS_PER_AWAKE_HOUR
     return (
-        f"| {name} | {day['awake_minutes']:,} | {cu_hours:.0f} CU-hours: {neon} | {total:,.0f} credits: {_plan(total)} "
-        f"| {functions:,.0f} credits: {_plan(functions)} |"
+        f"| {name} | {day['awake_minutes']:,} | {cu_hours:.0f} CU-hours: {neon(cu_hours)} "
+        f"| {total:,.0f} credits: {plan(total)} | {functions:,.0f} credits: {plan(functions)} |"
     )
 
 
@@ -59,10 +64,6 @@ def _credits_of_functions(day: Mapping[str, Any]) -> float:
     gb_hours: float = (day["busy_s"] + waited_s) / 3600 * FUNCTION_GB
     a_day: float = gb_hours * CREDITS_PER_GB_HOUR + day["requests"] / 10_000 * CREDITS_PER_10_000_REQUESTS
     return a_day * DAYS_A_MONTH
-
-
-def _plan(credits: float) -> str:
-    return next((plan for most, plan in NETLIFY_PLANS if credits <= most), "more than Pro has")
 
 
 TEXT = """\
@@ -77,7 +78,8 @@ Two things cost money: Netlify's credits, and the hours in which your database i
 | --- | --- | --- | --- | --- |
 {rows}
 
-With Neon, and with an **always-on PostgreSQL** (often $5 to $15), add the last column.
+With Neon, and with an **always-on PostgreSQL** (often $5 to $15), add the last column. `python -m ops doctor` says what
+the last days of your own shop come to.
 
 ## Which database
 

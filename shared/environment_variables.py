@@ -102,7 +102,7 @@ class Values:
             if re.search(pattern.format(name=variable.name), text):
                 raise ValueError(f"without {what}")
         if self.in_production and re.search(EXAMPLE, text):
-            raise ValueError("this is an example's value")
+            raise ValueError(AN_EXAMPLE)
 
 
 def misspelt(variables: Mapping[str, str], *parts: str) -> list[Problem]:
@@ -170,6 +170,7 @@ EXAMPLE = (
     "|_of_your_own_choosing|(?<![a-z])change[-_]?me(?![a-z])|x{8}"
 )
 """What guides and .env.example write in place of a value, and what people copy from them."""
+AN_EXAMPLE = "this is an example's value"
 COPIED = re.compile("|".join([EXAMPLE, *(pattern.format(name="[A-Z_]+") for pattern, _ in COPIED_TOO)]))
 """Whether a closer look is worth it."""
 PLAIN = r"(?!['\"<])[!-~]{4,512}"
@@ -211,6 +212,17 @@ def is_published(text: str) -> bool:
 def in_production(form: Form) -> Callable[[Values, str], bool]:
     """Production refuses what has this form."""
     return lambda values, text: values.in_production and fits(form, text)
+
+
+def in_production_an_example(form: Form) -> Callable[[Values, str], bool]:
+    """Production refuses what has this form, and says why."""
+
+    def refused(values: Values, text: str) -> bool:
+        if values.in_production and fits(form, text):
+            raise ValueError(AN_EXAMPLE)
+        return False
+
+    return refused
 
 
 def in_another_context(values: Values, text: str) -> bool:
@@ -328,7 +340,8 @@ VARIABLES = (
 
     Variable("MPESA_CALLBACK_URL", "callback.url",
              "the https address of the callback function, like https://shop.example/api/pay/callback",
-             CALLBACK_URL, refused=in_production(NOT_PUBLIC)),
+             CALLBACK_URL, refused=lambda values, text: in_production(NOT_PUBLIC)(values, text)
+             or in_production_an_example(EXAMPLE_HOST)(values, text)),
     Variable("CALLBACK_SECRET", "callback.secrets", OWN_SECRET, LONG_SECRET,
              lambda values: (derived_callback_secret(values["MPESA_PASSKEY"], values["MPESA_CONSUMER_SECRET"]),),
              lambda text: (text,), in_production(is_published)),
@@ -367,10 +380,13 @@ VARIABLES = (
              " (http only on this machine)",
              SERVER, "https://api.sendgrid.com", lambda url: url.rstrip("/"),
              in_production(r"(?!(?i:https://api\.(eu\.)?sendgrid\.com)/?$).*")),
-    Variable("INVOICE_EMAIL_FROM", "mail.from_address", "the e-mail address invoices come from", is_email_address),
-    Variable("INVOICE_EMAIL_REPLY_TO", "mail.reply_to", "the e-mail address customers answer to", is_email_address),
+    Variable("INVOICE_EMAIL_FROM", "mail.from_address", "the e-mail address invoices come from", is_email_address,
+             refused=in_production_an_example(EXAMPLE_EMAIL)),
+    Variable("INVOICE_EMAIL_REPLY_TO", "mail.reply_to", "the e-mail address customers answer to", is_email_address,
+             refused=in_production_an_example(EXAMPLE_EMAIL)),
     Variable("ORDERS_EMAIL_TO", "orders_to.address", "the e-mail address that sales and alerts are mailed to",
-             is_email_address, lambda values: values["INVOICE_EMAIL_REPLY_TO"], refused=in_production(EXAMPLE_EMAIL)),
+             is_email_address, lambda values: values["INVOICE_EMAIL_REPLY_TO"],
+             refused=in_production_an_example(EXAMPLE_EMAIL)),
     Variable("NOTICES", "notices.kinds", f"off, or notices separated by commas: {', '.join(KINDS)}", are_notices,
              SENT_BY_DEFAULT, notices),
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ops.checks import Check, Finding, Shop, Verdict, database, duties, failed, live, outside, settings, skipped
+from ops.checks import Check, Finding, Shop, Verdict, bill, database, duties, failed, live, outside, settings, skipped
 from shared.database import DatabaseError
 from shared.environment_variables import Misconfigured
 
@@ -40,6 +40,7 @@ CHECKS = (
     Check("review", duties.review, ("tables",)),
     Check("reconciled", duties.reconciled, ("tables",)),
     Check("backup", duties.backup),
+    Check("bill", bill.bill, ("tables",)),
 )
 
 

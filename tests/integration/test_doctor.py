@@ -106,7 +106,7 @@ SETTINGS: tuple[tuple[str, str, dict[str, str | None]], ...] = (
     ("mail_settings", "SENDGRID_API_KEY must hold", {"SENDGRID_API_KEY": None}),
     (
         "mail_settings",
-        "INVOICE_EMAIL_FROM must hold an address of",
+        "INVOICE_EMAIL_FROM must hold the e-mail address invoices come from (this is an example's value)",
         {**LIVE, "INVOICE_EMAIL_FROM": "pay@shop.example"},
     ),
     ("mail_settings", "SENDGRID_SANDBOX must hold", {**LIVE, "SENDGRID_SANDBOX": "on"}),
@@ -123,16 +123,24 @@ SETTINGS: tuple[tuple[str, str, dict[str, str | None]], ...] = (
     (
         "callback_address",
         "“safaricom” in it",
-        {**LIVE, "MPESA_CALLBACK_URL": "https://safaricom-shop.invalid/api/pay/callback"},
+        {**LIVE, "MPESA_CALLBACK_URL": "https://safaricom-shop.netlify.app/api/pay/callback"},
     ),
-    ("callback_address", "“mpesa” in it", {**LIVE, "MPESA_CALLBACK_URL": "https://10.0.0.7/api/mpesa/callback"}),
+    (
+        "callback_address",
+        "“mpesa” in it",
+        {**LIVE, "MPESA_CALLBACK_URL": "https://mpesa-shop.netlify.app/api/pay/callback"},
+    ),
     ("callback_address", "a private network", {**LIVE, "MPESA_CALLBACK_URL": "https://10.0.0.7/api/pay/callback"}),
     (
         "callback_address",
         "is one deploy's",
         {**LIVE, "MPESA_CALLBACK_URL": "https://main--shop.netlify.app/api/pay/callback"},
     ),
-    ("callback_address", "is an example's", {**LIVE, "MPESA_CALLBACK_URL": "https://shop.example/api/pay/callback"}),
+    (
+        "settings",
+        "/api/pay/callback (this is an example's value)",
+        {**LIVE, "MPESA_CALLBACK_URL": "https://shop.example/api/pay/callback"},
+    ),
 )
 
 
@@ -297,6 +305,25 @@ def test_books_that_were_never_compared_or_not_for_long_are_named(patient: Patie
     assert "never compared" in patient.named(verdict="warning")["reconciled"]
     patient.shop.overwrite("UPDATE statement_files SET balance_chain = 'ok'")
     assert "reconciled" in patient.named(verdict="ok")
+
+
+def test_the_bill_counts_what_wakes_the_database(patient: Patient) -> None:
+    shop = patient.shop
+    assert "keeps the database awake for 720 hours" in patient.named(verdict="ok")["bill"]
+    assert (
+        "for 60 hours: 9 credits at Netlify (Free); prices of"
+        in patient.named(verdict="ok", SWEEP_IDLE_MINUTES="60")["bill"]
+    )
+    shop.overwrite(
+        """
+        INSERT INTO transactions (phone_number, amount, account_reference, status, created_at, updated_at)
+        SELECT '254700000000', 1, 'BILL', 'FAILED', at, at
+        FROM generate_series(now() - interval '23 hours 30 minutes', now(), interval '2 hours') at
+        """
+    )
+    busy = patient.named(verdict="ok", SWEEP_IDLE_MINUTES="720")["bill"]
+    assert "like the last 1 day with 12 payments, a month keeps the database awake for 35 hours" in busy
+    shop.overwrite("DELETE FROM transactions WHERE account_reference = 'BILL'")
 
 
 # What the functions do for it -----------------------------------------------------------------------------------------

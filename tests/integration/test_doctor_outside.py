@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 import threading
 import time
@@ -159,6 +160,10 @@ def test_functions_of_another_commit_and_far_from_their_database_are_named(
     named = patient.named(verdict="warning")["deployed"]
     assert "another commit is deployed" in named
     assert "Put both in one region" in named
+    monkeypatch.setattr("ops.checks.live.FAR_MS", 60_000)
+    monkeypatch.setenv("AWS_REGION", "us-east-2")
+    monkeypatch.setattr("ops.checks.live.REGION", re.compile("127.0.0.1"))
+    assert "far apart (us-east-2 and 127.0.0.1)" in patient.named(verdict="warning")["deployed"]
 
 
 PUBLIC_AUTHORITIES = certifi.where

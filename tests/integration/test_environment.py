@@ -14,7 +14,9 @@ PRODUCTION = {
     "SENDGRID_BASE_URL": "",
     "MPESA_SHORTCODE": "600000",
     "MPESA_PASSKEY": "a-passkey-of-our-own",
-    "MPESA_CALLBACK_URL": "https://shop.example/api/pay/callback",
+    "MPESA_CALLBACK_URL": "https://duka.co.ke/api/pay/callback",
+    "INVOICE_EMAIL_FROM": "invoices@duka.co.ke",
+    "INVOICE_EMAIL_REPLY_TO": "support@duka.co.ke",
 }
 
 
