@@ -57,6 +57,7 @@ class EmbeddedPostgres:
 
     `durable=False` switches fsync off: faster, and data is lost when the machine fails. For tests only.
     `tcp`: also listen on 127.0.0.1, on a `port` that is free when it starts.
+    `scratch`: begin empty, also where somebody was killed here, and leave nothing in the folder.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class EmbeddedPostgres:
         *,
         tcp: bool = False,
         durable: bool = True,
+        scratch: bool = False,
         binaries: Path | None = None,
         settings: dict[str, str] | None = None,
     ) -> None:
@@ -74,6 +76,7 @@ class EmbeddedPostgres:
         self.log = self.folder / "server.log"
         self.port = 5432
         self._tcp = tcp
+        self._scratch = scratch
         self._settings = {**({} if durable else NOT_DURABLE), **(settings or {})}
         self._lock: IO[str] | None = None
         self._keeper: subprocess.Popen[bytes] | None = None
@@ -125,6 +128,7 @@ class EmbeddedPostgres:
         try:
             self._owner = _server_user(self.data)
             self._clean_up()
+            self._tidy()
             if not self.data.exists():
                 self._initialise()
             self._launch()
@@ -138,6 +142,7 @@ class EmbeddedPostgres:
             keeper.end(self._keeper)
             self._keeper = None
         if self._lock is not None:
+            self._tidy()
             self._lock.truncate(0)
             self._lock.close()
             self._lock = None
@@ -197,6 +202,14 @@ class EmbeddedPostgres:
             raise PostgresFault(f"An earlier server of {self.data} does not stop: end process {left[0].pid}.")
         for trace in [self.data / "postmaster.pid", *self.socket_folder.glob(".s.PGSQL.*")]:
             trace.unlink(missing_ok=True)
+
+    def _tidy(self) -> None:
+        """Nothing but our lock stays in a scratch folder."""
+        for path in self.folder.iterdir() if self._scratch else ():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != "lock":
+                path.unlink()
 
     def _initialise(self) -> None:
         """In a new folder beside, renamed when complete: a half-made one is never taken for a database."""

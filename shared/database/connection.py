@@ -15,7 +15,7 @@ from __future__ import annotations
 import selectors
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -195,6 +195,10 @@ class Connection:
         """Statements without parameters, as one simple query."""
         self._exchange(_create_message(QUERY, sql.encode() + NULL_BYTE), [sql])
 
+    def copy_in(self, sql: str, rows: Iterable[bytes]) -> None:
+        """`COPY … FROM stdin` with these rows, in parts of any size. Where `rows` raises, the connection is lost."""
+        self._exchange(_message(sql, ()) + SYNC_MSG, [sql], rows=rows)
+
     def roll_back(self) -> None:
         """Ends the transaction. ROLLBACK also takes back what it had set for a session of ours."""
         self.script(ROLL_BACK_OURS if self.session_is_ours else "ROLLBACK")
@@ -236,17 +240,18 @@ class Connection:
         committing: bool = False,
         timeout_s: float | None = None,
         beginning: int = 0,
+        rows: Iterable[bytes] | None = None,
     ) -> list[Context]:
         """A round trip: a result for each statement of `asked`. The whole answer ends with ReadyForQuery.
 
         `timeout_s`: until the first answer. `beginning`: how many of the statements only begin the transaction; the
-        rest has not begun if these fail.
+        rest has not begun if these fail. `rows`: what a COPY takes.
         """
         if self._unanswered:
             raise DatabaseUnavailable("Nothing was done: the connection was lost.")
         self._unanswered = True
         self.round_trips += 1
-        wire, contexts, answered, code = self._wire, [Context(sql) for sql in asked], 0, None
+        wire, contexts, answered, code = self._wire, [Context(sql, stream=rows) for sql in asked], 0, None
         try:
             wire._usock.settimeout(timeout_s or self.read_timeout_s)
             wire._sock.write(messages)

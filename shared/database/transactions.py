@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -265,6 +265,12 @@ class Transaction:
         connection.script(sql)
         if not connection.in_transaction:
             raise StatementFailed("The script ended its transaction by itself.", sqlstate="")
+
+    def copy_in(self, sql: str, rows: Iterable[bytes]) -> None:
+        """`COPY … FROM stdin`, with rows in PostgreSQL's text form, in parts of any size."""
+        connection, self._failed = self._send(), True
+        connection.copy_in(sql, rows)
+        self._failed = False
 
     def commit(self) -> None:
         """COMMIT, with all that waits; `Database.transaction` does it. Nothing where the transaction never began."""

@@ -110,11 +110,12 @@ def watch_database(points: Points) -> None:
         committing: bool = False,
         timeout_s: float | None = None,
         beginning: int = 0,
+        rows: Any = None,
     ) -> list[Any]:
         how = points.reached(in_short(asked))
         if how in (FAILS_BEFORE, LOST_ON_THE_WAY):
             self._wire._usock.shutdown(socket.SHUT_RDWR)
-        answers = exchange(self, messages, asked, committing, timeout_s, beginning)
+        answers = exchange(self, messages, asked, committing, timeout_s, beginning, rows)
         if how == KILLED_AFTER:
             die()
         if how == FAILS_AFTER:

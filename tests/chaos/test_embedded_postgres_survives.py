@@ -221,6 +221,23 @@ def test_killed_while_it_is_made_it_is_made_at_the_next_start(new_folder: Path) 
     works(new_folder)
 
 
+def test_a_scratch_server_begins_empty_after_a_kill_and_leaves_nothing(folder: Path) -> None:
+    works(folder)
+    killed = subprocess.Popen([sys.executable, "-c", SOMEBODY, str(folder)], cwd=ROOT, stdout=subprocess.PIPE)
+    assert killed.stdout is not None
+    killed.stdout.readline()
+    killed.kill()
+    killed.wait()
+    killed.stdout.close()
+    with EmbeddedPostgres(folder, scratch=True) as server:
+        assert server.run("psql", "-At", "-c", "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == "0\n"
+        note(server, "private")
+        with pytest.raises(PostgresFault, match="in use"):
+            EmbeddedPostgres(folder, scratch=True).start()
+        assert notes(server) == ["private"]
+    assert [path.name for path in folder.iterdir()] == ["lock"]
+
+
 def test_a_folder_serves_one_at_a_time_and_says_so(folder: Path) -> None:
     with EmbeddedPostgres(folder) as server:
         with pytest.raises(PostgresFault, match=f"in use by process {os.getpid()}"):

@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from enum import StrEnum
 
@@ -22,6 +22,7 @@ from shared.database import (
     CommitUnknown,
     ConstraintBroken,
     Database,
+    DatabaseError,
     DatabaseUnavailable,
     StatementFailed,
 )
@@ -96,6 +97,44 @@ def name_in(url: str) -> str:
 def withdraw(database: Database, account: int, amount: int) -> None:
     with database.transaction() as tx:
         tx.run("UPDATE accounts SET balance = balance - :amount WHERE id = :id", id=account, amount=amount)
+
+
+COPY = "COPY accounts (id, owner, balance) FROM stdin"
+
+
+def test_rows_are_copied_in_within_a_transaction(bank: Database, other: Database) -> None:
+    with bank.transaction() as tx:
+        tx.run("UPDATE accounts SET balance = 1 WHERE id = 1")
+        tx.copy_in(COPY, (line for line in (b"3\tchebet\\n\t5.50\n4\tda", b"vid\t0\n", b"")))
+        tx.copy_in(COPY, [])
+        assert tx.row("SELECT count(*) AS n FROM accounts") == {"n": 4}
+        assert other.row("SELECT count(*) AS n FROM accounts") == {"n": 2}
+    assert other.rows("SELECT owner, balance FROM accounts WHERE id <> 2 ORDER BY id") == [
+        {"owner": "amina", "balance": 1},
+        {"owner": "chebet\n", "balance": Decimal("5.50")},
+        {"owner": "david", "balance": 0},
+    ]
+
+
+def cut_off() -> Iterator[bytes]:
+    yield b"3\tchebet\t5\n"
+    raise EOFError
+
+
+@pytest.mark.parametrize(
+    ("rows", "raises"),
+    [([b"3\tchebet\t-5\n"], ConstraintBroken), ([b"x\n"] * 3, DatabaseError), (cut_off(), EOFError)],
+    ids=["against a rule", "not rows", "cut off"],
+)
+def test_rows_that_do_not_all_come_in_leave_nothing(
+    bank: Database, other: Database, rows: Iterable[bytes], raises: type[Exception]
+) -> None:
+    with pytest.raises(raises), bank.transaction() as tx:
+        tx.run("UPDATE accounts SET balance = 1")
+        tx.copy_in(COPY, rows)
+    expected = [{"id": 1, "balance": 100}, {"id": 2, "balance": 100}]
+    for database in (other, bank):
+        assert database.rows("SELECT id, balance FROM accounts ORDER BY id") == expected
 
 
 def test_values_come_back_as_what_they_were(bank: Database) -> None:
