@@ -30,6 +30,7 @@ from ops import (
     privacy,
     receipts,
     reconcile,
+    refund,
     replay,
     review,
     rotation,
@@ -45,7 +46,7 @@ from shared.environment_variables import Misconfigured
 
 SECTIONS: dict[str, tuple[Any, ...]] = {
     "A customer asks, or an order is due": (case, sales, sent, links, invoices),
-    "Somebody has to decide": (alerts, review, inbox),
+    "Somebody has to decide": (alerts, review, refund, inbox),
     "Money that came another way, and the end of the month": (receipts, book, reconcile, close),
     "Are the books right?": (verify, audit, replay),
     "People and letters": (privacy, letters),

@@ -8,6 +8,7 @@ from ops.books import Books
 from shared.daraja.answers import find_refusal
 from shared.daraja.result_codes import describe
 from shared.database import Row
+from shared.gateway.sales import REFUND_ASKED
 from shared.payments import NOT_PAID, ReviewReason, Status
 from shared.values import EAT
 
@@ -55,10 +56,19 @@ def do_now(books: Books, payment: Row) -> Advice:
     """What concerns the money first, then callbacks that nobody could judge, then the invoice."""
     transaction_id = str(payment["id"])
     sentences, commands = [_about_the_money(books, payment)], []
+    wish = _wish(books, payment)
+    if wish is not None:
+        on = f"{wish['at'].astimezone(EAT):%d %B %Y}"
+        do = f"{wish['who']} asked for a refund on {on}: do not send it. Reverse it in the portal, and record it."
+        sentences = [do] if payment["status"] == Status.PAID.value else [do, *sentences]
+        commands.append((f'python -m ops refund {transaction_id} --why "…"', "how to reverse it"))
     if payment["status"] == Status.REVIEW.value:
         sentences.append("Then one of these:")
         commands += [(f'python -m ops review {what.format(id=transaction_id)} --why "…"', when) for what, when in THEN]
-    if payment["status"] == Status.PAID.value and payment["order_sent_at"] is None:
+    if wish is not None and payment["status"] == Status.PAID.value:
+        what, when = THEN[-1]
+        commands.append((f'python -m ops review {what.format(id=transaction_id)} --why "…"', when))
+    elif payment["status"] == Status.PAID.value and payment["order_sent_at"] is None:
         commands.append((f"python -m ops sent {transaction_id}", "when it is on its way"))
     if payment["status"] == Status.REFUNDED.value:
         commands.append((f'python -m ops review reopen {transaction_id} --why "…"', "if another payment went back"))
@@ -72,6 +82,12 @@ def do_now(books: Books, payment: Row) -> Advice:
     if invoice is not None and invoice["status"] == "FAILED":
         sentences.append("The invoice could not be sent: POST /api/pay/invoice sends it again.")
     return Advice(tuple(dict.fromkeys(sentences)), tuple(commands))
+
+
+def _wish(books: Books, payment: Row) -> Row | None:
+    """That a refund is wanted which was not made yet."""
+    said = books.refund_wishes(str(payment["id"])) if payment["status"] in (Status.PAID, Status.REVIEW) else []
+    return said[-1] if said and said[-1]["kind"] == REFUND_ASKED else None
 
 
 def _about_the_money(books: Books, payment: Row) -> str:

@@ -6,6 +6,7 @@ import uuid
 
 from shared.database import Database, Row
 from shared.gateway.outbox import MAILBOX
+from shared.gateway.sales import REFUND_ASKED, REFUND_DROPPED
 from shared.values import read_msisdn
 
 NAMED = """
@@ -43,6 +44,18 @@ class Books:
             FROM transactions t LEFT JOIN payment_confirmations c ON c.transaction_id = t.id
             WHERE t.status = 'REVIEW' ORDER BY t.created_at
             """
+        )
+
+    def refund_wishes(self, transaction_id: str) -> list[Row]:
+        """What was said about a refund of it, in order; the last one holds."""
+        return self._database.rows(
+            """
+            SELECT kind, at, who, why FROM reconciliation_log
+            WHERE subject = :id AND kind IN (:asked, :dropped) ORDER BY place
+            """,
+            id=transaction_id,
+            asked=REFUND_ASKED,
+            dropped=REFUND_DROPPED,
         )
 
     def without_receipt(self) -> list[Row]:

@@ -22,7 +22,7 @@ from shared.daraja.callback_reader import (
 )
 from shared.daraja.result_codes import describe
 from shared.database import Row
-from shared.gateway.sales import ORDER_SENT
+from shared.gateway.sales import ORDER_SENT, REFUND_ASKED
 from shared.observability.alerts import TOPICS, UNKNOWN
 from shared.payments import ReviewReason
 from shared.values import in_words
@@ -128,6 +128,9 @@ def _moments(books: Books, payment: Row) -> Iterator[Moment]:
         yield _left(row)
     for row in books.statement_rows_of(transaction_id):
         yield _on_statement(row)
+    for row in books.refund_wishes(transaction_id):
+        wish = "asked for a refund" if row["kind"] == REFUND_ASKED else "wants no refund any more"
+        yield Moment(row["at"], f"{row['who']} {wish}. Why: {row['why']}")
 
 
 def _decided(row: Row, payment: Row, *, again: bool) -> Moment:

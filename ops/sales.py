@@ -21,6 +21,7 @@ from ops.answers import Answer, Table
 from ops.session import Commands, Session, WrongUse
 from ops.words import counted, eat, visible
 from shared.database import Database, Row
+from shared.gateway.sales import LAST_SAID, REFUND_ASKED
 from shared.mail.shop_mail import lines_of
 from shared.shop_events import known_email, known_phone
 from shared.values import EAT, in_words, masked
@@ -41,7 +42,9 @@ def add_commands(commands: Commands) -> None:
     sales.add_argument("--day", type=_day, metavar="YYYY-MM-DD", help="one day (default: today)")
     sales.add_argument("--from", dest="first", type=_day, metavar="YYYY-MM-DD", help="from this day on")
     sales.add_argument("--to", dest="last", type=_day, metavar="YYYY-MM-DD", help="until this day, with it")
-    sales.add_argument("--unsent", action="store_true", help="paid orders that nobody marked as sent: `ops sent`")
+    sales.add_argument(
+        "--unsent", action="store_true", help="paid orders that nobody marked as sent or asked to refund"
+    )
     sales.add_argument("--csv", action="store_true", help="one row for each sale and refund, for a spreadsheet")
     sales.set_defaults(run=_sales)
 
@@ -138,7 +141,8 @@ def _counted(
 def _pages(database: Database, when: str, first: date | None, last: date | None, *, unsent: bool) -> Iterator[Row]:
     after: tuple[datetime, str] = (_midnight(first) if first else datetime(2000, 1, 1, tzinfo=UTC), "")
     until = _midnight(last + timedelta(days=1)) if last else datetime(2200, 1, 1, tzinfo=UTC)
-    waits = "AND t.status = 'PAID' AND t.order_sent_at IS NULL" if unsent else ""
+    asked = f"coalesce((SELECT kind FROM ({LAST_SAID}) r), '') = '{REFUND_ASKED}'"  # noqa: S608  # our own words
+    waits = f"AND t.status = 'PAID' AND t.order_sent_at IS NULL AND NOT {asked}" if unsent else ""
     while True:
         page = database.rows(
             f"""

@@ -7,7 +7,7 @@ import argparse
 from ops.answers import Answer
 from ops.session import Commands, NotPossible, Session, add_clue, add_who, add_why
 from ops.words import eat
-from shared.gateway.sales import Marked, NotPaidNow, SentBefore, TwinSent
+from shared.gateway.sales import Marked, NotPaidNow, RefundAsked, SentBefore, TwinSent
 from shared.payments import Status
 
 
@@ -32,6 +32,9 @@ def _sent(session: Session, chosen: argparse.Namespace) -> Answer:
         case TwinSent(other):
             says = f"the same order was paid twice, and went out with {other}: refund one. If both go out: --why"
             raise NotPossible(says, sent_with=other)
+        case RefundAsked(by, at):
+            says = f"{by} asked for a refund of it, {eat(at)} EAT: do not send it. If it goes out all the same: --why"
+            raise NotPossible(says, refund_asked_by=by, refund_asked_at=at)
         case NotPaidNow(status):
             raise NotPossible(f"{transaction_id} is {status}: only a paid order is sent; see `ops case`")
     raise NotPossible(f"there is no payment {transaction_id}")

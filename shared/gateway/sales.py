@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from shared.gateway.trail import Trail
 
 ORDER_SENT = "OrderSent"
+REFUND_ASKED, REFUND_DROPPED = "refund_asked", "refund_dropped"
+"""Kinds of rows in reconciliation_log, about a payment; the last one holds (ops/refund.py)."""
+LAST_SAID = f"""
+    SELECT l.kind, l.at AS asked_at, l.who AS asked_by, l.why FROM reconciliation_log l
+    WHERE l.subject = t.id::text AND l.kind IN ('{REFUND_ASKED}', '{REFUND_DROPPED}') ORDER BY l.place DESC LIMIT 1
+"""
+"""Of a payment `t`."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +45,21 @@ class TwinSent:
 
 
 @dataclass(frozen=True)
+class RefundAsked:
+    """Somebody asked for a refund of it."""
+
+    by: str
+    at: datetime
+
+
+@dataclass(frozen=True)
 class NotPaidNow:
     """Only what is paid is sent."""
 
     status: str
 
 
-AsSent: TypeAlias = Marked | SentBefore | TwinSent | NotPaidNow
+AsSent: TypeAlias = Marked | SentBefore | TwinSent | RefundAsked | NotPaidNow
 
 
 class Sales:
@@ -70,8 +85,10 @@ class Sales:
                         WHERE lower(o.account_reference) = lower(t.account_reference) AND o.paid_at IS NOT NULL
                           AND o.id <> t.id AND o.order_sent_at IS NOT NULL
                           AND EXISTS (SELECT FROM outbox a WHERE a.kind = 'alert' AND a.topic = 'order_paid_twice'
-                                        AND a.transaction_id IN (o.id, t.id)) LIMIT 1) AS twin_sent
-                FROM transactions t WHERE t.id = CAST(:id AS uuid)
+                                        AND a.transaction_id IN (o.id, t.id)) LIMIT 1) AS twin_sent,
+                       r.asked_by, r.asked_at
+                FROM transactions t LEFT JOIN LATERAL ({LAST_SAID}) r ON r.kind = '{REFUND_ASKED}'
+                WHERE t.id = CAST(:id AS uuid)
                 """,
                 id=transaction_id,
             )
@@ -81,6 +98,8 @@ class Sales:
                 return NotPaidNow(payment["status"])
             if payment["order_sent_at"] is not None and why is None:
                 return SentBefore(str(payment["sent_by"]).removeprefix("operator "), payment["order_sent_at"])
+            if payment["asked_at"] is not None and why is None:
+                return RefundAsked(payment["asked_by"], payment["asked_at"])
             if payment["twin_sent"] is not None and why is None:
                 return TwinSent(str(payment["twin_sent"]))
             tx.later("UPDATE transactions SET order_sent_at = now() WHERE id = CAST(:id AS uuid)", id=transaction_id)
