@@ -43,10 +43,11 @@ CROSS JOIN LATERAL (
 WHERE mailed.again > 10 OR i.status = 'SENT' AND mailed.sent = 0
    OR mailed.resent > (SELECT count(*) FROM audit_log a WHERE a.transaction_id = i.transaction_id AND a.event = 'InvoiceResent');
 
--- invoice_numbers_have_no_gap: in each year every number from 1 to the last is one invoice's, and none is above
+-- invoice_numbers_have_no_gap: in each year every number from 1 to the last is one invoice's or left out after a restore, none is above
 SELECT coalesce(i.invoice_number, wanted.invoice_number) FROM (
     SELECT 'INV-' || y.year || '-' || lpad(number::text, greatest(6, length(number::text)), '0') AS invoice_number
-    FROM invoice_years y CROSS JOIN LATERAL generate_series(1, y.last_number) AS number) wanted
+    FROM invoice_years y CROSS JOIN LATERAL generate_series(1, y.last_number) AS number
+    WHERE NOT EXISTS (SELECT FROM invoice_gaps g WHERE g.year = y.year AND number BETWEEN g.first_number AND g.last_number)) wanted
 FULL JOIN invoices i USING (invoice_number)
 WHERE wanted.invoice_number IS NULL OR i.invoice_number IS NULL;
 

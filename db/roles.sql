@@ -32,6 +32,8 @@ GRANT SELECT, INSERT (environment) ON installation TO lipa_functions;
 -- Statements are an operator's. The sweep reads until when the books were compared, and an operator with this role reads the
 -- rest of what verifies them; what can name somebody (account, raw) nobody reads but the owner.
 GRANT SELECT ON statement_files, reconciliation_log TO lipa_functions;
+-- Whether a restore is finished: nobody is asked to pay until it is. Numbers that are left out are an operator's word.
+GRANT SELECT ON recoveries, invoice_gaps TO lipa_functions;
 GRANT SELECT (id, sha256, row_number, receipt, at, class, status, completed, paid_in, withdrawn, linked_receipt, transaction_id)
     ON statement_rows TO lipa_functions;
 

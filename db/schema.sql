@@ -190,21 +190,80 @@ CREATE TABLE payment_confirmations (
     CONSTRAINT only_a_query_names_no_receipt CHECK (evidence = 'query' OR mpesa_receipt_number IS NOT NULL)
 );
 
--- The last invoice number of each of Nairobi's years, counted from 1 without a gap.
+-- Each restore of a backup into the shop's place. While one is not finished nobody is asked to pay (ops/recovery.py).
+CREATE TABLE recoveries (
+    id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    restored_at   timestamptz NOT NULL DEFAULT now(),
+    backup_at     timestamptz NOT NULL,                       -- what came between the two is lost, until it is found again
+    backup_sha256 text NOT NULL CHECK (backup_sha256 ~ '^[0-9a-f]{64}$'),
+    who           text NOT NULL,
+    finished_at   timestamptz,
+    finished_by   text,
+    why           text,                                       -- where something was missing
+    facts         jsonb CHECK (jsonb_typeof(facts) = 'object'), -- what the finish found; never personal
+    CONSTRAINT finished_by_somebody CHECK (num_nulls(finished_at, finished_by, facts) IN (0, 3))
+);
+
+CREATE INDEX recoveries_open ON recoveries (id) WHERE finished_at IS NULL;
+
+-- Invoice numbers that are left out: they may have been mailed in the time that a restore has lost. A gap that ends before it
+-- begins leaves none out: somebody looked.
+CREATE TABLE invoice_gaps (
+    id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at           timestamptz NOT NULL DEFAULT now(),
+    recovery_id  bigint NOT NULL REFERENCES recoveries (id),
+    year         integer NOT NULL,
+    first_number integer NOT NULL CHECK (first_number >= 1),
+    last_number  integer NOT NULL CHECK (last_number >= first_number - 1),
+    who          text NOT NULL,
+    why          text NOT NULL
+);
+
+-- The last invoice number of each of Nairobi's years, counted from 1; every gap stands in invoice_gaps.
 CREATE TABLE invoice_years (
     year        integer PRIMARY KEY,
     last_number integer NOT NULL CHECK (last_number >= 1)
 );
 
+-- The year's numbers up to this one are left out, where they are not given already.
+CREATE FUNCTION leave_invoice_numbers_out(recovery bigint, of_year integer, until integer, by_whom text, reason text)
+RETURNS void LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE
+    given integer;
+BEGIN
+    LOCK TABLE invoice_gaps IN SHARE ROW EXCLUSIVE MODE;
+    SELECT y.last_number INTO given FROM invoice_years y WHERE y.year = of_year FOR UPDATE;
+    given := coalesce(given, 0);
+    INSERT INTO invoice_gaps (recovery_id, year, first_number, last_number, who, why)
+    VALUES (recovery, of_year, given + 1, greatest(given, until), by_whom, reason);
+    IF until > given THEN
+        INSERT INTO invoice_years (year, last_number) VALUES (of_year, until)
+        ON CONFLICT (year) DO UPDATE SET last_number = excluded.last_number;
+    END IF;
+END $$;
+
 -- Given with the settlement, in its transaction: what is rolled back gives its number back. The year's row is locked from here until
 -- COMMIT, after every other lock of a settlement, so nobody who holds it waits for another payment. It runs as its owner: the
--- functions' role gets numbers, and cannot set them.
+-- functions' role gets numbers, and cannot set them. After a restore, until somebody says which number was mailed last, it leaves out
+-- one for each second that was lost: no shop is asked for more.
 CREATE FUNCTION next_invoice_number() RETURNS text LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
     this_year integer := extract(year FROM now() AT TIME ZONE 'Africa/Nairobi');
     number integer;
+    recovery bigint;
+    lost_s integer;
 BEGIN
+    SELECT max(r.id), ceil(extract(epoch FROM max(r.restored_at) - min(r.backup_at))) INTO recovery, lost_s
+    FROM recoveries r
+    WHERE r.finished_at IS NULL AND extract(year FROM r.restored_at AT TIME ZONE 'Africa/Nairobi') >= this_year;
+    IF recovery IS NOT NULL
+       AND NOT EXISTS (SELECT FROM invoice_gaps g WHERE g.recovery_id = recovery AND g.year = this_year) THEN
+        PERFORM leave_invoice_numbers_out(
+            recovery, this_year, coalesce((SELECT y.last_number FROM invoice_years y WHERE y.year = this_year), 0) + lost_s,
+            'lipa', 'given while nobody had said which number was mailed last');
+    END IF;
     INSERT INTO invoice_years AS y (year, last_number) VALUES (this_year, 1)
     ON CONFLICT (year) DO UPDATE SET last_number = y.last_number + 1
     RETURNING last_number INTO number;
@@ -251,8 +310,8 @@ CREATE TABLE audit_anchors (
 -- What has to leave the house: written with the status change, sent afterwards; at most three tries, a webhook seven.
 CREATE TABLE outbox (
     id             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    kind           text NOT NULL,                             -- invoice, notice: to the customer; sale, webhook, alert_mail: to the shop; alert, anchor
-    topic          text NOT NULL,                             -- which alert or notice; invoices: 'settled', 'again'; anchors: 'log', 'mail'
+    kind           text NOT NULL,                             -- invoice, notice: to the customer; sale, webhook, alert_mail: to the shop; alert, anchor, erasure
+    topic          text NOT NULL,                             -- which alert or notice; invoices: 'settled', 'again'; anchors, erasures: 'log', 'mail'
     transaction_id uuid REFERENCES transactions (id),
     created_at     timestamptz NOT NULL DEFAULT now(),
     tries          smallint NOT NULL DEFAULT 0,
@@ -260,7 +319,7 @@ CREATE TABLE outbox (
     sent_at        timestamptz,
     last_error     text,
     anchor_id      bigint REFERENCES audit_anchors (id),
-    facts          jsonb,                                     -- an alert's counts; never personal
+    facts          jsonb,                                     -- an alert's counts, lines of erasures; never personal
     tells_of       bigint,                                    -- a notice, sale or webhook: the change, by its row of audit_log
     dropped        text CHECK (dropped IN ('no_address', 'overtaken', 'off', 'seen', 'tried_again', 'daily_limit', 'never_told')),
     CONSTRAINT sent_is_over CHECK (sent_at IS NULL OR next_try_at IS NULL),
@@ -559,9 +618,36 @@ CREATE TRIGGER evidence_is_fixed BEFORE UPDATE ON invoices
     FOR EACH ROW WHEN ((OLD.transaction_id, OLD.invoice_number, OLD.invoice_date, OLD.amount)
                        IS DISTINCT FROM (NEW.transaction_id, NEW.invoice_number, NEW.invoice_date, NEW.amount))
     EXECUTE FUNCTION refuse_change_of_evidence();
+
+CREATE FUNCTION refuse_jump_of_numbers() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    IF NEW.year = OLD.year AND EXISTS (SELECT FROM invoice_gaps g WHERE g.year = NEW.year
+                                         AND g.first_number = OLD.last_number + 1 AND g.last_number = NEW.last_number) THEN
+        RETURN NEW;                                           -- what it jumps over is left out, and can never be given
+    END IF;
+    RAISE EXCEPTION 'what % once said never changes', TG_TABLE_NAME USING ERRCODE = 'check_violation', CONSTRAINT = 'evidence_is_fixed';
+END $$;
 CREATE TRIGGER evidence_is_fixed BEFORE UPDATE ON invoice_years
     FOR EACH ROW WHEN ((NEW.year, NEW.last_number) IS DISTINCT FROM (OLD.year, OLD.last_number + 1))
-    EXECUTE FUNCTION refuse_change_of_evidence();
+    EXECUTE FUNCTION refuse_jump_of_numbers();
+CREATE TRIGGER history_is_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON invoice_gaps
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_history();
+
+CREATE FUNCTION refuse_change_of_recovery() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    IF OLD.finished_at IS NULL AND NEW.finished_at = now()
+       AND (OLD.id, OLD.restored_at, OLD.backup_at, OLD.backup_sha256, OLD.who)
+           IS NOT DISTINCT FROM (NEW.id, NEW.restored_at, NEW.backup_at, NEW.backup_sha256, NEW.who) THEN
+        RETURN NEW;
+    END IF;
+    RAISE EXCEPTION 'a recovery is finished once, and never changes' USING ERRCODE = 'check_violation', CONSTRAINT = 'finished_once';
+END $$;
+CREATE TRIGGER finished_once BEFORE UPDATE ON recoveries FOR EACH ROW EXECUTE FUNCTION refuse_change_of_recovery();
+CREATE TRIGGER history_is_kept BEFORE DELETE OR TRUNCATE ON recoveries
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_history();
+
 CREATE TRIGGER environment_is_fixed BEFORE UPDATE ON installation
     FOR EACH ROW WHEN (OLD.environment <> NEW.environment) EXECUTE FUNCTION refuse_change_of_evidence();
 
@@ -843,10 +929,11 @@ ALTER TABLE outbox ADD CONSTRAINT moments_are_real CHECK
 ALTER TABLE outbox ADD CONSTRAINT topic_is_known CHECK
     (topic ~ '^[a-z_]{1,60}$' AND CASE kind WHEN 'invoice' THEN topic IN ('settled', 'again', 'resent')
      WHEN 'notice' THEN topic IN ('failed', 'paid_late', 'under_review', 'refunded') WHEN 'anchor' THEN topic IN ('log', 'mail')
+     WHEN 'erasure' THEN topic IN ('log', 'mail')
      WHEN 'sale' THEN topic IN ('paid', 'paid_late', 'refunded') WHEN 'webhook' THEN topic IN ('paid', 'refunded', 'under_review', 'failed')
      ELSE true END) NOT VALID;
 ALTER TABLE outbox ADD CONSTRAINT kind_is_known CHECK
-    (kind IN ('invoice', 'alert', 'alert_mail', 'anchor', 'notice', 'sale', 'webhook')) NOT VALID;
+    (kind IN ('invoice', 'alert', 'alert_mail', 'anchor', 'erasure', 'notice', 'sale', 'webhook')) NOT VALID;
 ALTER TABLE outbox ADD CONSTRAINT tells_of_a_change CHECK
     ((kind IN ('notice', 'sale', 'webhook')) = (tells_of IS NOT NULL)) NOT VALID;
 ALTER TABLE outbox ADD CONSTRAINT dropped_is_over CHECK
@@ -919,3 +1006,13 @@ ALTER TABLE reconciliation_log ADD CONSTRAINT texts_end CHECK
     (octet_length(concat(subject, who, why, link, link_key)) <= 100000 AND octet_length(facts::text) <= 10000000) NOT VALID;
 ALTER TABLE transactions ADD CONSTRAINT only_a_refund_has_its_receipt CHECK
     (status = 'REFUNDED' OR num_nonnulls(refunded_at, refund_receipt) = 0) NOT VALID;
+ALTER TABLE recoveries ADD CONSTRAINT moments_are_real CHECK
+    (least(restored_at, backup_at, finished_at)
+         >= '2000-01-01 00:00+00'
+     AND greatest(restored_at, backup_at, finished_at)
+         <= '2200-01-01 00:00+00') NOT VALID;
+ALTER TABLE recoveries ADD CONSTRAINT texts_end CHECK
+    (octet_length(concat(who, finished_by, why)) <= 10000 AND octet_length(facts::text) <= 1000000) NOT VALID;
+ALTER TABLE invoice_gaps ADD CONSTRAINT moments_are_real CHECK
+    (at BETWEEN '2000-01-01 00:00+00' AND '2200-01-01 00:00+00') NOT VALID;
+ALTER TABLE invoice_gaps ADD CONSTRAINT texts_end CHECK (octet_length(concat(who, why)) <= 10000) NOT VALID;

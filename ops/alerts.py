@@ -1,6 +1,6 @@
 """`ops alerts`: alerts of the last 7 days, incidents that are open now, and whether the sweep runs. Changes nothing.
 
-Exits 1 while an incident is open or the sweep has stopped.
+Exits 1 while an incident is open, a restore is not finished or the sweep has stopped.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import argparse
 from collections.abc import Iterator
 
 from ops.answers import Answer, Table
+from ops.recovery import still_open
 from ops.session import Commands, Session
 from ops.words import counted, eat
 from shared.database import Database, Row
@@ -34,11 +35,11 @@ def _alerts(session: Session, _: argparse.Namespace) -> Answer:
         WHERE kind = 'alert' AND created_at > now() - interval '7 days' ORDER BY created_at DESC LIMIT 200
         """
     )
-    stopped = no_sweep(database)
+    stopped, recovering = no_sweep(database), still_open(database)
     return Answer(
-        {"incidents": incidents, "alerts": alerts, "no_sweep": stopped},
-        _lines(incidents, alerts),
-        code=1 if incidents or stopped else 0,
+        {"incidents": incidents, "alerts": alerts, "no_sweep": stopped, "recovering": recovering},
+        [*filter(None, [recovering]), *_lines(incidents, alerts)],
+        code=1 if incidents or stopped or recovering else 0,
     )
 
 

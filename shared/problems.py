@@ -105,6 +105,11 @@ class Kind(Enum):
         "This shop has reached what it takes through this page in a day. "
         "Come back tomorrow, or ask the shop how else to pay.",
         {"limit": "shop_day"})
+    RECOVERING = (
+        503, "recovering", "The shop's books are being restored", STKPUSH,
+        "This shop restores its books and takes no payment meanwhile. Nothing was sent. "
+        "If you paid already, keep the M-Pesa message and do not pay again.",
+        {"retry_after_s": 900})
     PROMPT_OPEN = (
         409, "prompt_open", "A prompt is open", STKPUSH,
         "Another M-Pesa prompt is open on this phone. Finish or cancel it, wait a minute, and try again.",

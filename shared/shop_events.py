@@ -50,6 +50,7 @@ class Sold:
     customer_email: str | None = field(repr=False)
     customer_phone: str | None = field(repr=False)
     note: str | None = field(repr=False)
+    invoice_number: str | None = None
 
 
 def known_email(stored: str | None) -> str | None:

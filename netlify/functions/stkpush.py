@@ -9,7 +9,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from shared.admission import AboveLimit, Admitted, AlreadyPaid, Asked, AskFirst, KeyMismatch, TooMany, TooSoon
+from shared.admission import (
+    AboveLimit,
+    Admitted,
+    AlreadyPaid,
+    Asked,
+    AskFirst,
+    KeyMismatch,
+    Recovering,
+    TooMany,
+    TooSoon,
+)
 from shared.collaborators import collaborators
 from shared.deadline import Deadline
 from shared.edge import Answer, Request, answer
@@ -78,6 +88,8 @@ def take_payment(request: Request) -> Answer:
             return accepted(request, admission)
         case KeyMismatch():
             raise Problem(Kind.IDEMPOTENCY_MISMATCH)
+        case Recovering():
+            raise Problem(Kind.RECOVERING)
         case AlreadyPaid():
             raise Problem(Kind.ALREADY_PAID)
         case TooSoon(retry_after_s):

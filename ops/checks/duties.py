@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from ops.alerts import no_sweep
 from ops.checks import Finding, Shop, failed, ok, skipped, warning
 from ops.reconcile import DAYS_UNTIL_ALERT
+from ops.recovery import still_open
 from ops.words import counted, eat
 
 ONE_CALLER = 20
@@ -52,6 +53,8 @@ def callbacks(shop: Shop) -> Iterator[Finding]:
 
 
 def alerts(shop: Shop) -> Finding:
+    if (recovering := still_open(shop.database)) is not None:
+        return failed(recovering, "docs/runbook.md, The worst day")
     rows = shop.database.rows("SELECT topic FROM incidents WHERE seen_at > now() - interval '1 hour' ORDER BY topic")
     if rows:
         return failed(f"open incidents: {', '.join(row['topic'] for row in rows)}", "python -m ops alerts")

@@ -151,6 +151,10 @@ export const WORDS = {
       "Payments are not available right now",
       "Nothing was sent to your phone and nothing was charged. Please try again in a few minutes.",
     ],
+    refused_recovering: [
+      "This shop takes no payments for a while",
+      "Nothing was sent to your phone and nothing was charged. If you paid for this already, keep the M-Pesa message and do not pay again: the shop will find your payment.",
+    ],
     refused_misconfigured: [
       "This shop cannot take payments yet",
       "Nothing was sent to your phone and nothing was charged. The shop has to complete its settings.",
@@ -293,6 +297,10 @@ export const WORDS = {
     refused_unavailable: [
       "Malipo hayapatikani kwa sasa",
       "Hakuna ombi lililotumwa kwenye simu yako na hakuna pesa zilizotozwa. Tafadhali jaribu tena baada ya dakika chache.",
+    ],
+    refused_recovering: [
+      "Duka hili halipokei malipo kwa muda",
+      "Hakuna ombi lililotumwa kwenye simu yako na hakuna pesa zilizotozwa. Kama ulikwisha kulipia oda hii, hifadhi ujumbe wa M-Pesa na usilipe tena: duka litayapata malipo yako.",
     ],
     refused_misconfigured: [
       "Duka hili bado haliwezi kupokea malipo",
@@ -684,7 +692,7 @@ function isComingBack() {
 // The calls to the functions ------------------------------------------------------------------------------------------
 
 /** Server errors after which nothing was sent to the phone. Every other 5xx is no answer. */
-const DEFINITE_SERVER_ERRORS = new Set(["daraja_rejected", "unavailable", "misconfigured"]);
+const DEFINITE_SERVER_ERRORS = new Set(["daraja_rejected", "unavailable", "recovering", "misconfigured"]);
 /** Limits of the functions. Any other 429 comes from in front of them and says nothing about this request. */
 const DEFINITE_REFUSALS = new Set(["too_soon", "too_many", "too_often"]);
 /** Client errors that say nothing about this request: too slow, too early, too often. */

@@ -19,6 +19,7 @@ from shared.admission import (
     Asked,
     AskFirst,
     KeyMismatch,
+    Recovering,
     TooMany,
     TooSoon,
 )
@@ -88,6 +89,8 @@ class Admissions:
             row = _what_is_known(tx, order, key, limits, asked, once=once)
             if key and row["transaction_id"] is not None:
                 return _seen(row, key)
+            if row["recovering"]:
+                return Recovering()
             if row["already_paid"]:
                 return AlreadyPaid()
             refusal = _refused_by_its_phone(row, order, limits)
@@ -238,7 +241,7 @@ def _what_is_known(
               AND pushed_at > coalesce((SELECT max(pushed_at) FROM recent WHERE answered), '-infinity')),
         today AS (
             SELECT date_trunc('day', now() AT TIME ZONE 'Africa/Nairobi') AT TIME ZONE 'Africa/Nairobi' AS began_at)
-        SELECT {READ}, {OF_KEY},
+        SELECT {READ}, {OF_KEY}, EXISTS (SELECT FROM recoveries WHERE finished_at IS NULL) AS recovering,
                EXISTS (SELECT FROM transactions o WHERE o.link_digest = CAST(:link AS bytea) AND o.status = 'PAID')
                OR :once AND EXISTS (
                    SELECT FROM transactions o

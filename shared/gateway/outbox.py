@@ -292,7 +292,7 @@ class Outbox:
                 LEFT JOIN audit_anchors a ON a.id = due.anchor_id
                 LEFT JOIN installation s ON a.id IS NOT NULL
                 LEFT JOIN transactions t ON t.id = due.transaction_id
-                LEFT JOIN invoices i ON i.transaction_id = due.transaction_id AND due.kind = 'invoice'
+                LEFT JOIN invoices i ON i.transaction_id = due.transaction_id AND due.kind IN ('invoice', 'sale')
                 LEFT JOIN payment_confirmations c ON c.transaction_id = due.transaction_id
                 LEFT JOIN LATERAL ({NOTICE_FACTS}) n ON true
                 """,
@@ -463,6 +463,7 @@ def _sold(row: Row) -> Sold:
         customer_email=known_email(row["customer_email"]),
         customer_phone=known_phone(row["customer_phone"]),
         note=row["note"],
+        invoice_number=row["invoice_number"],
     )
 
 

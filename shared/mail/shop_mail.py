@@ -50,6 +50,7 @@ def _rows(at: datetime, sold: Sold, refund_receipt: str | None) -> Iterator[tupl
     yield "Email", mail_line(sold.customer_email or "", 254)
     yield "Note", typed(sold.note, LONGEST_NOTE)
     yield "M-Pesa receipt", mail_line(sold.receipt or "")
+    yield "Invoice", mail_line(sold.invoice_number or "")
     yield "Refund receipt", mail_line(refund_receipt or "")
     yield "When", f"{at.astimezone(EAT):%Y-%m-%d %H:%M} EAT"
     yield "Payment", sold.transaction_id

@@ -511,6 +511,7 @@ def test_another_phone_need_not_wait(customer: Customer, shop: ScriptedShop, pag
         (problem(409, "prompt_open"), "An M-Pesa prompt is open on this phone"),
         (problem(502, "daraja_rejected"), "M-Pesa did not accept the request"),
         (problem(503, "unavailable"), "Payments are not available right now"),
+        (problem(503, "recovering", retry_after_s=900), "This shop takes no payments for a while"),
         (
             problem(500, "misconfigured", errors=[{"field": "DATABASE_URL", "detail": "must hold"}]),
             "This shop cannot take payments yet",

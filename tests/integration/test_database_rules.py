@@ -148,6 +148,9 @@ LOGGED = (
     "INSERT INTO reconciliation_log (kind, subject, facts, who, place, link, link_key)"
     " VALUES ('closed', '2026-10', '{{}}', 'x', 1, 'link', 'key')"
 )
+RESTORED = "INSERT INTO recoveries (backup_at, backup_sha256, who) VALUES (now(), repeat('0', 64), 'x')"
+FINISHED = "UPDATE recoveries SET finished_at = now(), finished_by = 'x', facts = '{{}}'"
+LEFT_OUT = f"{RESTORED};SELECT leave_invoice_numbers_out(max(id), 2031, 99, 'x', 'y') FROM recoveries"
 UNIQUE, NOT_NULL, FOREIGN_KEY, CHECK = "23505", "23502", "23503", "23514"
 
 
@@ -253,6 +256,24 @@ REFUSED: list[tuple[str, ...]] = [
     ],
     ("history_is_kept", INVOICED, "DELETE FROM invoice_years"),
     ("history_is_kept", INVOICED, "TRUNCATE invoice_years"),
+    # --- a restore
+    *[
+        ("finished_once", RESTORED, f"UPDATE recoveries SET {change}")
+        for change in ("finished_at = now() - interval '1 day', finished_by = 'x', facts = '{{}}'", "who = 'x'",
+                       "finished_at = now(), finished_by = 'x', facts = '{{}}', backup_at = now()")
+    ],
+    ("finished_once", RESTORED, FINISHED, "UPDATE recoveries SET why = 'x'"),
+    (CHECK, RESTORED, "UPDATE recoveries SET finished_at = now()"),
+    ("history_is_kept", RESTORED, "DELETE FROM recoveries"),
+    ("history_is_kept", RESTORED, "TRUNCATE recoveries CASCADE"),
+    *[
+        ("history_is_kept", LEFT_OUT, change)
+        for change in ("UPDATE invoice_gaps SET who = 'x'", "DELETE FROM invoice_gaps", "TRUNCATE invoice_gaps")
+    ],
+    *[
+        ("evidence_is_fixed", INVOICED, LEFT_OUT, f"UPDATE invoice_years SET {change}")
+        for change in ("last_number = 3", "last_number = 100", "last_number = 100, year = year + 1")
+    ],
     ("a_tax_invoice_has_a_number", INVOICED, "UPDATE invoices SET etims_receipt_signature = 'QUII27MATATSHFRB'"),
     ("invoices_etims_cu_invoice_number_key",
      INVOICED, f"{INVOICES} ('{{OTHER_PAID}}', 'alice@example.com', 1500)", ETIMS),

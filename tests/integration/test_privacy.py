@@ -758,6 +758,8 @@ IMPERSONAL = {
     "statement_files": "sha256 family shortcode balance_chain who",
     "statement_rows": "sha256 receipt class status linked_receipt",
     "reconciliation_log": "kind subject facts who why link link_key",
+    "recoveries": "backup_sha256 who finished_by why facts",
+    "invoice_gaps": "who why",
     "query_budget": "app",
     "incidents": "topic",
     "access_tokens": "app",

@@ -23,7 +23,7 @@ NOT_ALLOWED = "42501"
 EVIDENCE = (
     *("audit_log", "audit_anchors", "query_answers", "callback_inbox", "payment_confirmations", "invoices"),
     *("invoice_years", "transactions", "installation", "outbox"),
-    *("statement_files", "statement_rows", "reconciliation_log"),
+    *("statement_files", "statement_rows", "reconciliation_log", "recoveries", "invoice_gaps"),
 )
 RIGHTS = """
     SELECT table_name, privilege_type FROM information_schema.table_privileges WHERE grantee = 'lipa_functions'
@@ -69,6 +69,10 @@ CHANGES = (
     "UPDATE invoices SET invoice_number = 'INV-2026-000099'",
     "UPDATE invoice_years SET last_number = 0",
     "INSERT INTO invoice_years VALUES (2030, 7)",
+    "SELECT leave_invoice_numbers_out(1, 2026, 7, 'x', 'x')",
+    "INSERT INTO recoveries (backup_at, backup_sha256, who) VALUES (now(), repeat('0', 64), 'x')",
+    "UPDATE recoveries SET finished_at = now(), finished_by = 'x', facts = '{}'",
+    "INSERT INTO invoice_gaps (recovery_id, year, first_number, last_number, who, why) VALUES (1, 26, 1, 7, 'x', 'x')",
     "UPDATE outbox SET transaction_id = NULL",
     "INSERT INTO erasures (transaction_id, scope, who, why) VALUES (gen_random_uuid(), 'person', 'x', 'x')",
     "SELECT raw FROM statement_rows",
@@ -121,7 +125,7 @@ def test_what_the_functions_are_not_allowed(with_history: Shop, functions_url: s
                 otherwise.append(f"{failure}: {statement}")
     as_functions.close()
     assert otherwise == []
-    assert len(taking) + len(CHANGES) == 174  # as docs/proofs/README.md says
+    assert len(taking) + len(CHANGES) == 198  # as docs/proofs/README.md says
     assert with_history.row("SELECT count(*) AS n FROM audit_log") == {"n": 3}
 
 

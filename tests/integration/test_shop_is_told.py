@@ -53,6 +53,8 @@ def test_a_sale_is_mailed_at_once_with_what_was_bought_by_whom_and_how_to_reach_
         assert part in mail["text"]
         assert part in mail["html"]
     assert f"python -m ops sent {paid}" in mail["text"]
+    number = told.row("SELECT invoice_number FROM invoices")["invoice_number"]
+    assert f"Invoice: {number}" in mail["text"]  # after a restore the shop has to know the last one
 
 
 def test_what_a_customer_typed_is_no_link_and_no_html_in_the_shops_mail(told: Shop) -> None:
