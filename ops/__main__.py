@@ -40,6 +40,7 @@ from ops import (
     webhook,
 )
 from ops.answers import Answer, Table, harmless_line, print_document
+from ops.backups import BackupFailed, UnusableBackup
 from ops.session import NotPossible, Session, WrongUse
 from shared.database import CommitUnknown, DatabaseError, DatabaseUnavailable, LoginRefused, NotMigrated
 from shared.environment_variables import Misconfigured
@@ -59,6 +60,8 @@ GROUPS = tuple(group for groups in SECTIONS.values() for group in groups)
 FAILURES: tuple[tuple[type[Exception], str], ...] = (
     (NotPossible, "refused"),
     (reconcile.UnusableStatement, "unusable_statement"),
+    (BackupFailed, "backup_failed"),
+    (UnusableBackup, "unusable_backup"),
     (WrongUse, "wrong_use"),
     (Misconfigured, "misconfigured"),
     (NotMigrated, "not_migrated"),
