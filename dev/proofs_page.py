@@ -42,6 +42,7 @@ LABELS = {
     "test_history_is_not_changed_unseen": "tampering",
     "test_everybody_of_a_hostile_day_is_erased": "erasure",
     "test_large_books_are_looked_up_exported_erased_and_checked": "large books",
+    "test_every_planted_misconfiguration_is_named_by_its_check_with_its_remedy": "planted misconfigurations",
     "make mutation": "mutants",
     "make planted-bugs": "planted bugs",
 }

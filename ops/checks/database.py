@@ -124,12 +124,13 @@ def clock(shop: Shop) -> Finding:
 
 
 def environment(shop: Shop) -> Finding:
-    row, wanted = shop.database.row("SELECT environment FROM installation"), shop.given("MPESA_ENV")
+    wanted = shop.settings.need("database").database.environment
+    row = shop.database.row("SELECT environment FROM installation")
     if row is None:
-        return warning("nobody has used this database yet", f"MPESA_ENV={wanted or 'sandbox'} make migrate stamps it")
+        return warning("nobody has used this database yet", f"MPESA_ENV={wanted} make migrate stamps it")
     if row["environment"] != wanted:
         return failed(
-            f"this database belongs to {row['environment']}, and MPESA_ENV says {wanted or 'nothing'}",
+            f"this database belongs to {row['environment']}, and MPESA_ENV says {wanted}",
             "Correct MPESA_ENV or DATABASE_URL: docs/deploying.md, step 2",
         )
     return ok(f"the database belongs to {wanted}")

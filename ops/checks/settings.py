@@ -130,7 +130,7 @@ def _problems(shop: Shop, *parts: str) -> list[Problem]:
     try:
         read(shop.environ, *parts)
     except Misconfigured as wrong:
-        return list(wrong.problems)
+        return [each for each in wrong.problems if each.name != "MPESA_ENV" or "database" in parts]  # once is enough
     return []
 
 

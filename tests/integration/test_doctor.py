@@ -68,116 +68,6 @@ def test_every_page_and_heading_that_it_sends_to_is_there() -> None:
         assert any(title.strip("`").startswith(heading) for title in titles), (page, part)
 
 
-# Settings -------------------------------------------------------------------------------------------------------------
-
-LIVE = {
-    "MPESA_ENV": "production",
-    "MPESA_BASE_URL": None,
-    "SENDGRID_BASE_URL": None,
-    "MPESA_SHORTCODE": "600123",
-    "MPESA_PASSKEY": "p" * 64,
-    "MPESA_CALLBACK_URL": "https://10.0.0.7/api/pay/callback",
-    "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing",
-}
-"""Of a shop in production; nothing answers at its addresses."""
-SAME = "s" * 40
-A_TILL: dict[str, str | None] = {"MPESA_TRANSACTION_TYPE": "CustomerBuyGoodsOnline"}
-SETTINGS: tuple[tuple[str, str, dict[str, str | None]], ...] = (
-    ("settings", "MPESA_PASSKEY must hold", {"MPESA_PASSKEY": None}),
-    ("settings", "this is an example's value", {**LIVE, "MPESA_PASSKEY": "your-passkey-here"}),
-    ("settings", "without the line break that was copied", {"MPESA_CONSUMER_SECRET": "abcdefgh\\n"}),
-    ("settings", "without quotes around it", {"MPESA_CONSUMER_KEY": "'abcdefgh'"}),
-    ("settings", "without its name", {"CALLBACK_SECRET": "CALLBACK_SECRET=" + "c" * 40}),
-    ("settings", "Is MAX_PAYMENT_KES meant?", {"MAX_PAYMENTS_KES": "100"}),
-    ("settings", "an asterisk matches nothing", {"ALLOWED_ORIGINS": "https://*.shop.example"}),
-    ("settings", "MPESA_SHORTCODE must hold", {**LIVE, "MPESA_SHORTCODE": "174379"}),
-    ("settings", "MPESA_BASE_URL must hold", {**LIVE, "MPESA_BASE_URL": "https://sandbox.safaricom.co.ke"}),
-    ("settings", "MPESA_PARTY_B must hold the till number", A_TILL),
-    ("settings", "MPESA_TRANSACTION_TYPE is a paybill's", {"MPESA_PARTY_B": "654321"}),
-    ("settings", "the deploy context deploy-preview", {**LIVE, "CONTEXT": "deploy-preview"}),
-    (
-        "settings",
-        "CALLBACK_SECRET_PREVIOUS is the same",
-        {"CALLBACK_SECRET": "s" * 40, "CALLBACK_SECRET_PREVIOUS": "s" * 40},
-    ),
-    ("settings", "LINK_SECRET is the same secret", {"CALLBACK_SECRET": "s" * 40, "LINK_SECRET": "s" * 40}),
-    ("settings", "SWEEP_IDLE_MINUTES must hold", {"SWEEP_IDLE_MINUTES": "often"}),
-    ("settings", "DATABASE_URL must hold", {"DATABASE_URL": "postgresql://u:p#w@host/db"}),
-    ("mail_settings", "SENDGRID_API_KEY must hold", {"SENDGRID_API_KEY": None}),
-    (
-        "mail_settings",
-        "INVOICE_EMAIL_FROM must hold the e-mail address invoices come from (this is an example's value)",
-        {**LIVE, "INVOICE_EMAIL_FROM": "pay@shop.example"},
-    ),
-    ("mail_settings", "SENDGRID_SANDBOX must hold", {**LIVE, "SENDGRID_SANDBOX": "on"}),
-    ("webhook_settings", "ORDER_WEBHOOK_SECRET must hold", {"ORDER_WEBHOOK_URL": "https://shop.co.ke/orders"}),
-    ("webhook_settings", "ORDER_WEBHOOK_URL must hold", {"ORDER_WEBHOOK_URL": "http://shop.co.ke/orders"}),
-    ("variables_size", "a deploy fails | Shorten the largest, SHOP_ADDRESS", {"SHOP_ADDRESS": "x" * 4096}),
-    ("prices", "CATALOGUE must hold", {"CATALOGUE": "public/no-such-file.json"}),
-    ("error_reports", "SENTRY_DSN must hold", {"SENTRY_DSN": "https://sentry.io/2"}),
-    (
-        "callback_address",
-        "a tunnel or a public tester",
-        {**LIVE, "MPESA_CALLBACK_URL": "https://a1b2.ngrok-free.app/api/pay/callback"},
-    ),
-    (
-        "callback_address",
-        "“safaricom” in it",
-        {**LIVE, "MPESA_CALLBACK_URL": "https://safaricom-shop.netlify.app/api/pay/callback"},
-    ),
-    (
-        "callback_address",
-        "“mpesa” in it",
-        {**LIVE, "MPESA_CALLBACK_URL": "https://mpesa-shop.netlify.app/api/pay/callback"},
-    ),
-    ("callback_address", "a private network", {**LIVE, "MPESA_CALLBACK_URL": "https://10.0.0.7/api/pay/callback"}),
-    (
-        "callback_address",
-        "is one deploy's",
-        {**LIVE, "MPESA_CALLBACK_URL": "https://main--shop.netlify.app/api/pay/callback"},
-    ),
-    (
-        "settings",
-        "/api/pay/callback (this is an example's value)",
-        {**LIVE, "MPESA_CALLBACK_URL": "https://shop.example/api/pay/callback"},
-    ),
-)
-
-
-@pytest.mark.parametrize(("check", "says", "variables"), SETTINGS, ids=[f"{each[0]} {each[1]}" for each in SETTINGS])
-def test_a_setting_that_is_wrong_is_named(
-    patient: Patient, monkeypatch: pytest.MonkeyPatch, check: str, says: str, variables: dict[str, str | None]
-) -> None:
-    monkeypatch.setattr("ops.checks.live.ANSWERS_WITHIN_S", 0.2)
-    monkeypatch.setattr("ops.checks.outside.ANSWERS_WITHIN_S", 0.2)
-    assert says in patient.named(verdict="failed", **variables)[check]
-
-
-WARNINGS: tuple[tuple[str, str, dict[str, str | None]], ...] = (
-    ("prices", "the customer's browser names the price", {"CATALOGUE": "none"}),
-    ("limits", "MAX_SHOP_KES_PER_DAY is not set", {}),
-    ("limits", "MAX_PAYMENT_KES is more than MAX_SHOP_KES_PER_DAY", {"MAX_SHOP_KES_PER_DAY": "1000"}),
-    ("error_reports", "SENTRY_DSN is not set", {}),
-    (
-        "settings",
-        "a till's number usually differs",
-        {**A_TILL, "MPESA_PARTY_B": "174379"},
-    ),
-    ("mail_settings", "only SMTP_URL is used", {"SMTP_URL": "smtp://127.0.0.1:1"}),
-    ("settings", "derived from passkey", LIVE),
-    ("backup", "no backup is recorded", {}),
-)
-
-
-@pytest.mark.parametrize(("check", "says", "variables"), WARNINGS, ids=[each[1] for each in WARNINGS])
-def test_what_may_be_meant_is_a_warning(
-    patient: Patient, monkeypatch: pytest.MonkeyPatch, check: str, says: str, variables: dict[str, str | None]
-) -> None:
-    monkeypatch.setattr("ops.checks.live.ANSWERS_WITHIN_S", 0.2)
-    monkeypatch.setattr("ops.checks.outside.ANSWERS_WITHIN_S", 0.2)
-    assert says in patient.named(verdict="warning", **variables)[check]
-
-
 # The database ---------------------------------------------------------------------------------------------------------
 
 
@@ -192,27 +82,6 @@ def test_what_needs_the_database_is_skipped_where_it_does_not_answer(patient: Pa
     assert {"role", "daraja_token", "test_callback", "deployed", "sweep"} <= skips.keys()
 
 
-def test_a_wrong_password_a_wrong_name_and_no_tables_are_told_apart(patient: Patient, empty_database_url: str) -> None:
-    url = patient.functions_url
-    wrong = patient.named(DATABASE_URL=url.replace("of-the-functions", "not-this-one"))
-    assert "refuses the user's password" in wrong["database"]
-    assert "Put the present password into DATABASE_URL" in wrong["database"]
-    wrong = patient.named(DATABASE_URL=url.rpartition("/")[0] + "/no_such_database")
-    assert "no database of this name" in wrong["database"]
-    wrong = patient.named(DATABASE_URL=empty_database_url)
-    assert "0001_schema" in wrong["migrations"]
-    assert "make migrate" in wrong["migrations"]
-
-
-def test_tables_that_are_elsewhere_or_gone_are_named(patient: Patient) -> None:
-    shop = patient.shop
-    shop.overwrite("CREATE SCHEMA lipa_too")
-    shop.overwrite("ALTER TABLE statement_files SET SCHEMA lipa_too")
-    assert "tables are in schema lipa_too" in patient.named()["tables"]
-    shop.overwrite("ALTER TABLE lipa_too.statement_files SET SCHEMA public")
-    assert patient.named() == {}
-
-
 def test_a_right_that_is_missing_and_an_owner_are_named(patient: Patient) -> None:
     shop = patient.shop
     shop.overwrite("REVOKE UPDATE (order_sent_at) ON transactions FROM lipa_functions")
@@ -223,14 +92,6 @@ def test_a_right_that_is_missing_and_an_owner_are_named(patient: Patient) -> Non
     shop.overwrite("GRANT UPDATE (order_sent_at) ON transactions TO lipa_functions")
     shop.overwrite("GRANT SELECT ON invoice_years TO lipa_functions")
     assert "owns the tables" in patient.named(verdict="warning", DATABASE_URL=shop.database_url)["role"]
-
-
-def test_the_database_of_another_environment_gets_no_token(patient: Patient) -> None:
-    patient.shop.overwrite("UPDATE installation SET environment = 'production'")
-    named = patient.named()
-    assert "this database belongs to production, and MPESA_ENV says sandbox" in named["environment"]
-    assert patient.shop.rows("SELECT FROM access_tokens") == []
-    patient.shop.overwrite("UPDATE installation SET environment = 'sandbox'")
 
 
 def test_a_key_that_did_not_sign_the_books_is_named(patient: Patient) -> None:
@@ -258,18 +119,7 @@ def test_a_pooled_address_is_known_by_what_it_does(patient: Patient, postgres_se
     assert "a direct address" in patient.named(verdict="ok")["database_address"]
 
 
-def test_an_old_server_is_named(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ops.checks.database.OLDEST", 19)
-    assert "PostgreSQL 18 is too old" in patient.named()["database_version"]
-    monkeypatch.undo()
-
-
 # What runs, and duties ------------------------------------------------------------------------------------------------
-
-
-def test_a_sweep_that_stopped_is_named(patient: Patient) -> None:
-    patient.shop.age(3600)
-    assert "no sweep has got through" in patient.named()["sweep"]
 
 
 def test_open_incidents_and_payments_that_wait_are_named(patient: Patient) -> None:
