@@ -137,6 +137,14 @@ def _next(database: Database, migrations: Sequence[Migration], environment: str 
     return found.missing[0].name
 
 
+def apply_missing(tx: Transaction, migrations: Sequence[Migration]) -> list[str]:
+    """What is missing in a database that nobody uses yet, in one transaction; the names. Raises as `migrate`."""
+    missing = _state(tx, migrations).missing
+    for migration in missing:
+        _apply(tx, migration)
+    return [migration.name for migration in missing]
+
+
 def _patiently(database: Database, work: Callable[[], T], say: Callable[[str], None]) -> T:
     until, said = time.monotonic() + PATIENCE_S, ""
     while True:
@@ -210,7 +218,7 @@ def _make_records(tx: Transaction) -> None:
 
 
 def _state(tx: Transaction, migrations: Sequence[Migration]) -> State:
-    _refuse_an_unfit_database(tx)
+    refuse_an_unfit_database(tx)
     ours = {row["name"]: row["sha256"] for row in _rows(tx, "lipa.migrations")}
     names = ours.keys() | {row["name"] for row in _rows(tx, "netlify.migrations")}
     if "0001_schema" in names and not _exists(tx, "public.callback_inbox"):
@@ -236,7 +244,8 @@ def _state(tx: Transaction, migrations: Sequence[Migration]) -> State:
     return State(applied, missing)
 
 
-def _refuse_an_unfit_database(tx: Transaction) -> None:
+def refuse_an_unfit_database(tx: Transaction) -> None:
+    """Raises MigrationRefused where our tables cannot be in it as they have to."""
     row = tx.row(FITNESS)
     assert row is not None
     if row["encoding"] != "UTF8":

@@ -32,6 +32,7 @@ from ops import (
     reconcile,
     refund,
     replay,
+    restore,
     review,
     rotation,
     sales,
@@ -50,6 +51,7 @@ SECTIONS: dict[str, tuple[Any, ...]] = {
     "Somebody has to decide": (alerts, review, refund, inbox),
     "Money that came another way, and the end of the month": (receipts, book, reconcile, close),
     "Are the books right?": (verify, audit, replay),
+    "The worst day": (restore,),
     "People and letters": (privacy, letters),
     "Setting up": (doctor, limits, webhook, rotation),
 }

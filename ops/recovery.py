@@ -38,20 +38,19 @@ class InvoiceNumber:
 
 
 def begin(
-    database: Database, backup_sha256: str, backup_at: datetime, who: str, last_invoices: Sequence[InvoiceNumber] = ()
+    tx: Transaction, backup_sha256: str, backup_at: datetime, who: str, last_invoices: Sequence[InvoiceNumber] = ()
 ) -> None:
-    """From here on stkpush answers 503 `recovering`. `last_invoices`: the last that were mailed, where it is known."""
-    with database.transaction() as tx:
-        begun = tx.row(
-            """
-            INSERT INTO recoveries (backup_sha256, backup_at, who) VALUES (:sha256, :backup_at, :who) RETURNING id
-            """,
-            sha256=backup_sha256,
-            backup_at=backup_at,
-            who=who,
-        )
-        assert begun is not None
-        leave_numbers_out(tx, begun["id"], last_invoices, who)
+    """In the restore's own transaction; after it stkpush answers 503 `recovering`. `last_invoices`: the last that were
+    mailed, where it is known.
+    """
+    begun = tx.row(
+        "INSERT INTO recoveries (backup_sha256, backup_at, who) VALUES (:sha256, :backup_at, :who) RETURNING id",
+        sha256=backup_sha256,
+        backup_at=backup_at,
+        who=who,
+    )
+    assert begun is not None
+    leave_numbers_out(tx, begun["id"], last_invoices, who)
 
 
 def leave_numbers_out(tx: Transaction, recovery_id: int, last_invoices: Sequence[InvoiceNumber], who: str) -> None:

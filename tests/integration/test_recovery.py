@@ -17,7 +17,8 @@ LOST = timedelta(hours=2)
 
 def restored(shop: Shop, *last_invoices: InvoiceNumber, lost: timedelta = LOST) -> None:
     """The shop's database is a backup's from now on, as far as anybody can see."""
-    begin(shop.books, SHA256, datetime.now(UTC) - lost, "amina", last_invoices)
+    with shop.books.transaction() as tx:
+        begin(tx, SHA256, datetime.now(UTC) - lost, "amina", last_invoices)
 
 
 def numbers(shop: Shop) -> list[int]:
