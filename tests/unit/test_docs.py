@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import tomllib
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from dev import print_docs
 from dev.proofs_page import LABELS, PROOFS
-from ops.__main__ import main
+from ops.__main__ import _parser, main
 from ops.verify import INVARIANTS, read_invariants
 
 ROOT = Path(__file__).parents[2]
@@ -65,6 +66,23 @@ def test_the_operators_commands_that_a_page_names_exist(page: Path, capsys: pyte
             with pytest.raises(SystemExit) as ended:
                 main([*words, "--help"], {})
             assert ended.value.code == 0, (words, capsys.readouterr().err)
+
+
+CHECKLIST = (ROOT / "docs" / "checklist.md").read_text("utf-8")
+
+
+def test_the_checklist_has_the_sections_of_the_guide() -> None:
+    assert [int(number) for number in re.findall(r"^## (\d+)\. ", CHECKLIST, re.MULTILINE)] == list(range(1, 16))
+
+
+@pytest.mark.parametrize("row", re.findall(r"^\| (?!It asks|---)(.+) \|$", CHECKLIST, re.MULTILINE))
+def test_every_box_of_the_checklist_has_a_command_that_can_be_given(row: str) -> None:
+    _, _, prove, _ = row.split(" | ")
+    commands = re.findall(r"`((?:python -m|make|curl) [^`]+)`", prove)
+    assert commands
+    for words in map(shlex.split, commands):
+        if words[:3] == ["python", "-m", "ops"] and "--help" not in words:
+            _parser().parse_args(words[3:])  # raises WrongUse
 
 
 def test_the_changelog_has_the_version_of_this_tree() -> None:
