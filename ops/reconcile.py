@@ -28,12 +28,11 @@ from ops.statements.sides import FillReceipt, Kind, Reconciliation, Refund, Sett
 from ops.statements.statement import Statement, UnusableFile
 from ops.words import counted, visible
 from shared.database.errors import DatabaseError, DatabaseUnavailable
+from shared.gateway.watch import DAYS_UNTIL_RECONCILED
 from shared.payments import Outcome
 from shared.settings import references_are_reusable, shortcodes
 from shared.values import EAT
 
-DAYS_UNTIL_ALERT = 35
-"""The alert not_reconciled counts them too."""
 DOES = {FillReceipt: "fill in a receipt", Settle: "make a payment PAID", Refund: "make a payment REFUNDED"}
 DONE = {
     Outcome.PAID: "written: PAID",
@@ -127,7 +126,7 @@ def _status(session: Session, chosen: argparse.Namespace) -> Answer:
         f"{counted(len(found.differences), 'open difference')}{f': {by_age}' if by_age else ''}",
         differences_table(found.differences, now, "FILE", {}),
     ]
-    overdue = last is None or last < now.date() - timedelta(days=DAYS_UNTIL_ALERT)
+    overdue = last is None or last < now.date() - timedelta(days=DAYS_UNTIL_RECONCILED)
     return Answer(
         {
             "last_day_covered": last,

@@ -37,7 +37,7 @@ from shared.payments import (
     decide,
 )
 from shared.query_schedule import BUDGETS
-from shared.values import is_test_id
+from shared.values import TEST, is_test_id
 
 if TYPE_CHECKING:
     from shared.collaborators import Collaborators
@@ -48,8 +48,6 @@ if TYPE_CHECKING:
     from shared.gateway.inbox import Entry, Kept
 
 TRIES = 3
-TEST = "test"
-"""The outcome of a callback to a test id (`ops doctor` sends one): it reaches no payment and raises no alert."""
 A_QUERY_LASTS_S = 5.0
 A_QUERY_NEEDS_S = 1.0
 """With less time than this left Daraja is not asked: its answer would be cut off."""

@@ -195,6 +195,10 @@ def new_id() -> str:
     return _uuid7(time.time_ns() // 1_000_000)
 
 
+TEST = "test"
+"""The outcome of a callback to a test id (`ops doctor` sends one): it reaches no payment and raises no alert."""
+
+
 def new_test_id() -> str:
     """The id of no payment, for a callback that only tests the way. A payment's own begins so in the year 10889."""
     return _uuid7(0xFFFF_FFFF_0000)

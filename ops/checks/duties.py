@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 from ops.alerts import no_sweep
 from ops.checks import Finding, Shop, failed, ok, skipped, warning
-from ops.reconcile import DAYS_UNTIL_ALERT
 from ops.recovery import still_open
 from ops.words import counted, eat
+from shared.gateway.watch import COMPARED_UNTIL, DAYS_UNTIL_RECONCILED
 
 ONE_CALLER = 20
 """With as many pushes in an hour, a shop has customers on more than one network address."""
@@ -71,13 +71,13 @@ def review(shop: Shop) -> Finding:
 
 
 def reconciled(shop: Shop) -> Finding:
-    row = shop.database.row("SELECT max(ends) AS until FROM statement_files WHERE balance_chain <> 'broken'")
+    row = shop.database.row(COMPARED_UNTIL)
     until = row["until"] if row else None
     if until is None:
         return warning(
             "the books were never compared with a statement of Safaricom's", "python -m ops reconcile --help"
         )
-    if until < datetime.now(UTC) - timedelta(days=DAYS_UNTIL_ALERT):
+    if until < datetime.now(UTC) - timedelta(days=DAYS_UNTIL_RECONCILED):
         return warning(f"compared with statements until {eat(until)} EAT", "python -m ops reconcile --status")
     return ok(f"compared with statements until {eat(until)} EAT")
 

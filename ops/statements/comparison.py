@@ -26,7 +26,7 @@ from ops.statements.coverage import (
     within,
 )
 from ops.statements.explanations import OPS, do_now, says
-from ops.statements.pairing import AFTER_THE_ORDER, Pair, account_of, compared, may_be_paid, of_earlier_files, pair
+from ops.statements.pairing import AFTER_THE_ORDER, Pair, account_of, comparable, may_be_paid, of_earlier_files, pair
 from ops.statements.rows import BACK, NEVER_A_SALE, SALES, Reversal, Rows, reversals
 from ops.statements.sides import (
     Booked,
@@ -181,7 +181,7 @@ class _Comparison:
     def _row_of_unknown_receipt(self, row: Row, orders: dict[str, Booked]) -> None:
         """The row of a payment that has no receipt yet, of an order that was paid already, or of nothing."""
         found = self._pairs.get(row.receipt)
-        order = orders.get(compared(account_of(row)))
+        order = orders.get(comparable(account_of(row)))
         if found is not None and (found.payment.status in SETTLED or order in (None, found.payment)):
             self._row_of(row, found.payment, exact=found.exact and not self._books.references_are_reusable)
         elif order is not None:
@@ -266,8 +266,8 @@ class _Comparison:
         """By reference: the payment that stands PAID, or whose row was found."""
         if self._books.references_are_reusable:
             return {}
-        found = {compared(each.payment.reference): each.payment for each in self._pairs.values()}
-        paid = {compared(each.reference): each for each in self._books.payments if each.status is Status.PAID}
+        found = {comparable(each.payment.reference): each.payment for each in self._pairs.values()}
+        paid = {comparable(each.reference): each for each in self._books.payments if each.status is Status.PAID}
         return found | paid
 
     # Payments that have no row ------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from typing import Any
 
 from ops.statements.classes import party_in
 from ops.statements.coverage import EDGE
-from ops.statements.pairing import AFTER_THE_ORDER, account_of, compared
+from ops.statements.pairing import AFTER_THE_ORDER, account_of, comparable
 from ops.statements.rows import NEVER_A_SALE
 from ops.statements.sides import Booked, BooksView
 from ops.statements.statement import Row, RowClass, Statement
@@ -150,7 +150,7 @@ def _by_reference(tx: Transaction, rows: Iterable[Row], known: Iterable[Booked])
     """Orders that were paid at another time, and again by a row whose receipt nobody knows."""
     receipts = {each.receipt for each in known}
     accounts = {
-        compared(account_of(row))
+        comparable(account_of(row))
         for row in rows
         if row.row_class is RowClass.PAYMENT and row.account and row.receipt not in receipts
     }

@@ -28,7 +28,7 @@ class Pair:
     exact: bool
 
 
-def compared(reference: str) -> str:
+def comparable(reference: str) -> str:
     """As references are compared: without case, spaces and punctuation."""
     return cleaned(reference).lower()
 
@@ -74,7 +74,7 @@ def _by_account(rows: Iterable[Row]) -> tuple[dict[object, list[Row]], dict[Deci
     by_account: dict[object, list[Row]] = defaultdict(list)
     tills: dict[Decimal, list[Row]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: row.at):
-        if row.account and compared(row.account):
+        if row.account and comparable(row.account):
             by_account[row.paid_in_kes, _key(account_of(row))].append(row)
         else:
             tills[row.paid_in_kes].append(row)
@@ -89,7 +89,7 @@ def account_of(row: Row) -> str:
 
 def _key(reference: str) -> str:
     """The same with and without leading zeros: a spreadsheet may have lost them."""
-    return compared(reference).lstrip("0")
+    return comparable(reference).lstrip("0")
 
 
 def _by_reference(rows: list[Row], payments: list[Booked]) -> list[Pair]:
@@ -132,7 +132,7 @@ class _Fits:
 
     def only_one_order(self, row: Row, payment: Booked) -> bool:
         """The same, where attempts at one order are one: the customer tried, and then paid by hand."""
-        orders = {compared(each.reference) for each in self._of_row[id(row)]}
+        orders = {comparable(each.reference) for each in self._of_row[id(row)]}
         return len(orders) == self._rows_of[payment.transaction_id] == 1
 
     def take_turns(self, *, paid: bool) -> list[tuple[Row, Booked]]:
@@ -153,6 +153,6 @@ class _Fits:
 
 
 def _names(row: Row, payment: Booked) -> bool:
-    account = compared(account_of(row))
-    reference = compared(payment.reference)
+    account = comparable(account_of(row))
+    reference = comparable(payment.reference)
     return account == reference or (row.account_is_number and account.lstrip("0") == reference.lstrip("0"))

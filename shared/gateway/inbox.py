@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from shared.audit_chain import AuditKey, seal
 from shared.daraja.callback_address import Source
 from shared.gateway.alerts import alert
-from shared.values import is_test_id
+from shared.values import TEST, is_test_id
 
 if TYPE_CHECKING:
     from shared.database import Database, Row
@@ -200,7 +200,7 @@ class Inbox:
                 outcome=outcome,
                 receipts=" ".join(receipts),
             )
-            if not is_test_id(entry.transaction_id):
+            if outcome != TEST:
                 alert(tx, outcome, entry.transaction_id)
 
     def reopen(self, entry_id: str | None, outcome: str = "dead_letter") -> list[Entry]:

@@ -26,6 +26,11 @@ WORK_STUCK = "work_stuck"
 A_LETTER_A_DAY = 24
 """Letters may be far apart: hours without one do not mean that a template was mended."""
 
+DAYS_UNTIL_RECONCILED = 35
+"""After so many days without a statement the alert comes."""
+COMPARED_UNTIL = "SELECT max(ends) AS until FROM statement_files WHERE balance_chain <> 'broken'"
+"""Broken balances cover no day."""
+
 CONDITIONS: Mapping[str, str] = {
     # Queries found how payments ended, and no callback came for any of them: the callback address is broken. Five in a
     # row, because some callbacks are always lost; two in a shop that never had one.
@@ -96,10 +101,10 @@ CONDITIONS: Mapping[str, str] = {
         FROM callback_inbox
         WHERE outcome IN ('dead_letter', 'held') AND judged_at <= now() - interval '24 hours' HAVING count(*) > 0
     """,
-    # Who never compared the books with a statement is not asked to. Broken balances cover no day.
-    "not_reconciled": """
-        SELECT (extract(epoch FROM now() - max(ends)) / 86400)::int AS days FROM statement_files
-        WHERE balance_chain <> 'broken' HAVING max(ends) <= now() - interval '35 days'
+    # Who never compared the books with a statement is not asked to.
+    "not_reconciled": f"""
+        SELECT (extract(epoch FROM now() - until) / 86400)::int AS days FROM ({COMPARED_UNTIL}) compared
+        WHERE until <= now() - interval '{DAYS_UNTIL_RECONCILED} days'
     """,
 }
 
