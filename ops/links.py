@@ -9,13 +9,12 @@ from datetime import UTC, datetime, timedelta
 
 from ops.answers import Answer
 from ops.session import Commands, NotPossible, Session, WrongUse
-from shared.links import PaymentLink, sign
+from shared.links import LONGEST, PaymentLink, sign
 from shared.orders import REFERENCE, REFERENCE_MUST_BE
 from shared.settings import limits, link_secrets, shop_settings, site_address
 from shared.values import EAT, LONGEST_LINE, LONGEST_TOKEN, in_words, one_line, read_amount_kes
 
 PAGE = "/pay.html"
-LONGEST_DAYS = 365
 
 
 def add_commands(commands: Commands) -> None:
@@ -42,9 +41,10 @@ def _link(session: Session, chosen: argparse.Namespace) -> Answer:
     page = chosen.page or site_address(session.environ) + PAGE
     if not re.fullmatch(r"https?://[^\s#]+", page):
         raise WrongUse("--page must be a web address without #")
-    until = datetime.now(UTC) + timedelta(days=chosen.valid_days)
+    now = datetime.now(UTC)
+    until = now + timedelta(days=chosen.valid_days)
     shop = shop_settings(session.environ).name
-    link = PaymentLink.new(amount_kes, chosen.reference, chosen.description, until, shop)
+    link = PaymentLink.new(amount_kes, chosen.reference, chosen.description, until, shop, now)
     token = sign(link, link_secrets(session.environ)[0])
     if len(token) > LONGEST_TOKEN:
         raise WrongUse("the description and the shop's name are too long for a link")
@@ -91,6 +91,6 @@ def _description(text: str) -> str:
 
 
 def _days(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= LONGEST_DAYS:
-        raise argparse.ArgumentTypeError(f"must be a number of days from 1 to {LONGEST_DAYS}")
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= LONGEST.days:
+        raise argparse.ArgumentTypeError(f"must be a number of days from 1 to {LONGEST.days}")
     return int(text)

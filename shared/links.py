@@ -14,10 +14,13 @@ import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from shared.values import LONGEST_TOKEN
+
+LONGEST = timedelta(days=365)
+"""No link can be paid for longer."""
 
 
 class LinkRefused(Exception):
@@ -36,13 +39,23 @@ class PaymentLink:
     """As the link's page shows it."""
     id: str
     """Two links for the same are two links."""
+    made_at: datetime
+    """What was booked for its reference since then has paid it."""
 
     @classmethod
     def new(
-        cls, amount_kes: Decimal, account_reference: str, description: str | None, valid_until: datetime, shop: str
+        cls,
+        amount_kes: Decimal,
+        account_reference: str,
+        description: str | None,
+        valid_until: datetime,
+        shop: str,
+        made_at: datetime | None = None,
     ) -> PaymentLink:
+        """`made_at`: now; where it is not given, as early as a link can be."""
         until = valid_until.astimezone(UTC).replace(microsecond=0)
-        return cls(amount_kes, account_reference, description, until, shop, secrets.token_urlsafe(6))
+        made = (made_at or until - LONGEST).astimezone(UTC).replace(microsecond=0)
+        return cls(amount_kes, account_reference, description, until, shop, secrets.token_urlsafe(6), made)
 
 
 def sign(link: PaymentLink, secret: str) -> str:
@@ -54,6 +67,7 @@ def sign(link: PaymentLink, secret: str) -> str:
         "description": link.description,
         "valid_until": link.valid_until.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "id": link.id,
+        "made": int(link.made_at.timestamp()),
     }
     text = _encoded(json.dumps(payload, separators=(",", ":"), ensure_ascii=False).encode())
     return f"{text}.{_signature(text, secret)}"
@@ -83,13 +97,16 @@ def _payload(text: str) -> PaymentLink:
     """We signed it: it has what `sign` wrote. A version that wrote something else signed it where it has not."""
     try:
         found = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        until = datetime.fromisoformat(found["valid_until"])
+        made = found.get("made")  # older links do not say
         return PaymentLink(
             amount_kes=Decimal(found["amount"]),
             account_reference=found["reference"],
             description=found["description"],
-            valid_until=datetime.fromisoformat(found["valid_until"]),
+            valid_until=until,
             shop=found["shop"],
             id=found["id"],
+            made_at=until - LONGEST if made is None else datetime.fromtimestamp(made, UTC),
         )
     except (binascii.Error, ValueError, KeyError, TypeError) as unknown:
         raise LinkRefused("is a payment link of another version. Ask the shop for a new one") from unknown

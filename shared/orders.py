@@ -13,7 +13,7 @@ import json
 import re
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, TypeVar
@@ -76,6 +76,7 @@ class Order:
     """None: only the amount is known."""
     link_digest: bytes | None = None
     """Of the payment link that asks for it."""
+    link_made_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -279,7 +280,8 @@ def _of_link(asked: StkpushRequest, token: str, link_secrets: Sequence[str], now
         link = links.read(token, link_secrets, now)
     except links.LinkRefused as refused:
         raise Problem(Kind.ORDER_INVALID, FieldError("order", str(refused))) from None
-    return _order(asked, link.amount_kes, link.account_reference, link.description, link_digest=links.digest(token))
+    order = _order(asked, link.amount_kes, link.account_reference, link.description)
+    return replace(order, link_digest=links.digest(token), link_made_at=link.made_at)
 
 
 def _priced(cart: tuple[Line, ...], catalogue: Catalogue | None) -> tuple[Priced, ...]:
@@ -297,7 +299,6 @@ def _order(
     reference: str | None,
     description: str | None,
     items: tuple[Priced, ...] | None = None,
-    link_digest: bytes | None = None,
 ) -> Order:
     return Order(
         msisdn=asked.phone_number,
@@ -309,7 +310,6 @@ def _order(
         note=asked.note,
         lang=asked.lang or DEFAULT_LANG,
         items=items,
-        link_digest=link_digest,
     )
 
 

@@ -245,8 +245,9 @@ def _what_is_known(
                EXISTS (SELECT FROM transactions o WHERE o.link_digest = CAST(:link AS bytea) AND o.status = 'PAID')
                OR :once AND EXISTS (
                    SELECT FROM transactions o
-                   WHERE lower(o.account_reference) = lower(:reference) AND o.amount >= :amount
-                     AND o.status = 'PAID' AND o.paid_at > now() - interval '24 hours') AS already_paid,
+                   WHERE lower(o.account_reference) = lower(:reference) AND o.amount >= :amount AND o.status = 'PAID'
+                     AND (o.paid_at > now() - interval '24 hours' -- or a person booked it, since the link was made
+                          OR o.pushed_at IS NULL AND o.paid_at > CAST(:link_made_at AS timestamptz))) AS already_paid,
                CASE WHEN EXISTS (
                    SELECT FROM transactions o WHERE o.link_digest = CAST(:link AS bytea)
                      AND (o.status = 'REVIEW' OR o.success_held_at IS NOT NULL AND o.paid_at IS NULL))
@@ -283,6 +284,7 @@ def _what_is_known(
         amount=order.amount_kes,
         reference=order.account_reference,
         link=order.link_digest,
+        link_made_at=order.link_made_at,
         once=once,
         key=key.key if key else None,
         asked_about=" ".join(asked),

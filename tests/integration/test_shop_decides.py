@@ -16,6 +16,7 @@ from shared import links
 from shared.collaborators import collaborators, receiver
 from shared.settings import link_secrets
 from tests.fixtures.shop import CUSTOMER, OTHER_CUSTOMER, Reply, Shop
+from tests.fixtures.statement_rows import on_statement
 
 CLOSED = "tests/fixtures/catalogue_closed.json"
 PHONE = {"phone_number": "0708 374 149"}
@@ -39,7 +40,8 @@ def asks(shop: Shop, body: dict[str, Any], key: str | None = None) -> Reply:
 
 def link(shop: Shop, amount: int = 1500, reference: str = "INV2041", *, days: float = 14, **other: Any) -> str:
     until = datetime.now(UTC) + timedelta(days=days)
-    asked = links.PaymentLink.new(Decimal(amount), reference, other.get("description"), until, "Duka la Mfano")
+    made_at = datetime.now(UTC) - timedelta(days=other.get("made_days_ago", 0))
+    asked = links.PaymentLink.new(Decimal(amount), reference, other.get("description"), until, "Duka la Mfano", made_at)
     return links.sign(asked, other.get("secret") or link_secrets(os.environ)[0])
 
 
@@ -275,6 +277,17 @@ def test_a_link_whose_money_may_be_here_rings_no_other_phone(closed: Shop) -> No
     closed.age(3 * 24 * 3600)
     second = asks(closed, {"phone_number": OTHER_CUSTOMER, "order": token})
     assert (second.status, second.body["code"]) == (429, "too_soon")
+
+
+def test_a_link_whose_bill_was_paid_by_hand_is_paid(closed: Shop) -> None:
+    closed.calls_back(asks(closed, {"phone_number": OTHER_CUSTOMER, "items": CART}).body["transaction_id"], 1032)
+    on_statement(closed, "UKA1B2C3D4", account="inv2041")
+    assert closed.ops("book", "UKA1B2C3D4", "--why", "paid by hand", "--who", "amina", "--yes") == 0
+    closed.age(3 * 24 * 3600)
+    assert asks(closed, {**PHONE, "order": link(closed, made_days_ago=10)}).body["code"] == "already_paid"
+    assert asks(closed, {**PHONE, "order": link(closed, amount=1501, made_days_ago=10)}).status == 202
+    new = {"phone_number": "254711000000", "order": link(closed, made_days_ago=1)}
+    assert asks(closed, new).status == 202, "a bill of today was not paid last week"
 
 
 def test_a_link_that_failed_on_one_phone_can_be_paid_with_another(closed: Shop) -> None:

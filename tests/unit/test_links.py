@@ -39,6 +39,7 @@ def test_a_link_says_what_the_shop_asked_for() -> None:
         "description": "Two chairs, \u00e0 la carte",
         "valid_until": "2026-05-18T09:15:00Z",
         "id": LINK.id,
+        "made": int(LINK.made_at.timestamp()),
     }
 
 
