@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from ops.books import Books
-from ops.erasure import read_stored
+from ops.erased_callbacks import read_stored
 from shared.daraja.callback_reader import CallbackSuccess
 from shared.database import Row
 from shared.values import in_words

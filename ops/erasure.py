@@ -14,25 +14,16 @@ import json
 import re
 import secrets
 from collections import Counter
-from collections.abc import Callable
-from datetime import datetime, timedelta
-from decimal import Decimal
+from collections.abc import Callable, Collection, Sequence
+from datetime import timedelta
 from typing import Literal, TypeAlias
 
 from ops.books import key_of
+from ops.erased_callbacks import impersonal
 from ops.people import Order, People, Person
 from ops.personal_columns import CONTACT, NULLED, REPLACED
 from ops.statements import unclaimed
-from shared.daraja.callback_reader import (
-    CallbackFailure,
-    CallbackIds,
-    CallbackRead,
-    CallbackSuccess,
-    CallbackUnknownCode,
-    CallbackUnreadable,
-    read_callback,
-)
-from shared.daraja.result_codes import CALLBACK_FAILURES
+from shared.audit_chain import AuditKey, Erasure
 from shared.database import Busy, CommitUnknown, Database, Row, Transaction
 from shared.deadline import retry
 from shared.gateway.invoices import Operator
@@ -40,6 +31,7 @@ from shared.gateway.trail import READ, Trail
 from shared.values import ERASED_EMAIL
 
 TRIES = 3
+LINES_AT_ONCE = 40
 Scope: TypeAlias = Literal["person", "contact", "mention", "late_evidence"]
 ERASED_REFERENCE = "ERASED"
 _NUMBER_AT_THE_END = re.compile(r"(?<=[0-9]{17})[17][0-9]{8}$")
@@ -54,10 +46,18 @@ class Eraser:
     """Erases orders, one at a time. `done` counts rows, by table."""
 
     def __init__(
-        self, database: Database, people: People, trail: Trail, by: Operator, *, dry_run: bool = False
+        self,
+        database: Database,
+        people: People,
+        trail: Trail,
+        by: Operator,
+        *,
+        dry_run: bool = False,
+        leaves: AuditKey | None = None,
     ) -> None:
+        """`leaves`: signs the lines that leave the house, so that an erasure can be repeated after a restore."""
         self._database, self._people, self._trail = database, people, trail
-        self._by, self._dry_run = by, dry_run
+        self._by, self._dry_run, self._leaves = by, dry_run, leaves
         self.done: Counter[str] = Counter()
 
     def person(self, order: Order) -> bool:
@@ -66,13 +66,15 @@ class Eraser:
         def erase(tx: Transaction, now: Order) -> Counter[str]:
             digits = now.msisdn[3:] if now.is_erased else _unused_digits(tx)
             done = Counter(payments=len(now.payments))
+            scope: Scope = "late_evidence" if now.is_erased else "person"
             for payment in now.payments:
                 transaction_id = str(payment["id"])
-                self._record(tx, transaction_id, "late_evidence" if now.is_erased else "person")
+                self._record(tx, transaction_id, scope)
                 done["transactions"] += _replace_number(tx, payment, digits)
                 done += _erase_callbacks(tx, transaction_id) + _null(tx, NULLED, transaction_id)
                 done += unclaimed.forget_its_receipts(tx, transaction_id)
                 done += _forget_contact(tx, transaction_id)
+            self._let_leave(tx, scope, now.ids)
             return done
 
         return self._in_one_transaction(order, erase)
@@ -95,9 +97,24 @@ class Eraser:
         def erase(tx: Transaction) -> Counter[str]:
             self._record(tx, transaction_id, "mention")
             if transaction_id == unclaimed.OF_NO_PAYMENT:
-                return Counter(mentions=1) + unclaimed.forget_those_naming(tx, person)
-            return Counter(mentions=1) + _forget_mention(tx, transaction_id, person)
+                done, columns = unclaimed.forget_those_naming(tx, person), {"statement_rows.raw"}
+            else:
+                done, columns = _forget_mention(tx, transaction_id, person)
+            self._let_leave(tx, "mention", (transaction_id,), tuple(sorted(columns)))
+            return Counter(mentions=1) + done
 
+        return self._of_a_payment(transaction_id, erase)
+
+    def mention_again(self, transaction_id: str, columns: Collection[str]) -> bool:
+        """What a mention has erased from a payment's records: these columns, whatever they name. False: not now."""
+
+        def erase(tx: Transaction) -> Counter[str]:
+            self._record(tx, transaction_id, "mention")
+            return Counter(mentions=1) + _forget_columns(tx, transaction_id, columns)
+
+        return self._of_a_payment(transaction_id, erase)
+
+    def _of_a_payment(self, transaction_id: str, erase: Callable[[Transaction], Counter[str]]) -> bool:
         order = self._people.order(transaction_id)
         if order is not None:
             return self._in_one_transaction(order, lambda tx, _: erase(tx))
@@ -138,6 +155,11 @@ class Eraser:
                 raise _DryRun
         return done
 
+    def _let_leave(self, tx: Transaction, scope: Scope, ids: Sequence[str], columns: tuple[str, ...] = ()) -> None:
+        now = tx.row("SELECT now() AS at")
+        if self._leaves is not None and now is not None:
+            _leave(tx, [Erasure(now["at"], scope, each, columns).line(self._leaves) for each in ids])
+
     def _record(self, tx: Transaction, transaction_id: str, scope: Scope) -> None:
         """Who and why: once for the triggers, which allow what follows, and once for the audit log."""
         tx.run(
@@ -160,6 +182,26 @@ class Eraser:
                 event="PersonErased",
                 outcome=scope,
                 reason=self._by.why,
+            )
+
+
+def _leave(tx: Transaction, lines: Sequence[str]) -> None:
+    """Each leaves twice, as an anchor does: into the log and by mail. Those that still wait leave together."""
+    for way in ("log", "mail"):
+        for start in range(0, len(lines), LINES_AT_ONCE):
+            tx.run(
+                """
+                WITH added AS (
+                    UPDATE outbox SET facts = jsonb_build_object('lines', (facts -> 'lines') || CAST(:lines AS jsonb))
+                    WHERE id = (SELECT max(id) FROM outbox WHERE kind = 'erasure' AND topic = :way
+                                  AND next_try_at IS NOT NULL AND tries = 0 AND octet_length(facts::text) < 8000)
+                      AND next_try_at IS NOT NULL AND tries = 0 RETURNING id)
+                INSERT INTO outbox (kind, topic, facts)
+                SELECT 'erasure', :way, jsonb_build_object('lines', CAST(:lines AS jsonb))
+                WHERE NOT EXISTS (SELECT FROM added)
+                """,
+                way=way,
+                lines=json.dumps(lines[start : start + LINES_AT_ONCE]),
             )
 
 
@@ -231,18 +273,20 @@ def _replace_on_payment(tx: Transaction, payment: Row, **values: str) -> int:
     return tx.run(f"UPDATE transactions SET {sets} WHERE id = :id", id=payment["id"], **changed)  # noqa: S608
 
 
-def _forget_mention(tx: Transaction, transaction_id: str, person: Person) -> Counter[str]:
-    """Each value that names the person: NULL, or its placeholder."""
+def _forget_mention(tx: Transaction, transaction_id: str, person: Person) -> tuple[Counter[str], set[str]]:
+    """Each value that names the person: NULL, or its placeholder. And the columns in which one did."""
     done = _erase_callbacks(tx, transaction_id, only=person)
+    columns_of_all = {"callback_inbox.body"} if done.total() else set()
     for table, columns in NULLED.items():
         whose = f"WHERE {key_of(table)} = CAST(:id AS uuid)"
         for row in tx.rows(f"SELECT * FROM {table} {whose}", id=transaction_id):  # noqa: S608
             if naming := [column for column in columns if person.is_named_in(str(row[column] or ""))]:
                 sets = ", ".join(f"{column} = NULL" for column in naming)
                 done[table] += tx.run(f"UPDATE {table} SET {sets} WHERE id = :id", id=row["id"])  # noqa: S608
+                columns_of_all |= {f"{table}.{column}" for column in naming}
     payment = tx.row("SELECT * FROM transactions WHERE id = CAST(:id AS uuid)", id=transaction_id)
     if payment is None:
-        return done
+        return done, columns_of_all
     named = [name for name in REPLACED["transactions"] if person.is_named_in(str(payment[name] or ""))]
     number, digits = (person.msisdn or "")[3:], _unused_digits(tx)
     ids = {name: payment[name].replace(number, digits) for name in named if name.endswith("_request_id") and number}
@@ -250,7 +294,28 @@ def _forget_mention(tx: Transaction, transaction_id: str, person: Person) -> Cou
     done["transactions"] += _replace_on_payment(tx, payment, **ids, **reference)
     if "customer_email" in named:
         done += _forget_contact(tx, transaction_id)
-    return done
+    return done, columns_of_all | {f"transactions.{name}" for name in named}
+
+
+def _forget_columns(tx: Transaction, transaction_id: str, columns: Collection[str]) -> Counter[str]:
+    """The same where nobody knows any more whom they named."""
+    nulled = {
+        table: chosen
+        for table, names in NULLED.items()
+        if (chosen := tuple(name for name in names if f"{table}.{name}" in columns))
+    }
+    done = _null(tx, nulled, transaction_id)
+    if "callback_inbox.body" in columns:
+        done += _erase_callbacks(tx, transaction_id)
+    payment = tx.row("SELECT * FROM transactions WHERE id = CAST(:id AS uuid)", id=transaction_id)
+    if payment is None:
+        return done
+    named = [name for name in REPLACED["transactions"] if f"transactions.{name}" in columns and payment[name]]
+    digits = _unused_digits(tx)
+    ids = {each: _NUMBER_AT_THE_END.sub(digits, payment[each]) for each in named if each.endswith("_request_id")}
+    reference = {name: ERASED_REFERENCE for name in named if name == "account_reference"}
+    done["transactions"] += _replace_on_payment(tx, payment, **ids, **reference)
+    return done + _forget_contact(tx, transaction_id) if "customer_email" in named else done
 
 
 def _unused_digits(tx: Transaction) -> str:
@@ -281,46 +346,3 @@ def _erase_callbacks(tx: Transaction, transaction_id: str, only: Person | None =
                 sha256=hashlib.sha256(body).hexdigest(),
             )
     return done
-
-
-def impersonal(body: bytes) -> bytes:
-    """What a callback says about the money, as JSON: its code, amount, receipt and date."""
-    said, found = read_callback(body), dict[str, object]()
-    match said:
-        case CallbackSuccess():
-            found = {
-                "result_code": "0",
-                "amount_kes": said.amount_kes,
-                "amount_said": said.amount_said,
-                "mpesa_receipt_number": said.receipt,
-                "transaction_date": said.transaction_date and said.transaction_date.isoformat(),
-            }
-        case CallbackFailure() | CallbackUnknownCode():
-            found = {"result_code": said.code}
-        case CallbackUnreadable():
-            found = {"unreadable": said.reason}
-    return json.dumps(found, default=str).encode()
-
-
-def read_stored(row: Row) -> CallbackRead:
-    """What a row of the inbox says, also where its bytes were erased: then without ids, number and words."""
-    body = bytes(row["body"])
-    if row["erased_sha256"] is None:
-        return read_callback(body)
-    found, nobody = json.loads(body), CallbackIds(None, None)
-    if "unreadable" in found:
-        return CallbackUnreadable(found["unreadable"])
-    if found["result_code"] != "0":
-        kind = CallbackFailure if found["result_code"] in CALLBACK_FAILURES else CallbackUnknownCode
-        return kind(nobody, found["result_code"], "")
-    amount, said, date = found["amount_kes"], found.get("amount_said"), found["transaction_date"]
-    return CallbackSuccess(
-        ids=nobody,
-        amount_kes=None if amount is None else Decimal(amount),
-        amount_said=None if said is None else Decimal(said),
-        receipt=found["mpesa_receipt_number"],
-        transaction_date=None if date is None else datetime.fromisoformat(date),
-        phone=None,
-        balance_kes=None,
-        description="",
-    )

@@ -20,7 +20,7 @@ from typing import Any
 
 from ops import case
 from ops.books import Books
-from ops.erasure import read_stored
+from ops.erased_callbacks import read_stored
 from ops.people import People, Person
 from ops.statements import unclaimed
 from ops.words import FILLING, counted

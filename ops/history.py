@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ops.books import Books
-from ops.erasure import read_stored
+from ops.erased_callbacks import read_stored
 from ops.words import counted, eat, visible
 from shared.daraja.callback_reader import (
     CallbackFailure,

@@ -224,8 +224,8 @@ class People:
             WITH texts AS (
                 SELECT i.transaction_id, i.last_error AS words FROM callback_inbox i
                 UNION ALL SELECT t.id, concat_ws(' ', t.phone_number, t.merchant_request_id, t.checkout_request_id,
-                    t.account_reference, t.transaction_desc, t.customer_name, t.customer_email, t.response_message,
-                    t.result_desc) FROM transactions t
+                    t.account_reference, t.transaction_desc, t.customer_name, t.customer_email, t.note,
+                    t.response_message, t.result_desc) FROM transactions t
                 UNION ALL SELECT c.transaction_id, concat_ws(' ', c.phone_number, c.result_desc)
                     FROM payment_confirmations c
                 UNION ALL SELECT v.transaction_id,

@@ -2,6 +2,7 @@
 
     export PHONE|EMAIL                                everything stored, as one file for the person
     erase PHONE|EMAIL --who NAME --why "…"            removes the person, keeps the money's record
+    repeat FILE                                       after a restore: whoever was erased since the backup
     purge --yes                                       what is past its time (run it daily, or by hand)
     check                                             what can be seen of encryption from here
 
@@ -20,10 +21,12 @@ from pathlib import Path
 from ops import encryption, export, retention
 from ops.answers import Answer
 from ops.erasure import Eraser
+from ops.erasure_lines import erase_again, lines_file
 from ops.people import Order, People, Person, read_person
 from ops.personal_columns import TABLES
 from ops.session import Commands, NotPossible, Session, WrongUse, add_group, add_who, add_why, add_yes
 from ops.words import counted
+from shared.audit_chain import AuditKey
 from shared.database import Database, DatabaseError
 from shared.database.connection import Connection
 from shared.gateway.invoices import Operator
@@ -48,6 +51,12 @@ def add_commands(commands: Commands) -> None:
     )
     add_yes(erase)
     erase.set_defaults(run=_after_a_dry_run(_erase))
+
+    again = actions.add_parser("repeat", help="after a restore: erase again whoever the lines in a file were about")
+    again.add_argument("file", type=Path, metavar="FILE", help="mails or logs with lines like lipa-erasure-1/…")
+    add_who(again)
+    add_yes(again)
+    again.set_defaults(run=_repeat)
 
     purge = actions.add_parser("purge", help="what is past its time: see docs/privacy.md")
     add_who(purge)
@@ -96,7 +105,7 @@ def _erase(session: Session, chosen: argparse.Namespace, dry_run: bool) -> Answe
     """Every order first, then where the person is named beside other payments. 1: something has to wait."""
     person: Person = chosen.person
     people = People(session.database, nothing_owed=chosen.nothing_owed)
-    eraser = _eraser(session, people, chosen, chosen.why, dry_run)
+    eraser = _eraser(session, people, chosen, chosen.why, dry_run, leaves=session.audit_keys[0])
     orders = people.orders_of(person)
     waiting = [order for order in orders if order.not_yet or not eraser.person(order)]
     done = {transaction_id for order in orders for transaction_id in order.ids}
@@ -119,9 +128,16 @@ def _erase(session: Session, chosen: argparse.Namespace, dry_run: bool) -> Answe
     return Answer(document, lines, code=1 if not_yet else 0)
 
 
-def _eraser(session: Session, people: People, chosen: argparse.Namespace, why: str, dry_run: bool) -> Eraser:
-    trail = Trail(session.audit_keys[0])
-    return Eraser(session.database, people, trail, Operator(session.operator(chosen), why), dry_run=dry_run)
+def _eraser(
+    session: Session,
+    people: People,
+    chosen: argparse.Namespace,
+    why: str,
+    dry_run: bool,
+    leaves: AuditKey | None = None,
+) -> Eraser:
+    by = Operator(session.operator(chosen), why)
+    return Eraser(session.database, people, Trail(session.audit_keys[0]), by, dry_run=dry_run, leaves=leaves)
 
 
 def _elsewhere(people: People, eraser: Eraser, person: Person, done: set[str]) -> list[str]:
@@ -204,6 +220,13 @@ def _owns_the_tables(database: Database) -> bool:
         tables=",".join(TABLES),
     )
     return bool(row["owned"])
+
+
+def _repeat(session: Session, chosen: argparse.Namespace) -> Answer:
+    text = lines_file(chosen.file)
+    session.ask(chosen, lambda: [f"Whoever the lines in {chosen.file.name} are about is erased again."])
+    repeated = erase_again(session.database, session.audit_keys, text, session.operator(chosen))
+    return Answer(repeated.document, repeated.lines, code=0 if repeated.complete else 1)
 
 
 def _purge(session: Session, chosen: argparse.Namespace, dry_run: bool) -> Answer:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from ops.erasure import read_stored
+from ops.erased_callbacks import read_stored
 from ops.references import cleaned, is_reference
 from ops.words import eat, payment_line, payment_record, visible
 from shared.daraja.callback_reader import CallbackSuccess

@@ -22,8 +22,8 @@ from ops.answers import Answer, Table
 from ops.backups import UnusableBackup, archive, tools
 from ops.backups.loading import load
 from ops.backups.manifest import Manifest, differences, measure, signing_key
+from ops.erasure_lines import Repeated, erase_again, lines_file
 from ops.progress import progress
-from ops.recovery import InvoiceNumber
 from ops.session import Commands, NotPossible, Session, WrongUse, add_confirm_above, add_who
 from ops.words import counted, eat
 from shared.audit_chain import AuditKey
@@ -64,21 +64,23 @@ class Backup:
 
 
 def add_commands(commands: Commands) -> None:
-    command = commands.add_parser("restore", help="a backup into an empty database, and check all that is in it")
-    command.add_argument("file", type=Path, metavar="FILE", help="the backup, like lipa-production-….age")
-    add_reading(command)
+    about = "a backup into an empty database, and check all that is in it; finish: customers can pay again"
+    command = commands.add_parser("restore", help=about)
+    file = "the backup, like lipa-production-….age; or the word finish, for the shop's own database"
+    command.add_argument("file", type=Path, metavar="FILE", help=file)
+    add_reading(command, required=False)
     into = "the variable that has the address of the empty database, like NEW_DATABASE_URL"
-    command.add_argument("--into", required=True, metavar="VARIABLE", help=into)
-    last = "the last invoice that was mailed, or none: numbers go on after it. Not given: many are left out"
-    command.add_argument("--last-invoice", action="append", default=[], type=InvoiceNumber.read, metavar="N", help=last)
+    command.add_argument("--into", metavar="VARIABLE", help=into)
+    command.add_argument("--erasures", type=Path, metavar="MAILS", help="erase again by the lines in this file")
+    recovery.add_options(command)
     add_who(command)
     command.set_defaults(run=_restore)
 
 
-def add_reading(command: argparse.ArgumentParser) -> None:
+def add_reading(command: argparse.ArgumentParser, *, required: bool = True) -> None:
     """What opens a backup and checks it."""
     command.add_argument(
-        "--identity", type=Path, required=True, metavar="KEYFILE", help="the private key, as age-keygen writes it"
+        "--identity", type=Path, required=required, metavar="KEYFILE", help="the private key, as age-keygen writes it"
     )
     lost = "AUDIT_SECRET is lost for ever: take the file without its signature, and do not check the audit log's"
     command.add_argument("--lost-audit-key", action="store_true", help=lost)
@@ -92,6 +94,11 @@ def backup_of(session: Session, chosen: argparse.Namespace, file: Path) -> Backu
 
 
 def _restore(session: Session, chosen: argparse.Namespace) -> Answer:
+    if str(chosen.file) == "finish":
+        return recovery.finish(session, chosen)
+    if chosen.identity is None or chosen.into is None:
+        raise WrongUse("a backup needs --identity KEYFILE and --into VARIABLE; see python -m ops restore --help")
+    text = lines_file(chosen.erasures) if chosen.erasures else ""
     url, began = _address(session, chosen.into), time.monotonic()
     backup, threshold_kes = backup_of(session, chosen, chosen.file), session.confirm_above_kes(chosen)
     who, sha256 = session.operator(chosen), backup.sha256()
@@ -100,13 +107,24 @@ def _restore(session: Session, chosen: argparse.Namespace) -> Answer:
         recovery.begin(tx, sha256, manifest.at, who, chosen.last_invoice)
 
     manifest, checks = bring_back(backup, url, recovers)
+    repeated = _erased_again(url, backup.keys, text, who) if text else Repeated({})
     checks += said(examine(url, manifest, backup.keys, threshold_kes))
     document, lines = shown(manifest, checks, time.monotonic() - began)
+    lines += repeated.lines if text else ()
     lines += [
         "Give the functions' role its rights: python -m db.migrate --roles, with this DATABASE_URL.",
         "Nobody is asked to pay until `ops restore finish`: docs/runbook.md, The worst day.",
     ]
-    return Answer(document, lines, code=1 if wrong(checks) else 0)
+    done = not wrong(checks) and repeated.complete
+    return Answer({**document, "erasures": repeated.document}, lines, code=0 if done else 1)
+
+
+def _erased_again(url: str, keys: Sequence[AuditKey], text: str, who: str) -> Repeated:
+    database = Database(url, connect_timeout_s=30, statement_timeout_s=0, idle_timeout_s=0)
+    try:
+        return erase_again(database, keys, text, who)
+    finally:
+        database.close()
 
 
 def _address(session: Session, named: str) -> str:

@@ -21,13 +21,13 @@ import hashlib
 import hmac
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 LINK, HEAD, KEY_ID = "lipa audit link 1", "lipa audit head 1", "lipa audit key id 1"
-ANCHOR, SEAL = "lipa audit anchor 1", "lipa callback seal 1"
+ANCHOR, SEAL, ERASURE = "lipa audit anchor 1", "lipa callback seal 1", "lipa erasure 1"
 NOTHING_YET = ""
 """The head of a payment without history, and the digest of an empty log."""
 
@@ -171,3 +171,40 @@ def read_anchor(token: str) -> tuple[Anchor, datetime]:
     stamped, last_audit_id, rows, payments, digest = found.groups()
     since = datetime.strptime(stamped, STAMPED).replace(tzinfo=UTC)
     return Anchor(int(last_audit_id), int(rows), int(payments), urlsafe_b64decode(digest + "=").hex()), since
+
+
+# Erasures -------------------------------------------------------------------------------------------------------------
+
+
+ERASURE_LINE = re.compile(
+    r"lipa-erasure-1/(\d{8}T\d{6})/(person|late_evidence|mention)/([0-9a-f-]{36})/([a-z_.+]{0,600})/([0-9a-f]{8})/([\w-]{43})"
+    r"(?![\w-])",
+    re.ASCII,
+)
+
+
+@dataclass(frozen=True)
+class Erasure:
+    """Somebody was erased from the records of a payment. As a line it names nobody, and can be kept outside."""
+
+    at: datetime
+    scope: str
+    transaction_id: str
+    columns: tuple[str, ...] = ()
+    """Of a mention: what had named the person, like `transactions.note`."""
+
+    def line(self, key: AuditKey) -> str:
+        """Signed: nobody without the key can have anybody erased by it."""
+        parts = f"{self.at.astimezone(UTC):%Y%m%dT%H%M%S}", self.scope, self.transaction_id, "+".join(self.columns)
+        signature = urlsafe_b64encode(bytes.fromhex(key.sign(ERASURE, *parts))).decode().rstrip("=")
+        return "/".join(("lipa-erasure-1", *parts, key.id, signature))
+
+
+def read_erasures(text: str, keys: Sequence[AuditKey]) -> Iterator[tuple[str, Erasure | None]]:
+    """Every such line in a text, and what it says; None: none of the keys signed it."""
+    for found in ERASURE_LINE.finditer(text):
+        at, scope, transaction_id, columns, _, _ = found.groups()
+        moment = datetime.strptime(at, "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+        said = Erasure(moment, scope, transaction_id, tuple(filter(None, columns.split("+"))))
+        genuine = any(hmac.compare_digest(said.line(key), found[0]) for key in keys)
+        yield found[0], said if genuine else None

@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING
 
 from shared.deadline import Deadline
 from shared.environment_variables import Misconfigured
-from shared.gateway.outbox import AlertDue, AlertMailDue, AnchorDue, Dropped, InvoiceDue, SaleDue, WebhookDue
+from shared.gateway.outbox import (
+    AlertDue,
+    AlertMailDue,
+    AnchorDue,
+    Dropped,
+    ErasuresDue,
+    InvoiceDue,
+    SaleDue,
+    WebhookDue,
+)
 from shared.observability.alerts import TOPICS, UNKNOWN, deliver
 from shared.observability.log import failed, note
 from shared.settlement import ask_at_once, judge_waiting
@@ -100,6 +109,8 @@ class Delivery:
                 self._begin_post(due)
             elif isinstance(due, AnchorDue):
                 self._attempt("anchors", partial(self._send_anchor, due))
+            elif isinstance(due, ErasuresDue):
+                self._attempt("erasures", partial(self._send_erasures, due))
             elif isinstance(due, SaleDue):
                 self._attempt("sales", partial(self._mail, partial(_mail_sale, self._mine, due)))
             elif isinstance(due, AlertMailDue):
@@ -173,6 +184,14 @@ class Delivery:
             self._outbox.sent(due)
         else:
             self._mail(partial(_mail_anchor, self._mine, due))
+
+    def _send_erasures(self, due: ErasuresDue) -> None:
+        if due.way == "log":
+            for line in due.lines:
+                note("erasure", erasure=line)
+            self._outbox.sent(due)
+        else:
+            self._mail(partial(_mail_erasures, self._mine, due))
 
     def _mail(self, send: Callable[[Deadline], None]) -> None:
         try:
@@ -255,6 +274,14 @@ def _mail_anchor(mine: Collaborators, due: AnchorDue, deadline: Deadline) -> Non
     _require_settings(mine, due)
     email = render(due.token, due.made_at, mine.settings.letters.mail.reply_to)
     _send(mine, due, email, f"anchor.{due.id}", deadline)
+
+
+def _mail_erasures(mine: Collaborators, due: ErasuresDue, deadline: Deadline) -> None:
+    """To the shop itself. Raises as `_send_letter`."""
+    from shared.mail.anchor_mail import erasures
+
+    _require_settings(mine, due)
+    _send(mine, due, erasures(due.lines, mine.settings.letters.orders_to), f"erasures.{due.id}", deadline)
 
 
 def _mail_sale(mine: Collaborators, due: SaleDue, deadline: Deadline) -> None:

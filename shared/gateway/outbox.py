@@ -101,6 +101,17 @@ class AnchorDue:
 
 
 @dataclass(frozen=True)
+class ErasuresDue:
+    """Lines that let erasures be repeated after a restore, by one of their two ways."""
+
+    id: int
+    way: str
+    """'log' or 'mail'."""
+    lines: tuple[str, ...]
+    tries: int
+
+
+@dataclass(frozen=True)
 class SaleDue:
     """A mail to the shop: a payment was paid, paid late or refunded."""
 
@@ -149,7 +160,7 @@ class Dropped:
     how_many: int = 1
 
 
-MailDue: TypeAlias = InvoiceDue | NoticeDue | AnchorDue | SaleDue | AlertMailDue
+MailDue: TypeAlias = InvoiceDue | NoticeDue | AnchorDue | ErasuresDue | SaleDue | AlertMailDue
 Due: TypeAlias = AlertDue | MailDue | WebhookDue
 
 MAILBOX = r"regexp_replace(lower({}.customer_email), '(\+[^@]*|\.)(?=[^@]*@)', '', 'g')"
@@ -173,7 +184,7 @@ DUE = f"""
     next_try_at <= now() AND tries < {MOST_TRIES_OF}
     AND (CAST(:of AS uuid) IS NULL OR transaction_id = CAST(:of AS uuid)
          OR transaction_id IS NULL AND kind IN ('alert', 'alert_mail'))
-    AND (kind = 'alert' OR kind = 'anchor' AND topic = 'log'
+    AND (kind = 'alert' OR topic = 'log'
          OR kind = 'webhook' AND :webhooks_too AND {ITS_TURN}
          OR kind <> 'webhook' AND :mail_too AND NOT {MAIL_WAITS})
 """
@@ -247,7 +258,7 @@ ADDRESS_CAME_LATER = """
 
 
 class Outbox:
-    """Invoices, notices, alerts, anchors, and what the shop is told."""
+    """Invoices, notices, alerts, anchors, erasures, and what the shop is told."""
 
     def __init__(self, store: Database) -> None:
         self._store = store
@@ -274,7 +285,7 @@ class Outbox:
                 f"""
                 WITH due AS (
                     SELECT * FROM outbox WHERE {DUE}
-                    ORDER BY array_position(ARRAY['alert', 'webhook', 'invoice', 'anchor', 'sale'], kind),
+                    ORDER BY array_position(ARRAY['alert', 'webhook', 'invoice', 'anchor', 'erasure', 'sale'], kind),
                              kind = 'notice' AND topic = 'failed', kind = 'alert_mail', next_try_at, id
                     LIMIT 1 FOR UPDATE SKIP LOCKED),
                 {TOLD}
@@ -396,7 +407,8 @@ class Outbox:
                 UNION ALL
                 SELECT DISTINCT 'alert', 'webhook_not_delivered', transaction_id FROM given_up WHERE kind = 'webhook'
                 UNION ALL
-                SELECT DISTINCT 'alert', 'anchor_not_sent', transaction_id FROM given_up WHERE kind = 'anchor'
+                SELECT DISTINCT 'alert', 'anchor_not_sent', transaction_id FROM given_up
+                WHERE kind IN ('anchor', 'erasure')
                 ON CONFLICT (transaction_id, topic) WHERE kind = 'alert' DO UPDATE SET
                     tries = 0, next_try_at = now(), sent_at = NULL, last_error = NULL)
             SELECT count(*) AS given_up FROM given_up
@@ -473,6 +485,8 @@ def _due(row: Row) -> Due:
     if row["kind"] == "anchor":
         anchor = Anchor(row["last_audit_id"], row["row_count"], row["payment_count"], row["digest"])
         return AnchorDue(row["id"], row["topic"], row["made_at"], anchor.token(row["stamped_at"]), row["this_try"])
+    if row["kind"] == "erasure":
+        return ErasuresDue(row["id"], row["topic"], tuple(row["facts"]["lines"]), row["this_try"])
     if row["kind"] == "sale":
         return SaleDue(row["id"], row["topic"], row["created_at"], _sold(row), row["refund_receipt"], row["this_try"])
     if row["kind"] == "webhook":

@@ -94,8 +94,8 @@ TOPICS: Mapping[str, Topic] = {
         " the old one, and deploy. Otherwise somebody forges callbacks with it: delete old deploys on Netlify. " + CASE,
     ),
     "anchor_not_sent": Topic(
-        "The day's anchor of the audit log could not be mailed to the shop.",
-        "It is in the log all the same: search it for anchor, and keep the line. See that mail works again.",
+        "The day's anchor of the audit log, or a line about an erasure, could not be mailed to the shop.",
+        "It is in the log all the same: search it for anchor or erasure, and keep the line. See that mail works again.",
     ),
     "invoice_not_sent": Topic(
         "An invoice could not be sent in three tries.",

@@ -20,7 +20,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TextIO
 
-from shared.audit_chain import TOKEN
+from shared.audit_chain import ERASURE_LINE, TOKEN
 from shared.environment_variables import Misconfigured
 from shared.values import TRANSACTION_ID
 
@@ -137,6 +137,7 @@ FORMS: Mapping[str, re.Pattern[str]] = {
     "library": re.compile(r"(?!.*\d{7})[\w.]{1,80}", re.ASCII),
     "at": PLACE,
     "anchor": TOKEN,
+    "erasure": ERASURE_LINE,
     "step": WORD,
     "template": re.compile(r"([a-z]{2}/)?[a-z_]{1,30}\.(txt|html)"),
     "broken_at": re.compile(r"(line \d{1,5}: )?[A-Za-z0-9 -]{1,60}"),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from ops.recovery import InvoiceNumber, begin
 from shared.collaborators import collaborators
 from shared.values import EAT
-from tests.fixtures.shop import CUSTOMER, OTHER_CUSTOMER, Shop, broken_invariants
+from tests.fixtures.shop import CUSTOMER, NOBODY, OTHER_CUSTOMER, Shop, broken_invariants, callback_about
+from tests.fixtures.statement_rows import on_statement
 
 SHA256 = "a" * 64
 LOST = timedelta(hours=2)
@@ -120,3 +123,123 @@ def prompted(shop: Shop, phone: str) -> str:
 def pays(shop: Shop, payment: str) -> None:
     shop.calls_back(payment, MpesaReceiptNumber=f"UE{payment[-8:].upper()}")
     assert shop.payment(payment)["status"] == "PAID"
+
+
+# Finishing ------------------------------------------------------------------------------------------------------------
+
+LOST_RECEIPT = "UKA1B2C3D4"
+NO_INVOICE = ("--last-invoice", "none")
+
+
+def finish(shop: Shop, capsys: pytest.CaptureFixture[str], *options: str, code: int = 0) -> Any:
+    capsys.readouterr()
+    assert shop.ops("restore", "finish", "--who", "amina", "--json", "--yes", *options) == code
+    return json.loads(capsys.readouterr().out)
+
+
+def missing(document: Any) -> list[str]:
+    return [each["what"] for each in document["missing"]]
+
+
+def covered(shop: Shop, *, until: timedelta = timedelta()) -> None:
+    """A statement of all the time that was lost is on file, or of less."""
+    shop.overwrite(
+        """
+        INSERT INTO statement_files (sha256, family, row_count, balance_chain, who, starts, ends)
+        VALUES (repeat('b', 64), 'A', 0, 'ok', 'amina', now() - interval '1 day', now() - CAST(:until AS interval))
+        """,
+        until=until,
+    )
+
+
+def test_a_restore_is_finished_when_nothing_is_missing(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    shop.settled()
+    restored(shop)
+    document = finish(shop, capsys, code=1)
+    assert (document["finished"], missing(document)) == (False, ["invoices", "statement"])
+    covered(shop)
+    assert missing(finish(shop, capsys, code=1)) == ["invoices"]
+    document = finish(shop, capsys, "--last-invoice", f"INV-{this_year()}-000007")
+    assert (document["finished"], document["missing"]) == (True, [])
+    assert shop.pay(phone_number=OTHER_CUSTOMER).status == 202
+    shop.sweep()
+    row = shop.row("SELECT finished_by, why, facts FROM recoveries")
+    assert row == {
+        "finished_by": "amina",
+        "why": None,
+        "facts": {"missing": [], "last_invoices": [f"INV-{this_year()}-000007"]},
+    }
+    assert shop.row("SELECT last_number FROM invoice_years") == {"last_number": 7}
+    assert shop.ops("restore", "finish", "--who", "amina") == 1
+    assert "no restore is waiting" in capsys.readouterr().err
+
+
+def test_a_statement_that_ends_before_the_restore_does_not_cover_what_was_lost(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.settled()
+    restored(shop, InvoiceNumber(this_year(), 1))
+    covered(shop, until=timedelta(hours=1))
+    document = finish(shop, capsys, code=1)
+    assert missing(document) == ["statement"]
+    assert "one does until" in document["missing"][0]["says"]
+
+
+def test_money_that_came_in_the_lost_time_is_booked_or_declared_first(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.settled()
+    restored(shop, InvoiceNumber(this_year(), 1))
+    covered(shop)
+    on_statement(shop, LOST_RECEIPT, account="LOST1")
+    on_statement(shop, "UKRENT0001", account="RENT")
+    document = finish(shop, capsys, code=1)
+    assert missing(document) == ["missing_here", "missing_here"]
+    assert "ops book UKA1B2C3D4" in document["missing"][0]["do_now"]
+    word = ("--why", "after the restore", "--who", "amina", "--yes")
+    assert shop.ops("book", LOST_RECEIPT, *word) == 0
+    assert shop.ops("receipts", "not-a-sale", "UKRENT0001", "--why", "rent", "--who", "amina") == 0
+    assert finish(shop, capsys)["finished"]
+    assert shop.pay(phone_number=OTHER_CUSTOMER, account_reference="lost1").body["code"] == "already_paid"
+
+
+def test_money_that_only_a_callback_names_is_booked_first(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    paid = shop.settled()
+    restored(shop, InvoiceNumber(this_year(), 1))
+    covered(shop)
+    body = callback_about(shop.payment(paid), MpesaReceiptNumber=LOST_RECEIPT)
+    assert shop.call("callback", "POST", shop.callback_path(NOBODY), raw=body).status == 200
+    document = finish(shop, capsys, code=1)
+    assert missing(document) == ["callback"]
+    assert LOST_RECEIPT in document["missing"][0]["says"]
+    word = ("--why", "after the restore", "--who", "amina", "--yes")
+    assert shop.ops("book", LOST_RECEIPT, "--reference", "LOST1", *word) == 0
+    assert finish(shop, capsys)["finished"]
+    shop.sweep()
+
+
+def test_a_person_may_say_why_it_is_finished_without_a_statement_but_never_without_the_number(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.settled()
+    restored(shop)
+    why = ("--why", "nobody paid in that night")
+    assert missing(finish(shop, capsys, *why, code=1)) == ["invoices", "statement"]
+    document = finish(shop, capsys, *why, *NO_INVOICE)
+    assert (document["finished"], missing(document)) == (True, ["statement"])
+    row = shop.row("SELECT why, facts -> 'missing' -> 0 ->> 'what' AS what FROM recoveries")
+    assert row == {"why": "nobody paid in that night", "what": "statement"}
+
+
+def test_it_is_asked_first(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    shop.settled()
+    restored(shop)
+    covered(shop)
+    assert shop.ops("restore", "finish", "--who", "amina", *NO_INVOICE) == 1
+    assert "add --yes" in capsys.readouterr().err
+    assert shop.pay(phone_number=OTHER_CUSTOMER).status == 503
+
+
+@pytest.mark.parametrize("number", ["INV-26-1", "12", "INV-2026-1", "all"])
+def test_what_is_no_invoice_number_is_refused(shop: Shop, number: str) -> None:
+    assert shop.ops("restore", "finish", "--last-invoice", number) == 2

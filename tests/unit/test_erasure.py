@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.erasure import impersonal, read_stored
+from ops.erased_callbacks import impersonal, read_stored
 from ops.export import without_others
 from ops.people import Person
 from shared.daraja.callback_reader import CallbackRead, CallbackSuccess, CallbackUnreadable, read_callback
