@@ -34,6 +34,7 @@ GRANT SELECT, INSERT (environment) ON installation TO lipa_functions;
 GRANT SELECT ON statement_files, reconciliation_log TO lipa_functions;
 -- Whether a restore is finished: nobody is asked to pay until it is. Numbers that are left out are an operator's word.
 GRANT SELECT ON recoveries, invoice_gaps TO lipa_functions;
+GRANT SELECT ON drills TO lipa_functions;
 GRANT SELECT (id, sha256, row_number, receipt, at, class, status, completed, paid_in, withdrawn, linked_receipt, transaction_id)
     ON statement_rows TO lipa_functions;
 

@@ -400,6 +400,23 @@ CREATE TABLE erasures (
 
 CREATE INDEX erasures_transaction_id ON erasures (transaction_id, at);
 
+-- Each drill: a backup put into a scratch server and checked there (ops/drill.py). Only ever added to.
+CREATE TABLE drills (
+    id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    began_at      timestamptz NOT NULL,
+    took_s        integer NOT NULL CHECK (took_s >= 0),
+    taken_at      timestamptz,                                -- when the backup was made; null: it could not be restored
+    backup_sha256 text NOT NULL CHECK (backup_sha256 ~ '^[0-9a-f]{64}$'),
+    backup_bytes  bigint NOT NULL CHECK (backup_bytes >= 0),
+    is_good       boolean NOT NULL,
+    found         text,                                       -- what was wrong; never personal
+    who           text NOT NULL,
+    CONSTRAINT good_or_a_reason CHECK (is_good = (found IS NULL) AND (taken_at IS NOT NULL OR NOT is_good)),
+    CONSTRAINT moments_are_real CHECK (least(began_at, taken_at) >= '2000-01-01 00:00+00'
+                                       AND greatest(began_at, taken_at) <= '2200-01-01 00:00+00'),
+    CONSTRAINT texts_end CHECK (octet_length(concat(found, who)) <= 10000)
+);
+
 -- What was said about whole months and about money that is no sale. One chain for the shop, signed like the audit log
 -- (ops/reconciliation_log.py); its end is kept in `installation`.
 CREATE TABLE reconciliation_log (
@@ -599,6 +616,8 @@ CREATE TRIGGER environment_is_kept BEFORE DELETE OR TRUNCATE ON installation
 CREATE TRIGGER history_only_grows BEFORE UPDATE OF reconciliation_length ON installation
     FOR EACH ROW WHEN (NEW.reconciliation_length < OLD.reconciliation_length) EXECUTE FUNCTION refuse_change_of_history();
 CREATE TRIGGER history_is_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON reconciliation_log
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_history();
+CREATE TRIGGER history_is_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON drills
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_history();
 CREATE TRIGGER history_is_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON statement_files
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_history();

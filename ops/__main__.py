@@ -22,6 +22,7 @@ from ops import (
     case,
     close,
     doctor,
+    drill,
     inbox,
     invoices,
     letters,
@@ -51,7 +52,7 @@ SECTIONS: dict[str, tuple[Any, ...]] = {
     "Somebody has to decide": (alerts, review, refund, inbox),
     "Money that came another way, and the end of the month": (receipts, book, reconcile, close),
     "Are the books right?": (verify, audit, replay),
-    "The worst day": (restore,),
+    "The worst day": (drill, restore),
     "People and letters": (privacy, letters),
     "Setting up": (doctor, limits, webhook, rotation),
 }

@@ -14,6 +14,8 @@ from shared.gateway.watch import COMPARED_UNTIL, DAYS_UNTIL_RECONCILED
 ONE_CALLER = 20
 """With as many pushes in an hour, a shop has customers on more than one network address."""
 
+DRILL, DRILL_EVERY_DAYS = "python -m ops drill --help", 100
+
 
 def sweep(shop: Shop) -> Finding:
     if (stopped := no_sweep(shop.database)) is not None:
@@ -87,3 +89,15 @@ def backup(_: Shop) -> Finding:
         "no backup is recorded: whether your database's host makes any cannot be seen from here",
         "docs/database.md, Back up and restore",
     )
+
+
+def drill(shop: Shop) -> Finding:
+    row = shop.database.row("SELECT began_at, took_s, is_good FROM drills ORDER BY id DESC LIMIT 1")
+    if row is None:
+        return warning("no backup was ever restored as a drill", DRILL)
+    last = f"the last drill, of {eat(row['began_at'])} EAT, took {counted(max(1, row['took_s'] // 60), 'minute')}"
+    if not row["is_good"]:
+        return failed(f"{last} and was not good", DRILL)
+    if row["began_at"] < datetime.now(UTC) - timedelta(days=DRILL_EVERY_DAYS):
+        return warning(last, DRILL)
+    return ok(last)

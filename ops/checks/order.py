@@ -40,6 +40,7 @@ CHECKS = (
     Check("review", duties.review, ("tables",)),
     Check("reconciled", duties.reconciled, ("tables",)),
     Check("backup", duties.backup),
+    Check("drill", duties.drill, ("tables",)),
     Check("bill", bill.bill, ("tables",)),
 )
 

@@ -106,6 +106,12 @@ CONDITIONS: Mapping[str, str] = {
         SELECT (extract(epoch FROM now() - until) / 86400)::int AS days FROM ({COMPARED_UNTIL}) compared
         WHERE until <= now() - interval '{DAYS_UNTIL_RECONCILED} days'
     """,
+    # Who has never tried is not reminded of it.
+    "drill_due": """
+        SELECT (extract(epoch FROM now() - since) / 86400)::int AS days FROM (
+            SELECT coalesce(max(began_at) FILTER (WHERE is_good), min(began_at)) AS since FROM drills) known
+        WHERE since <= now() - interval '100 days'
+    """,
 }
 
 

@@ -166,6 +166,10 @@ TOPICS: Mapping[str, Topic] = {
         "Export the statement of the days since, then: python -m ops reconcile FILE. What is open:"
         " python -m ops reconcile --status.",
     ),
+    "drill_due": Topic(
+        "No backup has been restored as a drill for more than 100 days: nobody knows whether they can be.",
+        "Where the private key is, run: python -m ops drill --from FOLDER --identity KEYFILE.",
+    ),
     "shop_push_limit": Topic(
         "Customers are turned away: the shop's own limit of pushes a minute is reached.",
         "A good day or a flood? Run: python -m ops limits. Raise SHOP_PUSHES_PER_MINUTE if it is business.",

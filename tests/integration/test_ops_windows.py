@@ -15,7 +15,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 COMMANDS = (
     "", "verify", "audit", "audit verify", "replay", "case", "review", "review list", "review pay", "inbox", "invoice",
-    "receipts", "privacy", "privacy export", "privacy erase", "restore", "alerts", "letters", "letters show", "limits",
+    "receipts", "privacy", "privacy export", "privacy erase", "restore", "drill", "alerts", "letters", "letters show",
+    "limits",
 )  # fmt: skip
 AS_ON_WINDOWS = """
 import os, runpy, signal, socket, sys

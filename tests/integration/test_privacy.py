@@ -755,6 +755,7 @@ IMPERSONAL = {
     " etims_qr_url",
     "outbox": "kind topic dropped facts",
     "erasures": "scope who why",
+    "drills": "backup_sha256 found who",
     "statement_files": "sha256 family shortcode balance_chain who",
     "statement_rows": "sha256 receipt class status linked_receipt",
     "reconciliation_log": "kind subject facts who why link link_key",
