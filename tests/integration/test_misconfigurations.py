@@ -296,6 +296,9 @@ TABLE = (
     Planted("deploy", "deployed", "another database than this DATABASE_URL's", "step 2", another_shops),
     Planted("deploy", "deployed", "far apart (us-east-2 and 127.0.0.1)", "Put both in one region", patched(
         "ops.checks.live.REGION", re.compile("127.0.0.1"), AWS_REGION="us-east-2"), "warning"),
+    Planted("deploy", "callbacks", "a CDN in front of the site hides them", "ADDRESS_PUSHES_PER_HOUR", sql(
+        "DELETE FROM push_callers; INSERT INTO push_callers (address_digest) SELECT 'one' FROM generate_series(1, 40)",
+        "DELETE FROM push_callers"), "warning"),
     Planted("deploy", "sweep", "no sweep has got through", "sweep_stopped", sql(
         "UPDATE sweeps SET began_at = began_at - interval '1 hour', asleep_until = asleep_until - interval '1 hour'",
         "UPDATE sweeps SET began_at = now(), asleep_until = now()")),
