@@ -86,7 +86,7 @@ def _scratch() -> Iterator[str]:
     except ImportError:
         raise WrongUse(
             "a drill runs a PostgreSQL of its own, on Linux and macOS only. Elsewhere make an empty database, and run "
-            "`ops restore FILE --into VARIABLE`: it is the same, only not recorded"
+            "`ops restore FILE --into DATABASE_URL`: it is the same, only not recorded"
         ) from None
     try:
         with EmbeddedPostgres(SCRATCH, durable=False, scratch=True, settings=QUICK) as server:

@@ -69,8 +69,8 @@ def add_commands(commands: Commands) -> None:
     file = "the backup, like lipa-production-….age; or the word finish, for the shop's own database"
     command.add_argument("file", type=Path, metavar="FILE", help=file)
     add_reading(command, required=False)
-    into = "the variable that has the address of the empty database, like NEW_DATABASE_URL"
-    command.add_argument("--into", metavar="VARIABLE", help=into)
+    into = "the empty database: best the name of the variable that has its address, like NEW_DATABASE_URL"
+    command.add_argument("--into", metavar="DATABASE_URL", help=into)
     command.add_argument("--erasures", type=Path, metavar="MAILS", help="erase again by the lines in this file")
     recovery.add_options(command)
     add_who(command)
@@ -97,7 +97,7 @@ def _restore(session: Session, chosen: argparse.Namespace) -> Answer:
     if str(chosen.file) == "finish":
         return recovery.finish(session, chosen)
     if chosen.identity is None or chosen.into is None:
-        raise WrongUse("a backup needs --identity KEYFILE and --into VARIABLE; see python -m ops restore --help")
+        raise WrongUse("a backup needs --identity KEYFILE and --into DATABASE_URL; see python -m ops restore --help")
     text = lines_file(chosen.erasures) if chosen.erasures else ""
     url, began = _address(session, chosen.into), time.monotonic()
     backup, threshold_kes = backup_of(session, chosen, chosen.file), session.confirm_above_kes(chosen)
@@ -138,7 +138,7 @@ def _address(session: Session, named: str) -> str:
     if settings is None:
         raise WrongUse(f"--into {named}: there is no such variable. Put the address of the empty database into it")
     if settings.password:
-        raise WrongUse("--into: a password on a command line is seen by others: put the address into a variable")
+        print("ops: --into: others on this machine see a password on a command line: name a variable", file=sys.stderr)
     return named
 
 

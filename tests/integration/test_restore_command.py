@@ -89,10 +89,18 @@ def test_the_password_reaches_no_other_program_and_no_screen(
     with fresh_database(postgres_server) as name:
         url = postgres_server.url(name, tcp=True)
         assert vault.restore(backup, url) == 0
-        as_argument = ["restore", str(backup), "--identity", str(vault.key), "--into", url]
-        assert main(as_argument, os.environ) == 2
         said = capsys.readouterr()
-        assert "put the address into a variable" in said.err
+        assert postgres_server.password not in said.out + said.err
+
+
+def test_a_password_given_in_the_address_itself_is_taken_with_a_warning(
+    backup: Path, vault: Vault, postgres_server: EmbeddedPostgres, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with fresh_database(postgres_server) as name:
+        url = postgres_server.url(name, tcp=True)
+        assert main(["restore", str(backup), "--identity", str(vault.key), "--into", url], os.environ) == 0
+        said = capsys.readouterr()
+        assert "name a variable" in said.err
         assert postgres_server.password not in said.out + said.err
 
 
