@@ -70,6 +70,9 @@ GRANT SELECT, INSERT (kind, topic, transaction_id, tries, next_try_at, anchor_id
 GRANT UPDATE (status, sent_at) ON invoices TO lipa_functions;
 GRANT UPDATE (tries, next_try_at, sent_at, last_error, dropped) ON outbox TO lipa_functions;
 
+-- Going live: an operator's steps, with the site's own variables.
+GRANT SELECT, INSERT (step, state, who, says, facts) ON golive_steps TO lipa_functions;
+
 -- What is no history: keys that are released, the token, the budget, limits, what the sweep remembers.
 GRANT SELECT, DELETE, INSERT (key, fingerprint, transaction_id) ON idempotency_keys TO lipa_functions;
 GRANT SELECT, DELETE, INSERT (address_digest) ON push_callers TO lipa_functions;

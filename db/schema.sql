@@ -434,6 +434,19 @@ CREATE TABLE reconciliation_log (
 
 CREATE INDEX reconciliation_log_subject ON reconciliation_log (subject, kind);
 
+-- The steps of `ops golive`, as they were done, or said to be. Never personal.
+CREATE TABLE golive_steps (
+    id    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at    timestamptz NOT NULL DEFAULT now(),
+    step  text NOT NULL CHECK (step ~ '^[a-z_]{1,40}$'),
+    state text NOT NULL CHECK (state IN ('done', 'said', 'asked', 'failed')),
+    who   text NOT NULL,
+    says  text NOT NULL,
+    facts jsonb NOT NULL CHECK (jsonb_typeof(facts) = 'object'),
+    CONSTRAINT moments_are_real CHECK (at BETWEEN '2000-01-01 00:00+00' AND '2200-01-01 00:00+00'),
+    CONSTRAINT texts_end CHECK (octet_length(concat(who, says)) <= 10000 AND octet_length(facts::text) <= 100000)
+);
+
 -- One access token for all instances: a new one invalidates the old.
 CREATE TABLE access_tokens (
     app          text PRIMARY KEY,                            -- a digest of the consumer key
@@ -618,6 +631,8 @@ CREATE TRIGGER history_only_grows BEFORE UPDATE OF reconciliation_length ON inst
 CREATE TRIGGER history_is_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON reconciliation_log
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_history();
 CREATE TRIGGER history_is_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON drills
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_history();
+CREATE TRIGGER history_is_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON golive_steps
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_history();
 CREATE TRIGGER history_is_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON statement_files
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_history();

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from dev.ports import SIMULATOR_PORT, SITE_PORT, PortTaken, usual_ports
 from dev.stack import GENEROUS_LIMITS, STATE, FolderBusy, LocalStack, StackFault, locked, shown
+from ops.limits import LOW
 from shared.environment_variables import TABLE
 
 
@@ -75,11 +76,13 @@ def stop_on_signals() -> None:
 
 
 def limits_from_environment() -> Mapping[str, str]:
-    """`LIMITS=on`: as a deployed shop has them. Otherwise they are out of the developer's way."""
+    """`LIMITS=on`: as a shop has them on its first day. Otherwise they are out of the developer's way."""
     wanted = os.environ.get("LIMITS", "") or "off"
     if wanted not in ("on", "off"):
         raise StackFault(f"LIMITS must be on or off, not {wanted!r}.")
-    return dict.fromkeys(GENEROUS_LIMITS, "") if wanted == "on" else {}
+    if wanted == "off":
+        return {}
+    return {**dict.fromkeys(GENEROUS_LIMITS, ""), **{name: str(kes) for name, kes in LOW.items()}}
 
 
 def introduce(stack: LocalStack, terminal: Terminal) -> None:

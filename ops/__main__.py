@@ -23,6 +23,7 @@ from ops import (
     close,
     doctor,
     drill,
+    golive,
     inbox,
     invoices,
     letters,
@@ -54,7 +55,7 @@ SECTIONS: dict[str, tuple[Any, ...]] = {
     "Are the books right?": (verify, audit, replay),
     "The worst day": (drill, restore),
     "People and letters": (privacy, letters),
-    "Setting up": (doctor, limits, webhook, rotation),
+    "Setting up": (doctor, golive, limits, webhook, rotation),
 }
 """Every module with commands, by what people come for."""
 GROUPS = tuple(group for groups in SECTIONS.values() for group in groups)

@@ -26,20 +26,26 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Commands) -> None:
     doctor = commands.add_parser("doctor", help="is the shop set up rightly, here and where it is deployed?")
-    doctor.add_argument(
-        "--live", metavar="https://SHOP", help="the deployed shop (default: that of MPESA_CALLBACK_URL)"
-    )
+    add_live(doctor)
     doctor.set_defaults(run=_doctor)
 
 
-def _doctor(session: Session, chosen: argparse.Namespace) -> Answer:
-    live_at = chosen.live and chosen.live.rstrip("/")
-    if live_at and not re.fullmatch(rf"(?i:https?)://{HOST}", live_at):
+def add_live(command: argparse.ArgumentParser) -> None:
+    about = "the deployed shop (default: that of MPESA_CALLBACK_URL)"
+    command.add_argument("--live", type=_origin, metavar="https://SHOP", help=about)
+
+
+def _origin(text: str) -> str:
+    if not re.fullmatch(rf"(?i:https?)://{HOST}", origin := text.rstrip("/")):
         raise WrongUse("--live must be the address of the shop, like https://shop.example")
+    return origin
+
+
+def _doctor(session: Session, chosen: argparse.Namespace) -> Answer:
     from ops.checks import Shop, Verdict
     from ops.checks.order import examine  # it loads nearly everything, and no other command needs that
 
-    found = list(examine(Shop(session, live_at)))
+    found = list(examine(Shop(session, chosen.live)))
     how_many = {verdict: sum(each.verdict is verdict for each in found) for verdict in Verdict}
     bad = how_many[Verdict.FAILED]
     lines: list[str | Table] = [

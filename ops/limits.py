@@ -17,6 +17,8 @@ from shared.limits import Limits
 from shared.settings import limits as limits_of
 from shared.values import LARGEST_DAY_KES, LARGEST_KES, in_words
 
+LOW = {"MAX_PAYMENT_KES": 5_000, "MAX_PHONE_KES_PER_DAY": 10_000, "MAX_SHOP_KES_PER_DAY": 50_000}
+"""To begin with: docs/deploying.md, Going live."""
 DAYS = 7
 """How far back the evidence goes, beside today."""
 PAYMENTS_ENOUGH = 20
@@ -91,7 +93,7 @@ class Advice:
 
 def advise(limits: Limits, seen: Evidence) -> Advice:
     """A step is justified by a week of enough payments, none of them odd, and by limits that are really used."""
-    against = tuple(_against(seen))
+    against = tuple(reasons_against(seen))
     if against:
         return Advice((), against)
     steps = tuple(_steps(limits, seen))
@@ -102,7 +104,8 @@ def advise(limits: Limits, seen: Evidence) -> Advice:
     return Advice((), (calm, f"no limit is used to more than {WELL_USED:.0%}: there is nothing to gain"))
 
 
-def _against(seen: Evidence) -> Iterator[str]:
+def reasons_against(seen: Evidence) -> Iterator[str]:
+    """Raising a limit now."""
     if seen.days_since_first < DAYS:
         yield f"payments have been taken for {counted(seen.days_since_first, 'day')}; wait for {DAYS}"
     if seen.paid < PAYMENTS_ENOUGH:

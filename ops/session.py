@@ -154,16 +154,23 @@ class Session:
         """Before what is final: shows it and asks, unless `--yes` answers. Raises `NotPossible`: the answer is no."""
         if chosen.yes:
             return
-        if sys.stdin is None or not sys.stdin.isatty():
-            raise NotPossible("this is final, and there is no terminal to ask at: add --yes. Nothing was changed")
+        self.require_terminal("this is final, and there is no terminal to ask at: add --yes. Nothing was changed")
         for line in shown():
             show(line, to_asker=True)
-        typed = ""
-        print("This is final. To do it, type yes: ", end="", file=sys.stderr, flush=True)
-        with contextlib.suppress(KeyboardInterrupt):
-            typed = sys.stdin.readline()
-        if typed.strip().lower() != "yes":
+        if self.typed("This is final. To do it, type yes: ").lower() != "yes":
             raise NotPossible("the answer was not yes. Nothing was changed")
+
+    def require_terminal(self, otherwise: str) -> None:
+        """Raises `NotPossible` with these words where nobody can be asked."""
+        if sys.stdin is None or not sys.stdin.isatty():
+            raise NotPossible(otherwise)
+
+    def typed(self, question: str) -> str:
+        """What a person answers; nothing, where they press Ctrl-C."""
+        print(question, end="", file=sys.stderr, flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            return sys.stdin.readline().strip()
+        return ""
 
     def close(self) -> None:
         if self.has_database:

@@ -1,4 +1,4 @@
-"""What the deployed functions see, for `ops doctor`: which database, commit, deploy context and region.
+"""What the deployed functions see, for `ops doctor`: which database, commit, deploy context, region and limits.
 
 `GET …/status/doctor` answers whoever proves with each request that they have the callback secret, and nobody else: to
 all others it is the id of no payment. Nothing in the answer is secret: the database is named by a digest of its stamp.
@@ -51,11 +51,17 @@ def describe(mine: Collaborators, headers: Mapping[str, str]) -> dict[str, objec
     began = time.monotonic()
     stamp = mine.gateway.watch.stamp()
     took_s = time.monotonic() - began
+    limits = mine.settings.limits
     return {
         "database": stamp and name_of(secret, stamp["environment"], stamp["stamped_at"]),
         "database_ms": round(took_s * 1000),
         "environment": mine.settings.database.environment,
         **settings.deploy(),
+        "limits": {
+            "MAX_PAYMENT_KES": int(limits.payment_kes),
+            "MAX_PHONE_KES_PER_DAY": int(limits.phone_kes_a_day),
+            "MAX_SHOP_KES_PER_DAY": limits.shop_kes_a_day and int(limits.shop_kes_a_day),
+        },
     }
 
 

@@ -55,7 +55,7 @@ RENEW_DAYS = 7
 
 
 def callback_address(shop: Shop) -> Iterator[Finding]:
-    url = urlsplit(_callback(shop).url)
+    url = urlsplit(callback_of(shop).url)
     host, found = url.hostname or "", 0
     grave = failed if shop.in_production else warning
     for wrong, says in (
@@ -84,7 +84,7 @@ def callback_address(shop: Shop) -> Iterator[Finding]:
 
 def callback_tls(shop: Shop) -> Finding:
     """With certifi's authorities alone, and no certificate that this machine may have kept."""
-    url = urlsplit(_callback(shop).url)
+    url = urlsplit(callback_of(shop).url)
     if url.scheme != "https":
         return skipped("the address is not https")
     host, context = url.hostname or "", ssl.create_default_context(cafile=certifi.where())
@@ -113,7 +113,7 @@ def callback_tls(shop: Shop) -> Finding:
 
 def callback_answer(shop: Shop) -> Finding:
     """A plain POST with a token that nobody signed: 404 in the API's form, and nothing between."""
-    url = f"{_callback(shop).url}/{new_test_id()}/{'0' * 64}"
+    url = f"{callback_of(shop).url}/{new_test_id()}/{'0' * 64}"
     began = time.monotonic()
     answer = _post(url)
     took_s = time.monotonic() - began
@@ -132,7 +132,7 @@ def callback_answer(shop: Shop) -> Finding:
 
 def test_callback(shop: Shop) -> Finding:
     """Signed, to the id of no payment: stored with the outcome `test`, without an alert, in the database we see."""
-    mine, transaction_id = _callback(shop), new_test_id()
+    mine, transaction_id = callback_of(shop), new_test_id()
     answer = _post(callback_url(mine, transaction_id))
     if isinstance(answer, Finding):
         return answer
@@ -156,19 +156,27 @@ def test_callback(shop: Shop) -> Finding:
     return ok("a signed callback was stored in this database, and answered by 200")
 
 
-def deployed(shop: Shop) -> Iterator[Finding]:
-    secret = _callback(shop).secrets[0]
-    url = f"{_callback(shop).url.removesuffix('/callback')}/status/doctor"
+def seen_by_functions(shop: Shop) -> dict[str, Any] | Finding:
+    """What the deployed functions say of themselves (shared/deployed.py)."""
+    secret = callback_of(shop).secrets[0]
+    url = f"{callback_of(shop).url.removesuffix('/callback')}/status/doctor"
     answer = _ask(requests.Request("GET", url, headers={HEADER: proof(secret, datetime.now(UTC))}))
     if isinstance(answer, Finding):
-        yield answer
-        return
+        return answer
     said = _object(answer)
     if answer.status != 200 or not isinstance(said.get("database_ms"), int):
         unknown = "the deployed functions do not answer doctor: another CALLBACK_SECRET, or an older commit"
         known = _not_ours(answer) if answer.status != 404 else None
-        yield known or failed(unknown, "Run it with the site's own variables; or deploy this checkout")
+        return known or failed(unknown, "Run it with the site's own variables; or deploy this checkout")
+    return said
+
+
+def deployed(shop: Shop) -> Iterator[Finding]:
+    said = seen_by_functions(shop)
+    if isinstance(said, Finding):
+        yield said
         return
+    secret = callback_of(shop).secrets[0]
     stamp = shop.database.row("SELECT environment, stamped_at FROM installation")
     found = 0
     if stamp is None or said.get("database") != name_of(secret, stamp["environment"], stamp["stamped_at"]):
@@ -195,7 +203,7 @@ def deployed(shop: Shop) -> Iterator[Finding]:
         yield ok(f"the functions see this database, {said['database_ms']} ms away{where and '; '}{where}")
 
 
-def _callback(shop: Shop) -> CallbackSettings:
+def callback_of(shop: Shop) -> CallbackSettings:
     """At the address of --live, where that is given."""
     mine = shop.settings.need("callback").callback
     path = urlsplit(mine.url).path

@@ -212,4 +212,5 @@ def test_the_deployed_functions_say_what_they_see_to_whoever_has_the_callback_se
         "commit": "4f2c",
         "context": "branch-deploy",
         "region": "eu-central-1",
+        "limits": {"MAX_PAYMENT_KES": 250000, "MAX_PHONE_KES_PER_DAY": 500000, "MAX_SHOP_KES_PER_DAY": None},
     }

@@ -761,6 +761,7 @@ IMPERSONAL = {
     "reconciliation_log": "kind subject facts who why link link_key",
     "recoveries": "backup_sha256 who finished_by why facts",
     "invoice_gaps": "who why",
+    "golive_steps": "step state who says facts",
     "query_budget": "app",
     "incidents": "topic",
     "access_tokens": "app",
