@@ -98,6 +98,7 @@ def wipe(database: Database) -> None:
         )
         names = ", ".join(row["table_name"] for row in tables)
         tx.script(f"SET LOCAL session_replication_role = 'replica'; TRUNCATE {names} RESTART IDENTITY")
+        tx.run("UPDATE installation SET reconciliation_length = 0, reconciliation_head = NULL")
 
 
 def only_the_shop_listens(monkeypatch: pytest.MonkeyPatch) -> None:
