@@ -1,6 +1,7 @@
 -- The functions' own role, lipa_functions: it may do what the functions need, and cannot change, remove or switch off history.
+-- At the end lipa_backup, which reads everything and writes one row for each backup.
 -- Run it as the owner of the tables, after every migration: python -m db.migrate --roles, or psql -f db/roles.sql. Running it
--- again changes nothing. The role cannot log in until you give it a password: docs/database.md, step by step.
+-- again changes nothing. A role cannot log in until you give it a password: docs/database.md, step by step.
 
 DO $$
 BEGIN
@@ -31,7 +32,7 @@ GRANT SELECT, INSERT (transaction_id, result_code, said, outcome) ON query_answe
 GRANT SELECT, INSERT (environment) ON installation TO lipa_functions;
 -- Statements are an operator's. The sweep reads until when the books were compared, and an operator with this role reads the
 -- rest of what verifies them; what can name somebody (account, raw) nobody reads but the owner.
-GRANT SELECT ON statement_files, reconciliation_log TO lipa_functions;
+GRANT SELECT ON statement_files, reconciliation_log, backups TO lipa_functions;
 -- Whether a restore is finished: nobody is asked to pay until it is. Numbers that are left out are an operator's word.
 GRANT SELECT ON recoveries, invoice_gaps TO lipa_functions;
 GRANT SELECT ON drills TO lipa_functions;
@@ -65,6 +66,8 @@ GRANT UPDATE (mpesa_receipt_number, inbox_id, result_desc, balance_amount, trans
 
 -- What leaves the house. An invoice's number comes from next_invoice_number(), which runs as its owner: invoice_years is only read.
 GRANT SELECT ON invoice_years TO lipa_functions;
+REVOKE EXECUTE ON FUNCTION next_invoice_number() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION next_invoice_number() TO lipa_functions;
 GRANT SELECT, INSERT (transaction_id, customer_email, customer_name, customer_phone, amount) ON invoices TO lipa_functions;
 GRANT SELECT, INSERT (kind, topic, transaction_id, tries, next_try_at, anchor_id, facts, tells_of) ON outbox TO lipa_functions;
 GRANT UPDATE (status, sent_at) ON invoices TO lipa_functions;
@@ -78,3 +81,30 @@ GRANT SELECT, DELETE, INSERT (key, fingerprint, transaction_id) ON idempotency_k
 GRANT SELECT, DELETE, INSERT (address_digest) ON push_callers TO lipa_functions;
 GRANT SELECT, INSERT (name), UPDATE (retired_at) ON callback_keys TO lipa_functions;
 GRANT SELECT, INSERT, UPDATE ON access_tokens, query_budget, incidents, sweeps, mail_pause TO lipa_functions;
+
+-- The role of `ops backup`: it reads every table and sequence, also those of later migrations, and adds to `backups`. Nothing else.
+DO $$
+DECLARE
+    home text;
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'lipa_backup') THEN
+        CREATE ROLE lipa_backup NOLOGIN;
+    END IF;
+    EXECUTE format('GRANT CONNECT ON DATABASE %I TO lipa_backup', current_database());
+    FOR home IN SELECT nspname FROM pg_namespace WHERE nspname IN ('public', 'lipa', 'netlify') LOOP
+        BEGIN
+            EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA %I FROM lipa_backup', home);
+            EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA %I FROM lipa_backup', home);
+            EXECUTE format('GRANT USAGE ON SCHEMA %I TO lipa_backup', home);
+            EXECUTE format('GRANT SELECT ON ALL TABLES IN SCHEMA %I TO lipa_backup', home);
+            EXECUTE format('GRANT SELECT ON ALL SEQUENCES IN SCHEMA %I TO lipa_backup', home);
+            EXECUTE format('ALTER DEFAULT PRIVILEGES IN SCHEMA %I GRANT SELECT ON TABLES TO lipa_backup', home);
+            EXECUTE format('ALTER DEFAULT PRIVILEGES IN SCHEMA %I GRANT SELECT ON SEQUENCES TO lipa_backup', home);
+        EXCEPTION WHEN insufficient_privilege THEN
+            IF home <> 'netlify' THEN
+                RAISE;
+            END IF;                                           -- the host's own record, which no restore needs
+        END;
+    END LOOP;
+END $$;
+GRANT INSERT (at, place, size_bytes, sha256, recipients, server_version, client_version, migration, facts) ON backups TO lipa_backup;

@@ -18,6 +18,7 @@ from typing import Any, NoReturn, TextIO
 from ops import (
     alerts,
     audit,
+    backup,
     book,
     case,
     close,
@@ -53,7 +54,7 @@ SECTIONS: dict[str, tuple[Any, ...]] = {
     "Somebody has to decide": (alerts, review, refund, inbox),
     "Money that came another way, and the end of the month": (receipts, book, reconcile, close),
     "Are the books right?": (verify, audit, replay),
-    "The worst day": (drill, restore),
+    "The worst day": (backup, drill, restore),
     "People and letters": (privacy, letters),
     "Setting up": (doctor, golive, limits, webhook, rotation),
 }

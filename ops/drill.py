@@ -73,7 +73,7 @@ def _drill(session: Session, chosen: argparse.Namespace) -> Answer:
 
 def _last(folder: Path, environment: str | None) -> Path:
     """The last backup in it. Raises `NotPossible`."""
-    if there := sorted(folder.glob(f"lipa-{environment or '*'}-*.age")):
+    if there := sorted(folder.rglob(f"lipa-{environment or '*'}-*.age"), key=lambda path: path.name):
         return there[-1]
     raise NotPossible(f"there is no backup lipa-{environment or ''}-….age in {folder}")
 

@@ -8,10 +8,12 @@ pytest_plugins = [
     "tests.fixtures.built_site",
     "tests.fixtures.database",
     "tests.fixtures.ledger",
+    "tests.fixtures.s3_store",
     "tests.fixtures.schedule",
     "tests.fixtures.sentry",
     "tests.fixtures.shop",
-    "tests.fixtures.patient",  # after what it imports
+    "tests.fixtures.patient",  # after what it imports, as the next
+    "tests.fixtures.backup_keeper",
     "tests.fixtures.simulator",
     "tests.fixtures.site",
     "tests.fixtures.soak",

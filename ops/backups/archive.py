@@ -176,7 +176,7 @@ def recipients(texts: Sequence[str]) -> list[Recipient]:
     if any(text.strip().upper().startswith(PRIVATE) for text in texts):
         raise WrongUse(
             "a private key was given as a recipient. Whoever saw this command can read your backups: make a new pair "
-            "with `ops backup key`, and give the public key, which begins with age1"
+            "with `ops backup-key`, and give the public key, which begins with age1"
         )
     found: list[Recipient] = []
     for number, text in enumerate(texts, 1):
@@ -193,7 +193,7 @@ def fingerprint(recipient: Recipient) -> str:
 
 
 def identities(path: Path) -> list[Identity]:
-    """The private keys of an identity file, as age-keygen or `ops backup key` makes it. Raises `WrongUse`."""
+    """The private keys of an identity file, as age-keygen or `ops backup-key` makes it. Raises `WrongUse`."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
         return [

@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO
 
 from ops.answers import harmless_line
 from ops.backups import BackupFailed
@@ -66,22 +66,14 @@ def _found(name: str) -> Iterator[Program]:
                 yield Program(place, int(version[1]), version[1] + version[2])
 
 
-def run(program: Program, settings: ConnectionSettings, *arguments: str, stdin: BinaryIO | None = None) -> None:
-    """Runs it to its end on the database of `settings`. Raises `BackupFailed` with its own words."""
-    with reading(program, settings, *arguments, stdin=stdin) as output:
-        output.read()
-
-
 @contextlib.contextmanager
-def reading(
-    program: Program, settings: ConnectionSettings, *arguments: str, stdin: BinaryIO | None = None
-) -> Iterator[Output]:
+def reading(program: Program, settings: ConnectionSettings, *arguments: str) -> Iterator[Output]:
     """What it prints, while it prints it. Ended when the block ends, however that ends."""
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
             [program.path, "--no-password", *arguments],
             env=environment(settings),
-            stdin=stdin or subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=said,
         )
@@ -140,7 +132,6 @@ def environment(settings: ConnectionSettings) -> dict[str, str]:
         "PGSSLROOTCERT": settings.root_certificates or (_authorities() if settings.tls == "verified" else None),
         "PGCHANNELBINDING": settings.channel_binding,
         "PGOPTIONS": settings.options,
-        "PGAPPNAME": settings.application_name,
         "PGCONNECT_TIMEOUT": "30",
     }
     others = {name: value for name, value in os.environ.items() if not name.startswith("PG")}

@@ -84,11 +84,14 @@ def reconciled(shop: Shop) -> Finding:
     return ok(f"compared with statements until {eat(until)} EAT")
 
 
-def backup(_: Shop) -> Finding:
-    return warning(
-        "no backup is recorded: whether your database's host makes any cannot be seen from here",
-        "docs/database.md, Back up and restore",
+def backup(shop: Shop) -> Finding:
+    row = shop.database.row(
+        "SELECT place, at, at > now() - interval '36 hours' AS fresh FROM backups ORDER BY at DESC LIMIT 1"
     )
+    if row is None:
+        return warning("no backup of your own is recorded; the host's snapshots end with the host", "docs/backups.md")
+    says = f"the last good backup is of {eat(row['at'])} EAT, in {row['place']}"
+    return ok(says) if row["fresh"] else failed(says, "docs/runbook.md, backup_missing")
 
 
 def drill(shop: Shop) -> Finding:

@@ -39,7 +39,7 @@ CHECKS = (
     Check("alerts", duties.alerts, ("tables",)),
     Check("review", duties.review, ("tables",)),
     Check("reconciled", duties.reconciled, ("tables",)),
-    Check("backup", duties.backup),
+    Check("backup", duties.backup, ("tables",)),
     Check("drill", duties.drill, ("tables",)),
     Check("bill", bill.bill, ("tables",)),
 )

@@ -112,6 +112,11 @@ CONDITIONS: Mapping[str, str] = {
             SELECT coalesce(max(began_at) FILTER (WHERE is_good), min(began_at)) AS since FROM drills) known
         WHERE since <= now() - interval '100 days'
     """,
+    # Who never made a backup of their own is not asked to. What a wrong clock put into the future is none.
+    "backup_missing": """
+        SELECT (extract(epoch FROM now() - max(at)) / 3600)::int AS hours FROM backups
+        WHERE at <= now() + interval '1 minute' HAVING max(at) <= now() - interval '36 hours'
+    """,
 }
 
 

@@ -166,6 +166,10 @@ TOPICS: Mapping[str, Topic] = {
         "Export the statement of the days since, then: python -m ops reconcile FILE. What is open:"
         " python -m ops reconcile --status.",
     ),
+    "backup_missing": Topic(
+        "The last good backup is more than 36 hours old.",
+        "Look at what makes them (GitHub: Actions, Backup), and run: python -m ops backup. docs/backups.md.",
+    ),
     "drill_due": Topic(
         "No backup has been restored as a drill for more than 100 days: nobody knows whether they can be.",
         "Where the private key is, run: python -m ops drill --from FOLDER --identity KEYFILE.",

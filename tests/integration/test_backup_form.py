@@ -15,10 +15,11 @@ from pyrage.x25519 import Identity
 from db.migrate import migrate, read_migrations
 from dev.postgres import EmbeddedPostgres
 from ops.backups import BackupFailed, Damaged, NotABackup, UnusableBackup, WrongKey, archive, manifest, tools
+from ops.backups.loading import load
 from ops.backups.manifest import Contents, Manifest
 from ops.session import WrongUse
 from shared.audit_chain import AuditKey
-from shared.database import Database, connection_settings
+from shared.database import ConnectionSettings, Database, connection_settings
 from tests.fixtures.database import fresh_database
 from tests.fixtures.shop import Shop
 
@@ -229,11 +230,8 @@ def test_a_dump_comes_back_with_the_same_checksums_on_every_version(
             (tmp_path / "a.age").open("wb") as file,
         ):
             archive.write(file, SAID, dump, [mine.to_public()])
-        restored.run("CREATE SCHEMA lipa")
-        to_there = connection_settings(each_postgres.url(target))
-        named = "--schema=public", "--schema=lipa", f"--dbname={target}"
-        with archive.opened(tmp_path / "a.age", [mine]) as (_, dump_again):
-            tools.run(restorer, to_there, "--no-owner", "--no-acl", "--exit-on-error", *named, stdin=dump_again)
+        with archive.opened(tmp_path / "a.age", [mine]) as (_, dump_again), restored.transaction() as tx:
+            load(tx, dump_again, restorer)
         before, after = (measured(each_postgres.url(name)) for name in (source, target))
         assert before["callback_inbox"].rows == 1
         assert manifest.differences(before, after) == []
@@ -261,15 +259,20 @@ def test_the_oldest_program_that_is_new_enough_is_taken(tmp_path: Path, monkeypa
         tools.program("pg_restore", server=15)
 
 
+def read_all(dumper: tools.Program, settings: ConnectionSettings, *arguments: str) -> None:
+    with tools.reading(dumper, settings, *arguments) as output:
+        output.read()
+
+
 def test_a_program_that_fails_gives_its_reason_and_no_secret(shop: Shop) -> None:
     dumper = tools.program("pg_dump", server=18)
     there = connection_settings(shop.database_url)
     wrong = there._replace(host="127.0.0.1", socket_path=None, port=1, password="hidden-word")
     with pytest.raises(BackupFailed, match=r"pg_dump failed: error: connection to server at") as failed:
-        tools.run(dumper, wrong, "-Fc")
+        read_all(dumper, wrong)
     assert "hidden-word" not in str(failed.value)
     with pytest.raises(BackupFailed, match="pg_dump failed: error: no matching schemas"):
-        tools.run(dumper, there, "-Fc", "--schema=none")
+        read_all(dumper, there, "--schema=none")
     said = "pg_restore: error: COPY failed: key is there\nDETAIL:  Key (phone)=(254712345678)\n"
     assert tools.in_its_words(said, None) == "error: COPY failed: key is there"
     assert tools.in_its_words("FATAL: hidden-word is wrong", "hidden-word") == "FATAL: … is wrong"

@@ -25,9 +25,11 @@ pytestmark = pytest.mark.usefixtures("left_to_the_sweep")
 ALICE, BOB, CAROL, DAVE = "254708374149", "254722000000", "254700000007", "254700000008"
 WORD = ("--why", "on the statement", "--who", "amina")
 INSTANT = re.compile(r"(^|_)(at|since|until)$")
+RECIPIENT = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj"
+A_BACKUP = "at place size_bytes sha256 recipients server_version client_version migration rows seconds"
 NEEDS_NO_DATABASE = (
     "letters", "link", "callback-secret", "audit-secret", "link-secret", "webhook secret", "webhook test",
-    "doctor",
+    "doctor", "backup-key", "backup-secret",
 )  # fmt: skip
 COMMANDS: tuple[tuple[str, int, str], ...] = (
     ("verify", 0, "invariants broken signatures_checked"),
@@ -51,6 +53,9 @@ COMMANDS: tuple[tuple[str, int, str], ...] = (
     ("callback-secret", 0, "secret"),
     ("audit-secret", 0, "secret"),
     ("link-secret", 0, "secret"),
+    ("backup-secret", 0, "secret"),
+    ("backup-key {folder}/key.txt", 0, "recipient fingerprint file"),
+    (f"backup --to {{folder}}/backups --recipient {RECIPIENT}", 0, A_BACKUP),
     ("privacy check", 0, "findings"),
     ("privacy export {alice} --out {folder}/alice.json", 0, "file payments"),
     ("privacy erase {alice} --why asked --dry-run", 1, "dry_run erased not_yet advice"),
@@ -132,7 +137,7 @@ def test_every_command_prints_one_document(
         assert (ended, sorted(document)) == (code, sorted(keys.split())), (command, printed)
         wrong += [f"{command}: {problem}" for problem in problems(document)]
         in_text = ""
-        if not re.search(r"WORD|--yes|--out|edit|link|retry|resend|secret", command):
+        if not re.search(r"WORD|--yes|--out|--to|-key|edit|link|retry|resend|secret", command):
             assert run(history, command, tmp_path) == code
             in_text = capsys.readouterr().out
         not_shown = private if "secret" not in keys else set()

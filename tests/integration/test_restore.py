@@ -1,4 +1,4 @@
-"""A backup comes back whole, or as data into a migrated database: as docs/database.md says, also after an erasure."""
+"""A dump made by hand comes back whole, or as data into a migrated database: docs/backups.md. Also after an erasure."""
 
 from __future__ import annotations
 

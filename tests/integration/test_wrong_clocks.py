@@ -13,6 +13,8 @@ from tests.fixtures.shop import CUSTOMER, Shop
 NEEDS_NOTHING = {
     "audit_anchors.made_at": "the next anchor covers the day",
     "audit_log.at": "history",
+    "backups.at": "the alert counts none that is later than now",
+    "backups.noted_at": "nobody decides by it",
     "callback_inbox.judged_at": "a reminder after a day",
     "callback_inbox.received_at": "an order among callbacks of the same moment",
     "callback_keys.retired_at": "it is set or not",
