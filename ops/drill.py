@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ops.answers import Answer
 from ops.backups import UnusableBackup
+from ops.backups import store as stores
 from ops.restore import add_reading, backup_of, bring_back, examine, said, shown, wrong
 from ops.session import Commands, NotPossible, Session, WrongUse, add_who
 
@@ -27,19 +28,30 @@ def add_commands(commands: Commands) -> None:
     command = commands.add_parser("drill", help="restore the last backup into a scratch server, and record how it went")
     which = command.add_mutually_exclusive_group(required=True)
     which.add_argument("file", nargs="?", type=Path, metavar="FILE", help="this backup")
-    which.add_argument("--from", dest="place", metavar="FOLDER", help="the last backup in it")
+    last = "the last backup in a folder, or in s3://BUCKET/PREFIX"
+    which.add_argument("--from", dest="place", metavar="PLACE", help=last)
     add_reading(command)
     add_who(command)
     command.set_defaults(run=_drill)
 
 
 def _drill(session: Session, chosen: argparse.Namespace) -> Answer:
-    who, began_at, began = session.operator(chosen), datetime.now(UTC), time.monotonic()
-    environment = session.books.environment()
     may = session.database.row("SELECT has_table_privilege('drills', 'INSERT') AS record")
     if may != {"record": True}:
         raise WrongUse("this database's user may not record a drill: take the owner's DATABASE_URL")
-    backup = backup_of(session, chosen, chosen.file or _last(Path(chosen.place), environment))
+    if chosen.file is not None:
+        return _drilled(session, chosen, chosen.file)
+    store, environment = stores.store_at(chosen.place), session.books.environment()
+    there = [name for name in store.kept() if f"/lipa-{environment}-" in name]
+    if not there:
+        raise NotPossible(f"there is no backup lipa-{environment}-….age in {store.place}, daily or monthly")
+    with store.fetched(max(there, key=lambda name: name.rpartition("/")[2])) as file:
+        return _drilled(session, chosen, file)
+
+
+def _drilled(session: Session, chosen: argparse.Namespace, file: Path) -> Answer:
+    who, began_at, began = session.operator(chosen), datetime.now(UTC), time.monotonic()
+    backup = backup_of(session, chosen, file)
     sha256, threshold_kes = backup.sha256(), session.confirm_above_kes(chosen)
 
     def record(taken_at: datetime | None, found: str | None) -> None:
@@ -69,13 +81,6 @@ def _drill(session: Session, chosen: argparse.Namespace) -> Answer:
     document, lines = shown(manifest, checks, time.monotonic() - began)
     lines.append(f"{'not good' if found else 'good'}: recorded")
     return Answer(document, lines, code=1 if found else 0)
-
-
-def _last(folder: Path, environment: str | None) -> Path:
-    """The last backup in it. Raises `NotPossible`."""
-    if there := sorted(folder.rglob(f"lipa-{environment or '*'}-*.age"), key=lambda path: path.name):
-        return there[-1]
-    raise NotPossible(f"there is no backup lipa-{environment or ''}-….age in {folder}")
 
 
 @contextmanager

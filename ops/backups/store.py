@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,6 +40,9 @@ class Store(Protocol):
 
     def kept(self, folder: str = "") -> dict[str, int]:
         """What is there now, by name (`daily/lipa-…`): bytes. Raises `BackupFailed`."""
+
+    def fetched(self, name: str) -> contextlib.AbstractContextManager[Path]:
+        """One of those, as a file on this machine while the block lasts. Raises `BackupFailed`."""
 
 
 def store_at(to: str) -> Store:
@@ -104,6 +108,10 @@ class Folder:
             return {path.relative_to(self._folder).as_posix(): path.stat().st_size for path in sorted(files)}
 
     @contextlib.contextmanager
+    def fetched(self, name: str) -> Iterator[Path]:
+        yield self._folder / name
+
+    @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
         try:
             yield
@@ -154,6 +162,14 @@ class Bucket:
                     if re.fullmatch(r"\w+/lipa-[\w-]+\.age", name):
                         found[name] = each["Size"]
         return found
+
+    @contextlib.contextmanager
+    def fetched(self, name: str) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(prefix="lipa-backup-") as folder:
+            path = Path(folder) / Path(name).name
+            with self._explained("read"):
+                self._client().download_file(self._bucket, self._prefix + name, str(path))
+            yield path
 
     def _client(self) -> Any:
         import boto3

@@ -106,10 +106,11 @@ CONDITIONS: Mapping[str, str] = {
         SELECT (extract(epoch FROM now() - until) / 86400)::int AS days FROM ({COMPARED_UNTIL}) compared
         WHERE until <= now() - interval '{DAYS_UNTIL_RECONCILED} days'
     """,
-    # Who has never tried is not reminded of it.
+    # Who has made backups for 100 days, and restored none, does not know that they can be.
     "drill_due": """
         SELECT (extract(epoch FROM now() - since) / 86400)::int AS days FROM (
-            SELECT coalesce(max(began_at) FILTER (WHERE is_good), min(began_at)) AS since FROM drills) known
+            SELECT coalesce(max(began_at) FILTER (WHERE is_good),
+                            least(min(began_at), (SELECT min(at) FROM backups))) AS since FROM drills) known
         WHERE since <= now() - interval '100 days'
     """,
     # Who never made a backup of their own is not asked to. What a wrong clock put into the future is none.

@@ -216,7 +216,7 @@ def test_a_newer_schema_is_refused(
 ) -> None:
     known = read_migrations()
     monkeypatch.setattr(restore, "read_migrations", lambda: known[:-1])
-    assert known[-1].name in refused(vault, backup, empty, capsys)
+    assert f"the backup has {known[-1].name}" in refused(vault, backup, empty, capsys)
 
 
 def forged(vault: Vault, said: manifest.Manifest, dump: bytes) -> Path:
