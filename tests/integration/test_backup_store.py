@@ -18,7 +18,7 @@ import ops.backup
 from ops.backups import store as stores
 from tests.fixtures.backup_keeper import Keeper
 from tests.fixtures.s3_store import BUCKET, Store
-from tests.integration.test_backup import KILLS_ITSELF
+from tests.integration.test_backup_faults import KILLS_ITSELF
 
 TO = f"s3://{BUCKET}/lipa"
 
