@@ -16,12 +16,12 @@ from typing import Any
 from ops.backups import NotABackup, WrongKey
 from shared.audit_chain import NOTHING_YET, Anchor, AuditKey
 from shared.database import Transaction
-from shared.gateway.trail import NO_ROW, ROWS
+from shared.gateway.trail import NO_ROW
 
 FORM, SIGNED, KEY = 1, "lipa backup 1", "lipa backup key 1"
 SCHEMAS = ("public", "lipa", "netlify")
 """What is Lipa's in a database: the tables, and who applied which migration. Hosts keep schemas of their own."""
-PAGE = 2000
+PAGE = 10_000
 
 
 @dataclass(frozen=True)
@@ -177,10 +177,16 @@ def head(tx: Transaction) -> Anchor:
     """The audit log up to its last row. Goes on from the database's own last anchor: that one is checked elsewhere."""
     row = tx.row("SELECT last_audit_id, row_count, payment_count, digest FROM audit_anchors ORDER BY id DESC LIMIT 1")
     reached = Anchor(*row.values()) if row else Anchor(NO_ROW, 0, 0, NOTHING_YET)
-    while rows := tx.rows(f"{ROWS} WHERE id > :after ORDER BY id LIMIT :most", after=reached.last_audit_id, most=PAGE):
+    while rows := tx.rows(LINKS, after=reached.last_audit_id, most=PAGE):
         for each in rows:
             reached = reached.after(each)
     return reached if reached.rows else Anchor()
+
+
+LINKS = """
+    SELECT id, transaction_id, place, link, from_status FROM audit_log WHERE id > :after ORDER BY id LIMIT :most
+"""
+"""What an anchor is made of."""
 
 
 def _tables(tx: Transaction) -> list[tuple[str, str]]:
