@@ -7,6 +7,7 @@ Safaricom's statement. Then every completed row of the statement is a payment, o
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections import Counter, defaultdict
@@ -87,7 +88,7 @@ class WorstDay(StatementDay):
         backed_up_s = self._drawn.uniform(4, 15) * 60
         deleted_s = backed_up_s + self._drawn.uniform(1, 15) * 60
         self._live_until(backed_up_s)
-        backup, aged_s = self._vault.back_up(self.shop.database_url), self._clock.aged_s
+        backup, aged_s = self._is_backed_up(), self._clock.aged_s
         self._live_until(deleted_s)
         lost = {row["id"] for row in self._payments()}
         self._is_deleted(down_s=self._drawn.uniform(1, 10) * 60)
@@ -99,6 +100,12 @@ class WorstDay(StatementDay):
         return self.came
 
     # The database -----------------------------------------------------------------------------------------------------
+
+    def _is_backed_up(self) -> Path:
+        self._capsys.readouterr()
+        where = ("--to", str(self._vault.folder), "--recipient", str(self._vault.identity.to_public()))
+        assert self.shop.ops("backup", *where, "--json") == 0, self._capsys.readouterr()
+        return Path(json.loads(self._capsys.readouterr().out)["place"])
 
     def _is_deleted(self, down_s: float) -> None:
         self._mailed_before = set(self._mailed_numbers())
