@@ -37,8 +37,8 @@ CLUES = (
     "transaction id, receipt, order reference, phone, e-mail address, invoice number, CheckoutRequestID, or an entry "
     "of the inbox"
 )
-A_QUERY_S = 600
-"""One invariant over a million payments, on a busy machine, takes minutes."""
+A_QUERY_S, BETWEEN_QUERIES_S = 600, 60
+"""One invariant over a million payments, on a busy machine, takes minutes, and to read what breaks it many seconds."""
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
@@ -71,7 +71,8 @@ class Session:
     @cached_property
     def database(self) -> Database:
         """Raises `Misconfigured` where the environment names no database."""
-        return Database(database_url(self.environ), statement_timeout_s=A_QUERY_S)
+        url = database_url(self.environ)
+        return Database(url, statement_timeout_s=A_QUERY_S, idle_timeout_s=BETWEEN_QUERIES_S)
 
     @property
     def has_database(self) -> bool:
