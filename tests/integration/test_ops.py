@@ -469,7 +469,7 @@ def test_without_a_command_the_commands_are_printed(capsys: pytest.CaptureFixtur
     """By what people come for: a customer's question first, keys last; each command once."""
     assert main([], {}) == 0
     listed = re.findall(r"^  (\S+) +\S", capsys.readouterr().out, re.MULTILINE)
-    assert (listed[0], listed[-1]) == ("case", "link-secret")
+    assert (listed[0], listed[-1]) == ("case", "backup-secret")
     commands = argparse.ArgumentParser().add_subparsers()
     for group in GROUPS:
         group.add_commands(commands)
