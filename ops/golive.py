@@ -95,7 +95,7 @@ def _lines(walk: Walk, steps: list[dict[str, Any]]) -> Iterator[str | Table]:
     )
     left = next((it for it in steps if it["state"] == "now"), None)
     if left is None:
-        yield "The shop is live. From now on: docs/runbook.md, Duties."
+        over = "The shop is live" if walk.shop.in_production else "Rehearsed to the end; production goes the same way"
+        yield f"{over}. From now on: docs/runbook.md, Duties."
         return
-    yield f"Now: {left['name']}. {left['says']}"
-    yield f"  Do now: {left['do_now']}"
+    yield f"Do now, for {left['name']}: {left['do_now']}"

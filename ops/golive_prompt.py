@@ -190,11 +190,9 @@ def _ring(walk: Walk, wish: Row, phone: str) -> Outcome | None:
         return None
     said = _object(answer.body)
     detail = visible(said.get("detail") or f"HTTP {answer.status}")
-    errors = said.get("errors")
-    wrong = (
-        [visible(each.get("detail")) for each in errors if isinstance(each, dict)] if isinstance(errors, list) else []
-    )
-    return Outcome(False, f"the shop refused: {' '.join([detail, *wrong])}", f"Put that right; then {AGAIN}")
+    wait_s = said.get("retry_after_s")
+    do_now = f"Wait {wait_s} seconds" if isinstance(wait_s, int) else "Put that right"
+    return Outcome(False, f"the shop refused: {detail}", f"{do_now}; then {AGAIN}")
 
 
 def _followed(walk: Walk, wish: Row) -> Row:
@@ -210,9 +208,12 @@ def _followed(walk: Walk, wish: Row) -> Row:
         )
         if (ended and not silent) or time.monotonic() > until:
             return found
-        with contextlib.suppress(Unavailable, Unanswered):  # as an open page does: it has Daraja asked
-            send(requests.Request("GET", f"{_api(walk)}/status/{found['id']}"), Deadline.after(THE_PUSH_TAKES_S))
-        time.sleep(ASKS_EVERY_S)
+        try:
+            with contextlib.suppress(Unavailable, Unanswered):  # as an open page does: it has Daraja asked
+                send(requests.Request("GET", f"{_api(walk)}/status/{found['id']}"), Deadline.after(THE_PUSH_TAKES_S))
+            time.sleep(ASKS_EVERY_S)
+        except KeyboardInterrupt:
+            return found
 
 
 def _api(walk: Walk) -> str:

@@ -63,7 +63,7 @@ def deployed_limits(walk: Walk) -> dict[str, int | None] | Outcome:
 
 
 def _said(limits: dict[str, int | None]) -> str:
-    return ", ".join(f"{name} {in_words(Decimal(kes)) if kes else 'not set'}" for name, kes in limits.items())
+    return ", ".join(f"{name} {f'{kes:,}' if kes else 'not set'}" for name, kes in limits.items())
 
 
 def books(walk: Walk) -> Outcome:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -187,6 +188,25 @@ def test_an_ignored_prompt_proves_nothing_yet(ready: Operator) -> None:
     ready.shop.simulator.client.script(CUSTOMER, "ignore", after_s=0)
     found = ready.now(typed=typed())
     assert (found["name"], "No answer from the phone" in found["says"]) == ("prompt", True)
+
+
+def test_who_stops_waiting_reads_where_it_stands(ready: Operator) -> None:
+    ready.shop.simulator.client.script(CUSTOMER)
+    run = ready.start(typed=typed()).waits_for_the_phone()
+    run.process.send_signal(signal.SIGINT)
+    assert "PENDING" in run.found()["says"]
+    ready.shop.simulator.client.answer(CUSTOMER, "cancel")
+    assert ready.now()["name"] == "payment"
+    assert ready.pushes() == 1
+
+
+def test_a_customers_limits_hold_for_the_test_too(ready: Operator) -> None:
+    ready.shop.simulator.client.script(CUSTOMER, "ignore", after_s=0)
+    ready.now(typed=typed())
+    found = ready.now(typed=typed())
+    assert "was asked for just now" in found["says"]
+    assert re.fullmatch(r"Wait [0-9]+ seconds; then python -m ops golive", found["do_now"])
+    assert ready.pushes() == 1
 
 
 @pytest.mark.parametrize("answers", [typed(again="0722 000 000"), typed("12"), typed(again="")])
