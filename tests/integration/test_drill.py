@@ -53,7 +53,7 @@ def test_the_last_backup_is_tried_out_and_recorded(
     vault.back_up_by_command(shop.database_url)
     (last,) = vault.folder.glob("*/*.age")
     (last.parent / "lipa-sandbox-20200101T000000Z.age").write_bytes(b"an older one")
-    (last.parent / "lipa-production-20990101T000000Z.age").write_bytes(b"not of this environment")
+    (last.parent / "lipa-staging-20990101T000000Z.age").write_bytes(b"not of this environment")
     capsys.readouterr()
     assert drilled(shop, vault, "--from", str(vault.folder)) == 0
     document = last_document(capsys)
