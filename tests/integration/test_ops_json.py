@@ -31,6 +31,7 @@ NEEDS_NO_DATABASE = (
     "letters", "link", "callback-secret", "audit-secret", "link-secret", "webhook secret", "webhook test",
     "doctor", "backup-key", "backup-secret",
 )  # fmt: skip
+REPEATED = "erased erased_before not_in_the_backup not_yet of_no_payment not_genuine by_hand"
 COMMANDS: tuple[tuple[str, int, str], ...] = (
     ("verify", 0, "invariants broken signatures_checked"),
     ("audit verify", 0, "payments rows keys anchors findings"),
@@ -86,6 +87,8 @@ COMMANDS: tuple[tuple[str, int, str], ...] = (
     ("sent PAID WORD", 0, "transaction_id sent_by sent_at"),
     ("privacy erase {dave} WORD --yes", 1, "dry_run erased not_yet advice"),
     ("privacy purge --yes", 0, "dry_run rules advice"),
+    ("privacy repeat README.md --yes", 0, REPEATED),
+    ("restore finish", 1, "error"),
 )
 """The command, its exit code, the keys of its document."""
 
