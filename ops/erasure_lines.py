@@ -66,19 +66,20 @@ def erase_again(database: Database, keys: Sequence[AuditKey], text: str, who: st
     """Every erasure that a text has a line of, once: a saved log, mails. May be repeated."""
     people, counts, on = People(database, nothing_owed=True), Counter[str](), set[str]()
     done: set[str] = set()
+    news = {each for order in people.erased_orders_with_news() for each in order.ids}
     found = dict(read_erasures(A_BROKEN_LINE.sub("", text), keys))
     for said in sorted(filter(None, found.values()), key=lambda each: each.at):
         day = f"{said.at.astimezone(EAT):%Y-%m-%d}"
         by = Operator(who, f"again after a restore: erased on {day}")
-        became = _again(database, people, Eraser(database, people, Trail(keys[0]), by), said, done)
+        became = _again(database, people, Eraser(database, people, Trail(keys[0]), by), said, done, news)
         counts[became] += 1
         on |= {day} if became == "of_no_payment" else set()
     counts["not_genuine"] = sum(said is None for said in found.values())
     return Repeated(counts, list(_by_hand(counts, sorted(on))))
 
 
-def _again(database: Database, people: People, eraser: Eraser, said: Erasure, done: set[str]) -> str:
-    """The name of what became of it."""
+def _again(database: Database, people: People, eraser: Eraser, said: Erasure, done: set[str], news: set[str]) -> str:
+    """The name of what became of it. `news`: erased payments about which something came since."""
     if said.transaction_id in done:
         return "erased"
     if said.transaction_id == OF_NO_PAYMENT:
@@ -91,7 +92,7 @@ def _again(database: Database, people: People, eraser: Eraser, said: Erasure, do
             return "erased_before"
         return "erased" if eraser.mention_again(said.transaction_id, said.columns) else "not_yet"
     assert order is not None
-    if order.is_erased and not any(set(each.ids) & set(order.ids) for each in people.erased_orders_with_news()):
+    if order.is_erased and not news & set(order.ids):
         return "erased_before"
     if not eraser.person(order):
         return "not_yet"
