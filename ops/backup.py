@@ -87,7 +87,7 @@ def _backup(session: Session, chosen: argparse.Namespace) -> Answer:
     if listed != counting.size:
         found = "is not there" if listed is None else f"has {listed:,} bytes"
         raise BackupFailed(f"{counting.size:,} bytes were written to {store.place}, and {name} {found}: look at it")
-    facts = {"rows": sum(of.rows for of in manifest.tables.values()), "seconds": round(time.monotonic() - began, 1)}
+    facts = {"rows": sum(of.rows for of in manifest.tables.values()), "seconds": round(time.monotonic() - began)}
     row = {
         "at": manifest.at,
         "place": f"{store.place}/{name}",
@@ -199,7 +199,7 @@ def _note(database: Database, row: dict[str, Any], facts: dict[str, Any]) -> Non
 def _lines(row: dict[str, Any], facts: dict[str, Any]) -> Iterator[str]:
     yield (
         f"{row['place']}: {row['size_bytes'] / MB:,.1f} MB, {counted(facts['rows'], 'row')} as of "
-        f"{eat(row['at'], seconds=True)} EAT, in {facts['seconds']:,.0f} s"
+        f"{eat(row['at'], seconds=True)} EAT, in {facts['seconds']:,} s"
     )
     yield f"SHA-256 {row['sha256']}; readable with the private keys of {', '.join(row['recipients'])}"
     if len(row["recipients"]) < 2:

@@ -29,7 +29,7 @@ RECIPIENT = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj"
 A_BACKUP = "at place size_bytes sha256 recipients server_version client_version migration rows seconds"
 NEEDS_NO_DATABASE = (
     "letters", "link", "callback-secret", "audit-secret", "link-secret", "webhook secret", "webhook test",
-    "doctor", "backup-key", "backup-secret",
+    "doctor", "backup-key", "backup-secret", "privacy repeat",
 )  # fmt: skip
 REPEATED = "erased erased_before not_in_the_backup not_yet of_no_payment not_genuine by_hand"
 COMMANDS: tuple[tuple[str, int, str], ...] = (
@@ -57,6 +57,7 @@ COMMANDS: tuple[tuple[str, int, str], ...] = (
     ("backup-secret", 0, "secret"),
     ("backup-key {folder}/key.txt", 0, "recipient fingerprint file"),
     (f"backup --to {{folder}}/backups --recipient {RECIPIENT}", 0, A_BACKUP),
+    ("drill {folder}/none.age --identity {folder}/key.txt --who amina", 2, "error"),
     ("privacy check", 0, "findings"),
     ("privacy export {alice} --out {folder}/alice.json", 0, "file payments"),
     ("privacy erase {alice} --why asked --dry-run", 1, "dry_run erased not_yet advice"),
