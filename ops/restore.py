@@ -194,7 +194,7 @@ def _brought_back(backup: Backup, tx: Transaction) -> tuple[Manifest, list[Check
         )
     rows = sum(of.rows for of in told.values())
     checks = [
-        Check("rows", loaded - began, f"{rows:,} of {counted(len(told), 'table')}"),
+        Check("rows", loaded - began, f"{counted(rows, 'row')} of {counted(len(told), 'table')}"),
         Check("checksums", time.monotonic() - loaded, "every table is as it was backed up"),
     ]
     if migrated := apply_missing(tx, read_migrations()):

@@ -179,9 +179,9 @@ def recipients(texts: Sequence[str]) -> list[Recipient]:
             "with `ops backup-key`, and give the public key, which begins with age1"
         )
     found: list[Recipient] = []
-    for number, text in enumerate(texts, 1):
+    for number, text in enumerate(dict.fromkeys(each.strip() for each in texts), 1):
         try:
-            found.append(Recipient.from_str(text.strip()))
+            found.append(Recipient.from_str(text))
         except pyrage.RecipientError:
             raise WrongUse(f"recipient {number} is no public key of age: those begin with age1") from None
     return found
