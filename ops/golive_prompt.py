@@ -197,23 +197,22 @@ def _ring(walk: Walk, wish: Row, phone: str) -> Outcome | None:
 
 def _followed(walk: Walk, wish: Row) -> Row:
     """The payment, when it ended and its callback came; or as it is after some minutes."""
-    until = time.monotonic() + FOLLOWS_S
-    show("Waiting for the phone. Ctrl-C stops the waiting, not the payment.", to_asker=True)
-    while True:
-        found = _payment(walk, wish)
-        assert found is not None
-        ended = Status(found["status"]) not in OPEN
-        silent = (
-            found["checkout_request_id"] and not found["callbacks"] and found["ended_for"] < A_CALLBACK_COMES_WITHIN
-        )
-        if (ended and not silent) or time.monotonic() > until:
-            return found
-        try:
+    found, until = _payment(walk, wish), time.monotonic() + FOLLOWS_S
+    assert found is not None
+    with contextlib.suppress(KeyboardInterrupt):
+        show("Waiting for the phone. Ctrl-C stops the waiting, not the payment.", to_asker=True)
+        while not _is_over(found) and time.monotonic() < until:
             with contextlib.suppress(Unavailable, Unanswered):  # as an open page does: it has Daraja asked
                 send(requests.Request("GET", f"{_api(walk)}/status/{found['id']}"), Deadline.after(THE_PUSH_TAKES_S))
             time.sleep(ASKS_EVERY_S)
-        except KeyboardInterrupt:
-            return found
+            found = _payment(walk, wish) or found
+    return found
+
+
+def _is_over(payment: Row) -> bool:
+    """It ended, and its callback came or is late."""
+    silent = payment["checkout_request_id"] and not payment["callbacks"]
+    return Status(payment["status"]) not in OPEN and not (silent and payment["ended_for"] < A_CALLBACK_COMES_WITHIN)
 
 
 def _api(walk: Walk) -> str:
