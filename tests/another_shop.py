@@ -43,7 +43,7 @@ def make_another_shop(root: Path) -> None:
     text = re.sub(r'\b(\w+): "[^"]*"', r'\1: "Mama Njeri \1"', details.read_text(encoding="utf-8"))
     details.write_text(text, encoding="utf-8")
     (public / "index.html").write_text(FIRST_PAGE, encoding="utf-8")
-    for picture in (public / "images").iterdir():
+    for picture in (public / "images").glob("*"):
         picture.unlink()
     for page in public.glob("*.html"):
         page.write_text(page.read_text(encoding="utf-8").replace("Duka la Mfano", "Mama Njeri"), encoding="utf-8")

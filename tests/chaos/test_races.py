@@ -301,11 +301,11 @@ def confirmation(shop: Shop, paid: Pushed) -> dict[str, object]:
 def booked(shop: Shop, *attempts: Pushed) -> dict[str, int]:
     """Over all attempts of an order."""
     found: Counter[str] = Counter()
-    sent = [mail["text"] for mail in shop.simulator.client.mail()]
+    sent = [mail["subject"] for mail in shop.simulator.client.mail()]
     for attempt in attempts:
         counted = shop.row(COUNTED, id=attempt.transaction_id)
         found.update(confirmations=counted["confirmations"], invoices=len(counted["numbers"]))
-        found.update(mails=sum(number in text for number in counted["numbers"] for text in sent))
+        found.update(mails=sum(number in subject for number in counted["numbers"] for subject in sent))
     return dict(found)
 
 
