@@ -102,9 +102,7 @@ def test_unpacked_functions_take_a_payment_all_the_way_into_postgresql(
     with DeployedFunction(
         built_zips / "stkpush.zip", unpacking_folder / "priced", environment | {"CATALOGUE": "none"}
     ) as function:  # what the build found counts, whatever the environment says
-        answer = function.invoke(
-            http_event("POST", "/api/pay/stkpush", cheap, {"content-type": "application/json"})
-        )
+        answer = function.invoke(http_event("POST", "/api/pay/stkpush", cheap, {"content-type": "application/json"}))
     assert (answer["statusCode"], json.loads(answer["body"])["code"]) == (422, "price_changed")
 
     phone, address = "254708374149", "deployed@example.com"
