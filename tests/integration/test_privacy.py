@@ -762,6 +762,7 @@ IMPERSONAL = {
     "recoveries": "backup_sha256 who finished_by why facts",
     "invoice_gaps": "who why",
     "golive_steps": "step state who says facts",
+    "backups": "place sha256 recipients server_version client_version migration facts",
     "query_budget": "app",
     "incidents": "topic",
     "access_tokens": "app",
